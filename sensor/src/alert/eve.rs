@@ -1,0 +1,1 @@
+//! Events as Suricata EVE JSON.

@@ -1,0 +1,192 @@
+//! What leaves a worker: facts about a flow, ready to be written. Encodings stand beside: [`eve`].
+
+pub mod eve;
+
+use std::sync::Arc;
+
+use vigie_signatures::Rule;
+
+use crate::decode::{Address, Envelope};
+
+/// What tells a flow and what it carried until now.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    /// Stable for the flow, the same on every replay; fits a signed 64-bit integer.
+    pub id: u64,
+    /// Who opened the flow.
+    pub client: Address,
+    /// Client's port.
+    pub client_port: u16,
+    /// Who was contacted.
+    pub server: Address,
+    /// Server's port.
+    pub server_port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// VLANs and tunnels around the packet that told the most.
+    pub envelope: Envelope,
+    /// Capture interface, from 0.
+    pub interface: u16,
+    /// First packet, nanoseconds since the epoch.
+    pub first_seen_ns: u64,
+    /// Last packet, nanoseconds since the epoch.
+    pub last_seen_ns: u64,
+    /// Packets client → server.
+    pub packets_to_server: u64,
+    /// Packets server → client.
+    pub packets_to_client: u64,
+    /// Bytes on the wire client → server, link header included.
+    pub bytes_to_server: u64,
+    /// Bytes on the wire server → client.
+    pub bytes_to_client: u64,
+}
+
+/// By what a name was seen on a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum Evidence {
+    TlsSni,
+    QuicSni,
+    DtlsSni,
+    HttpHost,
+    HttpConnect,
+    Socks,
+    TlsCertificate,
+    /// A DNS answer had named the server's address.
+    Dns,
+    /// The server's address alone.
+    Prefix,
+}
+
+impl Evidence {
+    /// The name written in events.
+    #[rustfmt::skip]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TlsSni => "tls-sni", Self::QuicSni => "quic-sni", Self::DtlsSni => "dtls-sni",
+            Self::HttpHost => "http-host", Self::HttpConnect => "http-connect", Self::Socks => "socks",
+            Self::TlsCertificate => "tls-cert", Self::Dns => "dns", Self::Prefix => "prefix",
+        }
+    }
+}
+
+/// Encrypted Client Hello on a hello (RFC 9849).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ech {
+    /// The extension holds what a client sends that has no ECH configuration.
+    Grease,
+    /// The extension may be real.
+    Offered,
+}
+
+/// Over what a hello came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HelloTransport {
+    /// TLS records over TCP.
+    Tcp,
+    /// DTLS over UDP.
+    Dtls,
+    /// QUIC, with its version number (gQUIC's as four ASCII bytes, `0x51303436` is Q046).
+    Quic(u32),
+}
+
+/// A ClientHello (or gQUIC CHLO), owned.
+#[derive(Clone, Debug)]
+pub struct Hello {
+    /// Over what it came.
+    pub transport: HelloTransport,
+    /// The server name as written in events: normalised if it is a host name, else escaped as it stood.
+    pub server_name: Option<String>,
+    /// Protocols offered, in order, escaped where not ASCII.
+    pub alpn: Vec<String>,
+    /// Highest version offered, GREASE left out, as on the wire (`0x0304` is TLS 1.3); 0 for gQUIC crypto.
+    pub version: u16,
+    /// JA4 of the client; `None` while the hello is incomplete, and for gQUIC crypto.
+    pub ja4: Option<String>,
+    /// ECH extension seen.
+    pub ech: Option<Ech>,
+    /// The hello's tail never came: what stands here is what its first part said.
+    pub partial: bool,
+    /// User agent of a gQUIC CHLO.
+    pub user_agent: Option<String>,
+}
+
+/// A flow that matched a rule.
+#[derive(Clone, Debug)]
+pub struct Alert {
+    /// The flow until the packet that told.
+    pub flow: Flow,
+    /// By what it was recognised.
+    pub evidence: Evidence,
+    /// The name that matched, normalised; `None` for an address.
+    pub name: Option<String>,
+    /// The rule that answered.
+    pub rule: Arc<Rule>,
+    /// The hello, if the flow had one.
+    pub hello: Option<Hello>,
+}
+
+/// A DNS answer as written by `--events dns`.
+#[derive(Clone, Debug)]
+pub struct DnsAnswer {
+    /// Transaction id.
+    pub id: u16,
+    /// Header flags.
+    pub flags: u16,
+    /// Question name, lower case.
+    pub question: String,
+    /// Question type.
+    pub question_type: u16,
+    /// Owner, type, TTL in seconds and printable data of each answer.
+    pub answers: Vec<DnsRecord>,
+}
+
+/// One resource record of an answer.
+#[derive(Clone, Debug)]
+pub struct DnsRecord {
+    /// Owner name, lower case.
+    pub name: String,
+    /// Record type number.
+    pub record_type: u16,
+    /// Time to live, seconds.
+    pub ttl_s: u32,
+    /// Printable data: an address, a name, or for HTTPS/SVCB the target.
+    pub data: String,
+}
+
+/// Why a flow's record was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlowEnd {
+    /// Idle for longer than the limit, or both sides closed it.
+    Timeout,
+    /// The capture ended, or the sensor stopped.
+    Shutdown,
+    /// Its place in the flow table was needed.
+    Evicted,
+}
+
+/// What leaves a worker.
+#[derive(Clone, Debug)]
+pub enum Fact {
+    /// A flow matched.
+    Alert(Box<Alert>),
+    /// A hello was read; event type `tls` or `quic`.
+    Hello(Box<Flow>, Box<Hello>),
+    /// A DNS answer was read.
+    Dns(Box<Flow>, Box<DnsAnswer>),
+    /// A flow ended; `alerted` tells the rule that it had matched.
+    FlowEnd(Box<Flow>, FlowEnd, Option<Arc<Rule>>),
+}
+
+/// A fact and the packet that gave it, which orders events.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Time of the packet, nanoseconds since the epoch.
+    pub timestamp_ns: u64,
+    /// Number of the frame, from 1.
+    pub frame_number: u64,
+    /// Place among the events of one frame.
+    pub ordinal: u32,
+    /// What was seen.
+    pub fact: Fact,
+}

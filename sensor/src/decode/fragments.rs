@@ -1,0 +1,1 @@
+//! Joining of IP fragments in a bounded cache.

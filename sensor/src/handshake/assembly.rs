@@ -1,0 +1,183 @@
+//! Bytes that arrive in any order, cut anywhere, more than once: an interval set with a bounded buffer behind it.
+//! Used for TCP streams, QUIC CRYPTO streams and DTLS handshake messages alike.
+
+use arrayvec::ArrayVec;
+
+/// How many separate islands of bytes beyond the contiguous prefix are kept.
+pub const ISLANDS_MAX: usize = 64;
+
+/// Why a piece, or a part of it, was not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It reaches beyond the bytes that the assembly may hold.
+    TooFar,
+    /// It would be one island too many.
+    TooManyIslands,
+}
+
+/// A byte stream from its offset 0 up to a bound, put together from pieces. The first copy of a byte stays.
+#[derive(Debug, Default)]
+pub struct Assembly {
+    buffer: Vec<u8>,
+    contiguous: usize,
+    islands: ArrayVec<(u32, u32), ISLANDS_MAX>,
+}
+
+impl Assembly {
+    /// The bytes known without a hole from offset 0 on.
+    #[inline]
+    pub fn contiguous(&self) -> &[u8] {
+        self.buffer.get(..self.contiguous).unwrap_or_default()
+    }
+
+    /// Bytes of memory held.
+    pub fn capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+
+    /// Forgets all bytes, keeps the memory.
+    pub fn clear(&mut self) {
+        self.buffer.clear();
+        self.islands.clear();
+        self.contiguous = 0;
+    }
+
+    /// Whether anything at all was kept.
+    pub fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
+    /// Adds `piece` at `offset`. Bytes at or beyond `bytes_max` are left out. True if the contiguous prefix grew.
+    ///
+    /// # Errors
+    /// [`Refused`] tells that a part (or all) of the piece was left out, and why; what fitted was kept.
+    pub fn insert(&mut self, offset: usize, piece: &[u8], bytes_max: usize) -> Result<bool, Refused> {
+        let end = offset.saturating_add(piece.len());
+        let bounded_end = end.min(bytes_max);
+        let cut = if end > bytes_max { Err(Refused::TooFar) } else { Ok(()) };
+        if offset >= bounded_end {
+            return cut.map(|()| false);
+        }
+        if offset > self.contiguous && self.islands.is_full() && !self.touches_an_island(offset, bounded_end) {
+            return Err(Refused::TooManyIslands);
+        }
+        if self.buffer.len() < bounded_end {
+            self.buffer.resize(bounded_end, 0);
+        }
+        self.copy_what_is_new(offset, piece, bounded_end);
+        let before = self.contiguous;
+        self.record(offset, bounded_end);
+        cut.map(|()| self.contiguous > before)
+    }
+
+    fn touches_an_island(&self, start: usize, end: usize) -> bool {
+        self.islands
+            .iter()
+            .any(|&(island_start, island_end)| island_start as usize <= end && start <= island_end as usize)
+    }
+
+    /// Copies those bytes of `piece` that stand in a hole.
+    fn copy_what_is_new(&mut self, offset: usize, piece: &[u8], end: usize) {
+        let mut at = offset.max(self.contiguous);
+        let mut copy = |from: usize, to: usize| {
+            if let (Some(target), Some(source)) = (self.buffer.get_mut(from..to), piece.get(from - offset..to - offset))
+            {
+                target.copy_from_slice(source);
+            }
+        };
+        for &(island_start, island_end) in &self.islands {
+            let (island_start, island_end) = (island_start as usize, island_end as usize);
+            if island_end <= at {
+                continue;
+            }
+            if island_start >= end {
+                break;
+            }
+            if at < island_start {
+                copy(at, island_start);
+            }
+            at = island_end;
+        }
+        if at < end {
+            copy(at, end);
+        }
+    }
+
+    /// Notes that `start..end` is known, joining the intervals that it touches.
+    fn record(&mut self, start: usize, end: usize) {
+        if start <= self.contiguous {
+            self.contiguous = self.contiguous.max(end);
+        } else {
+            let (mut start, mut end) = (start as u32, end as u32);
+            self.islands.retain(|&mut (island_start, island_end)| {
+                let apart = island_end < start || end < island_start;
+                if !apart {
+                    start = start.min(island_start);
+                    end = end.max(island_end);
+                }
+                apart
+            });
+            let place = self.islands.partition_point(|&(island_start, _)| island_start < start);
+            // Room is certain: `insert` refused a piece that touches nothing while the list was full.
+            let _ = self.islands.try_insert(place, (start, end));
+        }
+        while let Some(&(island_start, island_end)) = self.islands.first() {
+            if island_start as usize > self.contiguous {
+                break;
+            }
+            self.contiguous = self.contiguous.max(island_end as usize);
+            self.islands.remove(0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_retransmitted_piece_fills_no_hole() {
+        let mut assembly = Assembly::default();
+        assembly.insert(4, b"efgh", 64).unwrap();
+        assembly.insert(4, b"efgh", 64).unwrap();
+        assert_eq!(assembly.contiguous(), b"");
+        assert_eq!(assembly.insert(0, b"abcdXX", 64), Ok(true));
+        assert_eq!(assembly.contiguous(), b"abcdefgh");
+    }
+
+    #[test]
+    fn bounds_bite_and_say_so() {
+        let mut assembly = Assembly::default();
+        assert_eq!(assembly.insert(0, b"abcdef", 4), Err(Refused::TooFar));
+        assert_eq!(assembly.contiguous(), b"abcd");
+        let mut islands = Assembly::default();
+        for island in 1..=ISLANDS_MAX {
+            islands.insert(island * 3, b"x", 4096).unwrap();
+        }
+        assert_eq!(islands.insert(ISLANDS_MAX * 3 + 3, b"x", 4096), Err(Refused::TooManyIslands));
+        assert_eq!(islands.insert(usize::MAX, b"x", 4096), Err(Refused::TooFar));
+        assert_eq!(islands.insert(0, &[7; 1000], 4096), Ok(true));
+        assert_eq!(islands.contiguous().len(), 1000);
+    }
+
+    proptest! {
+        #[test]
+        fn any_order_any_cut_any_overlap_gives_the_stream(
+            stream in proptest::collection::vec(any::<u8>(), 1..600),
+            cuts in proptest::collection::vec((any::<prop::sample::Index>(), 1_usize..80), 1..60),
+        ) {
+            let mut assembly = Assembly::default();
+            let mut known = vec![false; stream.len()];
+            for (start, length) in cuts {
+                let start = start.index(stream.len());
+                let end = (start + length).min(stream.len());
+                if assembly.insert(start, &stream[start..end], 4096).is_ok() {
+                    known[start..end].fill(true);
+                }
+                let prefix = known.iter().take_while(|&&byte| byte).count();
+                prop_assert_eq!(assembly.contiguous(), &stream[..prefix]);
+            }
+        }
+    }
+}

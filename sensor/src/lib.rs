@@ -1,0 +1,16 @@
+//! **vigie**: a passive network sensor. The modules stand in the order in which a packet meets them;
+//! each uses only those above it, and `runtime` wires them together.
+
+pub mod wire;
+
+pub mod alert;
+pub mod capture;
+pub mod decode;
+pub mod detect;
+pub mod flow;
+pub mod handshake;
+pub mod sink;
+
+pub mod runtime;
+
+pub mod cli;

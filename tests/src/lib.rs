@@ -1,0 +1,1 @@
+//! What the whole-sensor tests share.
