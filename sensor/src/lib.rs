@@ -1,6 +1,7 @@
 //! **vigie**: a passive network sensor. The modules stand in the order in which a packet meets them;
 //! each uses only those above it, and `runtime` wires them together.
 
+pub mod assembly;
 pub mod wire;
 
 pub mod alert;
