@@ -1,15 +1,15 @@
 //! **vigie**: a passive network sensor. The modules stand in the order in which a packet meets them;
 //! each uses only those above it, and `runtime` wires them together.
 
-pub mod assembly;
 pub mod wire;
+pub mod assembly;
 
-pub mod alert;
 pub mod capture;
 pub mod decode;
-pub mod detect;
 pub mod flow;
 pub mod handshake;
+pub mod detect;
+pub mod alert;
 pub mod sink;
 
 pub mod runtime;
