@@ -41,41 +41,16 @@ pub struct Flow {
     pub bytes_to_client: u64,
 }
 
-/// By what a name was seen on a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(missing_docs)]
-pub enum Evidence {
-    TlsSni,
-    QuicSni,
-    DtlsSni,
-    HttpHost,
-    HttpConnect,
-    Socks,
-    TlsCertificate,
-    /// A DNS answer had named the server's address.
-    Dns,
-    /// The server's address alone.
-    Prefix,
-}
-
-impl Evidence {
-    /// The name written in events.
-    #[rustfmt::skip]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::TlsSni => "tls-sni", Self::QuicSni => "quic-sni", Self::DtlsSni => "dtls-sni",
-            Self::HttpHost => "http-host", Self::HttpConnect => "http-connect", Self::Socks => "socks",
-            Self::TlsCertificate => "tls-cert", Self::Dns => "dns", Self::Prefix => "prefix",
-        }
-    }
-}
+pub use crate::detect::Evidence;
 
 /// Encrypted Client Hello on a hello (RFC 9849).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ech {
-    /// The extension holds what a client sends that has no ECH configuration.
+    /// What a client sends that has no configuration for the server.
     Grease,
-    /// The extension may be real.
+    /// By its shape either; GREASE far more often.
+    Ambiguous,
+    /// By its shape the real thing: the server name in clear is a provider's.
     Offered,
 }
 
