@@ -17,6 +17,9 @@ pub const ORIGINS_MAX: usize = 4;
 /// How many key schedules are kept for one connection: two, for a compatible version negotiation.
 const SCHEDULES_MAX: usize = 2;
 
+/// The most memory that a stream keeps for the next connection; nearly all hellos need less.
+const SPARE_STREAM_BYTES_MAX: usize = 8 * 1024;
+
 /// Bytes of type and length in front of a TLS handshake message (RFC 8446 §4).
 const MESSAGE_HEADER_BYTES: usize = 4;
 
@@ -132,7 +135,10 @@ impl Connection {
         let Some(origin) = self.origins.get_mut(at) else {
             return false;
         };
-        for &schedule in packet.schedules {
+        // What has opened a packet before comes first, then the version's own order.
+        let before = origin.opened_by.filter(|schedule| packet.schedules.contains(schedule));
+        let others = packet.schedules.iter().copied().filter(|&schedule| Some(schedule) != before);
+        for schedule in before.into_iter().chain(others) {
             if self.failures >= limits.attempts_max {
                 counters.given_up += u64::from(!self.given_up);
                 self.given_up = true;
@@ -209,6 +215,7 @@ struct Origin {
     version: u32,
     /// Whether any packet was opened with its keys.
     proven: bool,
+    opened_by: Option<Schedule>,
     keys: ArrayVec<(Schedule, Keys), SCHEDULES_MAX>,
     largest_number: Option<u64>,
     stream: Assembly,
@@ -225,11 +232,14 @@ impl Origin {
     fn clear(&mut self) {
         let mut stream = std::mem::take(&mut self.stream);
         stream.clear();
+        if stream.capacity() > SPARE_STREAM_BYTES_MAX {
+            stream = Assembly::default();
+        }
         self.keys.clear();
         self.destination.clear();
         self.source.clear();
         self.stream = stream;
-        (self.version, self.proven, self.largest_number) = (0, false, None);
+        (self.version, self.proven, self.opened_by, self.largest_number) = (0, false, None, None);
         (self.base, self.told_bytes, self.told) = (0, 0, false);
     }
 
@@ -259,6 +269,7 @@ impl Origin {
             self.proven = true;
             self.source = header::keep(packet.source);
         }
+        self.opened_by = Some(schedule);
         self.version = packet.version;
         self.gather(packet.dialect.framing, opened.frames, opened.number_bytes, limits, counters);
         true

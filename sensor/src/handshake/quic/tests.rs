@@ -113,15 +113,18 @@ fn every_version_opens_with_each_of_its_schedules() {
 }
 
 #[test]
-fn unknown_and_greased_versions_get_a_try_with_the_keys_of_1_and_of_2() {
+fn unknown_and_greased_versions_get_a_try_with_the_keys_of_1_of_the_drafts_and_of_2() {
     let hello = client_hello(&body(300));
     for version in [0x0a0a_0a0a, 0x1a2a_3a4a, 2, 0x1234_5678] {
-        for (schedule, first) in [(Schedule::V1, 0xc0), (Schedule::V2, 0xd0)] {
+        for (schedule, first, tries) in [(Schedule::V1, 0xc0, 1), (Schedule::Draft29, 0xc0, 2), (Schedule::V2, 0xd0, 1)]
+        {
             let datagram = simple(&hello).version(version).seal_by(schedule, first);
             assert!(looks_like_quic(&datagram));
             let mut tap = Tap::default();
             assert!(tap.hello(&datagram).is_some());
-            assert_eq!((tap.counters.unknown_versions, tap.counters.keys_derived), (1, 1));
+            assert_eq!((tap.counters.unknown_versions, tap.counters.keys_derived), (1, tries));
+            tap.take(&datagram);
+            assert_eq!(tap.counters.open_failures, tries - 1, "the second time the keys are known");
         }
     }
     let mut short = simple(&hello);
@@ -274,6 +277,19 @@ fn a_flood_of_garbage_is_given_up_and_a_reset_begins_anew() {
     assert!(tap.connection.memory_bytes() < 16 * 1024);
     tap.connection.reset();
     assert!(tap.hello(&real).is_some());
+}
+
+#[test]
+fn an_idle_connection_is_small_and_a_recycled_one_keeps_little() {
+    assert!(size_of::<Connection>() <= 64);
+    let mut tap = Tap::default();
+    let far = [&[0x06][..], &build::varint(30_000), &[1, 7]].concat();
+    for id in [b"first id", b"secondid", b"third id", b"fourthid"] {
+        tap.take(&Initial::default().connection(id).frames(&far).seal());
+    }
+    assert!(tap.connection.memory_bytes() > 100_000);
+    tap.connection.reset();
+    assert!(tap.connection.memory_bytes() < 6 * 1024);
 }
 
 #[test]

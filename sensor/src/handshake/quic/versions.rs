@@ -151,7 +151,7 @@ const fn google(number: u8, schedules: &'static [Schedule]) -> Dialect {
     Dialect { framing: Framing::Google { version: number }, ..dialect_of(Numbering::V1, schedules) }
 }
 
-/// The dialect of a version; an unknown one (greased, private, future) is taken for version 1 or 2.
+/// The dialect of a version; an unknown one (greased, private, future) is taken for version 1, its drafts, or 2.
 #[inline]
 pub(super) const fn dialect(version: u32) -> Dialect {
     use Schedule as S;
@@ -176,7 +176,8 @@ pub(super) const fn dialect(version: u32) -> Dialect {
             b"Q050" => google(50, &[S::Q050]),
             b"T050" => google(50, &[S::T050]),
             b"T051" => google(51, &[S::T051]),
-            _ => Dialect { known: false, ..dialect_of(Numbering::V1, &[S::V1]) },
+            // Clients have been seen to grease with the keys of the last draft that they spoke.
+            _ => Dialect { known: false, ..dialect_of(Numbering::V1, &[S::V1, S::Draft29]) },
         },
     }
 }
