@@ -220,7 +220,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn request(stream: &[u8]) -> Option<(Method, Option<&str>, Option<u16>, Option<usize>)> {
+    type Told<'a> = (Method, Option<&'a str>, Option<u16>, Option<usize>);
+
+    fn request(stream: &[u8]) -> Option<Told<'_>> {
         match Request::parse(stream) {
             Parsed::Request(Request { method, host, port, head_end }) => {
                 let host = host.map(|range| std::str::from_utf8(&stream[range]).unwrap());
