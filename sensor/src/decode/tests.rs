@@ -1,0 +1,1 @@
+//! Frames built by hand, layer by layer.
