@@ -42,6 +42,7 @@ pub struct Flow {
 }
 
 pub use crate::detect::Evidence;
+pub use crate::handshake::dns::{DnsAnswer, DnsRecord};
 
 /// Encrypted Client Hello on a hello (RFC 9849).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,34 +100,6 @@ pub struct Alert {
     pub rule: Arc<Rule>,
     /// The hello, if the flow had one.
     pub hello: Option<Hello>,
-}
-
-/// A DNS answer as written by `--events dns`.
-#[derive(Clone, Debug)]
-pub struct DnsAnswer {
-    /// Transaction id.
-    pub id: u16,
-    /// Header flags.
-    pub flags: u16,
-    /// Question name, lower case.
-    pub question: String,
-    /// Question type.
-    pub question_type: u16,
-    /// Owner, type, TTL in seconds and printable data of each answer.
-    pub answers: Vec<DnsRecord>,
-}
-
-/// One resource record of an answer.
-#[derive(Clone, Debug)]
-pub struct DnsRecord {
-    /// Owner name, lower case.
-    pub name: String,
-    /// Record type number.
-    pub record_type: u16,
-    /// Time to live, seconds.
-    pub ttl_s: u32,
-    /// Printable data: an address, a name, or for HTTPS/SVCB the target.
-    pub data: String,
 }
 
 /// Why a flow's record was closed.

@@ -95,6 +95,26 @@ pub struct FragmentCounts {
     pub empty: u64,
 }
 
+impl FragmentCounts {
+    /// All counts with their family and reason.
+    #[rustfmt::skip]
+    pub const fn labelled(&self) -> [(&'static str, &'static str, u64); 11] {
+        [
+            ("fragment", "seen", self.fragments),
+            ("fragment", "joined", self.joined),
+            ("fragment", "timed_out", self.timed_out),
+            ("limit", "fragment_datagrams_max", self.evicted),
+            ("limit", "fragment_bytes_max", self.evicted_for_bytes),
+            ("fragment", "too_large", self.too_large),
+            ("limit", "fragment_pieces_max", self.too_many_pieces),
+            ("fragment", "overlapping", self.overlapping),
+            ("fragment", "conflicting", self.conflicting),
+            ("fragment", "truncated", self.truncated),
+            ("fragment", "empty", self.empty),
+        ]
+    }
+}
+
 /// The largest payload of a datagram (RFC 791 §3.1).
 const DATAGRAM_BYTES_MAX: usize = 65_535;
 /// Separate pieces of one datagram; those that come in order count as one.

@@ -133,6 +133,14 @@ impl DtlsHello {
         }
     }
 
+    /// The hello as far as it is there.
+    pub fn so_far(&mut self) -> Option<ClientHello<'_>> {
+        match self.look() {
+            DtlsStep::Hello(hello) => Some(hello),
+            DtlsStep::More | DtlsStep::NotDtls => None,
+        }
+    }
+
     /// Bytes of memory held.
     pub fn capacity(&self) -> usize {
         self.assembly.capacity()

@@ -2,6 +2,7 @@
 //!
 //! [`tcp`] and [`udp`] follow a flow until its hello is read; the parsers stand beside them.
 
+pub mod evidence;
 pub mod address_names;
 pub mod dns;
 pub mod http;
@@ -15,6 +16,7 @@ pub mod stream;
 pub mod tcp;
 pub mod udp;
 
+pub use evidence::Evidence;
 use quic::{QuicCounters, QuicLimits};
 
 /// What a handshake may cost.

@@ -5,9 +5,9 @@
 //! way before the first piece, until a hello shows where it really begins. A hole at the start, where a segment was
 //! lost, is passed over in the same way.
 
-use super::prelude::{self, Match, NameKind, Prelude};
+use super::prelude::{self, Match, Place, Prelude};
 use super::tls::{self, ClientHello, HelloStep, HelloStream};
-use super::{Counts, Limits};
+use super::{Counts, Evidence, Limits};
 use crate::assembly::{Assembly, Refused};
 use crate::decode::Segment;
 
@@ -21,23 +21,17 @@ const PATIENCE: u8 = 8;
 #[derive(Debug, Default)]
 pub struct Heard<'a> {
     /// A name in clear text before the hello.
-    pub name: Option<(NameKind, &'a [u8])>,
+    pub name: Option<(Evidence, &'a [u8])>,
     /// The hello, complete or as much of it as will come.
     pub hello: Option<ClientHello<'a>>,
 }
 
+/// How far a stream is understood.
 #[derive(Debug)]
-enum Stage {
-    /// Clear text is being passed over.
-    Prelude(Prelude),
-    /// A hello begins at this offset of the view.
-    Hello(usize, Box<HelloStream>),
-}
-
-impl Stage {
-    fn start() -> Self {
-        Self::Prelude(Prelude::default())
-    }
+struct Stage {
+    prelude: Prelude,
+    /// A hello begins at this offset of the view, or may.
+    hello: Option<(usize, Box<HelloStream>)>,
 }
 
 /// One direction of a TCP connection.
@@ -49,7 +43,8 @@ pub struct Stream {
     is_floating: bool,
     /// Offset from which on the stage was computed.
     view_start: usize,
-    stage: Stage,
+    /// None until the first piece.
+    stage: Option<Stage>,
     is_over: bool,
     assembly: Assembly,
     patience: u8,
@@ -62,7 +57,7 @@ impl Default for Stream {
             is_begun: false,
             is_floating: false,
             view_start: 0,
-            stage: Stage::start(),
+            stage: None,
             is_over: false,
             assembly: Assembly::default(),
             patience: PATIENCE,
@@ -149,7 +144,7 @@ impl Stream {
             return false;
         }
         self.is_begun = true;
-        self.is_floating = prelude::client_hello_at(payload, 0) != Match::Yes;
+        self.is_floating = prelude::client_hello_at(payload, 0, Place::Boundary) != Match::Yes;
         self.origin = if self.is_floating { sequence.wrapping_sub(FLOAT_BYTES) } else { sequence };
         true
     }
@@ -167,12 +162,12 @@ impl Stream {
             return;
         }
         let Some((start, bytes)) = self.assembly.island(offset) else { return };
-        if prelude::client_hello_at(bytes, 0) == Match::Yes {
+        if prelude::client_hello_at(bytes, 0, Place::Boundary) == Match::Yes {
             self.assembly.rebase(start);
             self.origin = self.origin.wrapping_add(start as u32);
             self.is_floating = false;
             self.view_start = 0;
-            self.stage = Stage::Hello(0, Box::default());
+            self.stage = None;
         }
     }
 
@@ -187,22 +182,25 @@ impl Stream {
         }
         if start != self.view_start {
             self.view_start = start;
-            self.stage = Stage::start();
+            self.stage = None;
         }
+        let stage =
+            self.stage.get_or_insert_with(|| Stage { prelude: Prelude::new(limits.prelude_bytes_max), hello: None });
         let mut name = None;
         let state = loop {
-            match &mut self.stage {
-                Stage::Prelude(prelude) => match prelude.advance(view, limits.prelude_bytes_max) {
-                    prelude::Step::NeedMore => break State::More,
-                    prelude::Step::Name(kind, range) => {
-                        name = name.or_else(|| Some((kind, view.get(range)?)));
-                    }
-                    prelude::Step::Hello { offset } => self.stage = Stage::Hello(offset, Box::default()),
-                    prelude::Step::GiveUp => break State::Lost,
-                },
-                Stage::Hello(at, hello) => {
-                    break State::of(hello.advance(view.get(*at..).unwrap_or_default(), limits.hello_bytes_max));
+            if let Some((at, hello)) = &mut stage.hello {
+                match State::of(hello.advance(view.get(*at..).unwrap_or_default(), limits.hello_bytes_max)) {
+                    State::Lost => stage.hello = None,
+                    state => break state,
                 }
+            }
+            match stage.prelude.advance(view) {
+                prelude::Step::NeedMore => break State::More,
+                prelude::Step::Name { evidence, name: range, .. } => {
+                    name = name.or_else(|| Some((evidence, view.get(range)?)));
+                }
+                prelude::Step::Hello { offset } => stage.hello = Some((offset, Box::default())),
+                prelude::Step::GiveUp => break State::Lost,
             }
         };
         let tell = match state {
@@ -224,7 +222,7 @@ impl Stream {
             State::Complete => true,
         };
         self.is_over |= tell;
-        let hello = if tell { current(&mut self.stage, view, limits) } else { None };
+        let hello = if tell { current(self.stage.as_mut(), view, limits) } else { None };
         Heard { name, hello }
     }
 
@@ -238,7 +236,7 @@ impl Stream {
             true => self.assembly.island(self.view_start).map(|(_, view)| view).unwrap_or_default(),
             false => self.assembly.contiguous(),
         };
-        current(&mut self.stage, view, limits).filter(|hello| hello.server_name().is_some())
+        current(self.stage.as_mut(), view, limits).filter(|hello| hello.server_name().is_some())
     }
 }
 
@@ -265,8 +263,8 @@ impl State {
 }
 
 /// The hello as far as it is there; looking twice at the same bytes costs next to nothing.
-fn current<'a>(stage: &'a mut Stage, view: &'a [u8], limits: &Limits) -> Option<ClientHello<'a>> {
-    let Stage::Hello(at, hello) = stage else { return None };
+fn current<'a>(stage: Option<&'a mut Stage>, view: &'a [u8], limits: &Limits) -> Option<ClientHello<'a>> {
+    let (at, hello) = stage?.hello.as_mut()?;
     match hello.advance(view.get(*at..)?, limits.hello_bytes_max) {
         HelloStep::Hello(hello) => Some(hello),
         HelloStep::More | HelloStep::Stopped(_) => None,

@@ -1,11 +1,10 @@
 //! A TCP connection until its client's hello is read: both directions are listened to, since which one is the client's
 //! may not be known. If the hello has no name, the server's certificate may have one.
 
-use super::prelude::NameKind;
 use super::stream::{Heard, Stream};
 use super::tls::certificate::Names;
-use super::tls::{self, ClientHello, ServerStep, ServerStream};
-use super::{Counts, Limits, dns};
+use super::tls::{ClientHello, ServerStep, ServerStream};
+use super::{Counts, Evidence, Limits, dns};
 use crate::assembly::Assembly;
 use crate::decode::Segment;
 use crate::flow::Side;
@@ -14,7 +13,7 @@ use crate::flow::Side;
 #[derive(Debug, Default)]
 pub struct Said<'a> {
     /// A name in clear text.
-    pub name: Option<(NameKind, &'a [u8])>,
+    pub name: Option<(Evidence, &'a [u8])>,
     /// A hello; its sender is the client.
     pub hello: Option<ClientHello<'a>>,
 }
@@ -28,6 +27,8 @@ struct Server {
     segments: u8,
 }
 
+/// TLS 1.3 on the wire (RFC 8446 §4.2.1).
+const TLS_1_3: u16 = 0x0304;
 /// Segments of the server in which its certificate has to begin.
 const SERVER_SEGMENTS_MAX: u8 = 64;
 
@@ -38,6 +39,14 @@ pub struct TcpDialogue {
     high: Stream,
     segments: u32,
     server: Option<Box<Server>>,
+    dns: Option<Box<[DnsStream; 2]>>,
+}
+
+/// One direction of a DNS connection.
+#[derive(Debug, Default)]
+struct DnsStream {
+    origin: Option<u32>,
+    assembly: Assembly,
 }
 
 impl TcpDialogue {
@@ -46,6 +55,7 @@ impl TcpDialogue {
         self.low.capacity()
             + self.high.capacity()
             + self.server.as_ref().map_or(0, |server| server.assembly.capacity())
+            + self.dns.as_ref().map_or(0, |streams| streams.iter().map(|stream| stream.assembly.capacity()).sum())
     }
 
     /// Forgets all, keeps the memory.
@@ -54,6 +64,7 @@ impl TcpDialogue {
         self.high.reset();
         self.segments = 0;
         self.server = None;
+        self.dns = None;
     }
 
     fn stream(&mut self, side: Side) -> &mut Stream {
@@ -68,13 +79,50 @@ impl TcpDialogue {
         self.stream(side).begin(first_byte);
     }
 
+    /// Takes a segment with payload of a DNS connection, and shows the messages that it completes (RFC 1035 §4.2.2).
+    pub fn dns(
+        &mut self,
+        side: Side,
+        segment: &Segment<'_>,
+        limits: &Limits,
+        mut visit: impl FnMut(&dns::Message<'_>),
+    ) {
+        let [low, high] = &mut **self.dns.get_or_insert_default();
+        let stream = match side {
+            Side::Low => low,
+            Side::High => high,
+        };
+        let origin = *stream.origin.get_or_insert(segment.sequence);
+        let Ok(offset) = usize::try_from(segment.sequence.wrapping_sub(origin) as i32) else { return };
+        if stream.assembly.insert(offset, segment.payload, limits.stream_bytes_max).is_err() {
+            // What was lost is lost: the next segment begins anew.
+            stream.assembly.clear();
+            stream.origin = None;
+            return;
+        }
+        let (messages, consumed) = dns::tcp_messages(stream.assembly.contiguous());
+        for message in messages.filter_map(dns::Message::parse) {
+            visit(&message);
+        }
+        if consumed > 0 {
+            stream.assembly.rebase(consumed);
+            stream.origin = Some(origin.wrapping_add(consumed as u32));
+        }
+    }
+
     /// Whether no hello is expected any more.
     pub fn is_over(&self) -> bool {
         self.low.is_over() && self.high.is_over()
     }
 
     /// Takes a segment with payload from one side.
-    pub fn segment<'a>(&'a mut self, side: Side, segment: &Segment<'a>, limits: &Limits, counts: &mut Counts) -> Said<'a> {
+    pub fn segment<'a>(
+        &'a mut self,
+        side: Side,
+        segment: &Segment<'a>,
+        limits: &Limits,
+        counts: &mut Counts,
+    ) -> Said<'a> {
         self.segments += 1;
         if self.segments as usize > limits.undecided_segments_max {
             counts.undecided_segments += 1;
@@ -130,10 +178,5 @@ impl TcpDialogue {
 
 /// Whether a connection with this hello may show a certificate in clear: TLS 1.2 at most (RFC 8446 §4.4.2).
 pub fn may_show_certificate(hello: &ClientHello<'_>) -> bool {
-    hello.highest_version() < tls::TLS_1_3
-}
-
-/// The DNS messages in a piece of a DNS connection that starts with a message (RFC 1035 §4.2.2).
-pub fn dns_messages(payload: &[u8]) -> impl Iterator<Item = &[u8]> {
-    dns::tcp_messages(payload).0
+    (1..TLS_1_3).contains(&hello.highest_version())
 }

@@ -1,6 +1,6 @@
 //! A UDP flow until its client's hello is read, be it QUIC's, Google's or DTLS's.
 
-use super::dtls::{self, DtlsHello};
+use super::dtls::{self, DtlsHello, DtlsStep};
 use super::quic::{self, Chlo, Connection, Progress, Scratch};
 use super::tls::ClientHello;
 use super::{Counts, Limits};
@@ -34,13 +34,15 @@ pub struct UdpDialogue {
 impl UdpDialogue {
     /// Bytes of memory held for reassembly.
     pub fn capacity(&self) -> usize {
-        self.quic.memory_bytes() + self.dtls.memory_bytes() + self.partial.as_ref().map_or(0, |partial| partial.2.capacity())
+        self.quic.memory_bytes()
+            + self.dtls.capacity()
+            + self.partial.as_ref().map_or(0, |partial| partial.2.capacity())
     }
 
     /// Forgets all, keeps the memory.
     pub fn reset(&mut self) {
         self.quic.reset();
-        self.dtls.reset();
+        self.dtls = DtlsHello::default();
         self.partial = None;
         self.datagrams = 0;
         self.patience = 0;
@@ -70,7 +72,13 @@ impl UdpDialogue {
             return self.quic_datagram(payload, scratch, limits, counts);
         }
         if dtls::looks_like_dtls(payload) {
-            return self.dtls.datagram(payload, limits.hello_bytes_max).filter(ClientHello::is_complete).map(Hello::Dtls);
+            return match self.dtls.datagram(payload, limits.hello_bytes_max) {
+                DtlsStep::Hello(hello) if hello.is_complete() => {
+                    self.is_over = true;
+                    Some(Hello::Dtls(hello))
+                }
+                DtlsStep::Hello(_) | DtlsStep::More | DtlsStep::NotDtls => None,
+            };
         }
         None
     }

@@ -1,6 +1,8 @@
 //! Every limit of the sensor: name, unit in the name, default, and what it bounds. The command line and the
 //! configuration set them by these names.
 
+use crate::decode::DecodeLimits;
+use crate::decode::fragments::FragmentLimits;
 use crate::handshake::{self, quic::QuicLimits};
 
 /// The table of limits: one line makes the field, its default and its documentation.
@@ -77,6 +79,21 @@ limits! {
 }
 
 impl Limits {
+    /// Those of decoding.
+    pub fn decode(&self) -> DecodeLimits {
+        let depth = u8::try_from(self.tunnel_depth_max).unwrap_or(u8::MAX);
+        DecodeLimits { tunnel_depth_max: depth, ..DecodeLimits::default() }
+    }
+
+    /// Those of joining fragments.
+    pub fn fragments(&self) -> FragmentLimits {
+        FragmentLimits {
+            fragment_datagrams_max: self.fragment_datagrams_max,
+            fragment_bytes_max: self.fragment_bytes_max,
+            fragment_timeout_ms: self.fragment_timeout_ms as u64,
+        }
+    }
+
     /// Those of the handshake.
     pub fn handshake(&self) -> handshake::Limits {
         handshake::Limits {
@@ -104,8 +121,10 @@ mod tests {
         assert_eq!(limits.flows_max, 4096);
         assert!(limits.set("flows_max", 1).unwrap_err().contains("at least 16"));
         assert!(limits.set("flow_max", 1).unwrap_err().contains("flows_max"));
-        assert!(Limits::TABLE.iter().all(|(name, default, meaning)| {
-            Limits::default().set(name, *default).is_ok() && !meaning.is_empty()
-        }));
+        assert!(
+            Limits::TABLE.iter().all(|(name, default, meaning)| {
+                Limits::default().set(name, *default).is_ok() && !meaning.is_empty()
+            })
+        );
     }
 }

@@ -6,7 +6,6 @@ use vigie_signatures::{Bundle, Name, normalise};
 use super::counters::{Counter, Counters};
 use crate::alert::{Ech, Hello, HelloTransport};
 use crate::detect::{self, Evidence, Judged, Match};
-use crate::handshake::prelude::NameKind;
 use crate::handshake::quic::Chlo;
 use crate::handshake::tcp;
 use crate::handshake::tls::{self, ClientHello, Ja4, Ja4Transport};
@@ -59,7 +58,8 @@ impl Told {
         counters.add(Counter::HellosEch, u64::from(ech.is_some()));
         let mut told = Self::judge(hello.server_name(), evidence, bundle, counters);
         told.is_wanted = is_wanted;
-        told.may_show_certificate = transport == HelloTransport::Tcp && told.hides_name && tcp::may_show_certificate(hello);
+        told.may_show_certificate =
+            transport == HelloTransport::Tcp && told.hides_name && tcp::may_show_certificate(hello);
         if is_wanted || told.hides_name || told.will_alert() {
             told.hello = Some(Hello {
                 transport,
@@ -101,11 +101,11 @@ impl Told {
     }
 
     /// What a name in clear text came to.
-    pub fn clear_text(kind: NameKind, name: &[u8], bundle: &Bundle, counters: &mut Counters) -> Self {
-        let (evidence, counter) = match kind {
-            NameKind::HttpHost => (Evidence::HttpHost, Counter::HttpHosts),
-            NameKind::HttpConnect => (Evidence::HttpConnect, Counter::HttpConnects),
-            NameKind::Socks => (Evidence::Socks, Counter::SocksRequests),
+    pub fn clear_text(evidence: Evidence, name: &[u8], bundle: &Bundle, counters: &mut Counters) -> Self {
+        let counter = match evidence {
+            Evidence::HttpConnect => Counter::HttpConnects,
+            Evidence::Socks => Counter::SocksRequests,
+            _ => Counter::HttpHosts,
         };
         counters.add(counter, 1);
         match detect::by_name(bundle, name, evidence) {

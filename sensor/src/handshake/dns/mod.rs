@@ -2,15 +2,16 @@
 //! Nothing is allocated: names are read into a [`DnsName`] on the stack, records are walked as they stand.
 //! Not covered: multicast DNS and LLMNR (same format, other meaning), encrypted DNS, authority and additional sections.
 
+mod answer;
 mod name;
 mod record;
 
 use std::net::IpAddr;
 
+pub use answer::{DnsAnswer, DnsRecord};
 pub use name::{DnsName, NAME_BYTES_MAX, NameAt, POINTER_JUMPS_MAX};
 pub use record::{Data, Record, Service, record_type};
 
-use crate::alert::{DnsAnswer, DnsRecord};
 use crate::wire::Cursor;
 
 /// The port of DNS.

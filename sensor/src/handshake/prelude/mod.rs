@@ -14,8 +14,7 @@ use memchr::memchr;
 pub use hello::{HANDSHAKE_RECORD, Match, Place, client_hello_at};
 pub use proxied::{Endpoint, Proxied};
 
-use crate::alert::Evidence;
-use crate::handshake::{http, socks};
+use crate::handshake::{Evidence, http, socks};
 
 /// How far from its start a stream is searched for a hello, unless told otherwise.
 pub const PRELUDE_BYTES_MAX: usize = 8192;

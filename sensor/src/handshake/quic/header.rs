@@ -207,6 +207,13 @@ fn lists_versions(list: &[u8]) -> bool {
     rest.is_empty() && versions.iter().take(32).any(|version| versions::dialect(u32::from_be_bytes(*version)).known)
 }
 
+/// Destination and source connection ids of a long header.
+#[inline]
+pub fn connection_ids(payload: &[u8]) -> Option<(&[u8], &[u8])> {
+    let long = Long::read(payload)?;
+    Some((long.destination, long.source))
+}
+
 /// A first test for any UDP payload, on any port: whether it is worth the while of a [`super::Connection`].
 ///
 /// It asks for a version that is known, or a greased one, or for all the signs of a client's Initial, and for lengths that

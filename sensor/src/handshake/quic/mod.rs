@@ -18,7 +18,7 @@ mod tests;
 
 pub use connection::{Connection, ORIGINS_MAX};
 pub use google::Chlo;
-pub use header::looks_like_quic;
+pub use header::{connection_ids, looks_like_quic};
 pub use keys::Scratch;
 
 /// What a connection may cost.

@@ -15,8 +15,8 @@ impl Worker {
     pub(super) fn forget(&mut self, record: Record, emit: &mut dyn FnMut(Event)) {
         let Some(entry) = self.table.get_mut(record.slot) else { return };
         entry.record = 0;
+        let unsettled = *entry;
         entry.marks |= SETTLED;
-        let unsettled = FlowEntry { marks: entry.marks & !SETTLED, ..*entry };
         self.conclude(&unsettled, record, None, emit);
     }
 
@@ -30,7 +30,13 @@ impl Worker {
     ) {
         let mut entry = *entry;
         let nameless = record.nameless.take().map(|hello| *hello);
-        let told = match partial(&mut record.dialogue, &self.handshake_limits, &self.bundle, self.wanted, &mut self.counters) {
+        let told = match partial(
+            &mut record.dialogue,
+            &self.handshake_limits,
+            &self.bundle,
+            self.wanted,
+            &mut self.counters,
+        ) {
             Some((client, told)) => {
                 if let Some(client) = client {
                     entry.marks = mark_client(entry.marks, client);
@@ -43,8 +49,12 @@ impl Worker {
             None => None,
         };
         self.give_back(std::mem::take(&mut record.dialogue));
-        let when =
-            When { timestamp_ns: record.last_seen_ns, number: record.last_frame, wire_length: 0, interface: record.interface };
+        let when = When {
+            timestamp_ns: record.last_seen_ns,
+            number: record.last_frame,
+            wire_length: 0,
+            interface: record.interface,
+        };
         let flow = flow_of(&entry, Some(&record), &when);
         if let Some(told) = told {
             self.tell_of(&flow, &mut record.rule, (when.timestamp_ns, when.number), told, emit);

@@ -75,7 +75,18 @@ impl Worker {
         side: Side,
         emit: &mut dyn FnMut(Event),
     ) {
-        let Self { records, tcp_pool, handshake_limits, handshake_counters, bundle, names, counters, wanted, held_bytes, .. } = self;
+        let Self {
+            records,
+            tcp_pool,
+            handshake_limits,
+            handshake_counters,
+            bundle,
+            names,
+            counters,
+            wanted,
+            held_bytes,
+            ..
+        } = self;
         let Some(record) = records.get_mut(number) else { return };
         if !matches!(record.dialogue, Dialogue::Tcp(_)) {
             let mut dialogue = tcp_pool.pop().unwrap_or_default();
@@ -100,7 +111,8 @@ impl Worker {
                 Side::Low => key.high,
                 Side::High => key.low,
             };
-            let mut answers = Answers { names, counters, wanted: *wanted, client, now_ns: when.timestamp_ns, owned: Vec::new() };
+            let mut answers =
+                Answers { names, counters, wanted: *wanted, client, now_ns: when.timestamp_ns, owned: Vec::new() };
             dialogue.dns(side, segment, handshake_limits, |message| answers.take(message));
             let owned = answers.owned;
             *held_bytes += dialogue.capacity().saturating_sub(held_before);
@@ -142,7 +154,16 @@ impl Worker {
         }
         let number = self.record(slot, when, packet, emit);
         let Self {
-            records, udp_pool, handshake_limits, handshake_counters, scratch, bundle, counters, wanted, held_bytes, ..
+            records,
+            udp_pool,
+            handshake_limits,
+            handshake_counters,
+            scratch,
+            bundle,
+            counters,
+            wanted,
+            held_bytes,
+            ..
         } = self;
         let Some(record) = records.get_mut(number) else { return };
         if !matches!(record.dialogue, Dialogue::Udp(_)) {
@@ -220,7 +241,8 @@ impl Worker {
             entry.spare = id_mark(source);
             return false;
         }
-        let is_other = entry.spare != 0 && payload.len() >= QUIC_INITIAL_BYTES_MIN && id_mark(destination) != entry.spare;
+        let is_other =
+            entry.spare != 0 && payload.len() >= QUIC_INITIAL_BYTES_MIN && id_mark(destination) != entry.spare;
         if is_other {
             entry.spare = 0;
         }
@@ -284,7 +306,8 @@ impl Worker {
     /// What is known of a flow that told no name.
     pub(super) fn without_a_name(&self, entry: &FlowEntry, now_ns: u64, hello: Option<Hello>) -> Option<Told> {
         let key = entry.key();
-        let (client, server) = if entry.marks & CLIENT_IS_HIGH != 0 { (key.high, key.low) } else { (key.low, key.high) };
+        let (client, server) =
+            if entry.marks & CLIENT_IS_HIGH != 0 { (key.high, key.low) } else { (key.low, key.high) };
         let by_dns = || {
             let name = self.names.lookup(Some(client), server, now_ns)?;
             match detect::by_name(&self.bundle, name.as_bytes(), Evidence::Dns) {
@@ -333,7 +356,9 @@ impl Worker {
             let fact = Fact::Hello(Box::new(flow.clone()), Box::new(hello.clone()));
             self.emit(timestamp_ns, number, fact, emit);
         }
-        let Some(Match { rule, evidence, name }) = matched.filter(|matched| matched.rule.raises_alert()) else { return };
+        let Some(Match { rule, evidence, name }) = matched.filter(|matched| matched.rule.raises_alert()) else {
+            return;
+        };
         if alerted.is_none() {
             *alerted = Some(Arc::clone(&rule));
             self.counters.add(Counter::Alerts, 1);
@@ -446,7 +471,9 @@ fn id_mark(id: &[u8]) -> u16 {
 
 fn udp_hello(hello: &udp::Hello<'_>, bundle: &Bundle, wanted: Wanted, counters: &mut Counters) -> Told {
     match hello {
-        udp::Hello::Quic(version, hello) => Told::hello(hello, HelloTransport::Quic(*version), bundle, wanted, counters),
+        udp::Hello::Quic(version, hello) => {
+            Told::hello(hello, HelloTransport::Quic(*version), bundle, wanted, counters)
+        }
         udp::Hello::Dtls(hello) => Told::hello(hello, HelloTransport::Dtls, bundle, wanted, counters),
         udp::Hello::Chlo(chlo) => Told::chlo(chlo, bundle, wanted, counters),
     }

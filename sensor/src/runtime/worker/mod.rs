@@ -10,13 +10,9 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use vigie_signatures::{Bundle, Rule};
 
-use crate::runtime::counters::{Counter, Counters};
-use crate::runtime::limits::Limits;
-use crate::runtime::records::{Dialogue, Placed, Record, Records};
-use crate::runtime::told::{Told, Wanted};
-use crate::alert::{Alert, DnsAnswer, Event, Fact, Flow, FlowEnd, Hello};
+use crate::alert::{Alert, DnsAnswer, Event, Fact, Flow, FlowEnd, Hello, HelloTransport};
 use crate::capture::{BATCH_FRAMES_MAX, Frame};
-use crate::decode::fragments::{Fragment, Fragments, Joined};
+use crate::decode::fragments::{Fragment, Fragments};
 use crate::decode::{self, Address, DecodeError, DecodeLimits, Decoded, Packet, Segment, Transport};
 use crate::detect::{self, Evidence, Judged, Match};
 use crate::flow::{FlowEntry, FlowKey, FlowTable, Found, HashKey, Side, Slot};
@@ -24,6 +20,10 @@ use crate::handshake::address_names::AddressNames;
 use crate::handshake::tcp::TcpDialogue;
 use crate::handshake::udp::UdpDialogue;
 use crate::handshake::{dns, quic, udp};
+use crate::runtime::counters::{Counter, Counters};
+use crate::runtime::limits::Limits;
+use crate::runtime::records::{Dialogue, Placed, Record, Records};
+use crate::runtime::told::{Told, Wanted};
 
 /// Seconds of one step of the flows' age.
 const EPOCH_S: u64 = 4;
@@ -99,7 +99,13 @@ pub struct Worker {
 
 impl Worker {
     /// A worker with an empty flow table for `flows_max` flows.
-    pub fn new(limits: &Limits, wanted: Wanted, bundle: Arc<Bundle>, names: Arc<AddressNames>, secret: HashKey) -> Self {
+    pub fn new(
+        limits: &Limits,
+        wanted: Wanted,
+        bundle: Arc<Bundle>,
+        names: Arc<AddressNames>,
+        secret: HashKey,
+    ) -> Self {
         let records_max = if wanted.flows { limits.flows_max.max(limits.records_max) } else { limits.records_max };
         Self {
             wanted,
@@ -136,8 +142,9 @@ impl Worker {
             let (family, reason) = counter.label();
             (family, reason, self.counters.get(counter))
         });
-        let unreadable = DecodeError::ALL.iter().zip(self.unreadable).map(|(error, count)| ("decode_error", error.as_str(), count));
-        let fragments = self.fragments.counters().labelled();
+        let unreadable =
+            DecodeError::ALL.iter().zip(self.unreadable).map(|(error, count)| ("decode_error", error.as_str(), count));
+        let fragments = self.fragments.counts().labelled();
         let handshake = self.handshake_counters.labelled();
         own.chain(unreadable).chain(fragments).chain(handshake).collect()
     }
@@ -197,32 +204,20 @@ impl Worker {
     }
 
     /// Joins fragments, and goes on with the datagram when it is whole; which may again be a fragment, of a packet
-    /// within.
+    /// within: each join counts as a header of encapsulation, so this ends.
     #[cold]
     fn fragment(&mut self, when: &When, fragment: &Fragment<'_>, emit: &mut dyn FnMut(Event)) {
-        // The cache is lent out while the joined bytes, which it owns, are worked on.
-        let mut fragments = std::mem::take(&mut self.fragments);
-        if let Joined::Whole(datagram) = fragments.insert(fragment, when.timestamp_ns) {
-            match decode::decode_joined(&datagram, &self.decode_limits) {
-                Ok(Decoded::Packet(packet)) => {
-                    let (key, side) = FlowKey::of(&packet);
-                    let hash = self.table.hash(&key);
-                    self.packet(when, &packet, &key, side, hash, emit);
-                }
-                Ok(Decoded::Fragment(inner)) => {
-                    let inner = inner.to_owned();
-                    self.fragments = fragments;
-                    return self.fragment_within(when, &inner.as_fragment(), emit);
-                }
-                Err(error) => self.count_unreadable(error),
+        let Some(datagram) = self.fragments.insert(fragment, when.timestamp_ns) else { return };
+        match decode::decode_joined(&datagram, &self.decode_limits) {
+            Ok(Decoded::Packet(packet)) => {
+                let (key, side) = FlowKey::of(&packet);
+                let hash = self.table.hash(&key);
+                self.packet(when, &packet, &key, side, hash, emit);
             }
+            Ok(Decoded::Fragment(inner)) => self.fragment(when, &inner, emit),
+            Err(error) => self.count_unreadable(error),
         }
-        self.fragments = fragments;
-    }
-
-    #[cold]
-    fn fragment_within(&mut self, when: &When, fragment: &Fragment<'_>, emit: &mut dyn FnMut(Event)) {
-        self.fragment(when, fragment, emit);
+        self.fragments.recycle(datagram);
     }
 
     /// Brings the clock to a packet's time, and ends the flows that fell silent meanwhile.
@@ -252,7 +247,8 @@ impl Worker {
             self.counters.add(Counter::FlowsTimedOut, ended);
         }
         // In the order of the flows' last packets, whatever their places in the table.
-        with_record.sort_by_key(|entry| self.records.get(entry.record).map(|record| (record.last_seen_ns, record.last_frame)));
+        with_record
+            .sort_by_key(|entry| self.records.get(entry.record).map(|record| (record.last_seen_ns, record.last_frame)));
         for entry in with_record.drain(..) {
             self.close(&entry, reason, emit);
         }
@@ -320,7 +316,9 @@ impl Worker {
     /// Notes the time of a packet on the flow's record, if it has one.
     #[inline]
     fn seen(&mut self, number: u32, when: &When) {
-        if number != 0 && let Some(record) = self.records.get_mut(number) {
+        if number != 0
+            && let Some(record) = self.records.get_mut(number)
+        {
             record.last_seen_ns = record.last_seen_ns.max(when.timestamp_ns);
             record.last_frame = when.number;
         }
@@ -361,13 +359,14 @@ impl Worker {
     /// The number of the flow's record, which is made if there was none.
     fn record(&mut self, slot: Slot, when: &When, packet: &Packet<'_>, emit: &mut dyn FnMut(Event)) -> u32 {
         let Some(entry) = self.table.get(slot) else { return 0 };
-        if entry.record != 0 {
-            self.seen(entry.record, when);
-            return entry.record;
+        let (number, key) = (entry.record, entry.key());
+        if number != 0 {
+            self.seen(number, when);
+            return number;
         }
         let record = Record {
             slot,
-            key: entry.key(),
+            key,
             first_seen_ns: when.timestamp_ns,
             last_seen_ns: when.timestamp_ns,
             last_frame: when.number,
@@ -395,7 +394,6 @@ impl Worker {
         }
         number
     }
-
 }
 
 impl Worker {
