@@ -10,7 +10,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use vigie_signatures::{Bundle, Rule, Signal};
+use vigie_signatures::{Bundle, MatchKind, Rule, Signal};
 
 use super::community_id::community_id;
 use super::country::country;
@@ -74,21 +74,28 @@ pub fn encode(event: &Event, context: &Context, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// The text of a signature. It depends on the service and the signal alone, as the signature id does.
+/// The text of a signature. Like the signature id it depends on the service, the signal and on whether a name, an
+/// address or a fingerprint matched, and on nothing else.
 pub fn signature_text(rule: &Rule) -> String {
-    let mut text = String::with_capacity(64);
-    for part in signature_parts(rule) {
-        text.push_str(part);
+    signature_parts(rule).concat()
+}
+
+fn signature_parts(rule: &Rule) -> [&str; 5] {
+    let service = rule.service_name.as_str();
+    match rule.kind {
+        MatchKind::Exact | MatchKind::Pattern | MatchKind::Suffix => {
+            ["vigie ", service, ": ", name_phrase(rule.signal), ""]
+        }
+        MatchKind::Prefix => match rule.signal {
+            Signal::Unknown => ["vigie ", service, ": server address contacted", "", ""],
+            signal => ["vigie ", service, ": server address contacted (", signal.as_str(), ")"],
+        },
+        MatchKind::Ja4 => ["vigie ", service, ": client fingerprint", "", ""],
     }
-    text
 }
 
-fn signature_parts(rule: &Rule) -> [&str; 4] {
-    ["vigie ", &rule.service_name, ": ", signal_phrase(rule.signal)]
-}
-
-/// What a signal tells the reader of an alert.
-const fn signal_phrase(signal: Signal) -> &'static str {
+/// What a name tells the reader of an alert.
+const fn name_phrase(signal: Signal) -> &'static str {
     match signal {
         Signal::AppOnly => "app in use",
         Signal::AppLikely => "app probably in use",
@@ -100,7 +107,7 @@ const fn signal_phrase(signal: Signal) -> &'static str {
         Signal::ThirdPartyCloud => "cloud used by a third party",
         Signal::AdsPortal => "advertiser or seller portal",
         Signal::Ads => "advertising",
-        Signal::Corporate => "company network",
+        Signal::Corporate => "company's own staff or tests",
         Signal::DnsCname => "name seen in a DNS chain",
         Signal::Unknown => "contacted, use unknown",
     }

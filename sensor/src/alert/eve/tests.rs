@@ -3,7 +3,7 @@
 use super::*;
 use crate::alert::{DnsAnswer, DnsRecord};
 use crate::decode::{Address, Envelope, Tunnel};
-use vigie_signatures::{Confidence, MatchKind, Role};
+use vigie_signatures::{Confidence, Role};
 
 const START_NS: u64 = 1_795_298_705_123_456_789;
 
@@ -233,11 +233,17 @@ fn a_flow_that_ended() {
 }
 
 #[test]
-fn each_signal_has_a_text_of_its_own() {
-    let texts: std::collections::BTreeSet<_> =
-        Signal::ALL.iter().map(|&signal| signature_text(&Rule { signal, ..rule() })).collect();
-    assert_eq!(texts.len(), Signal::ALL.len());
+fn each_signature_has_a_text_of_its_own() {
+    let text = |kind, signal| signature_text(&Rule { kind, signal, ..rule() });
+    let texts: std::collections::BTreeSet<_> = [MatchKind::Suffix, MatchKind::Prefix]
+        .into_iter()
+        .flat_map(|kind| Signal::ALL.iter().map(move |&signal| text(kind, signal)))
+        .chain([text(MatchKind::Ja4, Signal::AppOnly)])
+        .collect();
+    assert_eq!(texts.len(), 2 * Signal::ALL.len() + 1);
+    assert_eq!(text(MatchKind::Prefix, Signal::AppOnly), "vigie TikTok: server address contacted (app-only)");
     // Role, confidence and what matched do not enter: they differ between alerts of one signature id.
     let other = Rule { role: Role::Cdn, confidence: Confidence::Low, text: "x".to_owned(), ..rule() };
     assert_eq!(signature_text(&other), signature_text(&rule()));
+    assert_eq!(text(MatchKind::Exact, Signal::Web), text(MatchKind::Pattern, Signal::Web));
 }
