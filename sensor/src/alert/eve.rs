@@ -281,6 +281,7 @@ fn write_metadata(metadata: &mut Object<'_>, alert: &Alert, context: &Context) {
 const fn ech_name(ech: Ech) -> &'static str {
     match ech {
         Ech::Grease => "grease",
+        Ech::Ambiguous => "ambiguous",
         Ech::Offered => "offered",
     }
 }

@@ -76,9 +76,11 @@ impl Evidence {
 /// Encrypted Client Hello on a hello (RFC 9849).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ech {
-    /// The extension holds what a client sends that has no ECH configuration.
+    /// What a client sends that has no configuration for the server.
     Grease,
-    /// The extension may be real.
+    /// By its shape either; GREASE far more often.
+    Ambiguous,
+    /// By its shape the real thing: the server name in clear is a provider's.
     Offered,
 }
 
