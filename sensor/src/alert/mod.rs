@@ -1,6 +1,9 @@
 //! What leaves a worker: facts about a flow, ready to be written. Encodings stand beside: [`eve`].
 
+pub mod community_id;
+pub mod country;
 pub mod eve;
+pub(crate) mod json;
 
 use std::sync::Arc;
 

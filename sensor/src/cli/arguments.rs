@@ -1,0 +1,282 @@
+//! What can be typed after `vigie`: the one definition from which help, man page and completions are made.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::alert::Fact;
+
+/// A passive network sensor: recognises banned services by the names that TLS, QUIC and DNS show in clear.
+#[derive(Debug, Parser)]
+#[command(
+    name = "vigie",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    subcommand_required = true,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 done; 1 alerts were found, with --fail-on-alert; 64 wrong usage; 65 bad data; \
+                  69 a file or service is unavailable; 70 internal error; 78 wrong configuration or signatures."
+)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Reads captures and tells which clients used which banned services.
+    Read(ReadArguments),
+    /// Tells which signature answers for a name, an address or a fingerprint, and why.
+    Explain(ExplainArguments),
+    /// Shows and checks the signatures.
+    Signatures(SignaturesArguments),
+}
+
+/// `vigie read`.
+#[derive(Args, Debug)]
+#[command(
+    long_about = "Reads captures and tells which clients used which banned services.\n\nWithout --json or --output a \
+                  summary for people is printed. The same captures give the same events, byte for byte.",
+    after_help = "Examples:\n  vigie read office.pcapng\n  vigie read --json 'ring/*.pcap.zst' | jq .alert.signature\n  \
+                  vigie read --quiet --fail-on-alert phone.pcap && echo clean\n  \
+                  tcpdump -i eth0 -w - | vigie read --json -"
+)]
+pub struct ReadArguments {
+    /// Captures: pcap or pcapng, plain or compressed with gzip or zstd; `-` is the standard input. Patterns such as
+    /// 'ring/*.pcap' may be used. Several captures are read in the order of time.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+
+    /// Write events as EVE JSON, one a line, to the standard output instead of the summary.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Append events as EVE JSON to this file; `-` is the standard output. Implies --json.
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Print nothing but events: no summary, no warnings, no progress.
+    #[arg(long, short)]
+    pub quiet: bool,
+
+    /// End with exit code 1 if there was an alert.
+    #[arg(long)]
+    pub fail_on_alert: bool,
+
+    /// Which events to write, separated by commas; all but `alert` record the names of ALL traffic [default: alert].
+    ///
+    /// PRIVACY: all types but `alert` record the traffic of EVERYBODY in the capture, with every name that was
+    /// contacted, banned or not. They are for tests and for captures of your own traffic; `alert` alone records only
+    /// what matched a signature.
+    #[arg(long, value_name = "TYPES", value_enum, value_delimiter = ',', default_values_t = [EventType::Alert],
+          hide_default_value = true)]
+    pub events: Vec<EventType>,
+
+    /// Read only the packets that this filter expression lets pass, as of tcpdump; for example 'net 10.1.0.0/16 and
+    /// not port 22'.
+    #[arg(long, value_name = "EXPR")]
+    pub bpf: Option<String>,
+
+    /// Folder of signature files (*.toml) to use instead of the built-in signatures; may be given several times, later
+    /// ones win.
+    #[arg(long, value_name = "DIR")]
+    pub signatures: Vec<PathBuf>,
+
+    /// Threads that look at packets [default: one per processor].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub workers: Option<u16>,
+
+    /// Name of this sensor, written into events as `host`.
+    #[arg(long, value_name = "NAME", env = "VIGIE_SENSOR_NAME")]
+    pub sensor_name: Option<String>,
+
+    /// Show a progress bar on the terminal; `auto` does so for captures above 64 MiB.
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = When::Auto)]
+    pub progress: When,
+}
+
+/// `vigie explain`.
+#[derive(Args, Debug)]
+#[command(
+    long_about = "Tells which signature answers for a name, an address or a fingerprint, what that proves, who says so, \
+                  and whether it raises an alert or why not.",
+    after_help = "Examples:\n  vigie explain api16-normal-c-useast1a.tiktokv.com\n  vigie explain 147.160.176.1\n  \
+                  zcat names.gz | vigie explain --json - > answers.json"
+)]
+pub struct ExplainArguments {
+    /// Host name, IP address or JA4 fingerprint; `-` reads them from the standard input, one a line.
+    #[arg(required = true, value_name = "QUERY")]
+    pub queries: Vec<String>,
+
+    /// One JSON object a line: query, service, role, signal, confidence, rule and more; null where nothing answers.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Folder of signature files to use instead of the built-in signatures; may be given several times, later ones win.
+    #[arg(long, value_name = "DIR")]
+    pub signatures: Vec<PathBuf>,
+}
+
+/// `vigie signatures`.
+#[derive(Args, Debug)]
+#[command(arg_required_else_help = true, subcommand_required = true)]
+pub struct SignaturesArguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: SignaturesCommand,
+}
+
+/// What can be done with signatures.
+#[derive(Debug, Subcommand)]
+pub enum SignaturesCommand {
+    /// Lists the services: rules by kind, how many alert, signature ids, oldest review.
+    List {
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+        /// Folder of signature files to list instead of the built-in signatures; may be given several times.
+        #[arg(long, value_name = "DIR")]
+        signatures: Vec<PathBuf>,
+    },
+    /// Checks signature files, and says of each finding where it stands and what would mend it.
+    Verify {
+        /// Folders of signature files; none: the built-in signatures.
+        #[arg(value_name = "DIR")]
+        folders: Vec<PathBuf>,
+    },
+}
+
+/// Types of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EventType {
+    /// Flows that matched a signature.
+    Alert,
+    /// Every TLS and DTLS hello, with its name.
+    Tls,
+    /// Every QUIC hello, with its name.
+    Quic,
+    /// Every DNS answer.
+    Dns,
+    /// Every flow's end, with its bytes.
+    Flow,
+}
+
+impl EventType {
+    /// The type as which a fact is written.
+    pub const fn of(fact: &Fact) -> Self {
+        use crate::alert::HelloTransport::{Dtls, Quic, Tcp};
+        match fact {
+            Fact::Alert(_) => Self::Alert,
+            Fact::Hello(_, hello) => match hello.transport {
+                Tcp | Dtls => Self::Tls,
+                Quic(_) => Self::Quic,
+            },
+            Fact::Dns(..) => Self::Dns,
+            Fact::FlowEnd(..) => Self::Flow,
+        }
+    }
+}
+
+/// When to do something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    /// When it is of use.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(line: &str) -> Result<Command, clap::Error> {
+        Arguments::try_parse_from(line.split_whitespace()).map(|arguments| arguments.command)
+    }
+
+    fn read(line: &str) -> ReadArguments {
+        match parse(line).unwrap() {
+            Command::Read(arguments) => arguments,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn read_alone_writes_alerts_only() {
+        let arguments = read("vigie read a.pcap -");
+        assert_eq!(arguments.files, [PathBuf::from("a.pcap"), PathBuf::from("-")]);
+        assert_eq!(arguments.events, [EventType::Alert]);
+        assert!(!arguments.json && !arguments.quiet && !arguments.fail_on_alert);
+        assert_eq!((arguments.output, arguments.bpf, arguments.workers), (None, None, None));
+        assert_eq!(arguments.progress, When::Auto);
+    }
+
+    #[test]
+    fn read_with_all_there_is() {
+        let arguments = read(
+            "vigie read a b --json --output - --quiet --fail-on-alert --events alert,tls,quic,dns,flow --bpf tcp \
+             --signatures x --signatures y --workers 4 --sensor-name tap --progress never",
+        );
+        use EventType::{Alert, Dns, Flow, Quic, Tls};
+        assert_eq!(arguments.events, [Alert, Tls, Quic, Dns, Flow]);
+        assert_eq!(arguments.signatures, [PathBuf::from("x"), PathBuf::from("y")]);
+        assert_eq!((arguments.output, arguments.workers), (Some(PathBuf::from("-")), Some(4)));
+        assert_eq!((arguments.bpf.as_deref(), arguments.sensor_name.as_deref()), (Some("tcp"), Some("tap")));
+        assert_eq!(arguments.progress, When::Never);
+        assert!(arguments.json && arguments.quiet && arguments.fail_on_alert);
+    }
+
+    #[test]
+    fn what_is_wrong_is_refused() {
+        for line in [
+            "vigie read",
+            "vigie read a --workers 0",
+            "vigie read a --workers many",
+            "vigie read a --events alert,smtp",
+            "vigie read a --events=",
+            "vigie read a --progress sometimes",
+            "vigie read a --no-such",
+            "vigie explain",
+            "vigie signatures",
+            "vigie signatures import",
+            "vigie frobnicate",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn other_commands() {
+        let Command::Explain(explain) = parse("vigie explain tiktok.com - --json --signatures s").unwrap() else {
+            panic!("not explain");
+        };
+        assert_eq!((explain.queries.len(), explain.json, explain.signatures.len()), (2, true, 1));
+        let Command::Signatures(signatures) = parse("vigie signatures list --json").unwrap() else {
+            panic!("not signatures");
+        };
+        assert!(matches!(signatures.command, SignaturesCommand::List { json: true, .. }));
+        let Command::Signatures(signatures) = parse("vigie signatures verify a b").unwrap() else {
+            panic!("not signatures");
+        };
+        assert!(matches!(signatures.command, SignaturesCommand::Verify { folders } if folders.len() == 2));
+    }
+
+    #[test]
+    fn help_warns_of_what_events_record() {
+        let mut command = Arguments::command();
+        let help = command.find_subcommand_mut("read").unwrap().render_long_help().to_string();
+        assert!(help.contains("PRIVACY") && help.contains("EVERYBODY"), "{help}");
+        assert!(help.contains("64 MiB") && help.contains("Examples:"), "{help}");
+    }
+}

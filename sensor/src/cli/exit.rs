@@ -1,0 +1,134 @@
+//! How a command ends: the exit codes, and the one line that says what went wrong and what would mend it.
+
+use std::fmt;
+use std::io;
+
+/// Exit codes; those of failures are of `sysexits.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Success = 0,
+    /// Something was found, with `--fail-on-alert`.
+    Found = 1,
+    /// Wrong command line.
+    Usage = 64,
+    /// What was to be read is damaged, or not what it should be.
+    BadData = 65,
+    /// A file cannot be opened or written.
+    Unavailable = 69,
+    /// A defect of the program.
+    Internal = 70,
+    /// Wrong configuration or signatures.
+    Configuration = 78,
+}
+
+/// Why a command could not be carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// How the program ends.
+    pub exit: Exit,
+    /// What is wrong.
+    pub what: String,
+    /// What would mend it; empty if nothing is known.
+    pub mend: String,
+}
+
+impl Failure {
+    /// A failure.
+    pub fn new(exit: Exit, what: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { exit, what: what.into(), mend: mend.into() }
+    }
+
+    /// Events or text could not be written to `target`.
+    pub fn write(target: &str, error: &io::Error) -> Self {
+        Self::new(Exit::Unavailable, format!("cannot write to {target}: {error}"), "check its space and permissions")
+    }
+}
+
+impl From<&clap::Error> for Failure {
+    /// Clap's message without its decoration: what is wrong, and its tips or the way to the help as the mend.
+    fn from(error: &clap::Error) -> Self {
+        let text = error.to_string();
+        let mut paragraphs = text.split("\n\n");
+        let first = paragraphs.next().unwrap_or_default().trim_start_matches("error: ");
+        let tips: Vec<&str> =
+            text.lines().filter_map(|line| line.trim_start().strip_prefix("tip: ")).map(str::trim).collect();
+        let usage = paragraphs.find_map(|paragraph| paragraph.strip_prefix("Usage: "));
+        let mend = match (tips.first(), usage) {
+            (Some(tip), _) => (*tip).to_owned(),
+            (None, Some(usage)) => format!("usage: {}", one_line(usage)),
+            (None, None) => "try 'vigie --help'".to_owned(),
+        };
+        Self::new(Exit::Usage, one_line(first), mend)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = one_line(&self.what);
+        match self.mend.as_str() {
+            "" => write!(formatter, "vigie: {what}"),
+            mend => write!(formatter, "vigie: {what}; {}", one_line(mend)),
+        }
+    }
+}
+
+/// All white space to single spaces; other control characters, which a terminal might obey, to their escapes.
+fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for word in text.split_whitespace() {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        for character in word.chars() {
+            match character.is_control() {
+                true => line.extend(character.escape_default()),
+                false => line.push(character),
+            }
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::arguments::Arguments;
+    use clap::Parser;
+
+    fn usage(line: &str) -> String {
+        let error = Arguments::try_parse_from(line.split(' ')).unwrap_err();
+        let failure = Failure::from(&error);
+        assert_eq!(failure.exit, Exit::Usage);
+        failure.to_string()
+    }
+
+    #[test]
+    fn wrong_usage_is_told_in_one_line() {
+        assert_eq!(
+            usage("vigie read"),
+            "vigie: the following required arguments were not provided: <FILE>...; usage: vigie read <FILE>..."
+        );
+        assert_eq!(
+            usage("vigie read a --progress sometimes"),
+            "vigie: invalid value 'sometimes' for '--progress <WHEN>' [possible values: auto, always, never]; \
+             try 'vigie --help'"
+        );
+        assert_eq!(
+            usage("vigie read a --jsn"),
+            "vigie: unexpected argument '--jsn' found; a similar argument exists: '--json'"
+        );
+        assert!(usage("vigie read a\u{1b}[2J --workers 0").starts_with("vigie: invalid value '0' for '--workers <N>'"));
+        assert!(!usage("vigie read a --\u{1b}[2J").contains('\u{1b}'));
+    }
+
+    #[test]
+    fn a_failure_is_what_and_mend() {
+        let failure = Failure::new(Exit::BadData, "x.pcap:\nnot a\tcapture", "");
+        assert_eq!(failure.to_string(), "vigie: x.pcap: not a capture");
+        let failure = Failure::write("out.json", &io::Error::from(io::ErrorKind::StorageFull));
+        assert_eq!(failure.exit as u8, 69);
+        assert!(failure.to_string().ends_with("; check its space and permissions"));
+    }
+}

@@ -1,0 +1,184 @@
+//! Numbers, sizes, times and columns as people read them.
+
+use std::time::Duration;
+
+use console::measure_text_width;
+
+use crate::alert::json;
+
+/// `1234567` as `1,234,567`.
+pub fn count(value: u64) -> String {
+    let digits = value.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A count and its noun, `s` added where there is not just one.
+pub fn counted(value: u64, noun: &str) -> String {
+    format!("{} {noun}{}", count(value), if value == 1 { "" } else { "s" })
+}
+
+/// Bytes in decimal units, two or three digits of them.
+pub fn bytes(value: u64) -> String {
+    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    if value < 1000 {
+        return format!("{value} B");
+    }
+    let (mut scaled, mut rest) = (value, 0);
+    let mut unit = "B";
+    for larger in UNITS {
+        if scaled < 1000 {
+            break;
+        }
+        (scaled, rest, unit) = (scaled / 1000, scaled % 1000, larger);
+    }
+    if scaled < 10 { format!("{scaled}.{} {unit}", rest / 100) } else { format!("{scaled} {unit}") }
+}
+
+/// A length of time in its two largest units.
+pub fn duration(length: Duration) -> String {
+    let seconds = length.as_secs();
+    let two = |high: u64, high_unit: &str, low: u64, low_unit: &str| match low {
+        0 => format!("{high} {high_unit}"),
+        low => format!("{high} {high_unit} {low} {low_unit}"),
+    };
+    match seconds {
+        0..10 => format!("{}.{} s", seconds, length.subsec_millis() / 100),
+        10..60 => format!("{seconds} s"),
+        60..3600 => two(seconds / 60, "min", seconds % 60, "s"),
+        3600..86_400 => two(seconds / 3600, "h", seconds / 60 % 60, "min"),
+        _ => two(seconds / 86_400, "d", seconds / 3600 % 24, "h"),
+    }
+}
+
+/// `2026-11-21` in UTC.
+pub fn day(timestamp_ns: u64) -> String {
+    let (year, month, day) = json::civil(timestamp_ns / 86_400_000_000_000);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+/// `22:05:05` in UTC.
+pub fn clock(timestamp_ns: u64) -> String {
+    let second = timestamp_ns / 1_000_000_000 % 86_400;
+    format!("{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
+}
+
+/// How a column stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Flush left.
+    Left,
+    /// Flush right, for numbers.
+    Right,
+}
+
+/// Columns of text, two spaces apart; the first row is the heading.
+pub struct Columns {
+    sides: Vec<Side>,
+    widths: Vec<usize>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Columns {
+    /// Columns with their headings.
+    pub fn new(headings: &[(&str, Side)]) -> Self {
+        let mut columns = Self {
+            sides: headings.iter().map(|(_, side)| *side).collect(),
+            widths: vec![0; headings.len()],
+            rows: Vec::new(),
+        };
+        columns.row(headings.iter().map(|(heading, _)| (*heading).to_owned()).collect());
+        columns
+    }
+
+    /// Adds a row.
+    pub fn row(&mut self, cells: Vec<String>) {
+        for (width, cell) in self.widths.iter_mut().zip(&cells) {
+            *width = measure_text_width(cell).max(*width);
+        }
+        self.rows.push(cells);
+    }
+
+    /// Width of the whole.
+    pub fn width(&self) -> usize {
+        self.widths.iter().sum::<usize>() + self.widths.len().saturating_sub(1) * 2
+    }
+
+    /// The rows as lines without trailing spaces, the heading first.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        self.rows.iter().map(|row| self.line(row))
+    }
+
+    fn line(&self, row: &[String]) -> String {
+        let mut line = String::new();
+        for ((cell, &width), &side) in row.iter().zip(&self.widths).zip(&self.sides) {
+            let padding = " ".repeat(width.saturating_sub(measure_text_width(cell)));
+            if side == Side::Right {
+                line.push_str(&padding);
+            }
+            line.push_str(cell);
+            if side == Side::Left {
+                line.push_str(&padding);
+            }
+            line.push_str("  ");
+        }
+        line.truncate(line.trim_end().len());
+        line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_as_people_read_them() {
+        for (value, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567"), (100_000, "100,000")] {
+            assert_eq!(count(value), text);
+        }
+        assert_eq!(counted(1, "flow"), "1 flow");
+        assert_eq!(counted(2000, "flow"), "2,000 flows");
+        for (value, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 kB"),
+            (1999, "1.9 kB"),
+            (10_500, "10 kB"),
+            (999_999, "999 kB"),
+            (1_000_000, "1.0 MB"),
+            (u64::MAX, "18 EB"),
+        ] {
+            assert_eq!(bytes(value), text);
+        }
+        for (seconds, text) in [
+            (0.25, "0.2 s"),
+            (9.99, "9.9 s"),
+            (59.0, "59 s"),
+            (60.0, "1 min"),
+            (246.0, "4 min 6 s"),
+            (7260.0, "2 h 1 min"),
+            (90_000.0, "1 d 1 h"),
+        ] {
+            assert_eq!(duration(Duration::from_secs_f64(seconds)), text);
+        }
+        assert_eq!(
+            (day(1_795_298_705_000_000_000), clock(1_795_298_705_000_000_000)),
+            ("2026-11-21".into(), "22:05:05".into())
+        );
+    }
+
+    #[test]
+    fn columns_count_what_a_terminal_shows() {
+        let mut columns = Columns::new(&[("NAME", Side::Left), ("N", Side::Right)]);
+        columns.row(vec!["抖音".to_owned(), "12".to_owned()]);
+        columns.row(vec!["é".to_owned(), "3".to_owned()]);
+        assert_eq!(columns.lines().collect::<Vec<_>>(), ["NAME   N", "抖音  12", "é      3"]);
+        assert_eq!(columns.width(), 8);
+    }
+}

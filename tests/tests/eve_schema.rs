@@ -1,0 +1,202 @@
+//! Every event type is valid against Suricata's EVE schema. The schema is not part of this repository: where it is
+//! not found beside it, the test says so and passes.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use vigie::alert::eve::{Context, encode};
+use vigie::alert::{Alert, DnsAnswer, DnsRecord, Ech, Event, Evidence, Fact, Flow, FlowEnd, Hello, HelloTransport};
+use vigie::decode::{Address, Envelope, Tunnel, TunnelKind};
+use vigie_signatures::{Bundle, Confidence, MatchKind, Role, Rule, Signal};
+
+fn schema() -> Option<serde_json::Value> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/design/eve-schema.json");
+    match std::fs::read(&path) {
+        Ok(bytes) => Some(serde_json::from_slice(&bytes).unwrap()),
+        Err(error) => {
+            println!("skipped: the EVE schema is not at {}: {error}", path.display());
+            None
+        }
+    }
+}
+
+/// A flow with all that may surround it.
+fn flow(protocol: u8, v6: bool, tunnel: Option<TunnelKind>) -> Flow {
+    let address = |last: u8| match v6 {
+        false => Address::v4([192, 0, 2, last]),
+        true => Address::v6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]),
+    };
+    Flow {
+        id: i64::MAX as u64,
+        client: address(1),
+        client_port: 65535,
+        server: address(2),
+        server_port: 443,
+        protocol,
+        envelope: Envelope {
+            vlans: [1, 2, 4095],
+            vlan_count: if tunnel.is_some() { 3 } else { 0 },
+            tunnel_depth: u8::from(tunnel.is_some()),
+            tunnel: tunnel.map(|kind| Tunnel {
+                kind,
+                source: (kind != TunnelKind::Pppoe).then(|| address(3)),
+                destination: (kind != TunnelKind::Pppoe).then(|| address(4)),
+            }),
+            network: 7,
+        },
+        interface: 0,
+        first_seen_ns: 0,
+        last_seen_ns: 1_795_298_705_123_456_789,
+        packets_to_server: 1,
+        packets_to_client: 0,
+        bytes_to_server: 74,
+        bytes_to_client: 0,
+    }
+}
+
+fn rule(signal: Signal, asn: Option<u32>) -> Arc<Rule> {
+    Arc::new(Rule {
+        signature_id: 8_100_000,
+        service: "tiktok".to_owned(),
+        service_name: "TikTok \"抖音\"".to_owned(),
+        role: Role::Cdn,
+        signal,
+        confidence: Confidence::Low,
+        kind: MatchKind::Prefix,
+        text: "192.0.2.0/24".to_owned(),
+        asn,
+        sources: vec![],
+        reviewed: "2026-11-01".to_owned(),
+        file: "tiktok.toml".to_owned(),
+        line: 1,
+    })
+}
+
+fn hello(transport: HelloTransport, version: u16, full: bool) -> Hello {
+    let text = |value: &str| full.then(|| value.to_owned());
+    Hello {
+        transport,
+        server_name: text("a\\x00\"b.tiktok.com"),
+        alpn: if full { vec!["h2".to_owned(), "\\xff".to_owned()] } else { vec![] },
+        version,
+        ja4: text("t13d1516h2_8daaf6152771_e5627efa2ab1"),
+        ech: full.then_some(Ech::Offered),
+        partial: !full,
+        user_agent: text("Chrome/1"),
+    }
+}
+
+fn hellos() -> Vec<Hello> {
+    let mut hellos = Vec::new();
+    for full in [true, false] {
+        for version in [0, 2, 0x0300, 0x0301, 0x0302, 0x0303, 0x0304, 0x7f1c, 0xfefd] {
+            hellos.push(hello(HelloTransport::Tcp, version, full));
+            hellos.push(hello(HelloTransport::Dtls, version, full));
+        }
+        for version in [0, 1, 0x6b33_43cf, 0xff00_001d, 0x5130_3436, 0x5430_3531, u32::MAX] {
+            hellos.push(hello(HelloTransport::Quic(version), 0x0304, full));
+        }
+    }
+    hellos
+}
+
+fn dns(answers: usize) -> DnsAnswer {
+    let record = |place: usize| DnsRecord {
+        name: format!("n{place}.tiktok.com"),
+        record_type: [1, 5, 28, 65, 64, 16, 65_280][place % 7],
+        ttl_s: u32::MAX,
+        data: "192.0.2.1".to_owned(),
+    };
+    DnsAnswer {
+        id: u16::MAX,
+        flags: if answers == 0 { 0xffff } else { 0x8180 },
+        question: "www.tiktok.com".to_owned(),
+        question_type: if answers == 0 { 65_535 } else { 1 },
+        answers: (0..answers).map(record).collect(),
+    }
+}
+
+#[rustfmt::skip]
+const EVIDENCE: [Evidence; 9] = [
+    Evidence::TlsSni, Evidence::QuicSni, Evidence::DtlsSni, Evidence::HttpHost, Evidence::HttpConnect, Evidence::Socks,
+    Evidence::TlsCertificate, Evidence::Dns, Evidence::Prefix,
+];
+
+fn facts() -> Vec<Fact> {
+    let mut facts = Vec::new();
+    let flows = [
+        flow(6, false, None),
+        flow(17, true, Some(TunnelKind::Vxlan)),
+        flow(17, false, Some(TunnelKind::Pppoe)),
+        flow(6, true, Some(TunnelKind::SixInFour)),
+        flow(1, false, None),
+        flow(253, true, None),
+    ];
+    for flow in &flows {
+        for hello in hellos() {
+            facts.push(Fact::Hello(Box::new(flow.clone()), Box::new(hello)));
+        }
+        for answers in [0, 1, 7] {
+            facts.push(Fact::Dns(Box::new(flow.clone()), Box::new(dns(answers))));
+        }
+        for end in [FlowEnd::Timeout, FlowEnd::Shutdown, FlowEnd::Evicted] {
+            facts.push(Fact::FlowEnd(Box::new(flow.clone()), end, None));
+            facts.push(Fact::FlowEnd(Box::new(flow.clone()), end, Some(rule(Signal::Web, None))));
+        }
+        for &signal in Signal::ALL {
+            for (evidence, hello) in
+                EVIDENCE.into_iter().zip([None].into_iter().chain(hellos().into_iter().map(Some)).cycle())
+            {
+                let name = (evidence != Evidence::Prefix).then(|| "www.tiktok.com".to_owned());
+                let rule = rule(signal, hello.is_some().then_some(396_986));
+                facts.push(Fact::Alert(Box::new(Alert { flow: flow.clone(), evidence, name, rule, hello })));
+            }
+        }
+    }
+    facts
+}
+
+#[test]
+fn every_event_is_valid_against_the_schema() {
+    let Some(schema) = schema() else { return };
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let contexts = [
+        Context::default(),
+        Context {
+            sensor_name: Some("tap 1".to_owned()),
+            interfaces: vec!["eth0".to_owned()],
+            bundle: Some(Bundle::builtin()),
+        },
+    ];
+    let mut seen = std::collections::BTreeMap::new();
+    for (fact, context) in facts().iter().flat_map(|fact| contexts.iter().map(move |context| (fact, context))) {
+        let mut line = Vec::new();
+        let event = Event { timestamp_ns: 1_795_298_705_123_456_789, frame_number: 9, ordinal: 0, fact: fact.clone() };
+        encode(&event, context, &mut line);
+        let value: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        let errors: Vec<_> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{errors:?} in {value}");
+        if let Some(metadata) = value.pointer("/alert/metadata") {
+            let is_texts = |field: &serde_json::Value| {
+                field.as_array().is_some_and(|texts| texts.iter().all(|text| text.is_string()))
+            };
+            assert!(metadata.as_object().unwrap().values().all(is_texts), "{metadata}");
+        }
+        *seen.entry(value["event_type"].as_str().unwrap().to_owned()).or_insert(0) += 1;
+    }
+    assert_eq!(seen.keys().map(String::as_str).collect::<Vec<_>>(), ["alert", "dns", "flow", "quic", "tls"]);
+}
+
+/// A validator that accepts everything would make the test above worthless.
+#[test]
+fn the_schema_refuses_what_is_not_eve() {
+    let Some(schema) = schema() else { return };
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for wrong in [
+        r#"{"timestamp":"2026-11-21T22:05:05.123456Z","event_type":"tls"}"#,
+        r#"{"timestamp":"2026-11-21T22:05:05.123456+0000","event_type":"tls","service":"tiktok"}"#,
+        r#"{"timestamp":"2026-11-21T22:05:05.123456+0000","event_type":"tls","tls":{"ech":"grease"}}"#,
+    ] {
+        assert!(!validator.is_valid(&serde_json::from_str(wrong).unwrap()), "{wrong}");
+    }
+}
