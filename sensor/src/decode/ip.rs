@@ -29,6 +29,12 @@ pub(super) fn any<'a>(bytes: &'a [u8], descent: &mut Descent<'_>) -> Result<Deco
     }
 }
 
+/// As [`any`], but where chance may have made the first nibble.
+pub(super) fn any_surely<'a>(bytes: &'a [u8], descent: &mut Descent<'_>) -> Result<Decoded<'a>, DecodeError> {
+    descent.strict = true;
+    any(bytes, descent)
+}
+
 /// An IPv4 packet (RFC 791).
 #[inline]
 pub(super) fn v4<'a>(bytes: &'a [u8], descent: &mut Descent<'_>) -> Result<Decoded<'a>, DecodeError> {
@@ -63,14 +69,14 @@ pub(super) fn v4<'a>(bytes: &'a [u8], descent: &mut Descent<'_>) -> Result<Decod
 #[cold]
 #[inline(never)]
 fn v4_surely(header: &Ipv4HeaderSlice<'_>, total: usize, available: usize, cut: bool) -> bool {
-    if total == available || (total > available && cut) {
+    if (total == available && header.total_len() != 0) || (total > available && cut) {
         return true;
     }
     let sum = header.slice().chunks_exact(2).fold(0_u32, |sum, pair| match *pair {
         [high, low] => sum + u32::from(u16::from_be_bytes([high, low])),
         _ => sum,
     });
-    total < available && (sum & 0xffff) + (sum >> 16) == 0xffff
+    total <= available && (sum & 0xffff) + (sum >> 16) == 0xffff
 }
 
 /// An IPv6 packet (RFC 8200).
