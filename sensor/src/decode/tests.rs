@@ -373,6 +373,20 @@ fn a_source_route_names_the_final_receiver() {
 }
 
 #[test]
+fn an_ipv4_source_route_names_the_final_receiver() {
+    let datagram = udp(CLIENT_PORT, SERVER_PORT, HELLO);
+    let hop = [10, 9, 9, 9];
+    for kind in [131, 137] {
+        let route = |pointer: u8, end: [u8; 4]| join(&[&[1, kind, 11, pointer], &hop, &end]);
+        comes_down_to_the_inner(228, &v4_with(CLIENT, hop, 17, 0, &route(4, SERVER), &datagram), None, 0, &[]);
+        comes_down_to_the_inner(228, &v4_with(CLIENT, SERVER, 17, 0, &route(12, hop), &datagram), None, 0, &[]);
+    }
+    for broken in [[131, 1, 4, 0], [131, 40, 4, 0], [131, 3, 4, 0], [7, 0, 0, 0]] {
+        comes_down_to_the_inner(228, &v4_with(CLIENT, SERVER, 17, 0, &broken, &datagram), None, 0, &[]);
+    }
+}
+
+#[test]
 fn transports_that_are_not_followed_are_no_error() {
     let data = v4(132, &[0x12, 0x34, 0x56, 0x78, 0, 0, 0, 0]);
     let sctp = packet(228, &data);
