@@ -118,8 +118,7 @@ fn erspan<'a>(flags: u16, payload: &'a [u8], descent: &mut Descent<'_>) -> Resul
     }
 }
 
-/// A redirected packet; version 2 of the protocol puts four bytes in front, of which the first is never an IP
-/// version.
+/// A redirected packet; version 2 of the protocol puts four bytes in front.
 fn wccp<'a>(payload: &'a [u8], descent: &mut Descent<'_>) -> Result<Decoded<'a>, DecodeError> {
     match payload.first().map(|byte| byte >> 4) {
         Some(4 | 6) => descent.either(

@@ -29,6 +29,12 @@ pub(super) fn any<'a>(bytes: &'a [u8], descent: &mut Descent<'_>) -> Result<Deco
     }
 }
 
+/// As [`any`], but where chance may have made the first nibble.
+pub(super) fn any_surely<'a>(bytes: &'a [u8], descent: &mut Descent<'_>) -> Result<Decoded<'a>, DecodeError> {
+    descent.strict = true;
+    any(bytes, descent)
+}
+
 /// An IPv4 packet (RFC 791).
 #[inline]
 pub(super) fn v4<'a>(bytes: &'a [u8], descent: &mut Descent<'_>) -> Result<Decoded<'a>, DecodeError> {
@@ -48,7 +54,7 @@ pub(super) fn v4<'a>(bytes: &'a [u8], descent: &mut Descent<'_>) -> Result<Decod
     let payload = bytes.get(header_length..end.min(bytes.len())).unwrap_or_default();
     let ends = Ends {
         source: Address::v4(header.source()),
-        destination: Address::v4(header.destination()),
+        destination: Address::v4(v4_final_destination(&header).unwrap_or(header.destination())),
         v6: false,
         announced: end - header_length,
     };
@@ -58,19 +64,49 @@ pub(super) fn v4<'a>(bytes: &'a [u8], descent: &mut Descent<'_>) -> Result<Decod
     upper(header.protocol().0, payload, &ends, descent)
 }
 
+#[inline]
+fn v4_final_destination(header: &Ipv4HeaderSlice<'_>) -> Option<[u8; 4]> {
+    if header.options().is_empty() { None } else { source_route_end(header.options()) }
+}
+
+/// Where a source-routed packet goes in the end: the last address of a route that is not used up (RFC 791 §3.1).
+#[cold]
+#[inline(never)]
+fn source_route_end(options: &[u8]) -> Option<[u8; 4]> {
+    const END: u8 = 0;
+    const NO_OPERATION: u8 = 1;
+    const LOOSE_ROUTE: u8 = 131;
+    const STRICT_ROUTE: u8 = 137;
+    let mut cursor = Cursor::new(options);
+    loop {
+        match cursor.u8()? {
+            END => return None,
+            NO_OPERATION => {}
+            kind => {
+                let length = cursor.u8()?;
+                let mut content = Cursor::new(cursor.take(usize::from(length).checked_sub(2)?)?);
+                if matches!(kind, LOOSE_ROUTE | STRICT_ROUTE) {
+                    let used_up = content.u8()? > length;
+                    return if used_up { None } else { content.rest().last_chunk().copied() };
+                }
+            }
+        }
+    }
+}
+
 /// Whether chance did not make this header out of something else: it fills its place exactly, or its checksum is
 /// right.
 #[cold]
 #[inline(never)]
 fn v4_surely(header: &Ipv4HeaderSlice<'_>, total: usize, available: usize, cut: bool) -> bool {
-    if total == available || (total > available && cut) {
+    if (total == available && header.total_len() != 0) || (total > available && cut) {
         return true;
     }
     let sum = header.slice().chunks_exact(2).fold(0_u32, |sum, pair| match *pair {
         [high, low] => sum + u32::from(u16::from_be_bytes([high, low])),
         _ => sum,
     });
-    total < available && (sum & 0xffff) + (sum >> 16) == 0xffff
+    total <= available && (sum & 0xffff) + (sum >> 16) == 0xffff
 }
 
 /// An IPv6 packet (RFC 8200).

@@ -20,7 +20,12 @@ pub(super) fn mpls<'a>(bytes: &'a [u8], descent: &mut Descent<'_>) -> Result<Dec
     }
     let payload = cursor.rest();
     match cursor.peek().ok_or(DecodeError::ShimTruncated)? >> 4 {
-        4 | 6 => descent.either(|descent| ip::any(payload, descent), |descent| link::ethernet(payload, descent)),
+        4 | 6 => descent.either(
+            |descent| {
+                descent.either(|descent| ip::any_surely(payload, descent), |descent| link::ethernet(payload, descent))
+            },
+            |descent| ip::any(payload, descent),
+        ),
         0 => descent.either(
             |descent| link::ethernet(payload.get(4..).unwrap_or_default(), descent),
             |descent| link::ethernet(payload, descent),
