@@ -3,6 +3,8 @@
 
 pub mod wire;
 
+pub mod assembly;
+
 pub mod alert;
 pub mod capture;
 pub mod decode;

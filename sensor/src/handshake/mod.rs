@@ -1,7 +1,6 @@
 //! What a flow says of itself in clear: TLS and QUIC hellos, DTLS, DNS, HTTP, SOCKS. Bytes in, facts out.
 
 pub mod address_names;
-pub mod assembly;
 pub mod dns;
 pub mod dtls;
 pub mod http;
