@@ -4,8 +4,6 @@
 pub mod wire;
 pub mod assembly;
 
-pub mod assembly;
-
 pub mod alert;
 pub mod capture;
 pub mod decode;
