@@ -1,8 +1,38 @@
 //! Frames, and where they come from. A [`Source`] gives them in batches whose bytes stay valid while the batch is
 //! being worked on; nothing is copied on the way.
+//!
+//! Capture files are read by [`Files`]: [`reader`] reads one of them, record by record, through a [`window`] that is
+//! a [`mapping`] of a big file or the buffer of a stream; [`classic`] and [`pcapng`] know the two formats.
+
+mod classic;
+mod files;
+mod filter;
+#[cfg(test)]
+mod forge;
+mod link_type;
+mod mapping;
+mod pcapng;
+mod reader;
+mod record;
+mod window;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+pub use files::{Files, FilesOptions};
+pub use link_type::LinkType;
 
 /// How many frames a batch holds at most.
 pub const BATCH_FRAMES_MAX: usize = 64;
+
+/// How many bytes of a frame may have been captured; a record that claims more is taken for damage. The same bound
+/// as that of the programs that write captures.
+pub const FRAME_BYTES_MAX: usize = 262_144;
+
+/// How many warnings a source keeps; later ones are only counted.
+pub const WARNINGS_MAX: usize = 1024;
 
 /// A frame as captured.
 #[derive(Clone, Copy, Debug)]
@@ -11,43 +41,134 @@ pub struct Frame<'a> {
     pub timestamp_ns: u64,
     /// Place in the capture, from 1, over all its files.
     pub number: u64,
-    /// Length on the wire in bytes; `data` may be shorter.
+    /// Length on the wire in bytes; `data` may be shorter, never longer.
     pub wire_length: u32,
     /// What the first header is.
     pub link_type: LinkType,
-    /// Which interface of the capture saw it, from 0.
+    /// Which interface of the capture saw it, from 0; its name is [`Source::interface_name`].
     pub interface: u16,
     /// The captured bytes, from the link header on.
     pub data: &'a [u8],
 }
 
-/// A link-layer header type, by its number in the pcap file format (tcpdump.org/linktypes.html).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct LinkType(pub u16);
+/// Where frames come from.
+pub trait Source {
+    /// Shows the next frames, at most [`BATCH_FRAMES_MAX`] of them and never none, to `visit`. False at the end;
+    /// true without a visit may be a source that waited in vain.
+    ///
+    /// # Errors
+    /// Frames cannot be had any more; what was seen before stays good.
+    fn next_batch(&mut self, visit: &mut dyn FnMut(&[Frame<'_>])) -> Result<bool, CaptureError>;
 
-impl LinkType {
-    /// BSD loopback, address family in host byte order of the capturing machine.
-    pub const NULL: Self = Self(0);
-    /// Ethernet.
-    pub const ETHERNET: Self = Self(1);
-    /// PPP, with or without HDLC framing in front.
-    pub const PPP: Self = Self(9);
-    /// PPP in HDLC-like framing.
-    pub const PPP_HDLC: Self = Self(50);
-    /// PPPoE session payload header first.
-    pub const PPPOE: Self = Self(51);
-    /// Raw IP, version told by its first nibble.
-    pub const RAW: Self = Self(101);
-    /// Cisco HDLC.
-    pub const C_HDLC: Self = Self(104);
-    /// OpenBSD loopback, address family in network byte order.
-    pub const LOOP: Self = Self(108);
-    /// Linux cooked v1.
-    pub const LINUX_SLL: Self = Self(113);
-    /// Raw IPv4.
-    pub const IPV4: Self = Self(228);
-    /// Raw IPv6.
-    pub const IPV6: Self = Self(229);
-    /// Linux cooked v2.
-    pub const LINUX_SLL2: Self = Self(276);
+    /// What was read up to now.
+    fn statistics(&self) -> SourceStatistics;
+
+    /// How far the reading is.
+    fn position(&self) -> Position;
+
+    /// The name of an interface, where the capture tells it.
+    fn interface_name(&self, interface: u16) -> Option<&str>;
+}
+
+/// How far the reading is, in bytes of the files as they lie on the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    /// Bytes read.
+    pub bytes_done: u64,
+    /// Bytes to read in all; `None` if one of the files is a pipe.
+    pub bytes_total: Option<u64>,
+}
+
+/// What a source gave and what it had to leave out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceStatistics {
+    /// Frames given.
+    pub frames: u64,
+    /// Captured bytes of the frames given.
+    pub bytes: u64,
+    /// Frames that the filter did not let pass.
+    pub frames_filtered: u64,
+    /// Frames passed over because the link type of their interface is unsupported, or the interface unknown.
+    pub frames_unsupported: u64,
+    /// What was odd, in the order in which it was met; at most [`WARNINGS_MAX`].
+    pub warnings: Vec<Warning>,
+    /// Warnings beyond that bound.
+    pub warnings_left_out: u64,
+}
+
+impl SourceStatistics {
+    fn warn(&mut self, warning: Warning) {
+        if self.warnings.len() < WARNINGS_MAX {
+            self.warnings.push(warning);
+        } else {
+            self.warnings_left_out += 1;
+        }
+    }
+}
+
+/// Something odd in a capture that did not keep the rest from being read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// In which file.
+    pub file: PathBuf,
+    /// Where in the file, in bytes; of a compressed file in bytes of its contents.
+    pub offset: u64,
+    /// What was odd and what was done about it.
+    pub what: Cow<'static, str>,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: at byte {}: {}", self.file.display(), self.offset, self.what)
+    }
+}
+
+/// Why a capture cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CaptureError {
+    /// The file is missing or unreadable.
+    #[error("{}: {source}", file.display())]
+    Io {
+        /// Which file.
+        file: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No file has a name of that pattern, or it is none.
+    #[error("{pattern}: {reason}")]
+    Pattern {
+        /// As given.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The file is no capture.
+    #[error("{}: not a pcap or pcapng capture: {seen}", file.display())]
+    NotACapture {
+        /// Which file.
+        file: PathBuf,
+        /// What stands in it instead.
+        seen: String,
+    },
+    /// The frames of the file begin with a header that is not understood.
+    #[error("{}: link type {number} ({name}) is not supported", file.display())]
+    LinkType {
+        /// Which file.
+        file: PathBuf,
+        /// The link type's number in capture files.
+        number: u16,
+        /// The link type's name.
+        name: &'static str,
+    },
+    /// The filter expression cannot be compiled.
+    #[error("filter '{expression}' cannot be used on link type {link_type}: {reason}")]
+    Filter {
+        /// As given.
+        expression: String,
+        /// The name of the link type for which it was compiled.
+        link_type: &'static str,
+        /// What the compiler said.
+        reason: String,
+    },
 }

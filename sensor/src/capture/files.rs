@@ -1,0 +1,317 @@
+//! Capture files as one source: several files, in the order of time.
+//!
+//! Files are taken up in the order of their first frames. Where files overlap in time, their frames are merged by
+//! time; frames of one file keep their order. A file is opened when its first frame is due and closed at its end, so
+//! that of a ring of hundreds of files few are open at a time. To learn when a file begins, each is opened once
+//! before; a pipe, which cannot be opened twice, stays open.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashSet, VecDeque};
+use std::path::{Path, PathBuf};
+
+use arrayvec::ArrayVec;
+
+use super::filter::Filter;
+use super::reader::Reader;
+use super::record::Interfaces;
+use super::{BATCH_FRAMES_MAX, CaptureError, Frame, LinkType, Position, Source, SourceStatistics};
+
+/// How files are read.
+#[derive(Clone, Debug)]
+pub struct FilesOptions {
+    /// Only frames that this expression (as of `tcpdump`) lets pass are given.
+    pub filter: Option<String>,
+    /// Plain files of at least so many bytes are mapped into memory; smaller ones are read.
+    pub mapped_bytes_min: u64,
+}
+
+impl Default for FilesOptions {
+    fn default() -> Self {
+        Self { filter: None, mapped_bytes_min: 1 << 20 }
+    }
+}
+
+/// Capture files as a source.
+#[derive(Debug)]
+pub struct Files {
+    /// Files whose time has not come, the next first.
+    pending: VecDeque<Pending>,
+    /// Files in reading, each at its place as long as it is read. One whose records are used up is not among the
+    /// heads.
+    readers: Vec<Option<Box<Reader>>>,
+    /// The next frame of each file in reading, the earliest on top.
+    heads: BinaryHeap<Reverse<Head>>,
+    /// A file whose records are used up.
+    used_up: Option<usize>,
+    filter: Option<Filter>,
+    interfaces: Interfaces,
+    mapped_bytes_min: u64,
+    number: u64,
+    statistics: SourceStatistics,
+    bytes_closed: u64,
+    bytes_total: Option<u64>,
+}
+
+/// A file that is yet to be read.
+#[derive(Debug)]
+struct Pending {
+    first_timestamp_ns: u64,
+    path: PathBuf,
+    /// Set for what cannot be opened again.
+    reader: Option<Box<Reader>>,
+}
+
+/// When a file's next frame was captured. Of equal times the file taken up first comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Head {
+    timestamp_ns: u64,
+    reader: usize,
+}
+
+impl Files {
+    /// Opens captures: paths, patterns with `*`, `?`, `[…]` (a file of exactly that name goes before), and `-` for the
+    /// standard input. A file named twice is read once.
+    ///
+    /// # Errors
+    /// Any of them is missing, unreadable, no capture, or of an unsupported link type; or the filter is wrong.
+    pub fn open<P: AsRef<Path>>(patterns: &[P], options: &FilesOptions) -> Result<Self, CaptureError> {
+        let mut files = Self {
+            pending: VecDeque::new(),
+            readers: Vec::new(),
+            heads: BinaryHeap::new(),
+            used_up: None,
+            filter: options.filter.clone().map(Filter::new),
+            interfaces: Interfaces::default(),
+            mapped_bytes_min: options.mapped_bytes_min,
+            number: 0,
+            statistics: SourceStatistics::default(),
+            bytes_closed: 0,
+            bytes_total: Some(0),
+        };
+        let paths = expand(patterns)?;
+        let alone = paths.len() == 1;
+        for path in paths {
+            files.look_at(path, alone)?;
+        }
+        files.pending.make_contiguous().sort_by_key(|pending| pending.first_timestamp_ns);
+        files.check_filter()?;
+        Ok(files)
+    }
+
+    /// Learns when a file begins, and whether it can be read.
+    fn look_at(&mut self, path: PathBuf, alone: bool) -> Result<(), CaptureError> {
+        let mut reader = Reader::open(&path, self.mapped_bytes_min, &mut self.interfaces)?;
+        self.bytes_total = self.bytes_total.zip(reader.length()).map(|(total, length)| total + length);
+        match reader.peek().map(|record| record.timestamp_ns) {
+            Some(first_timestamp_ns) => {
+                let keep = alone || !reader.can_be_opened_again();
+                self.pending.push_back(Pending { first_timestamp_ns, path, reader: keep.then_some(reader) });
+            }
+            None => {
+                reader.move_warnings(&mut self.statistics);
+                self.bytes_closed += reader.length().unwrap_or_else(|| reader.position());
+            }
+        }
+        Ok(())
+    }
+
+    /// Compiles the filter for the link types known by now, so that a wrong expression is told before all work.
+    fn check_filter(&mut self) -> Result<(), CaptureError> {
+        let Some(filter) = &mut self.filter else { return Ok(()) };
+        let mut link_types: Vec<LinkType> = self.interfaces.link_types().to_vec();
+        link_types.retain(|link_type| link_type.is_supported());
+        if link_types.is_empty() {
+            link_types.push(LinkType::ETHERNET);
+        }
+        for link_type in link_types {
+            filter.compile(link_type)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a file among those in reading if it has a frame, else closes it.
+    fn take_up(&mut self, mut reader: Box<Reader>, place: usize) {
+        reader.move_warnings(&mut self.statistics);
+        match (reader.peek(), self.readers.get_mut(place)) {
+            (Some(record), Some(slot)) => {
+                self.heads.push(Reverse(Head { timestamp_ns: record.timestamp_ns, reader: place }));
+                *slot = Some(reader);
+            }
+            _ => self.bytes_closed += reader.length().unwrap_or_else(|| reader.position()),
+        }
+    }
+
+    /// Gets the next records of the file whose records are used up.
+    fn refill(&mut self) -> Result<(), CaptureError> {
+        let Some(place) = self.used_up.take() else { return Ok(()) };
+        let Some(mut reader) = self.readers.get_mut(place).and_then(Option::take) else { return Ok(()) };
+        let outcome = reader.refill(&mut self.interfaces);
+        self.take_up(reader, place);
+        outcome.map(|_| ())
+    }
+
+    /// Opens the files that begin no later than the next frame of those in reading.
+    fn open_due(&mut self) -> Result<(), CaptureError> {
+        while let Some(pending) = self.pending.front() {
+            let due = self.heads.peek().is_none_or(|Reverse(head)| pending.first_timestamp_ns <= head.timestamp_ns);
+            if !due {
+                break;
+            }
+            let Some(pending) = self.pending.pop_front() else { break };
+            let reader = match pending.reader {
+                Some(reader) => reader,
+                None => Reader::open(&pending.path, self.mapped_bytes_min, &mut self.interfaces)?,
+            };
+            // Places are never used again: the order of places is the order in which files were taken up.
+            self.readers.push(None);
+            self.take_up(reader, self.readers.len() - 1);
+        }
+        Ok(())
+    }
+}
+
+impl Source for Files {
+    fn next_batch(&mut self, visit: &mut dyn FnMut(&[Frame<'_>])) -> Result<bool, CaptureError> {
+        loop {
+            self.refill()?;
+            self.open_due()?;
+            if self.heads.is_empty() {
+                return Ok(false);
+            }
+            let mut batch = Batch {
+                frames: ArrayVec::new(),
+                readers: &self.readers,
+                heads: &mut self.heads,
+                used_up: &mut self.used_up,
+                filter: self.filter.as_mut(),
+                next_file_ns: self.pending.front().map(|pending| pending.first_timestamp_ns),
+                number: &mut self.number,
+                statistics: &mut self.statistics,
+            };
+            batch.collect()?;
+            if !batch.frames.is_empty() {
+                visit(&batch.frames);
+                return Ok(true);
+            }
+        }
+    }
+
+    fn statistics(&self) -> SourceStatistics {
+        self.statistics.clone()
+    }
+
+    fn position(&self) -> Position {
+        let open: u64 = self.readers.iter().flatten().map(|reader| reader.position()).sum();
+        Position { bytes_done: self.bytes_closed + open, bytes_total: self.bytes_total }
+    }
+
+    fn interface_name(&self, interface: u16) -> Option<&str> {
+        self.interfaces.name(interface)
+    }
+}
+
+/// A batch in the making. It ends when it is full, when a file's records are used up (to find more would move the
+/// bytes that the batch borrows), or when the next file is due.
+struct Batch<'a> {
+    frames: ArrayVec<Frame<'a>, BATCH_FRAMES_MAX>,
+    readers: &'a [Option<Box<Reader>>],
+    heads: &'a mut BinaryHeap<Reverse<Head>>,
+    used_up: &'a mut Option<usize>,
+    filter: Option<&'a mut Filter>,
+    next_file_ns: Option<u64>,
+    number: &'a mut u64,
+    statistics: &'a mut SourceStatistics,
+}
+
+impl<'a> Batch<'a> {
+    fn collect(&mut self) -> Result<(), CaptureError> {
+        while !self.frames.is_full() {
+            let Some(Reverse(head)) = self.heads.peek().copied() else { break };
+            if self.is_next_file_due(head.timestamp_ns) {
+                break;
+            }
+            self.heads.pop();
+            let Some(reader) = self.readers.get(head.reader).and_then(Option::as_deref) else { continue };
+            // This file's turn lasts until another one's head comes before its own.
+            let limit = self.heads.peek().map(|Reverse(other)| *other);
+            self.run(reader, head.reader, limit)?;
+            match reader.peek() {
+                Some(record) => {
+                    self.heads.push(Reverse(Head { timestamp_ns: record.timestamp_ns, reader: head.reader }));
+                }
+                None => {
+                    *self.used_up = Some(head.reader);
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds frames of one file, as long as none of another is to come before.
+    fn run(&mut self, reader: &'a Reader, place: usize, limit: Option<Head>) -> Result<(), CaptureError> {
+        while let Some(record) = reader.peek() {
+            let head = Head { timestamp_ns: record.timestamp_ns, reader: place };
+            let is_others_turn = limit.is_some_and(|limit| head > limit);
+            if self.frames.is_full() || is_others_turn || self.is_next_file_due(record.timestamp_ns) {
+                break;
+            }
+            reader.advance();
+            *self.number += 1;
+            if !record.supported {
+                self.statistics.frames_unsupported += 1;
+                continue;
+            }
+            let data = reader.data(record);
+            if let Some(filter) = &mut self.filter
+                && !filter.passes(record.link_type, data)?
+            {
+                self.statistics.frames_filtered += 1;
+                continue;
+            }
+            self.statistics.frames += 1;
+            self.statistics.bytes += data.len() as u64;
+            self.frames.push(Frame {
+                timestamp_ns: record.timestamp_ns,
+                number: *self.number,
+                wire_length: record.wire_length,
+                link_type: record.link_type,
+                interface: record.interface,
+                data,
+            });
+        }
+        Ok(())
+    }
+
+    fn is_next_file_due(&self, timestamp_ns: u64) -> bool {
+        self.next_file_ns.is_some_and(|due| due <= timestamp_ns)
+    }
+}
+
+/// The files that patterns mean, each once.
+fn expand<P: AsRef<Path>>(patterns: &[P]) -> Result<Vec<PathBuf>, CaptureError> {
+    let mut paths = Vec::new();
+    for pattern in patterns {
+        let path = pattern.as_ref();
+        match path.to_str().filter(|text| text.contains(['*', '?', '['])) {
+            Some(text) if path.symlink_metadata().is_err() => expand_pattern(text, &mut paths)?,
+            _ => paths.push(path.to_owned()),
+        }
+    }
+    let mut seen = HashSet::new();
+    paths.retain(|path| seen.insert(path.clone()));
+    Ok(paths)
+}
+
+fn expand_pattern(pattern: &str, paths: &mut Vec<PathBuf>) -> Result<(), CaptureError> {
+    let wrong = |reason: String| CaptureError::Pattern { pattern: pattern.to_owned(), reason };
+    let count = paths.len();
+    for found in glob::glob(pattern).map_err(|error| wrong(error.to_string()))? {
+        match found {
+            Ok(path) if path.is_dir() => {}
+            Ok(path) => paths.push(path),
+            Err(error) => return Err(CaptureError::Io { file: error.path().to_owned(), source: error.into() }),
+        }
+    }
+    if paths.len() == count { Err(wrong("no file has such a name".to_owned())) } else { Ok(()) }
+}

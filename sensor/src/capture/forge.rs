@@ -1,0 +1,141 @@
+//! Captures made byte by byte for tests, and their reading by every way there is.
+
+use std::fs;
+use std::path::Path;
+
+use super::record::ByteOrder;
+use super::{BATCH_FRAMES_MAX, CaptureError, Files, FilesOptions, LinkType, Source, SourceStatistics};
+
+/// A frame that outlives its batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub(super) timestamp_ns: u64,
+    pub(super) number: u64,
+    pub(super) wire_length: u32,
+    pub(super) link_type: LinkType,
+    pub(super) interface: u16,
+    pub(super) data: Vec<u8>,
+}
+
+pub(super) type Outcome = Result<(Vec<Kept>, SourceStatistics), CaptureError>;
+
+/// All that a source gives.
+pub(super) fn drain(files: &mut Files) -> Outcome {
+    let mut kept = Vec::new();
+    while files.next_batch(&mut |frames| {
+        assert!(!frames.is_empty() && frames.len() <= BATCH_FRAMES_MAX);
+        kept.extend(frames.iter().map(|frame| Kept {
+            timestamp_ns: frame.timestamp_ns,
+            number: frame.number,
+            wire_length: frame.wire_length,
+            link_type: frame.link_type,
+            interface: frame.interface,
+            data: frame.data.to_vec(),
+        }));
+    })? {}
+    let statistics = files.statistics();
+    assert_eq!(statistics.frames, kept.len() as u64);
+    assert_eq!(statistics.bytes, kept.iter().map(|frame| frame.data.len() as u64).sum::<u64>());
+    let position = files.position();
+    assert!(position.bytes_total.is_none_or(|total| total == position.bytes_done), "{position:?} {statistics:?}");
+    Ok((kept, statistics))
+}
+
+pub(super) fn read_files<P: AsRef<Path>>(paths: &[P], mapped_bytes_min: u64) -> Outcome {
+    let options = FilesOptions { mapped_bytes_min, ..FilesOptions::default() };
+    drain(&mut Files::open(paths, &options)?)
+}
+
+/// What a file of these bytes gives: mapped, read as a stream, and compressed, which must all be the same.
+pub(super) fn read(bytes: &[u8]) -> Outcome {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.pcap");
+    fs::write(&path, bytes).unwrap();
+    let mapped = read_files(&[&path], 0);
+    let streamed = read_files(&[&path], u64::MAX);
+    fs::write(&path, zstd::encode_all(bytes, 1).unwrap()).unwrap();
+    let unpacked = read_files(&[&path], 0);
+    for other in [&streamed, &unpacked] {
+        match (&mapped, other) {
+            (Ok(one), Ok(other)) => assert_eq!(one, other),
+            (Err(one), Err(other)) => assert_eq!(one.to_string(), other.to_string()),
+            (one, other) => panic!("{one:?} but {other:?}"),
+        }
+    }
+    mapped
+}
+
+/// Puts numbers and bytes one behind the other.
+#[derive(Clone, Debug)]
+pub(super) struct Forge {
+    order: ByteOrder,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Forge {
+    pub(super) fn new(order: ByteOrder) -> Self {
+        Self { order, bytes: Vec::new() }
+    }
+
+    pub(super) fn u16(mut self, value: u16) -> Self {
+        self.bytes.extend(if self.order == ByteOrder::Big { value.to_be_bytes() } else { value.to_le_bytes() });
+        self
+    }
+
+    pub(super) fn u32(mut self, value: u32) -> Self {
+        self.bytes.extend(if self.order == ByteOrder::Big { value.to_be_bytes() } else { value.to_le_bytes() });
+        self
+    }
+
+    pub(super) fn raw(mut self, bytes: &[u8]) -> Self {
+        self.bytes.extend(bytes);
+        self
+    }
+
+    /// The header of a classic file.
+    pub(super) fn classic(order: ByteOrder, magic: u32, link_field: u32) -> Self {
+        Self::new(order).u32(magic).u16(2).u16(4).u32(0).u32(0).u32(65_535).u32(link_field)
+    }
+
+    /// A frame of a classic file.
+    pub(super) fn record(self, seconds: u32, fraction: u32, wire_length: u32, data: &[u8]) -> Self {
+        self.u32(seconds).u32(fraction).u32(data.len() as u32).u32(wire_length).raw(data)
+    }
+
+    /// A pcapng block with a body already padded.
+    pub(super) fn block(self, kind: u32, body: &Self) -> Self {
+        let length = body.bytes.len() as u32 + 12;
+        self.u32(kind).u32(length).raw(&body.bytes).u32(length)
+    }
+
+    pub(super) fn section(mut self, order: ByteOrder) -> Self {
+        self.order = order;
+        let body = Self::new(order).u32(0x1a2b_3c4d).u16(1).u16(0).u32(u32::MAX).u32(u32::MAX);
+        self.block(0x0a0d_0d0a, &body)
+    }
+
+    pub(super) fn interface(self, link_type: LinkType, snapshot: u32, options: &[(u16, &[u8])]) -> Self {
+        let mut body = Self::new(self.order).u16(link_type.0).u16(0).u32(snapshot);
+        for (code, value) in options {
+            body = body.u16(*code).u16(value.len() as u16).raw(value).padded();
+        }
+        self.block(1, &body)
+    }
+
+    pub(super) fn enhanced(self, interface: u32, ticks: u64, wire_length: u32, data: &[u8]) -> Self {
+        let body = Self::new(self.order)
+            .u32(interface)
+            .u32((ticks >> 32) as u32)
+            .u32(ticks as u32)
+            .u32(data.len() as u32)
+            .u32(wire_length)
+            .raw(data)
+            .padded();
+        self.block(6, &body)
+    }
+
+    pub(super) fn padded(mut self) -> Self {
+        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+        self
+    }
+}

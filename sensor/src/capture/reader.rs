@@ -1,0 +1,309 @@
+//! One capture file, read record by record. Frames stay in the window until the records found in it are used up.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use super::classic::Classic;
+use super::pcapng::Pcapng;
+use super::record::{Halt, Interfaces, Record, Records};
+use super::window::{Fill, Window};
+use super::{CaptureError, SourceStatistics, WARNINGS_MAX, Warning};
+
+/// The name that stands for the standard input.
+pub(super) const STANDARD_INPUT: &str = "-";
+
+/// A capture file in reading.
+#[derive(Debug)]
+pub(super) struct Reader {
+    path: PathBuf,
+    window: Window,
+    /// Up to here the window was searched for records.
+    at: usize,
+    format: Format,
+    records: Records,
+    /// The first of the records not yet given out. In a cell, so that it may move while frames borrow the window.
+    next: Cell<usize>,
+    ended: bool,
+    warnings: Vec<Warning>,
+    warnings_left_out: u64,
+    /// The file's length when it was opened; `None` for what has none, as a pipe.
+    length: Option<u64>,
+}
+
+#[derive(Debug)]
+enum Format {
+    Classic(Classic),
+    Pcapng(Pcapng),
+}
+
+impl Reader {
+    /// Opens a capture and finds its first records.
+    pub(super) fn open(path: &Path, mapped_bytes_min: u64, known: &mut Interfaces) -> Result<Box<Self>, CaptureError> {
+        let io_error = |source| CaptureError::Io { file: path.to_owned(), source };
+        let file = open_file(path).map_err(io_error)?;
+        let length = file.metadata().ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.len());
+        let mut window = Window::open(file, mapped_bytes_min).map_err(io_error)?;
+        let (format, at) = recognise(&mut window, known).map_err(|unreadable| match unreadable {
+            Unreadable::Io(source) => io_error(source),
+            Unreadable::NotACapture(seen) => CaptureError::NotACapture { file: path.to_owned(), seen },
+        })?;
+        let mut reader = Box::new(Self {
+            path: path.to_owned(),
+            window,
+            at,
+            format,
+            records: Records::new(),
+            next: Cell::new(0),
+            ended: false,
+            warnings: Vec::new(),
+            warnings_left_out: 0,
+            length,
+        });
+        reader.refill(known)?;
+        match reader.unsupported() {
+            Some(link_type) => {
+                Err(CaptureError::LinkType { file: reader.path, number: link_type.0, name: link_type.name() })
+            }
+            None => Ok(reader),
+        }
+    }
+
+    fn unsupported(&self) -> Option<super::LinkType> {
+        match &self.format {
+            Format::Classic(classic) => Some(classic.link_type()).filter(|link_type| !link_type.is_supported()),
+            Format::Pcapng(pcapng) => pcapng.unsupported(),
+        }
+    }
+
+    /// The next record, if one is found already.
+    #[inline]
+    pub(super) fn peek(&self) -> Option<&Record> {
+        self.records.get(self.next.get())
+    }
+
+    /// Takes the record that was peeked at.
+    #[inline]
+    pub(super) fn advance(&self) {
+        self.next.set(self.next.get() + 1);
+    }
+
+    /// The bytes of a record that was found since the last refill.
+    #[inline]
+    pub(super) fn data(&self, record: &Record) -> &[u8] {
+        // Records lie in the window in which they were found.
+        self.window.bytes().get(record.start..record.start + record.length as usize).unwrap_or_default()
+    }
+
+    /// Whether the file is one that can be opened again later.
+    pub(super) fn can_be_opened_again(&self) -> bool {
+        self.length.is_some() && self.path.as_os_str() != STANDARD_INPUT
+    }
+
+    /// The file's length, if it has one.
+    pub(super) fn length(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// How much of the file is read.
+    pub(super) fn position(&self) -> u64 {
+        self.window.file_position(self.at)
+    }
+
+    /// Moves what was odd since the last call.
+    pub(super) fn move_warnings(&mut self, statistics: &mut SourceStatistics) {
+        self.warnings.drain(..).for_each(|warning| statistics.warn(warning));
+        statistics.warnings_left_out += std::mem::take(&mut self.warnings_left_out);
+    }
+
+    /// Finds more records when those found are used up. False at the end.
+    pub(super) fn refill(&mut self, known: &mut Interfaces) -> Result<bool, CaptureError> {
+        self.records.clear();
+        self.next.set(0);
+        self.window.consumed(self.at);
+        while !self.ended {
+            let bytes = self.window.bytes();
+            let halt = match &mut self.format {
+                Format::Classic(classic) => classic.scan(bytes, &mut self.at, &mut self.records),
+                Format::Pcapng(pcapng) => pcapng.scan(bytes, &mut self.at, &mut self.records, known),
+            };
+            let looks_like_zeros = matches!(halt, Halt::Damaged(_)) || self.records.last().is_some_and(is_empty);
+            if let Some(length) = self.window.cut_length(looks_like_zeros) {
+                self.cut_off(length);
+                break;
+            }
+            match halt {
+                Halt::Full => break,
+                Halt::Damaged(what) => self.end(what),
+                Halt::Odd(what) => self.warn(what),
+                // The records found must be given out before the window may move.
+                Halt::Needs(_) if !self.records.is_empty() && matches!(self.window, Window::Streamed(_)) => break,
+                Halt::Needs(_) => self.fill()?,
+            }
+        }
+        Ok(!self.records.is_empty())
+    }
+
+    fn fill(&mut self) -> Result<(), CaptureError> {
+        match self.window.fill(&mut self.at) {
+            Ok(Fill::More) => {}
+            Ok(Fill::End) => self.finish("the file ends within a record"),
+            Ok(Fill::Broken(what)) => {
+                self.finish("");
+                self.warn(
+                    format!("the compressed file is damaged or ends early ({what}); what follows is not read").into(),
+                );
+            }
+            Err(source) => {
+                self.ended = true;
+                return Err(CaptureError::Io { file: self.path.clone(), source });
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the reading where no more bytes come: what is there of the last record is given.
+    fn finish(&mut self, what: &'static str) {
+        self.ended = true;
+        let rest = self.window.bytes().get(self.at..).unwrap_or_default();
+        if rest.is_empty() {
+            return;
+        }
+        let cut = match &mut self.format {
+            Format::Classic(classic) => classic.cut_record(rest),
+            Format::Pcapng(pcapng) => pcapng.cut_record(rest),
+        };
+        let start = self.at;
+        if !what.is_empty() {
+            let note = if cut.is_some() { "; its frame is read up to there" } else { "; it is left out" };
+            self.warn(format!("{what}{note}").into());
+        }
+        if let Some(mut record) = cut {
+            record.start += start;
+            // Room is certain: a full queue halts the search before its end is met.
+            let _ = self.records.try_push(record);
+        }
+        self.at = self.window.bytes().len();
+    }
+
+    /// Ends the reading at damaged bytes.
+    fn end(&mut self, what: &'static str) {
+        self.ended = true;
+        self.warn(Cow::Borrowed(what));
+    }
+
+    /// Ends the reading of a mapped file that was cut to `length` meanwhile: records beyond it were never there.
+    fn cut_off(&mut self, length: usize) {
+        self.records.retain(|record| record.start < length);
+        if let Some(last) = self.records.last_mut() {
+            last.length = last.length.min(u32::try_from(length - last.start).unwrap_or(u32::MAX));
+        }
+        self.at = self.at.min(length);
+        self.end("the file was cut while it was being read; what follows is lost");
+    }
+
+    fn warn(&mut self, what: Cow<'static, str>) {
+        let offset = self.window.offset() + self.at as u64;
+        if self.warnings.len() < WARNINGS_MAX {
+            self.warnings.push(Warning { file: self.path.clone(), offset, what });
+        } else {
+            self.warnings_left_out += 1;
+        }
+    }
+}
+
+/// Whether a record may have been read from zeros: none is sent empty.
+fn is_empty(record: &Record) -> bool {
+    record.wire_length == 0
+}
+
+fn open_file(path: &Path) -> io::Result<File> {
+    if path.as_os_str() == STANDARD_INPUT {
+        return Ok(File::from(io::stdin().as_fd().try_clone_to_owned()?));
+    }
+    File::open(path)
+}
+
+enum Unreadable {
+    Io(io::Error),
+    NotACapture(String),
+}
+
+/// Tells the format from the first bytes and reads the file's header. How many bytes are consumed comes with it.
+fn recognise(window: &mut Window, known: &mut Interfaces) -> Result<(Format, usize), Unreadable> {
+    /// More than the headers need, but for the options of a section header.
+    const START_BYTES: usize = 512;
+    const SECTION_HEADER_BYTES_MAX: usize = 64 << 10;
+    let mut wanted = START_BYTES;
+    let mut broken = None;
+    loop {
+        let mut at = 0;
+        while window.bytes().len() < wanted && broken.is_none() {
+            match window.fill(&mut at).map_err(Unreadable::Io)? {
+                Fill::More => {}
+                Fill::End => break,
+                Fill::Broken(what) => broken = Some(what),
+            }
+            // A pipe may give a header and then nothing for long.
+            if opens(window.bytes()) {
+                break;
+            }
+        }
+        let bytes = window.bytes();
+        let start = bytes.first_chunk::<4>().copied();
+        let opened = match start {
+            Some(start) if Classic::recognises(start) => {
+                Classic::open(bytes, known).map(|(classic, consumed)| (Format::Classic(classic), consumed))
+            }
+            Some(start) if Pcapng::recognises(start) => Pcapng::open(bytes).map(|pcapng| (Format::Pcapng(pcapng), 0)),
+            _ => Err(describe(bytes)),
+        };
+        match opened {
+            Ok(opened) => return Ok(opened),
+            // The options of a section header may be long.
+            Err(_) if bytes.len() >= wanted && wanted < SECTION_HEADER_BYTES_MAX => wanted = SECTION_HEADER_BYTES_MAX,
+            Err(seen) => {
+                let broken = broken.map(|what| format!("; its compression is damaged ({what})")).unwrap_or_default();
+                return Err(Unreadable::NotACapture(seen + &broken));
+            }
+        }
+    }
+}
+
+fn opens(bytes: &[u8]) -> bool {
+    bytes.first_chunk::<4>().is_some_and(|start| {
+        Classic::recognises(*start) && bytes.len() >= 24 || Pcapng::recognises(*start) && Pcapng::open(bytes).is_ok()
+    })
+}
+
+/// What a file that is no capture seems to be.
+fn describe(bytes: &[u8]) -> String {
+    const KNOWN: &[(&[u8], &str)] = &[
+        (b"snoop\0\0\0", "a snoop capture"),
+        (b"GMBU", "a Network Monitor capture"),
+        (b"RTSS", "a Network Monitor capture"),
+        (b"PK\x03\x04", "a zip archive"),
+        (b"\xfd7zXZ\0", "xz-compressed; gzip and zstd are read"),
+        (b"BZh", "bzip2-compressed; gzip and zstd are read"),
+        (b"\x04\x22\x4d\x18", "lz4-compressed; gzip and zstd are read"),
+        (b"\x1f\x8b", "gzip-compressed twice"),
+        (b"\x28\xb5\x2f\xfd", "zstd-compressed twice"),
+        (b"\x7fELF", "a program"),
+        (b"%PDF", "a PDF document"),
+    ];
+    if bytes.is_empty() {
+        return "it is empty".to_owned();
+    }
+    if let Some((_, what)) = KNOWN.iter().find(|(magic, _)| bytes.starts_with(magic)) {
+        return format!("it is {what}");
+    }
+    let start = bytes.get(..bytes.len().min(16)).unwrap_or_default();
+    if start.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) {
+        return format!("it begins with the text \"{}\"", start.escape_ascii());
+    }
+    let hex: Vec<String> = start.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("it begins with the bytes {}", hex.join(" "))
+}
