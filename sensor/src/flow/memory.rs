@@ -2,9 +2,9 @@
 //! The one place of this module with unsafe code.
 #![allow(unsafe_code)]
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, handle_alloc_error};
 use std::ops::{Deref, DerefMut};
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 /// Types for which all bits zero is a value.
 ///
@@ -18,12 +18,13 @@ unsafe impl Zeroed for super::table::Bucket {}
 // SAFETY: integers throughout; all bits zero is a flow between nobody, in a slot that no tag points to.
 unsafe impl Zeroed for super::table::FlowEntry {}
 
-/// A slice of zeroed plain values, allocated once. Untouched pages cost nothing.
+/// A slice of zeroed plain values, mapped once. Untouched pages cost nothing.
 #[derive(Debug)]
 pub struct Pages<T: Zeroed> {
     start: NonNull<T>,
     length: usize,
-    layout: Layout,
+    mapping: NonNull<libc::c_void>,
+    mapping_bytes: usize,
 }
 
 const HUGE_PAGE_BYTES: usize = 2 << 20;
@@ -32,30 +33,38 @@ const HUGE_PAGE_BYTES: usize = 2 << 20;
 unsafe impl<T: Zeroed + Send> Send for Pages<T> {}
 
 impl<T: Zeroed> Pages<T> {
-    /// `length` zeroed values; aligned to huge pages, and advised to use them, when they fill at least one.
+    /// `length` zeroed values, at least one; when they fill huge pages, they start at one, and the kernel is asked for
+    /// them.
     pub fn zeroed(length: usize) -> Self {
         let length = length.max(1);
-        let bytes = length.saturating_mul(size_of::<T>().max(1));
-        let alignment = if bytes >= HUGE_PAGE_BYTES { HUGE_PAGE_BYTES } else { align_of::<T>().max(64) };
-        let Ok(layout) = Layout::from_size_align(bytes, alignment) else {
-            handle_alloc_error(Layout::new::<T>());
+        let Ok(layout) = Layout::array::<T>(length) else { handle_alloc_error(Layout::new::<T>()) };
+        let is_huge = layout.size() >= HUGE_PAGE_BYTES;
+        let mapping_bytes = layout.size() + if is_huge { HUGE_PAGE_BYTES } else { 0 };
+        // SAFETY: a new private mapping at an address of the kernel's choice touches no memory of ours.
+        let mapping = unsafe {
+            let protection = libc::PROT_READ | libc::PROT_WRITE;
+            libc::mmap(ptr::null_mut(), mapping_bytes, protection, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)
         };
-        // SAFETY: the layout's size is not zero: `length` is at least 1 and so is the element size used.
-        let start = unsafe { alloc_zeroed(layout) };
-        let Some(start) = NonNull::new(start.cast::<T>()) else { handle_alloc_error(layout) };
-        if bytes >= HUGE_PAGE_BYTES {
-            // SAFETY: the range was just allocated and is ours; MADV_HUGEPAGE changes no content, and its
-            // failure (a kernel without huge pages) leaves ordinary pages.
-            unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE) };
+        let Some(mapping) = NonNull::new(mapping).filter(|mapping| mapping.as_ptr() != libc::MAP_FAILED) else {
+            handle_alloc_error(layout);
+        };
+        let mut start = mapping;
+        if is_huge {
+            let skipped = mapping.as_ptr().align_offset(HUGE_PAGE_BYTES);
+            // SAFETY: less than a huge page is skipped, and the mapping is longer than the values by one.
+            start = unsafe { mapping.byte_add(skipped) };
+            // SAFETY: the range is within the mapping; MADV_HUGEPAGE changes no content, and its failure (a kernel
+            // without huge pages) leaves ordinary pages.
+            unsafe { libc::madvise(start.as_ptr(), layout.size(), libc::MADV_HUGEPAGE) };
         }
-        Self { start, length, layout }
+        Self { start: start.cast(), length, mapping, mapping_bytes }
     }
 }
 
 impl<T: Zeroed> Drop for Pages<T> {
     fn drop(&mut self) {
-        // SAFETY: allocated in `zeroed` with this very layout, and dropped once.
-        unsafe { dealloc(self.start.as_ptr().cast(), self.layout) }
+        // SAFETY: mapped in `zeroed` with this very length, and unmapped once; no reference outlives `self`.
+        unsafe { libc::munmap(self.mapping.as_ptr(), self.mapping_bytes) };
     }
 }
 
@@ -64,7 +73,7 @@ impl<T: Zeroed> Deref for Pages<T> {
 
     #[inline]
     fn deref(&self) -> &[T] {
-        // SAFETY: `length` values lie at `start`, zeroed at birth, which `Zeroed` makes a value of `T`.
+        // SAFETY: `length` values lie at `start`, aligned to a page, zeroed at birth, which `Zeroed` makes values of `T`.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length) }
     }
 }

@@ -65,7 +65,9 @@ pub fn read(
         entries_max: settings.limits.address_names_max,
         ..address_names::Limits::default()
     }));
-    let mut worker = Worker::new(&settings.limits, settings.wanted, bundle, Arc::clone(&names), HashKey::REPLAY);
+    let mut limits = settings.limits.clone();
+    limits.flows_max = limits.flows_max.min(flows_possible(source));
+    let mut worker = Worker::new(&limits, settings.wanted, bundle, Arc::clone(&names), HashKey::REPLAY);
     let (mut first_seen_ns, mut last_seen_ns) = (u64::MAX, 0);
     while source.next_batch(&mut |frames| {
         for frame in frames {
@@ -95,4 +97,18 @@ pub fn read(
             .filter(|&(_, _, count)| count > 0)
             .collect(),
     })
+}
+
+/// How many flows a source can hold at most: each takes a packet. Small captures need no big table.
+fn flows_possible(source: &dyn Source) -> usize {
+    /// A record header and the shortest packet that has ports.
+    const PACKET_BYTES_MIN: u64 = 16 + 28;
+    /// What compression may hide.
+    const COMPRESSION_MAX: u64 = 64;
+    match source.position().bytes_total {
+        Some(bytes) => {
+            usize::try_from(bytes.saturating_mul(COMPRESSION_MAX) / PACKET_BYTES_MIN + 16).unwrap_or(usize::MAX)
+        }
+        None => usize::MAX,
+    }
 }
