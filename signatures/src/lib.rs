@@ -1,8 +1,24 @@
 //! Which names, addresses and fingerprints belong to which service, and how much that proves.
 //!
 //! Knows nothing of packets. A [`Bundle`] is read from TOML files (or is the one built in), checked whole, and then
-//! answers look-ups without allocating.
+//! answers look-ups without allocating. [`normalise`] brings a name off the wire to the form that look-ups take.
 
+mod address;
+mod bundle;
+mod diagnostic;
+mod explain;
+mod judgement;
+mod lookup;
+mod merge;
+mod normalise;
+mod parse;
+mod pattern;
 mod rule;
 
+pub use address::Network;
+pub use bundle::{Bundle, FILE_BYTES_MAX, LoadOptions, Service, SourceText};
+pub use diagnostic::{Diagnostic, Severity};
+pub use explain::{Explanation, QueryKind};
+pub use judgement::SERVICE_IDS;
+pub use normalise::{LABEL_BYTES_MAX, NAME_BYTES_MAX, Name, normalise};
 pub use rule::{Confidence, MatchKind, Role, Rule, Signal, Verdict};

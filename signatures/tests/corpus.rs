@@ -1,0 +1,114 @@
+//! The built-in signatures against names seen in the wild, and against names that only look like it.
+//!
+//! The vectors of `tests/vectors.tsv` always run. The large corpora are read from `../shared/intel` beside the
+//! workspace where they exist; without them those tests say so and pass.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
+
+use std::path::PathBuf;
+use vigie_signatures::{Bundle, LoadOptions, Name, Rule, normalise};
+
+/// Corpus names known to have no shipped rule: their only sources have licences that do not allow it.
+const UNSHIPPED_MAX: usize = 40;
+
+fn table(name: &str) -> Option<Vec<Vec<String>>> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/intel").join(name);
+    let Ok(text) = std::fs::read_to_string(&path) else {
+        println!("skipped: {} is not there", path.display());
+        return None;
+    };
+    let rows = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    Some(rows.map(|line| line.split('\t').map(str::to_owned).collect()).collect())
+}
+
+fn answer(bundle: &Bundle, raw: &str) -> Option<(String, String)> {
+    let mut buffer = [0; 256];
+    let Name::Host(name) = normalise(raw.as_bytes(), &mut buffer) else { panic!("{raw} is no host name") };
+    bundle.dns_name(name).map(|rule| (rule.service.clone(), rule.signal.to_string()))
+}
+
+#[test]
+fn the_built_in_files_have_no_fault() {
+    let (bundle, findings) = Bundle::load(&[], LoadOptions::default()).expect("no error");
+    assert_eq!(findings, []);
+    assert_eq!(bundle.len(), Bundle::builtin().len());
+    assert!(bundle.len() > 2_500, "{}", bundle.len());
+    assert_eq!(bundle.services().len(), 43);
+    assert_eq!(bundle.oldest_review(), Some("2026-11-21"));
+}
+
+#[test]
+fn own_vectors() {
+    let bundle = Bundle::builtin();
+    let text = include_str!("vectors.tsv");
+    let mut seen = 0;
+    for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+        let columns: Vec<&str> = line.split('\t').collect();
+        let [name, service, signal, alerts] = columns[..] else { panic!("{line}") };
+        let rule = bundle.name(name).map(AsRef::as_ref);
+        let got = rule.map_or(("-", "-", "-"), |rule: &Rule| {
+            (rule.service.as_str(), rule.signal.as_str(), if rule.raises_alert() { "alert" } else { "silent" })
+        });
+        assert_eq!(got, (service, signal, alerts), "{name}");
+        seen += 1;
+    }
+    assert!(seen >= 40);
+}
+
+#[test]
+fn every_corpus_name_keeps_its_service_and_signal() {
+    let Some(rows) = table("hosts_corpus.tsv") else { return };
+    let bundle = Bundle::builtin();
+    let mut lost = Vec::new();
+    for row in &rows {
+        let expected = (row[3].clone(), row[4].clone());
+        match answer(&bundle, &row[0]) {
+            Some(got) => assert_eq!(got, expected, "{}", row[0]),
+            None => lost.push(row[0].as_str()),
+        }
+    }
+    println!("{} names, {} without a shipped rule: {lost:?}", rows.len(), lost.len());
+    assert!(rows.len() > 3_000 && lost.len() <= UNSHIPPED_MAX, "{lost:?}");
+}
+
+#[test]
+fn no_look_alike_is_taken_for_the_service() {
+    let Some(rows) = table("lookalikes.tsv") else { return };
+    let bundle = Bundle::builtin();
+    for row in &rows {
+        let got = answer(&bundle, &row[0]);
+        match row[4].as_str() {
+            "no-match" => assert_eq!(got, None, "{}", row[0]),
+            expected => {
+                let signal = expected.strip_prefix("match-as-").expect("a match");
+                assert_eq!(got.map(|got| got.1).as_deref(), Some(signal), "{}", row[0]);
+            }
+        }
+    }
+    assert!(rows.len() > 1_000);
+}
+
+#[test]
+fn nothing_seen_in_a_browser_proves_the_app() {
+    let Some(rows) = table("hosts_corpus.tsv") else { return };
+    let bundle = Bundle::builtin();
+    for row in rows.iter().filter(|row| row[2].contains("web-observed") || row[2].contains("embed-observed")) {
+        assert_ne!(answer(&bundle, &row[0]).map(|got| got.1).as_deref(), Some("app-only"), "{}", row[0]);
+    }
+}
+
+#[test]
+fn prefixes_answer_as_they_are_listed() {
+    let Some(rows) = table("prefixes.tsv") else { return };
+    let bundle = Bundle::builtin();
+    for row in rows.iter().filter(|row| row[3] == "own" && row[4] == "high") {
+        let address = row[0].split('/').next().unwrap().parse().unwrap();
+        let rule = bundle.address(address).unwrap_or_else(|| panic!("{}", row[0]));
+        assert_eq!(rule.service, row[2], "{}", row[0]);
+        assert!(rule.raises_alert() && rule.severity() == 3, "{}", row[0]);
+        assert!(bundle.asn(address).is_some());
+    }
+    for row in rows.iter().filter(|row| row[3] == "cloud" && row[4] == "high") {
+        let address = row[0].split('/').next().unwrap().parse().unwrap();
+        assert!(!bundle.address(address).unwrap().raises_alert(), "{}", row[0]);
+    }
+}
