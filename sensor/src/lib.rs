@@ -2,13 +2,14 @@
 //! each uses only those above it, and `runtime` wires them together.
 
 pub mod wire;
+pub mod assembly;
 
-pub mod alert;
 pub mod capture;
 pub mod decode;
-pub mod detect;
 pub mod flow;
 pub mod handshake;
+pub mod detect;
+pub mod alert;
 pub mod sink;
 
 pub mod runtime;

@@ -44,34 +44,8 @@ pub struct Flow {
     pub bytes_to_client: u64,
 }
 
-/// By what a name was seen on a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(missing_docs)]
-pub enum Evidence {
-    TlsSni,
-    QuicSni,
-    DtlsSni,
-    HttpHost,
-    HttpConnect,
-    Socks,
-    TlsCertificate,
-    /// A DNS answer had named the server's address.
-    Dns,
-    /// The server's address alone.
-    Prefix,
-}
-
-impl Evidence {
-    /// The name written in events.
-    #[rustfmt::skip]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::TlsSni => "tls-sni", Self::QuicSni => "quic-sni", Self::DtlsSni => "dtls-sni",
-            Self::HttpHost => "http-host", Self::HttpConnect => "http-connect", Self::Socks => "socks",
-            Self::TlsCertificate => "tls-cert", Self::Dns => "dns", Self::Prefix => "prefix",
-        }
-    }
-}
+pub use crate::detect::Evidence;
+pub use crate::handshake::dns::{DnsAnswer, DnsRecord};
 
 /// Encrypted Client Hello on a hello (RFC 9849).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,34 +103,6 @@ pub struct Alert {
     pub rule: Arc<Rule>,
     /// The hello, if the flow had one.
     pub hello: Option<Hello>,
-}
-
-/// A DNS answer as written by `--events dns`.
-#[derive(Clone, Debug)]
-pub struct DnsAnswer {
-    /// Transaction id.
-    pub id: u16,
-    /// Header flags.
-    pub flags: u16,
-    /// Question name, lower case.
-    pub question: String,
-    /// Question type.
-    pub question_type: u16,
-    /// Owner, type, TTL in seconds and printable data of each answer.
-    pub answers: Vec<DnsRecord>,
-}
-
-/// One resource record of an answer.
-#[derive(Clone, Debug)]
-pub struct DnsRecord {
-    /// Owner name, lower case.
-    pub name: String,
-    /// Record type number.
-    pub record_type: u16,
-    /// Time to live, seconds.
-    pub ttl_s: u32,
-    /// Printable data: an address, a name, or for HTTPS/SVCB the target.
-    pub data: String,
 }
 
 /// Why a flow's record was closed.

@@ -1,10 +1,98 @@
-//! From a frame to the innermost packet: link layer, tags, tunnels, IP, transport. Pure functions over bytes;
-//! fragments are handed out to be joined by [`Fragments`](fragments::Fragments).
+//! From a frame to the innermost packet: link layer, tags, tunnels, IP, transport. Pure functions over bytes,
+//! nothing is allocated; fragments are handed out to be joined by [`Fragments`](fragments::Fragments).
+//!
+//! The common path (Ethernet, IP, TCP or UDP) reads its headers by `etherparse`'s single slices; all that is rarer
+//! stands in functions of its own, and each layer there calls the next: [`descent`] bounds how deep that can go.
 
+mod descent;
+mod error;
 pub mod fragments;
+mod gre;
+mod ip;
+mod link;
+mod shim;
+mod transport;
+mod tunnel;
+mod udp_tunnel;
+mod wifi;
+
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::capture::{Frame, LinkType};
+
+use descent::Descent;
+pub use error::DecodeError;
+use fragments::Fragment;
+
+/// How far decoding goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecodeLimits {
+    /// Headers of encapsulation opened in one frame, joins of fragments counted too.
+    pub tunnel_depth_max: u8,
+    /// Tags, MPLS labels and other headers between link layer and IP, in the whole frame.
+    pub tags_max: u8,
+    /// Extension headers in one IP packet.
+    pub extension_headers_max: u8,
+}
+
+impl Default for DecodeLimits {
+    fn default() -> Self {
+        Self { tunnel_depth_max: 8, tags_max: 32, extension_headers_max: 64 }
+    }
+}
+
+/// What a frame comes down to.
+#[derive(Clone, Copy, Debug)]
+pub enum Decoded<'a> {
+    /// A whole packet.
+    Packet(Packet<'a>),
+    /// A fragment of an IP datagram; its transport header may be in another one.
+    Fragment(Fragment<'a>),
+}
+
+/// Decodes a captured frame down to its innermost packet.
+///
+/// # Errors
+/// What stopped it. A transport that is not known is no error but [`Transport::Other`].
+#[inline]
+pub fn decode<'a>(frame: &Frame<'a>, limits: &DecodeLimits) -> Result<Decoded<'a>, DecodeError> {
+    let cut = frame.wire_length as usize > frame.data.len();
+    let mut descent = Descent::new(limits, Envelope::default(), 0, cut);
+    if frame.link_type == LinkType::ETHERNET {
+        link::ethernet(frame.data, &mut descent)
+    } else {
+        link::other(frame.link_type, frame.data, &mut descent)
+    }
+}
+
+/// Decodes an IP packet, version told by its first nibble, that stood in `envelope`.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_ip<'a>(bytes: &'a [u8], envelope: Envelope, limits: &DecodeLimits) -> Result<Decoded<'a>, DecodeError> {
+    ip::any(bytes, &mut Descent::new(limits, envelope, envelope.tunnel_depth, false))
+}
+
+/// Decodes what joined fragments gave. It may hold a tunnel, or be a fragment again; every join counts as one
+/// header of encapsulation.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_joined<'a>(datagram: &'a fragments::Datagram, limits: &DecodeLimits) -> Result<Decoded<'a>, DecodeError> {
+    let mut descent = Descent::new(limits, datagram.envelope, datagram.depth, false);
+    descent.deepen()?;
+    let ends = ip::Ends {
+        source: datagram.source,
+        destination: datagram.destination,
+        v6: datagram.v6,
+        announced: datagram.payload.len(),
+    };
+    ip::upper(datagram.protocol, &datagram.payload, &ends, &mut descent)
+}
 
 /// An IP address in sixteen bytes; IPv4 as mapped by RFC 4291 §2.5.5.2.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -71,7 +159,7 @@ pub struct Packet<'a> {
 pub const VLANS_MAX: usize = 3;
 
 /// What stood around the innermost packet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Envelope {
     /// VLAN identifiers, outermost first; only `vlan_count` of them are set.
     pub vlans: [u16; VLANS_MAX],
@@ -88,7 +176,7 @@ pub struct Envelope {
 }
 
 /// The outermost tunnel around a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tunnel {
     /// What kind.
     pub kind: TunnelKind,
@@ -104,6 +192,7 @@ pub struct Tunnel {
 #[rustfmt::skip]
 pub enum TunnelKind {
     Ipip, SixInFour, FourInSix, Gre, Erspan, Vxlan, VxlanGpe, Geneve, GtpU, Teredo, L2tp, Pppoe, Mpls, Pbb, EoIp, Nsh, Capwap, Wccp, Esp,
+    EtherIp, Gue, Trill,
 }
 
 impl TunnelKind {
@@ -115,7 +204,8 @@ impl TunnelKind {
             Self::Erspan => "erspan", Self::Vxlan => "vxlan", Self::VxlanGpe => "vxlan-gpe", Self::Geneve => "geneve",
             Self::GtpU => "gtp-u", Self::Teredo => "teredo", Self::L2tp => "l2tp", Self::Pppoe => "pppoe",
             Self::Mpls => "mpls", Self::Pbb => "pbb", Self::EoIp => "eoip", Self::Nsh => "nsh", Self::Capwap => "capwap",
-            Self::Wccp => "wccp", Self::Esp => "esp",
+            Self::Wccp => "wccp", Self::Esp => "esp", Self::EtherIp => "etherip", Self::Gue => "gue",
+            Self::Trill => "trill",
         }
     }
 }

@@ -1,1 +1,13 @@
-//! runtime
+//! Wires the modules together: a [`Worker`](worker::Worker) takes frames to facts, [`read`](read::read) replays
+//! captures through workers.
+
+pub mod counters;
+pub mod limits;
+pub mod read;
+pub mod told;
+pub mod records;
+pub mod worker;
+
+pub use counters::Counters;
+pub use limits::Limits;
+pub use read::{Settings, Totals, read};

@@ -47,6 +47,30 @@ impl Assembly {
         self.buffer.is_empty()
     }
 
+    /// The island of known bytes that holds `offset` beyond the contiguous prefix: its start, and its bytes.
+    pub fn island(&self, offset: usize) -> Option<(usize, &[u8])> {
+        self.islands.iter().find_map(|&(start, end)| {
+            let (start, end) = (start as usize, end as usize);
+            if (start..end).contains(&offset) { Some((start, self.buffer.get(start..end)?)) } else { None }
+        })
+    }
+
+    /// Makes `offset` the new offset 0; what stood before it is forgotten.
+    pub fn rebase(&mut self, offset: usize) {
+        let offset = offset.min(self.buffer.len());
+        self.buffer.drain(..offset);
+        let known_to = self.contiguous.saturating_sub(offset);
+        let shifted: ArrayVec<(u32, u32), ISLANDS_MAX> = self
+            .islands
+            .iter()
+            .filter(|&&(_, end)| end as usize > offset)
+            .map(|&(start, end)| (start.saturating_sub(offset as u32), end - offset as u32))
+            .collect();
+        self.islands = shifted;
+        self.contiguous = 0;
+        self.record(0, known_to);
+    }
+
     /// Adds `piece` at `offset`. Bytes at or beyond `bytes_max` are left out. True if the contiguous prefix grew.
     ///
     /// # Errors
@@ -159,6 +183,21 @@ mod tests {
         assert_eq!(islands.insert(usize::MAX, b"x", 4096), Err(Refused::TooFar));
         assert_eq!(islands.insert(0, &[7; 1000], 4096), Ok(true));
         assert_eq!(islands.contiguous().len(), 1000);
+    }
+
+    #[test]
+    fn an_island_can_become_the_start() {
+        let mut assembly = Assembly::default();
+        assembly.insert(10, b"klm", 64).unwrap();
+        assembly.insert(20, b"uv", 64).unwrap();
+        assert_eq!(assembly.island(12), Some((10, &b"klm"[..])));
+        assert_eq!(assembly.island(13), None);
+        assembly.rebase(10);
+        assert_eq!(assembly.contiguous(), b"klm");
+        assert_eq!(assembly.insert(3, b"nopqrst", 64), Ok(true));
+        assert_eq!(assembly.contiguous(), b"klmnopqrstuv");
+        assembly.rebase(4);
+        assert_eq!(assembly.contiguous(), b"opqrstuv");
     }
 
     proptest! {

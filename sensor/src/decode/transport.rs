@@ -1,0 +1,98 @@
+//! TCP and UDP: ports, lengths, and what of the payload was captured.
+
+use etherparse::{TcpHeaderSlice, UdpHeaderSlice};
+
+use super::descent::Descent;
+use super::ip::Ends;
+use super::{DecodeError, Decoded, Packet, Segment, Transport, udp_tunnel};
+
+pub(super) const TCP: u8 = 6;
+pub(super) const UDP: u8 = 17;
+
+const TCP_HEADER_LENGTH_MIN: usize = 20;
+
+/// A TCP segment (RFC 9293 §3.1).
+#[inline]
+pub(super) fn tcp<'a>(payload: &'a [u8], ends: &Ends, descent: &Descent<'_>) -> Result<Decoded<'a>, DecodeError> {
+    let Ok(header) = TcpHeaderSlice::from_slice(payload) else {
+        return tcp_cut_in_its_options(payload, ends, descent);
+    };
+    let segment = Segment {
+        sequence: header.sequence_number(),
+        flags: header.slice().get(13).copied().unwrap_or_default(),
+        payload: payload.get(header.slice().len()..).unwrap_or_default(),
+    };
+    let ports = (header.source_port(), header.destination_port());
+    Ok(packet(TCP, ports, Transport::Tcp(segment), ends, descent))
+}
+
+/// A capture may end among the options of the header: ports, sequence and flags are there all the same.
+#[cold]
+#[inline(never)]
+fn tcp_cut_in_its_options<'a>(
+    payload: &'a [u8],
+    ends: &Ends,
+    descent: &Descent<'_>,
+) -> Result<Decoded<'a>, DecodeError> {
+    let fixed = payload.first_chunk::<TCP_HEADER_LENGTH_MIN>().ok_or(DecodeError::TcpTruncated)?;
+    let &[s0, s1, d0, d1, q0, q1, q2, q3, _, _, _, _, offset, flags, ..] = fixed;
+    let header_length = usize::from(offset >> 4) * 4;
+    if header_length < TCP_HEADER_LENGTH_MIN || header_length > ends.announced {
+        return Err(DecodeError::TcpMalformed);
+    }
+    let segment = Segment { sequence: u32::from_be_bytes([q0, q1, q2, q3]), flags, payload: &[] };
+    let ports = (u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1]));
+    Ok(packet(TCP, ports, Transport::Tcp(segment), ends, descent))
+}
+
+/// A UDP datagram (RFC 768), or what it tunnels.
+#[inline]
+pub(super) fn udp<'a>(payload: &'a [u8], ends: &Ends, descent: &mut Descent<'_>) -> Result<Decoded<'a>, DecodeError> {
+    let header = UdpHeaderSlice::from_slice(payload).map_err(|_| DecodeError::UdpTruncated)?;
+    let header_length = header.slice().len();
+    // Zero: a jumbogram (RFC 2675 §4) or segmentation offload.
+    let end = match usize::from(header.length()) {
+        0 => payload.len(),
+        length if length < header_length => return Err(DecodeError::UdpMalformed),
+        length => length.min(payload.len()),
+    };
+    let ports = (header.source_port(), header.destination_port());
+    let data = payload.get(header_length..end).unwrap_or_default();
+    if udp_tunnel::may_be(ports, data)
+        && let Some(inner) = udp_tunnel::open(ports, data, ends, descent)
+    {
+        return inner;
+    }
+    Ok(packet(UDP, ports, Transport::Udp(data), ends, descent))
+}
+
+/// A transport that is not followed further; ports where they stand as in TCP.
+pub(super) fn other<'a>(protocol: u8, payload: &[u8], ends: &Ends, descent: &Descent<'_>) -> Decoded<'a> {
+    const DCCP: u8 = 33;
+    const SCTP: u8 = 132;
+    const UDP_LITE: u8 = 136;
+    let ports = match (protocol, payload) {
+        (DCCP | SCTP | UDP_LITE, &[s0, s1, d0, d1, ..]) => (u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1])),
+        _ => (0, 0),
+    };
+    packet(protocol, ports, Transport::Other, ends, descent)
+}
+
+#[inline]
+fn packet<'a>(
+    protocol: u8,
+    (source_port, destination_port): (u16, u16),
+    transport: Transport<'a>,
+    ends: &Ends,
+    descent: &Descent<'_>,
+) -> Decoded<'a> {
+    Decoded::Packet(Packet {
+        source: ends.source,
+        destination: ends.destination,
+        source_port,
+        destination_port,
+        protocol,
+        envelope: descent.envelope,
+        transport,
+    })
+}

@@ -1,0 +1,151 @@
+//! What tells two flows apart, and the keyed hash over it.
+
+use crate::decode::{Address, Envelope, Packet};
+
+/// Which end of a flow's key a packet came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The end whose address (then port) is the smaller number.
+    Low,
+    /// The other end.
+    High,
+}
+
+impl Side {
+    /// The end at the other side.
+    pub const fn opposite(self) -> Self {
+        match self {
+            Self::Low => Self::High,
+            Self::High => Self::Low,
+        }
+    }
+}
+
+/// The innermost 5-tuple, the same for both directions, and the virtual network it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowKey {
+    /// The end with the smaller address, then port.
+    pub low: Address,
+    /// The other end.
+    pub high: Address,
+    /// Port of `low`.
+    pub low_port: u16,
+    /// Port of `high`.
+    pub high_port: u16,
+    /// VLANs and tunnel identifiers, folded; 0 without any.
+    pub network: u32,
+    /// IP protocol number.
+    pub protocol: u8,
+}
+
+impl FlowKey {
+    /// The key of a packet's flow, and from which end of it the packet came.
+    #[inline]
+    pub fn of(packet: &Packet<'_>) -> (Self, Side) {
+        let network = network(&packet.envelope);
+        let side = if (packet.source, packet.source_port) <= (packet.destination, packet.destination_port) {
+            Side::Low
+        } else {
+            Side::High
+        };
+        let (low, low_port, high, high_port) = match side {
+            Side::Low => (packet.source, packet.source_port, packet.destination, packet.destination_port),
+            Side::High => (packet.destination, packet.destination_port, packet.source, packet.source_port),
+        };
+        (Self { low, high, low_port, high_port, network, protocol: packet.protocol }, side)
+    }
+
+    /// A number for the flow that is the same on every machine and replay, given the time of its first packet.
+    pub fn stable_id(&self, first_seen_ns: u64) -> u64 {
+        self.hash(&HashKey([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, first_seen_ns]))
+            & 0x7fff_ffff_ffff_ffff
+    }
+
+    /// Keyed hash: multiplications folded to their halves, every word of the key under its own secret.
+    #[inline]
+    pub fn hash(&self, secret: &HashKey) -> u64 {
+        let [a, b, c, d] = secret.0;
+        let (low, high) = (self.low.0, self.high.0);
+        let rest = u64::from(self.low_port) | u64::from(self.high_port) << 16 | u64::from(self.network) << 32;
+        let first = fold((low as u64) ^ a, (high as u64) ^ b);
+        let second = fold((low >> 64) as u64 ^ c, (high >> 64) as u64 ^ d);
+        fold(first ^ rest ^ c, second ^ u64::from(self.protocol) ^ fold(rest ^ d, a | 1))
+    }
+}
+
+/// The secret of the hash: chosen anew at each start, so that nobody can choose collisions.
+#[derive(Clone, Copy, Debug)]
+pub struct HashKey(pub [u64; 4]);
+
+impl HashKey {
+    /// The fixed secret of replays, where a run must give the same bytes as the last.
+    pub const REPLAY: Self = Self([0x452821e638d01377, 0xbe5466cf34e90c6c, 0xc0ac29b7c97c50dd, 0x3f84d5b5b5470917]);
+}
+
+#[inline]
+fn fold(left: u64, right: u64) -> u64 {
+    let product = u128::from(left) * u128::from(right);
+    (product as u64) ^ (product >> 64) as u64
+}
+
+#[inline]
+fn network(envelope: &Envelope) -> u32 {
+    if envelope.vlan_count == 0 {
+        return envelope.network;
+    }
+    let [outer, middle, inner] = envelope.vlans;
+    let tags = u64::from(outer) | u64::from(middle) << 16 | u64::from(inner) << 32 | 1 << 63;
+    (fold(tags, 0x9e37_79b9_7f4a_7c15) as u32) ^ envelope.network
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::Transport;
+    use proptest::prelude::*;
+
+    fn packet(source: u128, destination: u128, source_port: u16, destination_port: u16) -> Packet<'static> {
+        Packet {
+            source: Address(source),
+            destination: Address(destination),
+            source_port,
+            destination_port,
+            protocol: 6,
+            envelope: Envelope::default(),
+            transport: Transport::Other,
+        }
+    }
+
+    #[test]
+    fn vlans_and_networks_part_flows() {
+        let plain = packet(1, 2, 3, 4);
+        let mut tagged = plain;
+        tagged.envelope.vlans = [7, 0, 0];
+        tagged.envelope.vlan_count = 1;
+        let mut tunnelled = plain;
+        tunnelled.envelope.network = 7;
+        let keys = [plain, tagged, tunnelled].map(|packet| FlowKey::of(&packet).0);
+        assert!(keys[0] != keys[1] && keys[1] != keys[2] && keys[0] != keys[2]);
+    }
+
+    #[test]
+    fn low_bits_of_the_hash_spread() {
+        let mut buckets = [0_u32; 256];
+        for host in 0..65_536_u128 {
+            let (key, _) = FlowKey::of(&packet(0xffff_0a00_0000 + host, 0xffff_0808_0808, 40_000, 443));
+            buckets[(key.hash(&HashKey::REPLAY) & 255) as usize] += 1;
+        }
+        assert!(buckets.iter().all(|&count| (170..350).contains(&count)), "{buckets:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn both_directions_have_one_key(a: u128, b: u128, p: u16, q: u16) {
+            let (there, side) = FlowKey::of(&packet(a, b, p, q));
+            let (back, other) = FlowKey::of(&packet(b, a, q, p));
+            prop_assert_eq!(there, back);
+            prop_assert!((a, p) == (b, q) || side == other.opposite());
+            prop_assert_eq!(there.hash(&HashKey::REPLAY), back.hash(&HashKey::REPLAY));
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! By what a name is known.
+
+/// By what a name was seen on a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum Evidence {
+    TlsSni,
+    QuicSni,
+    DtlsSni,
+    HttpHost,
+    HttpConnect,
+    Socks,
+    TlsCertificate,
+    /// A DNS answer had named the server's address.
+    Dns,
+    /// The server's address alone.
+    Prefix,
+}
+
+impl Evidence {
+    /// The name written in events.
+    #[rustfmt::skip]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TlsSni => "tls-sni", Self::QuicSni => "quic-sni", Self::DtlsSni => "dtls-sni",
+            Self::HttpHost => "http-host", Self::HttpConnect => "http-connect", Self::Socks => "socks",
+            Self::TlsCertificate => "tls-cert", Self::Dns => "dns", Self::Prefix => "prefix",
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The end of a flow: what was pending is told, its record is given back.
+
+use super::listen::partial;
+use super::*;
+
+impl Worker {
+    /// A flow left the table.
+    pub(super) fn close(&mut self, entry: &FlowEntry, reason: FlowEnd, emit: &mut dyn FnMut(Event)) {
+        if let Some(record) = self.records.remove(entry.record) {
+            self.conclude(entry, record, Some(reason), emit);
+        }
+    }
+
+    /// A record had to give way while its flow goes on, unobserved.
+    pub(super) fn forget(&mut self, record: Record, emit: &mut dyn FnMut(Event)) {
+        let Some(entry) = self.table.get_mut(record.slot) else { return };
+        entry.record = 0;
+        let unsettled = *entry;
+        entry.marks |= SETTLED;
+        self.conclude(&unsettled, record, None, emit);
+    }
+
+    /// Tells what a record still holds. Without a reason the flow goes on, and only its record had to give way.
+    fn conclude(
+        &mut self,
+        entry: &FlowEntry,
+        mut record: Record,
+        reason: Option<FlowEnd>,
+        emit: &mut dyn FnMut(Event),
+    ) {
+        let mut entry = *entry;
+        let nameless = record.nameless.take().map(|hello| *hello);
+        let told = match partial(
+            &mut record.dialogue,
+            &self.handshake_limits,
+            &self.bundle,
+            self.wanted,
+            &mut self.counters,
+        ) {
+            Some((client, told)) => {
+                if let Some(client) = client {
+                    entry.marks = mark_client(entry.marks, client);
+                }
+                Some(told)
+            }
+            None if entry.marks & PAYLOAD != 0 && entry.marks & SETTLED == 0 => {
+                self.without_a_name(&entry, record.last_seen_ns, nameless)
+            }
+            None => None,
+        };
+        self.give_back(std::mem::take(&mut record.dialogue));
+        let when = When {
+            timestamp_ns: record.last_seen_ns,
+            number: record.last_frame,
+            wire_length: 0,
+            interface: record.interface,
+        };
+        let flow = flow_of(&entry, Some(&record), &when);
+        if let Some(told) = told {
+            self.tell_of(&flow, &mut record.rule, (when.timestamp_ns, when.number), told, emit);
+        }
+        if let Some(reason) = reason
+            && (self.wanted.flows || record.rule.is_some())
+        {
+            self.emit(when.timestamp_ns, when.number, Fact::FlowEnd(Box::new(flow), reason, record.rule), emit);
+        }
+    }
+}

@@ -1,0 +1,456 @@
+//! One worker: frames in, events out, run to completion. It owns its flow table, records and counters; a packet never
+//! leaves it. Frames are worked on in batches: all are decoded and hashed, their lines of the flow table are fetched,
+//! then each is looked up. Time is the packets' own.
+
+mod close;
+mod listen;
+
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+use vigie_signatures::{Bundle, Rule};
+
+use crate::alert::{Alert, DnsAnswer, Event, Fact, Flow, FlowEnd, Hello, HelloTransport};
+use crate::capture::{BATCH_FRAMES_MAX, Frame};
+use crate::decode::fragments::{Fragment, Fragments};
+use crate::decode::{self, Address, DecodeError, DecodeLimits, Decoded, Packet, Segment, Transport};
+use crate::detect::{self, Evidence, Judged, Match};
+use crate::flow::{FlowEntry, FlowKey, FlowTable, Found, HashKey, Side, Slot};
+use crate::handshake::address_names::AddressNames;
+use crate::handshake::tcp::TcpDialogue;
+use crate::handshake::udp::UdpDialogue;
+use crate::handshake::{dns, quic, udp};
+use crate::runtime::counters::{Counter, Counters};
+use crate::runtime::limits::Limits;
+use crate::runtime::records::{Dialogue, Placed, Record, Records};
+use crate::runtime::told::{Told, Wanted};
+
+/// Seconds of one step of the flows' age.
+const EPOCH_S: u64 = 4;
+/// Nothing more is expected of the flow.
+const SETTLED: u8 = 1;
+/// The client is the key's high end.
+const CLIENT_IS_HIGH: u8 = 2;
+/// Who is the client was told by the flow, not guessed from ports.
+const CLIENT_KNOWN: u8 = 4;
+/// Something was carried.
+const PAYLOAD: u8 = 8;
+/// UDP port of DNS (RFC 1035 §4.2.1).
+const DNS_PORT: u16 = 53;
+/// The least that a datagram with a client's Initial has (RFC 9000 §14.1).
+const QUIC_INITIAL_BYTES_MIN: usize = 1200;
+/// Bytes that a dialogue may hold to be kept for the next flow.
+const POOLED_BYTES_MAX: usize = 8_192;
+/// Dialogues that are kept for the next flow instead of being given back.
+const POOL_MAX: usize = 256;
+
+/// When and where a packet was seen.
+#[derive(Clone, Copy, Debug)]
+struct When {
+    timestamp_ns: u64,
+    number: u64,
+    wire_length: u32,
+    interface: u16,
+}
+
+impl When {
+    const fn of(frame: &Frame<'_>) -> Self {
+        Self {
+            timestamp_ns: frame.timestamp_ns,
+            number: frame.number,
+            wire_length: frame.wire_length,
+            interface: frame.interface,
+        }
+    }
+}
+
+enum Prepared<'a> {
+    Packet { packet: Packet<'a>, key: FlowKey, side: Side, hash: u64 },
+    Fragment(Fragment<'a>),
+    Unreadable(DecodeError),
+}
+
+/// One worker and all that it owns.
+pub struct Worker {
+    limits: Limits,
+    wanted: Wanted,
+    bundle: Arc<Bundle>,
+    names: Arc<AddressNames>,
+    table: FlowTable,
+    records: Records,
+    fragments: Fragments,
+    decode_limits: DecodeLimits,
+    handshake_limits: crate::handshake::Limits,
+    counters: Counters,
+    handshake_counters: crate::handshake::Counts,
+    unreadable: [u64; DecodeError::COUNT],
+    /// Steps of [`EPOCH_S`] since the Unix epoch; never goes back.
+    epoch: u64,
+    idle_epochs: u8,
+    ordinal: u32,
+    tcp_pool: Vec<Box<TcpDialogue>>,
+    udp_pool: Vec<Box<UdpDialogue>>,
+    scratch: quic::Scratch,
+    /// Bytes that dialogues hold for reassembly.
+    held_bytes: usize,
+    /// Room for the flows that a sweep ends.
+    swept: Vec<FlowEntry>,
+}
+
+impl Worker {
+    /// A worker with an empty flow table for `flows_max` flows.
+    pub fn new(
+        limits: &Limits,
+        wanted: Wanted,
+        bundle: Arc<Bundle>,
+        names: Arc<AddressNames>,
+        secret: HashKey,
+    ) -> Self {
+        let records_max = if wanted.flows { limits.flows_max.max(limits.records_max) } else { limits.records_max };
+        Self {
+            wanted,
+            bundle,
+            names,
+            table: FlowTable::new(limits.flows_max, secret),
+            records: Records::new(records_max),
+            fragments: Fragments::new(limits.fragments()),
+            decode_limits: limits.decode(),
+            handshake_limits: limits.handshake(),
+            limits: limits.clone(),
+            counters: Counters::default(),
+            handshake_counters: crate::handshake::Counts::default(),
+            unreadable: [0; DecodeError::COUNT],
+            epoch: 0,
+            idle_epochs: (limits.idle_timeout_s as u64 / EPOCH_S).clamp(1, 200) as u8,
+            ordinal: 0,
+            tcp_pool: Vec::new(),
+            udp_pool: Vec::new(),
+            scratch: quic::Scratch::default(),
+            held_bytes: 0,
+            swept: Vec::new(),
+        }
+    }
+
+    /// What was counted.
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// All counts with their family and reason, those of decoding, fragments and handshakes among them.
+    pub fn all_counts(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let own = Counter::ALL.iter().map(|&counter| {
+            let (family, reason) = counter.label();
+            (family, reason, self.counters.get(counter))
+        });
+        let unreadable =
+            DecodeError::ALL.iter().zip(self.unreadable).map(|(error, count)| ("decode_error", error.as_str(), count));
+        let fragments = self.fragments.counts().labelled();
+        let handshake = self.handshake_counters.labelled();
+        own.chain(unreadable).chain(fragments).chain(handshake).collect()
+    }
+
+    /// Takes a batch of frames.
+    pub fn batch(&mut self, frames: &[Frame<'_>], emit: &mut dyn FnMut(Event)) {
+        for frames in frames.chunks(BATCH_FRAMES_MAX) {
+            let mut prepared: ArrayVec<Prepared<'_>, BATCH_FRAMES_MAX> = ArrayVec::new();
+            let mut bytes = 0;
+            for frame in frames {
+                bytes += u64::from(frame.wire_length);
+                prepared.push(self.prepare(frame));
+            }
+            for item in &prepared {
+                if let Prepared::Packet { hash, .. } = item {
+                    self.table.prefetch_flow(*hash);
+                }
+            }
+            self.counters.add(Counter::Frames, frames.len() as u64);
+            self.counters.add(Counter::Bytes, bytes);
+            for (frame, item) in frames.iter().zip(&prepared) {
+                self.ordinal = 0;
+                match item {
+                    Prepared::Packet { packet, key, side, hash } => {
+                        self.packet(&When::of(frame), packet, key, *side, *hash, emit);
+                    }
+                    Prepared::Fragment(fragment) => self.fragment(&When::of(frame), fragment, emit),
+                    Prepared::Unreadable(error) => self.count_unreadable(*error),
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn prepare<'a>(&self, frame: &Frame<'a>) -> Prepared<'a> {
+        match decode::decode(frame, &self.decode_limits) {
+            Ok(Decoded::Packet(packet)) => {
+                let (key, side) = FlowKey::of(&packet);
+                let hash = self.table.hash(&key);
+                self.table.prefetch_tags(hash);
+                Prepared::Packet { packet, key, side, hash }
+            }
+            Ok(Decoded::Fragment(fragment)) => Prepared::Fragment(fragment),
+            Err(error) => Prepared::Unreadable(error),
+        }
+    }
+
+    fn count_unreadable(&mut self, error: DecodeError) {
+        if let Some(count) = self.unreadable.get_mut(error.index()) {
+            *count += 1;
+        }
+    }
+
+    /// Ends all flows, telling what was pending.
+    pub fn finish(&mut self, emit: &mut dyn FnMut(Event)) {
+        self.sweep(true, FlowEnd::Shutdown, emit);
+    }
+
+    /// Joins fragments, and goes on with the datagram when it is whole; which may again be a fragment, of a packet
+    /// within: each join counts as a header of encapsulation, so this ends.
+    #[cold]
+    fn fragment(&mut self, when: &When, fragment: &Fragment<'_>, emit: &mut dyn FnMut(Event)) {
+        let Some(datagram) = self.fragments.insert(fragment, when.timestamp_ns) else { return };
+        match decode::decode_joined(&datagram, &self.decode_limits) {
+            Ok(Decoded::Packet(packet)) => {
+                let (key, side) = FlowKey::of(&packet);
+                let hash = self.table.hash(&key);
+                self.packet(when, &packet, &key, side, hash, emit);
+            }
+            Ok(Decoded::Fragment(inner)) => self.fragment(when, &inner, emit),
+            Err(error) => self.count_unreadable(error),
+        }
+        self.fragments.recycle(datagram);
+    }
+
+    /// Brings the clock to a packet's time, and ends the flows that fell silent meanwhile.
+    #[inline]
+    fn advance(&mut self, timestamp_ns: u64, emit: &mut dyn FnMut(Event)) -> u8 {
+        let epoch = timestamp_ns / (EPOCH_S * 1_000_000_000);
+        if epoch > self.epoch {
+            // Beyond the idle time every flow is idle; so ages of one byte never wrap unseen.
+            let all = epoch - self.epoch > u64::from(self.idle_epochs);
+            self.epoch = epoch;
+            self.sweep(all, FlowEnd::Timeout, emit);
+        }
+        self.epoch as u8
+    }
+
+    #[cold]
+    fn sweep(&mut self, all: bool, reason: FlowEnd, emit: &mut dyn FnMut(Event)) {
+        let mut with_record = std::mem::take(&mut self.swept);
+        let mut ended = 0;
+        self.table.sweep(self.epoch as u8, self.idle_epochs, all, |entry| {
+            ended += 1;
+            if entry.record != 0 {
+                with_record.push(*entry);
+            }
+        });
+        if reason == FlowEnd::Timeout {
+            self.counters.add(Counter::FlowsTimedOut, ended);
+        }
+        // In the order of the flows' last packets, whatever their places in the table.
+        with_record
+            .sort_by_key(|entry| self.records.get(entry.record).map(|record| (record.last_seen_ns, record.last_frame)));
+        for entry in with_record.drain(..) {
+            self.close(&entry, reason, emit);
+        }
+        self.swept = with_record;
+    }
+
+    fn packet(
+        &mut self,
+        when: &When,
+        packet: &Packet<'_>,
+        key: &FlowKey,
+        side: Side,
+        hash: u64,
+        emit: &mut dyn FnMut(Event),
+    ) {
+        let epoch = self.advance(when.timestamp_ns, emit);
+        self.counters.add(Counter::Packets, 1);
+        let slot = match self.table.find_or_add(key, hash, epoch) {
+            Found::Known(slot) => {
+                if epoch.wrapping_sub(self.table.touch(slot, epoch)) > self.idle_epochs {
+                    self.counters.add(Counter::FlowsTimedOut, 1);
+                    self.reopen(slot, packet, side, FlowEnd::Timeout, emit);
+                }
+                slot
+            }
+            Found::New(slot) => {
+                self.open(slot, packet, side);
+                slot
+            }
+            Found::Replaced(slot, old) => {
+                self.counters.add(Counter::FlowsEvicted, 1);
+                self.close(&old, FlowEnd::Evicted, emit);
+                self.open(slot, packet, side);
+                slot
+            }
+        };
+        let Some(entry) = self.table.get_mut(slot) else { return };
+        let counter = match side {
+            Side::Low => &mut entry.from_low,
+            Side::High => &mut entry.from_high,
+        };
+        let is_full = FlowEntry::count(counter, when.wire_length);
+        let (marks, number) = (entry.marks, entry.record);
+        if is_full {
+            self.spill(slot);
+        }
+        match packet.transport {
+            Transport::Tcp(segment) => {
+                let is_syn = segment.flags & (Segment::SYN | Segment::ACK) == Segment::SYN;
+                if marks & SETTLED != 0 && !is_syn {
+                    return self.seen(number, when);
+                }
+                self.tcp(when, packet, &segment, slot, side, emit);
+            }
+            Transport::Udp(payload) => {
+                if marks & SETTLED != 0 && !self.is_another_connection(slot, side, payload) {
+                    return self.seen(number, when);
+                }
+                self.udp(when, packet, payload, slot, side, emit);
+            }
+            Transport::Other => self.seen(number, when),
+        }
+    }
+
+    /// Notes the time of a packet on the flow's record, if it has one.
+    #[inline]
+    fn seen(&mut self, number: u32, when: &When) {
+        if number != 0
+            && let Some(record) = self.records.get_mut(number)
+        {
+            record.last_seen_ns = record.last_seen_ns.max(when.timestamp_ns);
+            record.last_frame = when.number;
+        }
+    }
+
+    /// A flow's first packet: who is the client, as far as it tells.
+    fn open(&mut self, slot: Slot, packet: &Packet<'_>, side: Side) {
+        self.counters.add(Counter::Flows, 1);
+        let (client, known) = client_side(packet, side);
+        if let Some(entry) = self.table.get_mut(slot) {
+            entry.marks = mark_client(0, client) | if known { CLIENT_KNOWN } else { 0 };
+        }
+    }
+
+    /// Ends the flow in a slot and lets another one begin there, of the same 5-tuple.
+    fn reopen(&mut self, slot: Slot, packet: &Packet<'_>, side: Side, reason: FlowEnd, emit: &mut dyn FnMut(Event)) {
+        let Some(entry) = self.table.get_mut(slot) else { return };
+        let old = *entry;
+        (entry.marks, entry.spare, entry.record, entry.from_low, entry.from_high) = (0, 0, 0, 0, 0);
+        self.close(&old, reason, emit);
+        self.open(slot, packet, side);
+    }
+
+    /// Empties the small counters of a flow into its record; a flow without one starts over.
+    #[cold]
+    fn spill(&mut self, slot: Slot) {
+        let Some(entry) = self.table.get_mut(slot) else { return };
+        let counted = [FlowEntry::counted(entry.from_low), FlowEntry::counted(entry.from_high)];
+        (entry.from_low, entry.from_high) = (0, 0);
+        if let Some(record) = self.records.get_mut(entry.record) {
+            for (total, more) in record.spilled.iter_mut().zip(counted) {
+                total.0 += more.0;
+                total.1 += more.1;
+            }
+        }
+    }
+
+    /// The number of the flow's record, which is made if there was none.
+    fn record(&mut self, slot: Slot, when: &When, packet: &Packet<'_>, emit: &mut dyn FnMut(Event)) -> u32 {
+        let Some(entry) = self.table.get(slot) else { return 0 };
+        let (number, key) = (entry.record, entry.key());
+        if number != 0 {
+            self.seen(number, when);
+            return number;
+        }
+        let record = Record {
+            slot,
+            key,
+            first_seen_ns: when.timestamp_ns,
+            last_seen_ns: when.timestamp_ns,
+            last_frame: when.number,
+            interface: when.interface,
+            envelope: packet.envelope,
+            spilled: [(0, 0); 2],
+            dialogue: Dialogue::Over,
+            nameless: None,
+            rule: None,
+        };
+        let number = match self.records.add(record) {
+            Placed::At(number) => number,
+            Placed::Instead(number, old) => {
+                self.counters.add(Counter::RecordsEvicted, 1);
+                self.forget(*old, emit);
+                number
+            }
+            Placed::Full => {
+                self.counters.add(Counter::RecordsExhausted, 1);
+                0
+            }
+        };
+        if let Some(entry) = self.table.get_mut(slot) {
+            entry.record = number;
+        }
+        number
+    }
+}
+
+impl Worker {
+    fn emit(&mut self, timestamp_ns: u64, frame_number: u64, fact: Fact, emit: &mut dyn FnMut(Event)) {
+        self.ordinal += 1;
+        emit(Event { timestamp_ns, frame_number, ordinal: self.ordinal, fact });
+    }
+}
+
+fn mark_client(marks: u8, client: Side) -> u8 {
+    match client {
+        Side::Low => marks & !CLIENT_IS_HIGH,
+        Side::High => marks | CLIENT_IS_HIGH,
+    }
+}
+
+/// Who is the client by a flow's first packet, and whether that is certain: the SYN tells, else the lower port serves.
+fn client_side(packet: &Packet<'_>, side: Side) -> (Side, bool) {
+    if let Transport::Tcp(segment) = packet.transport
+        && segment.flags & Segment::SYN != 0
+    {
+        let answers = segment.flags & Segment::ACK != 0;
+        return (if answers { side.opposite() } else { side }, true);
+    }
+    let serves = |port: u16| port < 1024;
+    let client = if serves(packet.source_port) && !serves(packet.destination_port) { side.opposite() } else { side };
+    (client, false)
+}
+
+/// What is known of a flow, told from the client's end.
+fn flow_of(entry: &FlowEntry, record: Option<&Record>, when: &When) -> Flow {
+    let key = entry.key();
+    let mut from_low = FlowEntry::counted(entry.from_low);
+    let mut from_high = FlowEntry::counted(entry.from_high);
+    if let Some(record) = record {
+        let [low, high] = record.spilled;
+        from_low = (from_low.0 + low.0, from_low.1 + low.1);
+        from_high = (from_high.0 + high.0, from_high.1 + high.1);
+    }
+    let first_seen_ns = record.map_or(when.timestamp_ns, |record| record.first_seen_ns);
+    let low = (key.low, key.low_port, from_low);
+    let high = (key.high, key.high_port, from_high);
+    let (client, server) = if entry.marks & CLIENT_IS_HIGH != 0 { (high, low) } else { (low, high) };
+    Flow {
+        id: key.stable_id(first_seen_ns),
+        client: client.0,
+        client_port: client.1,
+        server: server.0,
+        server_port: server.1,
+        protocol: key.protocol,
+        envelope: record.map(|record| record.envelope).unwrap_or_default(),
+        interface: when.interface,
+        first_seen_ns,
+        last_seen_ns: record.map_or(when.timestamp_ns, |record| record.last_seen_ns),
+        packets_to_server: client.2.0,
+        packets_to_client: server.2.0,
+        bytes_to_server: client.2.1,
+        bytes_to_client: server.2.1,
+    }
+}
