@@ -80,7 +80,7 @@ pub struct ReadArguments {
     #[arg(long, value_name = "EXPR")]
     pub bpf: Option<String>,
 
-    /// Folder of signature files (*.toml) to use instead of the built-in signatures; may be given several times, later
+    /// Folder of signature files (*.toml) to use on top of the built-in signatures; may be given several times, later
     /// ones win.
     #[arg(long, value_name = "DIR")]
     pub signatures: Vec<PathBuf>,
@@ -115,7 +115,7 @@ pub struct ExplainArguments {
     #[arg(long)]
     pub json: bool,
 
-    /// Folder of signature files to use instead of the built-in signatures; may be given several times, later ones win.
+    /// Folder of signature files to use on top of the built-in signatures; may be given several times, later ones win.
     #[arg(long, value_name = "DIR")]
     pub signatures: Vec<PathBuf>,
 }
@@ -137,13 +137,13 @@ pub enum SignaturesCommand {
         /// One JSON object a line.
         #[arg(long)]
         json: bool,
-        /// Folder of signature files to list instead of the built-in signatures; may be given several times.
+        /// Folder of signature files to use on top of the built-in signatures; may be given several times.
         #[arg(long, value_name = "DIR")]
         signatures: Vec<PathBuf>,
     },
     /// Checks signature files, and says of each finding where it stands and what would mend it.
     Verify {
-        /// Folders of signature files; none: the built-in signatures.
+        /// Folders of signature files, checked on top of the built-in signatures; none: only those.
         #[arg(value_name = "DIR")]
         folders: Vec<PathBuf>,
     },

@@ -61,10 +61,10 @@ TikTok   10.1.2.200  embedded in a page  tls-sni            analytics.tiktok.com
 
 #[test]
 fn one_name_less_where_that_makes_room() {
-    let text = summary(&inspected(), &findings(), PLAIN);
+    let text = summary(&inspected(), &findings(), Look { width: 130, ..PLAIN });
     let line = "TikTok   10.1.2.3    app in use          tls-sni, quic-sni  api.tiktokv.com +2";
     assert!(text.contains(line), "{text}");
-    assert!(text.lines().all(|line| console::measure_text_width(line) <= 120), "{text}");
+    assert!(text.lines().all(|line| console::measure_text_width(line) <= 130), "{text}");
 }
 
 #[test]

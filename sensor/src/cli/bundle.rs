@@ -1,0 +1,73 @@
+//! The signatures that a command uses.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use vigie_signatures::{Bundle, Diagnostic, LoadOptions, Severity};
+
+use super::exit::{Exit, Failure};
+
+/// The built-in signatures, with those of `folders` over them. Warnings are left to `vigie signatures verify`.
+///
+/// # Errors
+/// The first error among the findings, as one line.
+pub fn load(folders: &[PathBuf]) -> Result<Arc<Bundle>, Failure> {
+    if folders.is_empty() {
+        return Ok(Bundle::builtin());
+    }
+    match Bundle::load(folders, LoadOptions::default()) {
+        Ok((bundle, _)) => Ok(Arc::new(bundle)),
+        Err(findings) => Err(refusal(&findings)),
+    }
+}
+
+fn refusal(findings: &[Diagnostic]) -> Failure {
+    let errors = || findings.iter().filter(|finding| finding.severity == Severity::Error);
+    let Some(first) = errors().next() else {
+        return Failure::new(Exit::Internal, "signatures were refused for no reason", "please report it");
+    };
+    let mend = match errors().count() {
+        1 => first.mend.clone(),
+        more => format!("{} ({more} errors in all: 'vigie signatures verify' lists them)", first.mend),
+    };
+    Failure::new(Exit::Configuration, format!("{}: {}", place(first), first.message), mend)
+}
+
+/// Where a finding stands.
+pub fn place(finding: &Diagnostic) -> String {
+    match finding.line {
+        0 => finding.file.clone(),
+        line => format!("{}:{line}", finding.file),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_signatures_are_refused_in_one_line() {
+        assert!(!load(&[]).unwrap().is_empty());
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.toml"), "nonsense = [\n").unwrap();
+        let failure = load(&[folder.path().to_path_buf()]).unwrap_err();
+        assert_eq!(failure.exit, Exit::Configuration);
+        let line = failure.to_string();
+        assert!(line.starts_with("vigie: ") && line.contains("a.toml") && !line.contains('\n'), "{line}");
+    }
+
+    #[test]
+    fn many_errors_are_counted() {
+        let finding = |line, severity| Diagnostic {
+            file: "a.toml".to_owned(),
+            line,
+            key: "k".to_owned(),
+            message: "wrong".to_owned(),
+            mend: "right it".to_owned(),
+            severity,
+        };
+        let findings = [finding(1, Severity::Warning), finding(0, Severity::Error), finding(9, Severity::Error)];
+        let expected = "vigie: a.toml: wrong; right it (2 errors in all: 'vigie signatures verify' lists them)";
+        assert_eq!(refusal(&findings).to_string(), expected);
+    }
+}

@@ -1,0 +1,98 @@
+//! How far the reading of captures is, on the standard error.
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::arguments::When;
+use crate::capture::Position;
+
+/// Captures below this size are read before a bar could be looked at.
+pub const BAR_BYTES_MIN: u64 = 64 << 20;
+
+/// How many batches pass between two looks at the position.
+const BATCHES_PER_LOOK: u32 = 256;
+
+/// A bar, or none.
+#[derive(Debug, Default)]
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    batches: u32,
+}
+
+impl Progress {
+    /// The bar that is wanted, if any: `terminal` tells that the standard error is one and free for it.
+    pub fn start(when: When, terminal: bool, at: Position) -> Self {
+        let is_wanted = match when {
+            When::Never => false,
+            When::Always => true,
+            When::Auto => terminal && at.bytes_total.is_some_and(|bytes| bytes >= BAR_BYTES_MIN),
+        };
+        Self { bar: is_wanted.then(|| bar(at.bytes_total)), batches: 0 }
+    }
+
+    /// A batch was read. `position` is asked only now and then.
+    #[inline]
+    pub fn batch(&mut self, position: impl FnOnce() -> Position) {
+        let Some(bar) = &self.bar else { return };
+        self.batches += 1;
+        if self.batches == BATCHES_PER_LOOK {
+            self.batches = 0;
+            bar.set_position(position().bytes_done);
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn bar(bytes_total: Option<u64>) -> ProgressBar {
+    let (bar, template) = match bytes_total {
+        Some(bytes) => (
+            ProgressBar::new(bytes),
+            "{elapsed_precise} [{wide_bar}] {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left",
+        ),
+        None => (ProgressBar::new_spinner(), "{elapsed_precise} {spinner} {decimal_bytes}, {decimal_bytes_per_sec}"),
+    };
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn position(bytes_total: Option<u64>) -> Position {
+        Position { bytes_done: 7, bytes_total }
+    }
+
+    #[test]
+    fn a_bar_stands_where_it_is_of_use() {
+        let has_bar = |when, terminal, bytes| Progress::start(when, terminal, position(bytes)).bar.is_some();
+        assert!(has_bar(When::Auto, true, Some(BAR_BYTES_MIN)));
+        assert!(!has_bar(When::Auto, true, Some(BAR_BYTES_MIN - 1)));
+        assert!(!has_bar(When::Auto, true, None));
+        assert!(!has_bar(When::Auto, false, Some(u64::MAX)));
+        assert!(has_bar(When::Always, false, None));
+        assert!(!has_bar(When::Never, true, Some(u64::MAX)));
+    }
+
+    #[test]
+    fn the_position_is_asked_now_and_then() {
+        let mut progress = Progress::start(When::Always, true, position(Some(10)));
+        let mut asked = 0;
+        for _ in 0..BATCHES_PER_LOOK * 3 {
+            progress.batch(|| {
+                asked += 1;
+                position(Some(10))
+            });
+        }
+        assert_eq!(asked, 3);
+        progress.finish();
+        progress.batch(|| panic!("there is no bar any more"));
+    }
+}

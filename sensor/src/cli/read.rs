@@ -1,0 +1,259 @@
+//! `vigie read`: captures in; events, a summary and an exit code out.
+
+use std::cell::RefCell;
+use std::io;
+use std::path::Path;
+
+use super::arguments::{EventType, ReadArguments};
+use super::bundle;
+use super::exit::{Exit, Failure};
+use super::findings::Findings;
+use super::progress::Progress;
+use super::summary::{Inspected, summary};
+use super::terminal::{Terminal, print, quiet_if_gone, tell};
+use crate::alert::eve::Context;
+use crate::alert::{Event, Fact};
+use crate::capture::{CaptureError, Files, FilesOptions, Frame, Position, Source, SourceStatistics};
+use crate::runtime::told::Wanted;
+use crate::runtime::{self, Settings, Totals};
+use crate::sink::JsonLines;
+
+/// How many warnings are told beside events.
+const WARNINGS_TOLD_MAX: usize = 10;
+
+/// How many events wait at most for the end of their batch.
+const WAITING_MAX: usize = 4096;
+
+/// Counters that tell what was read. All others tell what could not be, or a limit that bit.
+#[rustfmt::skip]
+const TELLS_WHAT_WAS_READ: [(&str, Option<&str>); 13] = [
+    ("capture", Some("frames")), ("capture", Some("bytes")), ("decode", Some("packets")),
+    ("flow", Some("opened")), ("flow", Some("timed_out")), ("hello", None),
+    ("hello_outcome", Some("name")), ("hello_outcome", Some("no_name")), ("hello_outcome", Some("ech")),
+    ("clear_text", None), ("dns", Some("answers")), ("match", None), ("alert", None),
+];
+
+/// Runs the command.
+///
+/// # Errors
+/// Captures or signatures cannot be read, or events cannot be written.
+pub fn run(arguments: &ReadArguments, terminal: Terminal) -> Result<Exit, Failure> {
+    let bundle = bundle::load(&arguments.signatures)?;
+    let options = FilesOptions { filter: arguments.bpf.clone(), ..FilesOptions::default() };
+    let mut files = Files::open(&arguments.files, &options).map_err(|error| capture_failure(&error))?;
+    let target = arguments.output.as_deref().or(arguments.json.then_some(Path::new("-")));
+    let lines = target.map(open).transpose()?;
+    let context = Context {
+        sensor_name: arguments.sensor_name.clone(),
+        interfaces: Vec::new(),
+        bundle: Some(std::sync::Arc::clone(&bundle)),
+    };
+    let progress_terminal = terminal.stderr && !arguments.quiet && !(target.is_some() && terminal.stdout);
+    let run = RefCell::new(Run {
+        lines,
+        context,
+        events: arguments.events.clone(),
+        findings: Findings::default(),
+        waiting: Vec::new(),
+        write_error: None,
+        read_error: None,
+        progress: Progress::start(arguments.progress, progress_terminal, files.position()),
+    });
+    let settings = Settings { wanted: wanted(&arguments.events), ..Settings::default() };
+    let mut watched = Watched { source: &mut files, run: &run, interface_highest: None };
+    let totals = runtime::read(&mut watched, &settings, bundle, &mut |event| run.borrow_mut().event(event))
+        .map_err(|error| capture_failure(&error))?;
+    let mut run = run.into_inner();
+    run.finish();
+    let inspected = inspected(arguments, &totals, files.statistics());
+    report(arguments, terminal, &run, &inspected)?;
+    run.outcome(target, arguments.fail_on_alert)
+}
+
+fn open(target: &Path) -> Result<JsonLines<Box<dyn io::Write>>, Failure> {
+    JsonLines::open(target).map_err(|error| Failure::write(&target.display().to_string(), &error))
+}
+
+/// Which records a worker has to make.
+fn wanted(events: &[EventType]) -> Wanted {
+    Wanted {
+        tls: events.contains(&EventType::Tls),
+        quic: events.contains(&EventType::Quic),
+        dns: events.contains(&EventType::Dns),
+        flows: events.contains(&EventType::Flow),
+    }
+}
+
+/// What a run does with events, and what became of it.
+struct Run {
+    lines: Option<JsonLines<Box<dyn io::Write>>>,
+    context: Context,
+    events: Vec<EventType>,
+    findings: Findings,
+    /// Events of the batch being read: the names of its interfaces are known only after it.
+    waiting: Vec<Event>,
+    write_error: Option<io::Error>,
+    read_error: Option<CaptureError>,
+    progress: Progress,
+}
+
+impl Run {
+    fn event(&mut self, event: Event) {
+        match &event.fact {
+            Fact::Alert(alert) => self.findings.alert(alert),
+            Fact::FlowEnd(flow, _, Some(rule)) => self.findings.end(flow, rule),
+            Fact::FlowEnd(..) | Fact::Hello(..) | Fact::Dns(..) => {}
+        }
+        if self.lines.is_some() && self.write_error.is_none() && self.events.contains(&EventType::of(&event.fact)) {
+            self.waiting.push(event);
+            // The end of a capture ends all flows at once.
+            if self.waiting.len() >= WAITING_MAX {
+                self.write();
+            }
+        }
+    }
+
+    /// Writes what waits. What cannot be written ends the run.
+    fn write(&mut self) {
+        let Some(lines) = &mut self.lines else { return };
+        for event in self.waiting.drain(..) {
+            if self.write_error.is_none() {
+                self.write_error = lines.event(&event, &self.context).err();
+            }
+        }
+    }
+
+    fn finish(&mut self) {
+        self.write();
+        if let (Some(lines), None) = (&mut self.lines, &self.write_error) {
+            self.write_error = lines.flush().err();
+        }
+        self.progress.finish();
+    }
+
+    /// How the program ends.
+    fn outcome(self, target: Option<&Path>, fail_on_alert: bool) -> Result<Exit, Failure> {
+        if let (Some(error), Some(target)) = (self.write_error, target) {
+            match target.as_os_str() == "-" {
+                true => quiet_if_gone(Err(error))?,
+                false => return Err(Failure::write(&target.display().to_string(), &error)),
+            }
+        }
+        match self.read_error {
+            Some(error) => Err(capture_failure(&error)),
+            None if fail_on_alert && self.findings.alerts() > 0 => Ok(Exit::Found),
+            None => Ok(Exit::Success),
+        }
+    }
+}
+
+/// A source that is watched on its way: it ends when events can no longer be written, and when it breaks in the middle,
+/// so that what was found until then is still told.
+struct Watched<'r> {
+    source: &'r mut dyn Source,
+    run: &'r RefCell<Run>,
+    interface_highest: Option<u16>,
+}
+
+impl Source for Watched<'_> {
+    fn next_batch(&mut self, visit: &mut dyn FnMut(&[Frame<'_>])) -> Result<bool, CaptureError> {
+        if self.run.borrow().write_error.is_some() {
+            return Ok(false);
+        }
+        let highest = &mut self.interface_highest;
+        let more = self.source.next_batch(&mut |frames| {
+            *highest = frames.iter().map(|frame| Some(frame.interface)).chain([*highest]).max().flatten();
+            visit(frames);
+        });
+        let mut run = self.run.borrow_mut();
+        while let Some(interface) = next_interface(&run.context.interfaces, self.interface_highest) {
+            run.context.interfaces.push(self.source.interface_name(interface).unwrap_or_default().to_owned());
+        }
+        run.write();
+        run.progress.batch(|| self.source.position());
+        more.or_else(|error| {
+            run.read_error = Some(error);
+            Ok(false)
+        })
+    }
+
+    fn statistics(&self) -> SourceStatistics {
+        self.source.statistics()
+    }
+
+    fn position(&self) -> Position {
+        self.source.position()
+    }
+
+    fn interface_name(&self, interface: u16) -> Option<&str> {
+        self.source.interface_name(interface)
+    }
+}
+
+/// The next interface whose name is to be asked for.
+fn next_interface(known: &[String], highest: Option<u16>) -> Option<u16> {
+    u16::try_from(known.len()).ok().filter(|next| highest.is_some_and(|highest| *next <= highest))
+}
+
+fn inspected(arguments: &ReadArguments, totals: &Totals, source: SourceStatistics) -> Inspected {
+    let counts = totals.counters.iter().filter(|(family, reason, _)| !tells_what_was_read(family, reason));
+    let mut unread: Vec<(String, String, u64)> =
+        counts.map(|(family, reason, times)| ((*family).to_owned(), (*reason).to_owned(), *times)).collect();
+    unread.push(("capture".to_owned(), "unsupported link type".to_owned(), source.frames_unsupported));
+    Inspected {
+        files: arguments.files.iter().map(|path| path.display().to_string()).collect(),
+        frames: totals.frames,
+        bytes: totals.bytes,
+        flows: totals.flows,
+        first_seen_ns: totals.first_seen_ns,
+        last_seen_ns: totals.last_seen_ns,
+        tls_hellos: totals.hellos_tls,
+        quic_hellos: totals.hellos_quic,
+        dtls_hellos: totals.hellos_dtls,
+        dns_answers: totals.dns_answers,
+        unread,
+        warnings: source.warnings.iter().map(ToString::to_string).collect(),
+        warnings_left_out: source.warnings_left_out,
+    }
+}
+
+fn tells_what_was_read(family: &str, reason: &str) -> bool {
+    TELLS_WHAT_WAS_READ.iter().any(|(known, which)| *known == family && which.is_none_or(|which| which == reason))
+}
+
+/// The summary where it belongs: to the standard output if nothing else goes there, beside events to a terminal only.
+fn report(arguments: &ReadArguments, terminal: Terminal, run: &Run, inspected: &Inspected) -> Result<(), Failure> {
+    if arguments.quiet {
+        return Ok(());
+    }
+    if run.lines.is_none() {
+        return print(&summary(inspected, &run.findings, terminal.stdout_look()));
+    }
+    if run.write_error.is_some() {
+        return Ok(());
+    }
+    if terminal.stderr {
+        tell(&summary(inspected, &run.findings, terminal.stderr_look()));
+    } else {
+        inspected.warnings.iter().take(WARNINGS_TOLD_MAX).for_each(|warning| tell(&format!("vigie: {warning}\n")));
+    }
+    Ok(())
+}
+
+/// What a capture's error comes to.
+fn capture_failure(error: &CaptureError) -> Failure {
+    let (exit, mend) = match error {
+        CaptureError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            (Exit::Unavailable, "check its name")
+        }
+        CaptureError::Io { .. } => (Exit::Unavailable, "check that it can be read"),
+        CaptureError::Pattern { .. } => (Exit::Unavailable, "check its spelling, and quote it"),
+        CaptureError::NotACapture { .. } => (Exit::BadData, "give a pcap or pcapng file, plain or compressed"),
+        CaptureError::LinkType { .. } => (Exit::BadData, "capture on an interface of another kind"),
+        CaptureError::Filter { .. } => (Exit::Usage, "see 'man pcap-filter'"),
+    };
+    Failure::new(exit, error.to_string(), mend)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,222 @@
+//! What is made of events, errors and counts; whole captures are read by the whole-sensor tests.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use vigie_signatures::Signal;
+
+use super::*;
+use crate::alert::{Evidence, FlowEnd};
+use crate::capture::LinkType;
+use crate::cli::arguments::When;
+use crate::cli::findings::tests::{alert, flow, rule};
+use crate::decode::Address;
+
+/// A target that can be looked at, and that may refuse.
+#[derive(Clone, Default)]
+struct Target(Rc<RefCell<Vec<u8>>>, Option<io::ErrorKind>);
+
+impl io::Write for Target {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.1 {
+            Some(kind) => Err(kind.into()),
+            None => {
+                self.0.borrow_mut().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn run_to(target: &Target, events: &[EventType]) -> Run {
+    Run {
+        lines: Some(JsonLines::new(Box::new(target.clone()))),
+        context: Context::default(),
+        events: events.to_vec(),
+        findings: Findings::default(),
+        waiting: Vec::new(),
+        write_error: None,
+        read_error: None,
+        progress: Progress::start(When::Never, false, Position::default()),
+    }
+}
+
+fn event(fact: Fact) -> Event {
+    Event { timestamp_ns: 0, frame_number: 1, ordinal: 0, fact }
+}
+
+fn matched() -> Event {
+    let mut flow = flow(Address::v4([10, 0, 0, 1]), 0);
+    flow.interface = 1;
+    event(Fact::Alert(Box::new(alert(flow, rule("tiktok", "TikTok", Signal::Web), Evidence::TlsSni, "a"))))
+}
+
+fn ended() -> Event {
+    let flow = flow(Address::v4([10, 0, 0, 1]), 0);
+    event(Fact::FlowEnd(Box::new(flow), FlowEnd::Timeout, Some(Arc::new(rule("tiktok", "TikTok", Signal::Web)))))
+}
+
+#[test]
+fn only_the_types_that_were_asked_for_are_written() {
+    for (events, types) in [
+        (&[EventType::Alert][..], &["alert"][..]),
+        (&[EventType::Flow], &["flow"]),
+        (&[EventType::Flow, EventType::Alert], &["alert", "flow"]),
+        (&[EventType::Dns], &[]),
+    ] {
+        let target = Target::default();
+        let mut run = run_to(&target, events);
+        run.event(matched());
+        run.event(ended());
+        run.finish();
+        let text = String::from_utf8(target.0.take()).unwrap();
+        let written: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(written.iter().map(|line| &line["event_type"]).collect::<Vec<_>>(), types);
+        // The summary knows both all the same.
+        assert_eq!((run.findings.alerts(), run.findings.sorted()[0].bytes_sent), (1, 1_500));
+    }
+}
+
+/// Gives three batches of one frame each, then breaks if it shall.
+struct Three {
+    given: u64,
+    breaks: bool,
+}
+
+impl Source for Three {
+    fn next_batch(&mut self, visit: &mut dyn FnMut(&[Frame<'_>])) -> Result<bool, CaptureError> {
+        if self.given == 3 {
+            let error = CaptureError::NotACapture { file: "x.pcap".into(), seen: "rubbish".to_owned() };
+            return if self.breaks { Err(error) } else { Ok(false) };
+        }
+        self.given += 1;
+        let frame = Frame {
+            timestamp_ns: self.given,
+            number: self.given,
+            wire_length: 0,
+            link_type: LinkType::ETHERNET,
+            interface: 1,
+            data: &[],
+        };
+        visit(&[frame]);
+        Ok(true)
+    }
+
+    fn statistics(&self) -> SourceStatistics {
+        SourceStatistics::default()
+    }
+
+    fn position(&self) -> Position {
+        Position::default()
+    }
+
+    fn interface_name(&self, interface: u16) -> Option<&str> {
+        (interface == 1).then_some("eth1")
+    }
+}
+
+/// Reads all of `source`, an alert a frame.
+fn read_all(source: &mut Three, run: &RefCell<Run>) -> u64 {
+    let mut watched = Watched { source, run, interface_highest: None };
+    let mut frames = 0;
+    while watched
+        .next_batch(&mut |batch| {
+            frames += batch.len() as u64;
+            run.borrow_mut().event(matched());
+        })
+        .unwrap()
+    {}
+    frames
+}
+
+#[test]
+fn events_name_their_interface_from_the_first_on() {
+    let target = Target::default();
+    let run = RefCell::new(run_to(&target, &[EventType::Alert]));
+    assert_eq!(read_all(&mut Three { given: 0, breaks: false }, &run), 3);
+    let mut run = run.into_inner();
+    run.finish();
+    let text = String::from_utf8(target.0.take()).unwrap();
+    assert_eq!(text.matches(r#""in_iface":"eth1""#).count(), 3, "{text}");
+    assert_eq!(run.outcome(None, false), Ok(Exit::Success));
+}
+
+#[test]
+fn a_source_that_breaks_in_the_middle_loses_nothing() {
+    let target = Target::default();
+    let run = RefCell::new(run_to(&target, &[EventType::Alert]));
+    assert_eq!(read_all(&mut Three { given: 0, breaks: true }, &run), 3);
+    let mut run = run.into_inner();
+    run.finish();
+    assert_eq!(target.0.borrow().iter().filter(|&&byte| byte == b'\n').count(), 3);
+    assert_eq!(run.outcome(None, true).unwrap_err().exit, Exit::BadData);
+}
+
+#[test]
+fn reading_ends_when_nobody_takes_the_events() {
+    let refusing = |kind| {
+        let target = Target(Rc::default(), Some(kind));
+        let mut run = run_to(&target, &[EventType::Alert]);
+        run.event(matched());
+        run.finish();
+        let run = RefCell::new(run);
+        assert_eq!(read_all(&mut Three { given: 0, breaks: false }, &run), 0);
+        run.into_inner()
+    };
+    let dash = Some(Path::new("-"));
+    assert_eq!(refusing(io::ErrorKind::BrokenPipe).outcome(dash, false), Ok(Exit::Success));
+    assert_eq!(refusing(io::ErrorKind::BrokenPipe).outcome(dash, true), Ok(Exit::Found));
+    assert_eq!(refusing(io::ErrorKind::StorageFull).outcome(dash, false).unwrap_err().exit, Exit::Unavailable);
+    let file = Some(Path::new("events.json"));
+    assert_eq!(refusing(io::ErrorKind::BrokenPipe).outcome(file, false).unwrap_err().exit, Exit::Unavailable);
+}
+
+#[test]
+fn alerts_fail_only_on_demand() {
+    let outcome = |fail_on_alert| {
+        let mut run = run_to(&Target::default(), &[]);
+        run.event(matched());
+        run.outcome(None, fail_on_alert)
+    };
+    assert_eq!((outcome(false), outcome(true)), (Ok(Exit::Success), Ok(Exit::Found)));
+    assert_eq!(run_to(&Target::default(), &[]).outcome(None, true), Ok(Exit::Success));
+}
+
+#[test]
+fn counters_that_tell_of_trouble_are_told_apart() {
+    for (family, reason, good) in [
+        ("capture", "frames", true),
+        ("hello", "quic", true),
+        ("hello_outcome", "ech", true),
+        ("hello_outcome", "incomplete", false),
+        ("flow", "evicted", false),
+        ("limit", "records_max", false),
+        ("decode", "truncated", false),
+        ("something", "new", false),
+    ] {
+        assert_eq!(tells_what_was_read(family, reason), good, "{family} {reason}");
+    }
+}
+
+#[test]
+fn errors_of_captures_have_their_codes() {
+    let io = |kind: io::ErrorKind| CaptureError::Io { file: "x".into(), source: kind.into() };
+    for (error, exit) in [
+        (io(io::ErrorKind::NotFound), Exit::Unavailable),
+        (io(io::ErrorKind::PermissionDenied), Exit::Unavailable),
+        (CaptureError::NotACapture { file: "x".into(), seen: "text".to_owned() }, Exit::BadData),
+        (CaptureError::LinkType { file: "x".into(), number: 147, name: "USER0" }, Exit::BadData),
+        (CaptureError::Pattern { pattern: "*.p".to_owned(), reason: "nothing".to_owned() }, Exit::Unavailable),
+        (
+            CaptureError::Filter { expression: "nto".to_owned(), link_type: "EN10MB", reason: "syntax".to_owned() },
+            Exit::Usage,
+        ),
+    ] {
+        let failure = capture_failure(&error);
+        assert_eq!((failure.exit, failure.mend.is_empty()), (exit, false), "{failure}");
+    }
+}
