@@ -141,7 +141,7 @@ impl Reader {
             match halt {
                 Halt::Full => break,
                 Halt::Damaged(what) => self.end(what),
-                Halt::Odd(what) => self.warn(what),
+                Halt::Odd(place, what) => self.warn_at(place, what),
                 // The records found must be given out before the window may move.
                 Halt::Needs(_) if !self.records.is_empty() && matches!(self.window, Window::Streamed(_)) => break,
                 Halt::Needs(_) => self.fill()?,
@@ -205,14 +205,17 @@ impl Reader {
         if let Some(last) = self.records.last_mut() {
             last.length = last.length.min(u32::try_from(length - last.start).unwrap_or(u32::MAX));
         }
-        let searched = std::mem::replace(&mut self.at, length);
-        self.warn(Cow::Borrowed("the file was cut while it was being read; what follows is lost"));
-        self.at = searched.min(length);
+        self.warn_at(length, Cow::Borrowed("the file was cut while it was being read; what follows is lost"));
+        self.at = self.at.min(length);
         self.was_cut = true;
     }
 
     fn warn(&mut self, what: Cow<'static, str>) {
-        let offset = self.window.offset() + self.at as u64;
+        self.warn_at(self.at, what);
+    }
+
+    fn warn_at(&mut self, place: usize, what: Cow<'static, str>) {
+        let offset = self.window.offset() + place as u64;
         if self.warnings.len() < WARNINGS_MAX {
             self.warnings.push(Warning { file: self.path.clone(), offset, what });
         } else {
