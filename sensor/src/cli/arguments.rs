@@ -85,7 +85,7 @@ pub struct ReadArguments {
     #[arg(long, value_name = "DIR")]
     pub signatures: Vec<PathBuf>,
 
-    /// Threads that look at packets [default: one per processor].
+    /// Let at most so many threads look at packets; the events are the same whatever the number.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub workers: Option<u16>,
 

@@ -195,7 +195,12 @@ fn counters_that_tell_of_trouble_are_told_apart() {
         ("hello_outcome", "incomplete", false),
         ("flow", "evicted", false),
         ("limit", "records_max", false),
-        ("decode", "truncated", false),
+        ("decode_error", "not-ip", true),
+        ("decode_error", "ip-truncated", false),
+        ("quic", "keys_derived", true),
+        ("quic", "open_failures", false),
+        ("fragment", "seen", true),
+        ("fragment", "timed_out", false),
         ("something", "new", false),
     ] {
         assert_eq!(tells_what_was_read(family, reason), good, "{family} {reason}");
