@@ -131,7 +131,7 @@ pub enum Fact {
 
 /// The order in which events are written: by the frame at which they were told; there, flows that ended before it first, by
 /// their last frames; then as they were told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Order {
     /// Frame being worked on; the highest number at the end of all.
     pub told_at: u64,

@@ -46,7 +46,7 @@ fn run_to(target: &Target, events: &[EventType]) -> Run {
 }
 
 fn event(fact: Fact) -> Event {
-    Event { timestamp_ns: 0, frame_number: 1, ordinal: 0, fact }
+    Event { timestamp_ns: 0, frame_number: 1, order: Order::default(), fact }
 }
 
 fn matched() -> Event {
