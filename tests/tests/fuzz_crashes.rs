@@ -1,5 +1,7 @@
 //! Replays what the fuzzer starts from and what it once broke: `fuzz/seeds/<target>/*` and `fuzz/crashes/<target>/*`.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of tests are no #[test] functions")]
+
 #[path = "../fuzz/src/lib.rs"]
 #[allow(clippy::indexing_slicing, clippy::expect_used, clippy::panic, reason = "a harness panics to say what is wrong")]
 #[allow(missing_docs, reason = "documented as a crate of its own")]

@@ -89,14 +89,8 @@ pub fn decode(data: &[u8]) {
     let data = input.rest();
     let link_type =
         LINK_TYPES.get(usize::from(chosen)).copied().unwrap_or_else(|| LinkType(u16::from(chosen) + data.len() as u16));
-    let frame = Frame {
-        timestamp_ns: 0,
-        number: 1,
-        wire_length: data.len() as u32 + cut,
-        link_type,
-        interface: 0,
-        data,
-    };
+    let frame =
+        Frame { timestamp_ns: 0, number: 1, wire_length: data.len() as u32 + cut, link_type, interface: 0, data };
     let limits = DecodeLimits::default();
     match vigie::decode::decode(&frame, &limits) {
         Ok(decoded) => check(&decoded, data),
@@ -113,7 +107,8 @@ fn check_error(error: &DecodeError) {
 
 /// What is handed on must lie inside what came.
 fn check(decoded: &Decoded<'_>, data: &[u8]) {
-    let inside = |part: &[u8]| part.is_empty() || data.as_ptr_range().contains(&part.as_ptr()) && part.len() <= data.len();
+    let inside =
+        |part: &[u8]| part.is_empty() || data.as_ptr_range().contains(&part.as_ptr()) && part.len() <= data.len();
     match decoded {
         Decoded::Packet(packet) => check_packet(packet, inside),
         Decoded::Fragment(fragment) => {

@@ -27,7 +27,7 @@ pub fn bundle(data: &[u8]) {
     let layer = vec![SourceText { label: "fuzz".to_owned(), text: text.to_owned() }];
     let options = LoadOptions { builtin: false, ..LoadOptions::default() };
     let Ok((bundle, _)) = Bundle::from_texts(&[layer], options) else { return };
-    assert_eq!(bundle.is_empty(), bundle.len() == 0);
+    assert_eq!(bundle.is_empty(), bundle.rules().is_empty());
     for rule in bundle.rules() {
         let _ = bundle.name(&rule.text);
         let _ = bundle.explain(&rule.text);
