@@ -173,7 +173,12 @@ fn every_event_is_valid_against_the_schema() {
     let mut seen = std::collections::BTreeMap::new();
     for (fact, context) in facts().iter().flat_map(|fact| contexts.iter().map(move |context| (fact, context))) {
         let mut line = Vec::new();
-        let event = Event { timestamp_ns: 1_795_298_705_123_456_789, frame_number: 9, ordinal: 0, fact: fact.clone() };
+        let event = Event {
+            timestamp_ns: 1_795_298_705_123_456_789,
+            frame_number: 9,
+            order: vigie::alert::Order::default(),
+            fact: fact.clone(),
+        };
         encode(&event, context, &mut line);
         let value: serde_json::Value = serde_json::from_slice(&line).unwrap();
         let errors: Vec<_> = validator.iter_errors(&value).map(|error| error.to_string()).collect();

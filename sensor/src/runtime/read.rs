@@ -18,7 +18,7 @@ use super::limits::Limits;
 use super::told::Wanted;
 use super::worker::{Share, Worker};
 use crate::alert::Event;
-use crate::capture::{CaptureError, Frame, Position, Source};
+use crate::capture::{CaptureError, Frame, Position, Source, SourceStatistics};
 use crate::flow::HashKey;
 use crate::handshake::address_names::{self, AddressNames};
 
@@ -56,6 +56,8 @@ pub struct Totals {
     pub first_seen_ns: u64,
     /// Latest frame.
     pub last_seen_ns: u64,
+    /// What the source said of itself.
+    pub source: SourceStatistics,
     /// All counts that are not 0: family, reason, count.
     pub counters: Vec<(&'static str, &'static str, u64)>,
 }
@@ -92,6 +94,7 @@ pub fn read(
     let mut replay = Replay::new(source, settings, bundle, Share::ALL);
     while replay.step(source, on_event)? {}
     replay.worker.finish(on_event);
+    replay.statistics = source.statistics();
     Ok(totals(&[replay]))
 }
 
@@ -148,6 +151,7 @@ fn read_alone(
         }
     });
     on_news(News { events: &mut events, position: source.position(), interfaces: &interfaces });
+    replay.statistics = source.statistics();
     (totals(&[replay]), error)
 }
 
@@ -204,6 +208,7 @@ fn run(
     replay.worker.finish(&mut |event| events.push(event));
     name_interfaces(&mut interfaces, replay.interface_highest, &*source);
     // Nobody listening is no error: the replay was cut short.
+    replay.statistics = source.statistics();
     let _ = sender.send(Parcel { events, complete_below: u64::MAX, position: source.position(), interfaces, error });
     replay
 }
@@ -241,6 +246,7 @@ struct Replay {
     interface_highest: Option<u16>,
     first_seen_ns: u64,
     last_seen_ns: u64,
+    statistics: SourceStatistics,
 }
 
 impl Replay {
@@ -252,7 +258,15 @@ impl Replay {
         let mut limits = settings.limits.clone();
         limits.flows_max = limits.flows_max.min(flows_possible(source));
         let worker = Worker::new(&limits, settings.wanted, bundle, Arc::clone(&names), HashKey::REPLAY, share);
-        Self { worker, names, next_frame: 0, interface_highest: None, first_seen_ns: u64::MAX, last_seen_ns: 0 }
+        Self {
+            worker,
+            names,
+            next_frame: 0,
+            interface_highest: None,
+            first_seen_ns: u64::MAX,
+            last_seen_ns: 0,
+            statistics: SourceStatistics::default(),
+        }
     }
 
     /// One batch. False at the end.
@@ -325,6 +339,7 @@ fn totals(replays: &[Replay]) -> Totals {
         alerts: sum(Counter::Alerts),
         first_seen_ns: if first.next_frame == 0 { 0 } else { first.first_seen_ns },
         last_seen_ns: first.last_seen_ns,
+        source: first.statistics.clone(),
         counters,
     }
 }

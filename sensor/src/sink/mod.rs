@@ -109,7 +109,7 @@ fn open_for_appending(path: &Path) -> io::Result<(File, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alert::{Fact, Flow, FlowEnd};
+    use crate::alert::{Fact, Flow, FlowEnd, Order};
     use crate::decode::{Address, Envelope};
 
     fn event() -> Event {

@@ -1,7 +1,7 @@
 //! One golden line of each event type. That they are valid against Suricata's schema is tested from outside.
 
 use super::*;
-use crate::alert::{DnsAnswer, DnsRecord};
+use crate::alert::{DnsAnswer, DnsRecord, Order};
 use crate::decode::{Address, Envelope, Tunnel};
 use vigie_signatures::{Confidence, Role};
 
