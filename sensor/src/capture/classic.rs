@@ -83,6 +83,9 @@ impl Classic {
             let Some((header, behind)) = rest.split_first_chunk::<16>() else {
                 break Halt::Needs(self.record_header_bytes);
             };
+            if *header == [0; 16] {
+                break Halt::Damaged("nothing but zeros where a frame should be; what follows is not read");
+            }
             let mut record = self.record(header);
             let length = record.length as usize;
             if length > FRAME_BYTES_MAX {
@@ -272,6 +275,12 @@ mod tests {
     }
 
     #[test]
+    fn zeros_as_a_crash_leaves_them_are_no_frames() {
+        let (frames, statistics) = read(&three(ByteOrder::Big).raw(&[0; 4096]).bytes).unwrap();
+        assert_eq!((frames.len(), statistics.warnings.len(), statistics.warnings[0].offset), (3, 1, 88));
+    }
+
+    #[test]
     fn what_is_no_capture_is_told() {
         let header = three(ByteOrder::Big).bytes;
         let future = [&header[..4], &[0, 3], &header[6..]].concat();
@@ -298,7 +307,7 @@ mod tests {
         fn what_is_written_is_read(
             big in any::<bool>(),
             frames in proptest::collection::vec(
-                (any::<u32>(), 0_u32..1_000_000, 0_u32..3000, proptest::collection::vec(any::<u8>(), 0..2000)), 0..200),
+                (1..=u32::MAX, 0_u32..1_000_000, 0_u32..3000, proptest::collection::vec(any::<u8>(), 0..2000)), 0..200),
         ) {
             let order = ORDERS[usize::from(big)];
             let mut file = Forge::classic(order, MICROSECONDS, 1);

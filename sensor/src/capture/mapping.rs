@@ -177,9 +177,10 @@ fn install_handler() -> io::Result<()> {
 /// The handler. It may interrupt any code, so it only reads and writes atomics and makes the system calls `mmap` and
 /// `sigaction`; it takes no lock and allocates nothing.
 extern "C" fn on_bus_error(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
-    // SAFETY: the kernel gives a valid `info` to a handler installed with SA_SIGINFO; for SIGBUS it holds the address.
-    let address = unsafe { (*info).si_addr() } as usize;
-    if !replace_by_zeros(address) {
+    // SAFETY: the kernel gives a valid `info` to a handler installed with SA_SIGINFO. Its address means something only
+    // for a signal raised by a touch, which the code tells; in others it is read as a number and not used.
+    let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
+    if code != libc::BUS_ADRERR || !replace_by_zeros(address) {
         hand_on(signal, info, context);
     }
 }

@@ -1,8 +1,8 @@
 //! Frames, and where they come from. A [`Source`] gives them in batches whose bytes stay valid while the batch is
 //! being worked on; nothing is copied on the way.
 //!
-//! Capture files are read by [`Files`]: [`reader`] reads one of them, record by record, through a [`window`] that is
-//! a [`mapping`] of a big file or the buffer of a stream; [`classic`] and [`pcapng`] know the two formats.
+//! Capture files are read by [`Files`]: `reader` reads one of them, record by record, through a `window` that is a
+//! `mapping` of a big file or the buffer of a stream; `classic` and `pcapng` know the two formats.
 
 mod classic;
 mod files;

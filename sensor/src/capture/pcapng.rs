@@ -2,6 +2,8 @@
 //! interface description, enhanced, simple and the obsolete packet block are read, other blocks passed over. Options
 //! are read only where an interface's clock and name are told.
 
+use std::borrow::Cow;
+
 use super::record::{ByteOrder, Halt, INTERFACES_MAX, Interfaces, Record, Records};
 use super::{FRAME_BYTES_MAX, LinkType};
 
@@ -22,15 +24,22 @@ const SIMPLE_PACKET: u32 = 3;
 const ENHANCED_PACKET: u32 = 6;
 const BYTE_ORDER_MAGIC: u32 = 0x1a2b_3c4d;
 
+const NO_BYTE_ORDER: &str = "a section whose byte order is not told; what follows is not read";
+
 /// Option codes of an interface description (§4.2).
 const IF_NAME: u16 = 2;
 const IF_TSRESOL: u16 = 9;
 const IF_TSOFFSET: u16 = 14;
 
+/// Something odd that does not hinder.
+type Oddity = Cow<'static, str>;
+
 /// Reads the blocks of a file.
 #[derive(Debug)]
 pub(super) struct Pcapng {
     order: ByteOrder,
+    /// Whether the present section is of a known version; if not, it is passed over.
+    is_understood: bool,
     /// Those of the present section.
     interfaces: Vec<Interface>,
     /// Interfaces of former sections.
@@ -65,6 +74,7 @@ impl Pcapng {
     pub(super) fn open(bytes: &[u8]) -> Result<Self, String> {
         let mut pcapng = Self {
             order: ByteOrder::Little,
+            is_understood: true,
             interfaces: Vec::new(),
             interfaces_before: 0,
             last_timestamp_ns: 0,
@@ -73,7 +83,8 @@ impl Pcapng {
             any_supported: false,
         };
         match pcapng.block(bytes).and_then(|block| pcapng.enter_section(block.body)) {
-            Ok(()) => Ok(pcapng),
+            Ok(_) if pcapng.is_understood => Ok(pcapng),
+            Ok(_) => Err("a pcapng section header of a version other than 1.0".to_owned()),
             Err(Halt::Damaged(what)) => Err(format!("a pcapng section header, but {what}")),
             Err(_) => Err(format!("a pcapng section header cut short at {} bytes", bytes.len())),
         }
@@ -94,6 +105,11 @@ impl Pcapng {
                 Err(halt) => return halt,
             };
             let odd = match block.kind {
+                SECTION_HEADER => match self.enter_section(block.body) {
+                    Ok(odd) => odd,
+                    Err(halt) => return halt,
+                },
+                _ if !self.is_understood => None,
                 ENHANCED_PACKET | OBSOLETE_PACKET | SIMPLE_PACKET => match self.packet(block) {
                     Found::Record(mut record) => {
                         record.start += body_start;
@@ -111,15 +127,12 @@ impl Pcapng {
                     Ok(odd) => odd,
                     Err(what) => return Halt::Damaged(what),
                 },
-                SECTION_HEADER => match self.enter_section(block.body) {
-                    Ok(()) => None,
-                    Err(halt) => return halt,
-                },
                 _ => None,
             };
+            let start = *at;
             *at += block.length;
             if let Some(odd) = odd {
-                return Halt::Odd(odd);
+                return Halt::Odd(start, odd);
             }
         }
         Halt::Full
@@ -130,7 +143,7 @@ impl Pcapng {
     pub(super) fn cut_record(&mut self, rest: &[u8]) -> Option<Record> {
         let (header, body) = rest.split_first_chunk::<BLOCK_HEADER_BYTES>()?;
         let &[k0, k1, k2, k3, ..] = header;
-        let kind = self.order.u32([k0, k1, k2, k3]);
+        let kind = if self.is_understood { self.order.u32([k0, k1, k2, k3]) } else { 0 };
         let fixed = match kind {
             ENHANCED_PACKET | OBSOLETE_PACKET => 20,
             SIMPLE_PACKET => 4,
@@ -156,7 +169,7 @@ impl Pcapng {
         let mut order = self.order;
         let kind = order.u32([k0, k1, k2, k3]);
         if kind == SECTION_HEADER {
-            order = section_order([m0, m1, m2, m3]).ok_or(Halt::Damaged("its byte order is not told"))?;
+            order = section_order([m0, m1, m2, m3]).ok_or(Halt::Damaged(NO_BYTE_ORDER))?;
         }
         let length = order.u32([l0, l1, l2, l3]) as usize;
         if length < BLOCK_BYTES_MIN {
@@ -176,26 +189,28 @@ impl Pcapng {
         Ok(Block { kind, length, body })
     }
 
-    fn enter_section(&mut self, body: &[u8]) -> Result<(), Halt> {
+    /// Reads a section header (§4.1). What is odd about it comes back.
+    fn enter_section(&mut self, body: &[u8]) -> Result<Option<Oddity>, Halt> {
         let Some((&[m0, m1, m2, m3, major0, major1, minor0, minor1, ..], _)) = body.split_first_chunk::<16>() else {
-            return Err(Halt::Damaged("it is shorter than a section header can be"));
+            return Err(Halt::Damaged("a section header shorter than any can be; what follows is not read"));
         };
-        self.order = section_order([m0, m1, m2, m3]).ok_or(Halt::Damaged("its byte order is not told"))?;
-        // Minor version 2 was written by mistake and is to be read as 0 (§4.1).
-        if self.order.u16([major0, major1]) != 1 || !matches!(self.order.u16([minor0, minor1]), 0 | 2) {
-            return Err(Halt::Damaged("it is of a version other than 1.0"));
-        }
+        self.order = section_order([m0, m1, m2, m3]).ok_or(Halt::Damaged(NO_BYTE_ORDER))?;
         self.interfaces_before = self.interfaces_before.saturating_add(self.interfaces.len());
         self.interfaces.clear();
-        Ok(())
+        let (major, minor) = (self.order.u16([major0, major1]), self.order.u16([minor0, minor1]));
+        self.is_understood = major == 1;
+        Ok(match (major, minor) {
+            // Minor version 2 was written by mistake and is to be read as 0.
+            (1, 0 | 2) => None,
+            (1, _) => Some(format!("a section of version 1.{minor}, read as one of version 1.0").into()),
+            _ => {
+                Some(format!("a section of version {major}.{minor}, where only 1.0 is known; it is passed over").into())
+            }
+        })
     }
 
     /// Reads an interface description (§4.2). What is odd about it comes back.
-    fn describe(
-        &mut self,
-        body: &[u8],
-        known: &mut Interfaces,
-    ) -> Result<Option<std::borrow::Cow<'static, str>>, &'static str> {
+    fn describe(&mut self, body: &[u8], known: &mut Interfaces) -> Result<Option<Oddity>, &'static str> {
         let Some((&[link0, link1, _, _, s0, s1, s2, s3], options)) = body.split_first_chunk::<8>() else {
             return Err("an interface description too short; what follows is not read");
         };
@@ -581,7 +596,6 @@ mod tests {
         let again = |damage: Forge| damage.enhanced(0, 2, 6, b"second").bytes;
         let long = Forge::new(order).u32(0).u32(0).u32(0).u32(9).u32(9).raw(b"12345678");
         let huge = Forge::new(order).u32(0).u32(0).u32(0).u32(300_000).u32(9).raw(&vec![0; 300_000]);
-        let version = Forge::new(order).u32(BYTE_ORDER_MAGIC).u16(2).u16(0).u32(0).u32(0);
         let orderless = Forge::new(order).u32(7).u16(1).u16(0).u32(0).u32(0);
         for (name, bytes) in [
             ("length too small", again(good.clone().u32(6).u32(11))),
@@ -592,7 +606,6 @@ mod tests {
             ("too short for a packet", again(good.clone().block(ENHANCED_PACKET, &Forge::new(order).u32(0)))),
             ("too short for a simple one", again(good.clone().block(SIMPLE_PACKET, &Forge::new(order)))),
             ("too short for an interface", again(good.clone().block(INTERFACE_DESCRIPTION, &Forge::new(order).u32(0)))),
-            ("another version", again(good.clone().block(SECTION_HEADER, &version))),
             ("no byte order", again(good.clone().block(SECTION_HEADER, &orderless))),
             ("zeros", again(good.clone().raw(&[0; 64]))),
         ] {
@@ -601,6 +614,32 @@ mod tests {
             assert_eq!(statistics.warnings.len(), 1, "{name}");
             assert_eq!(statistics.warnings[0].offset, good.bytes.len() as u64, "{name}");
         }
+    }
+
+    #[test]
+    fn sections_of_other_versions() {
+        let order = ByteOrder::Little;
+        let version = |major, minor| Forge::new(order).u32(BYTE_ORDER_MAGIC).u16(major).u16(minor).u32(0).u32(0);
+        let file = ethernet(order)
+            .enhanced(0, 1, 1, b"a")
+            .block(SECTION_HEADER, &version(2, 0))
+            .interface(LinkType::ETHERNET, 0, &[])
+            .enhanced(0, 2, 1, b"b")
+            .block(SECTION_HEADER, &version(1, 1))
+            .interface(LinkType::RAW, 0, &[])
+            .enhanced(0, 3, 1, b"c")
+            .block(SECTION_HEADER, &version(1, 2))
+            .interface(LinkType::RAW, 0, &[])
+            .enhanced(0, 4, 1, b"d");
+        let (frames, statistics) = read(&file.bytes).unwrap();
+        let data: Vec<_> = frames.iter().map(|frame| &frame.data[..]).collect();
+        assert_eq!(data, [b"a", b"c", b"d"]);
+        let warnings: Vec<_> = statistics.warnings.iter().map(|warning| &warning.what[..24]).collect();
+        assert_eq!(warnings, ["a section of version 2.0", "a section of version 1.1"]);
+        let first = ethernet(order).enhanced(0, 1, 1, b"a").bytes.len() as u64;
+        assert_eq!(statistics.warnings[0].offset, first);
+        let error = read(&Forge::new(order).block(SECTION_HEADER, &version(0, 1)).bytes).unwrap_err();
+        assert!(error.to_string().contains("pcapng section header of a version other"), "{error}");
     }
 
     #[test]

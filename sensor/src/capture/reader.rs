@@ -28,6 +28,7 @@ pub(super) struct Reader {
     /// The first of the records not yet given out. In a cell, so that it may move while frames borrow the window.
     next: Cell<usize>,
     ended: bool,
+    was_cut: bool,
     warnings: Vec<Warning>,
     warnings_left_out: u64,
     /// The file's length when it was opened; `None` for what has none, as a pipe.
@@ -59,6 +60,7 @@ impl Reader {
             records: Records::new(),
             next: Cell::new(0),
             ended: false,
+            was_cut: false,
             warnings: Vec::new(),
             warnings_left_out: 0,
             length,
@@ -130,15 +132,16 @@ impl Reader {
                 Format::Classic(classic) => classic.scan(bytes, &mut self.at, &mut self.records),
                 Format::Pcapng(pcapng) => pcapng.scan(bytes, &mut self.at, &mut self.records, known),
             };
-            let looks_like_zeros = matches!(halt, Halt::Damaged(_)) || self.records.last().is_some_and(is_empty);
-            if let Some(length) = self.window.cut_length(looks_like_zeros) {
+            // Where a mapped file was cut, zeros follow, which are damage, or come as the last bytes.
+            let may_be_cut = matches!(halt, Halt::Damaged(_) | Halt::Needs(_));
+            if let Some(length) = self.window.leave_out_what_was_cut(may_be_cut) {
                 self.cut_off(length);
-                break;
+                continue;
             }
             match halt {
                 Halt::Full => break,
                 Halt::Damaged(what) => self.end(what),
-                Halt::Odd(what) => self.warn(what),
+                Halt::Odd(place, what) => self.warn_at(place, what),
                 // The records found must be given out before the window may move.
                 Halt::Needs(_) if !self.records.is_empty() && matches!(self.window, Window::Streamed(_)) => break,
                 Halt::Needs(_) => self.fill()?,
@@ -177,7 +180,7 @@ impl Reader {
             Format::Pcapng(pcapng) => pcapng.cut_record(rest),
         };
         let start = self.at;
-        if !what.is_empty() {
+        if !what.is_empty() && !self.was_cut {
             let note = if cut.is_some() { "; its frame is read up to there" } else { "; it is left out" };
             self.warn(format!("{what}{note}").into());
         }
@@ -195,29 +198,30 @@ impl Reader {
         self.warn(Cow::Borrowed(what));
     }
 
-    /// Ends the reading of a mapped file that was cut to `length` meanwhile: records beyond it were never there.
+    /// A mapped file was found cut to `length`: what was found beyond was never there. What was not yet searched
+    /// before it is still to be read.
     fn cut_off(&mut self, length: usize) {
         self.records.retain(|record| record.start < length);
         if let Some(last) = self.records.last_mut() {
             last.length = last.length.min(u32::try_from(length - last.start).unwrap_or(u32::MAX));
         }
+        self.warn_at(length, Cow::Borrowed("the file was cut while it was being read; what follows is lost"));
         self.at = self.at.min(length);
-        self.end("the file was cut while it was being read; what follows is lost");
+        self.was_cut = true;
     }
 
     fn warn(&mut self, what: Cow<'static, str>) {
-        let offset = self.window.offset() + self.at as u64;
+        self.warn_at(self.at, what);
+    }
+
+    fn warn_at(&mut self, place: usize, what: Cow<'static, str>) {
+        let offset = self.window.offset() + place as u64;
         if self.warnings.len() < WARNINGS_MAX {
             self.warnings.push(Warning { file: self.path.clone(), offset, what });
         } else {
             self.warnings_left_out += 1;
         }
     }
-}
-
-/// Whether a record may have been read from zeros: none is sent empty.
-fn is_empty(record: &Record) -> bool {
-    record.wire_length == 0
 }
 
 fn open_file(path: &Path) -> io::Result<File> {
@@ -306,4 +310,176 @@ fn describe(bytes: &[u8]) -> String {
     }
     let hex: Vec<String> = start.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("it begins with the bytes {}", hex.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::forge::{Forge, Kept, drain};
+    use super::super::record::ByteOrder;
+    use super::super::{Files, FilesOptions, Source, SourceStatistics};
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    const FRAMES: u32 = 4000;
+
+    fn classic() -> Vec<u8> {
+        let mut file = Forge::classic(ByteOrder::Little, 0xa1b2_c3d4, 1);
+        for number in 1..=FRAMES {
+            file = file.record(number, 0, 700, &[number as u8 | 1; 684]);
+        }
+        file.bytes
+    }
+
+    fn pcapng() -> Vec<u8> {
+        let mut file = Forge::new(ByteOrder::Little).section(ByteOrder::Little);
+        file = file.interface(super::super::LinkType::ETHERNET, 0, &[]);
+        for number in 1..=FRAMES {
+            file = file.enhanced(0, u64::from(number), 700, &[number as u8 | 1; 668]);
+        }
+        file.bytes
+    }
+
+    /// Reads a mapped file that is cut to `length` while the first batch is in work.
+    fn read_while_cut(bytes: &[u8], length: usize) -> (Vec<Kept>, SourceStatistics) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        let options = FilesOptions { mapped_bytes_min: 0, ..FilesOptions::default() };
+        let mut files = Files::open(&[file.path()], &options).unwrap();
+        let mut sum = 0;
+        let more = files.next_batch(&mut |frames| {
+            file.as_file().set_len(length as u64).unwrap();
+            sum += frames.iter().flat_map(|frame| frame.data).map(|&byte| u64::from(byte)).sum::<u64>();
+        });
+        assert!(more.unwrap());
+        assert!(sum > 0 || length < 5000);
+        let mut kept = Vec::new();
+        while files
+            .next_batch(&mut |frames| {
+                kept.extend(frames.iter().map(|frame| Kept {
+                    timestamp_ns: frame.timestamp_ns,
+                    number: frame.number,
+                    wire_length: frame.wire_length,
+                    link_type: frame.link_type,
+                    interface: frame.interface,
+                    data: frame.data.to_vec(),
+                }));
+            })
+            .unwrap()
+        {}
+        (kept, files.statistics())
+    }
+
+    #[test]
+    fn a_file_cut_while_it_is_read_gives_the_frames_before_the_cut() {
+        for (bytes, record, header) in [(classic(), 700, 16), (pcapng(), 700, 28)] {
+            let head = bytes.len() - FRAMES as usize * record;
+            let page = 4096;
+            let within = 20 * page;
+            let whole = bytes.len();
+            for length in
+                [0, 1, page, within - 1, within, within + 1, 70 * page + 9, 400 * page, whole - 500, whole - 1]
+            {
+                let (frames, statistics) = read_while_cut(&bytes, length);
+                let (complete, rest) = (length.saturating_sub(head) / record, length.saturating_sub(head) % record);
+                // The first batch was found before the cut.
+                let expected = (complete + usize::from(rest > header)).saturating_sub(64);
+                assert_eq!(frames.len(), expected, "{length}");
+                if expected > 0 {
+                    let last = if rest > header { rest - header } else { record };
+                    assert_eq!(frames[expected - 1].data.len(), last.min(frames[0].data.len()), "{length}");
+                }
+                for (place, frame) in frames.iter().enumerate() {
+                    let number = place as u64 + 65;
+                    assert_eq!((frame.number, frame.wire_length), (number, 700), "{length}");
+                    assert!(frame.data.iter().all(|&byte| byte == number as u8 | 1), "{length}: {number}");
+                }
+                let warnings: Vec<_> = statistics.warnings.iter().map(ToString::to_string).collect();
+                assert_eq!(warnings.len(), 1, "{length}: {warnings:?}");
+                assert!(warnings[0].contains("was cut while it was being read"), "{length}: {warnings:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_cut_by_another_at_any_time_does_no_harm() {
+        let bytes = classic();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let options = FilesOptions { mapped_bytes_min: 0, ..FilesOptions::default() };
+        for round in 0..40_u64 {
+            std::fs::write(file.path(), &bytes).unwrap();
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    for step in 0..40 {
+                        std::thread::yield_now();
+                        file.as_file().set_len((round * 7919 + step * 104_729) * 7919 % 2_800_024).unwrap();
+                    }
+                });
+                match Files::open(&[file.path()], &options) {
+                    Ok(mut files) => assert!(drain_what_is_there(&mut files) <= FRAMES as usize + 1),
+                    Err(error) => assert!(matches!(error, CaptureError::NotACapture { .. }), "{error}"),
+                }
+            });
+        }
+    }
+
+    /// Touches all bytes, tells how many frames there were.
+    fn drain_what_is_there(files: &mut Files) -> usize {
+        let (mut count, mut sum) = (0, 0);
+        while files
+            .next_batch(&mut |frames| {
+                count += frames.len();
+                sum += frames.iter().flat_map(|frame| frame.data).map(|&byte| u64::from(byte)).sum::<u64>();
+            })
+            .unwrap()
+        {}
+        std::hint::black_box(sum);
+        count
+    }
+
+    #[test]
+    fn the_standard_input() {
+        const CHILD: &str = "VIGIE_TEST_READS_STANDARD_INPUT";
+        if std::env::var_os(CHILD).is_some() {
+            let (frames, _) = drain(&mut Files::open(&["-", "-"], &FilesOptions::default()).unwrap()).unwrap();
+            assert_eq!(frames.len(), FRAMES as usize);
+            return;
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), classic()).unwrap();
+        let mut cat = Command::new("cat").arg(file.path()).stdout(Stdio::piped()).spawn().unwrap();
+        let pipe = cat.stdout.take().unwrap();
+        for input in [Stdio::from(pipe), Stdio::from(file.reopen().unwrap())] {
+            let outcome = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "capture::reader::tests::the_standard_input"])
+                .env(CHILD, "1")
+                .stdin(input)
+                .output()
+                .unwrap();
+            let text = String::from_utf8_lossy(&outcome.stdout);
+            assert!(outcome.status.success() && text.contains("1 passed"), "{text}");
+        }
+        cat.wait().unwrap();
+    }
+
+    #[test]
+    fn a_bus_error_elsewhere_still_kills() {
+        const CHILD: &str = "VIGIE_TEST_RAISES_BUS_ERROR";
+        if std::env::var_os(CHILD).is_some() {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), classic()).unwrap();
+            let options = FilesOptions { mapped_bytes_min: 0, ..FilesOptions::default() };
+            let _files = Files::open(&[file.path()], &options).unwrap();
+            let _ = Command::new("sh").args(["-c", "kill -BUS $PPID"]).status();
+            let _ = Command::new("sh").args(["-c", "kill -BUS $PPID"]).status();
+            std::thread::sleep(std::time::Duration::from_secs(5));
+            return;
+        }
+        let status = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "capture::reader::tests::a_bus_error_elsewhere_still_kills"])
+            .env(CHILD, "1")
+            .stdout(Stdio::null())
+            .status()
+            .unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(libc::SIGBUS));
+    }
 }

@@ -34,8 +34,8 @@ pub(super) enum Halt {
     Needs(usize),
     /// The bytes at the present place make no sense.
     Damaged(&'static str),
-    /// Something odd before the present place, which does not hinder.
-    Odd(Cow<'static, str>),
+    /// Something odd at a place before the present one, which does not hinder.
+    Odd(usize, Cow<'static, str>),
 }
 
 /// The byte order of a file or section.

@@ -2,7 +2,7 @@
 //! may be compressed. What a file is compressed with is told by its first bytes, not by its name.
 
 use std::fs::File;
-use std::io::{self, BufReader, Cursor, Read};
+use std::io::{self, BufReader, Cursor, Read, Seek};
 use std::mem;
 
 use flate2::bufread::MultiGzDecoder;
@@ -13,6 +13,8 @@ use super::mapping::Mapping;
 const BUFFER_BYTES: usize = 256 << 10;
 /// Mapped memory is given back in steps of so many bytes.
 const RELEASE_BYTES: usize = 64 << 20;
+/// So many bytes of a mapping are brought near before they are searched.
+const AHEAD_BYTES: usize = 128 << 10;
 const COMPRESSED_BUFFER_BYTES: usize = 64 << 10;
 
 const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -24,8 +26,12 @@ pub(super) enum Window {
     /// The whole file; there is no more.
     Mapped {
         mapping: Mapping,
+        /// So many bytes are good, as far as is known.
+        length: usize,
         /// Up to here, memory was given back.
         released: usize,
+        /// Up to here, bytes were brought near.
+        touched: usize,
     },
     /// What was read of a stream and not yet consumed.
     Streamed(Box<Streamed>),
@@ -48,20 +54,25 @@ impl Window {
         let compression = Compression::recognise(&start);
         let length = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
         let is_big = metadata.is_file() && metadata.len() >= mapped_bytes_min.max(1);
+        // The standard input may be a file of which the beginning was read by another.
+        let is_at_start = is_big && file.stream_position().is_ok_and(|position| position == start.len() as u64);
         // Where mapping fails (a file system without it, too many mappings), reading does not.
         if compression.is_none()
-            && is_big
+            && is_at_start
             && let Ok(mapping) = Mapping::new(&file, length)
         {
-            return Ok(Self::Mapped { mapping, released: 0 });
+            return Ok(Self::Mapped { mapping, length, released: 0, touched: 0 });
         }
-        Ok(Self::Streamed(Box::new(Streamed::new(start, file, compression)?)))
+        // What is appended meanwhile is not read. Some file systems tell no length.
+        let length = if metadata.is_file() && metadata.len() > 0 { metadata.len() } else { u64::MAX };
+        let plain = Counted { file: Cursor::new(start).chain(file).take(length), count: 0 };
+        Ok(Self::Streamed(Box::new(Streamed::new(plain, compression)?)))
     }
 
     #[inline]
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
-            Self::Mapped { mapping, .. } => mapping.bytes(),
+            Self::Mapped { mapping, length, .. } => mapping.bytes().get(..*length).unwrap_or_default(),
             Self::Streamed(streamed) => streamed.bytes.get(..streamed.filled).unwrap_or_default(),
         }
     }
@@ -90,23 +101,31 @@ impl Window {
         }
     }
 
-    /// Gives memory back that was consumed. Slices of the window may be gone or not, they stay good.
+    /// Tells that the bytes before `at` are done with and those behind it will be looked at next.
     pub(super) fn consumed(&mut self, at: usize) {
-        if let Self::Mapped { mapping, released } = self
-            && at.saturating_sub(*released) >= RELEASE_BYTES
-        {
+        let Self::Mapped { mapping, length, released, touched } = self else { return };
+        if at.saturating_sub(*released) >= RELEASE_BYTES {
             mapping.release(*released, at);
             *released = at;
         }
+        if at.saturating_add(AHEAD_BYTES / 2) >= *touched {
+            let end = at.saturating_add(AHEAD_BYTES).min(*length);
+            bring_near(mapping.bytes().get((*touched).max(at)..end).unwrap_or_default());
+            *touched = end;
+        }
     }
 
-    /// How many bytes of a mapped file are good, if not all. `suspect` tells that something looks like zeros: the
-    /// length is then looked at even if no page was found missing, for zeros fill the last page.
+    /// Leaves out the bytes that a mapped file lost since it was opened; tells the length that is left if there are
+    /// such. `suspect` tells that the bytes may have ended: the length is then looked at even if no page was found
+    /// missing, for zeros fill the last page.
     #[inline]
-    pub(super) fn cut_length(&self, suspect: bool) -> Option<usize> {
+    pub(super) fn leave_out_what_was_cut(&mut self, suspect: bool) -> Option<usize> {
         match self {
-            Self::Mapped { mapping, .. } if suspect || mapping.is_cut() => {
-                Some(mapping.good_length()).filter(|&length| length < mapping.bytes().len())
+            Self::Mapped { mapping, length, .. } if suspect || mapping.is_cut() => {
+                let good = mapping.good_length();
+                let fewer = good < *length;
+                *length = good.min(*length);
+                fewer.then_some(good)
             }
             _ => None,
         }
@@ -123,8 +142,7 @@ pub(super) struct Streamed {
 }
 
 impl Streamed {
-    fn new(start: Start, file: File, compression: Option<Compression>) -> io::Result<Self> {
-        let plain = Counted { file: Cursor::new(start).chain(file), count: 0 };
+    fn new(plain: Counted, compression: Option<Compression>) -> io::Result<Self> {
         let stream = match compression {
             None => Stream::Plain(plain),
             Some(Compression::Gzip) => {
@@ -220,7 +238,7 @@ impl std::fmt::Debug for Stream {
 
 /// A file, its first bytes read once more, that counts what was read.
 struct Counted {
-    file: io::Chain<Cursor<Start>, File>,
+    file: io::Take<io::Chain<Cursor<Start>, File>>,
     count: u64,
 }
 
@@ -232,6 +250,15 @@ impl Read for Counted {
     }
 }
 
+/// Brings bytes into the cache. Where a record's header lies is told by the one before, so that to search for records
+/// in far memory is to wait for each in turn; reads at places known beforehand are waited for together. On a file
+/// in the page cache this was measured to spare a third of the search's time.
+fn bring_near(bytes: &[u8]) {
+    const LINE_BYTES: usize = 64;
+    let sum = bytes.iter().step_by(LINE_BYTES).fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
+    std::hint::black_box(sum);
+}
+
 type Start = Vec<u8>;
 
 /// Up to four bytes from the start of a file that may be a pipe.
@@ -239,4 +266,137 @@ fn first_bytes(file: &mut File) -> io::Result<Start> {
     let mut start = Vec::with_capacity(4);
     file.take(4).read_to_end(&mut start)?;
     Ok(start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::forge::{Forge, Outcome, read_files};
+    use super::super::record::ByteOrder;
+    use super::super::{CaptureError, Source};
+    use super::*;
+    use flate2::write::GzEncoder;
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+
+    /// Frames of many sizes, more than one buffer of them.
+    fn capture(frames: u32) -> Vec<u8> {
+        let mut file = Forge::classic(ByteOrder::Little, 0xa1b2_c3d4, 1);
+        for number in 0..frames {
+            file = file.record(number, 0, 9000, &vec![number as u8; (number * 37 % 5000) as usize + 1]);
+        }
+        file.bytes
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn read(bytes: &[u8]) -> Outcome {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        read_files(&[file.path()], 0)
+    }
+
+    #[test]
+    fn compressed_by_any_means_the_frames_are_the_same() {
+        let plain = capture(500);
+        let (expected, _) = read(&plain).unwrap();
+        assert_eq!(expected.len(), 500);
+        let (front, back) = plain.split_at(300_001);
+        let members = [gzip(front), gzip(b""), gzip(back)].concat();
+        let frames = [zstd::encode_all(front, 1).unwrap(), zstd::encode_all(back, 3).unwrap()].concat();
+        for bytes in [gzip(&plain), members, zstd::encode_all(&plain[..], 1).unwrap(), frames] {
+            let (frames, statistics) = read(&bytes).unwrap();
+            assert_eq!(frames, expected);
+            assert_eq!(statistics.warnings, []);
+        }
+    }
+
+    #[test]
+    fn a_damaged_or_cut_compression_gives_what_comes_before() {
+        let plain = capture(500);
+        let (expected, _) = read(&plain).unwrap();
+        for whole in [gzip(&plain), zstd::encode_all(&plain[..], 1).unwrap()] {
+            let cut = &whole[..whole.len() * 2 / 3];
+            let mut damaged = whole.clone();
+            damaged[whole.len() * 2 / 3..].fill(0x5a);
+            let (frames, statistics) = read(cut).unwrap();
+            assert!(frames.len() > 10 && frames.len() < 500, "{}", frames.len());
+            let complete = frames.len() - 1;
+            assert_eq!(frames[..complete], expected[..complete]);
+            assert!(expected[complete].data.starts_with(&frames[complete].data));
+            assert_eq!(statistics.warnings.len(), 1);
+            assert!(statistics.warnings[0].what.contains("compressed file is damaged"), "{statistics:?}");
+            // Damage may be noticed late: some frames of nonsense may come before.
+            let (frames, statistics) = read(&damaged).unwrap();
+            assert_eq!(frames[..100], expected[..100]);
+            assert_eq!(statistics.warnings.len(), 1);
+        }
+    }
+
+    #[test]
+    fn compressed_things_that_are_no_captures() {
+        for (bytes, seen) in [
+            (gzip(b"no capture"), "begins with the text"),
+            (gzip(b""), "it is empty"),
+            (gzip(&gzip(b"")), "gzip-compressed twice"),
+            (vec![0x1f, 0x8b, 8], "its compression is damaged"),
+            (vec![0x28, 0xb5, 0x2f, 0xfd, 1, 2, 3], "its compression is damaged"),
+        ] {
+            let error = read(&bytes).unwrap_err();
+            assert!(matches!(error, CaptureError::NotACapture { .. }), "{error}");
+            assert!(error.to_string().contains(seen), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_pipe_gives_its_frames_as_they_come() {
+        let bytes = capture(3);
+        let ends = [24 + 17, 24 + 17 + 16 + 38];
+        let (reading, mut writing) = io::pipe().unwrap();
+        let path = format!("/dev/fd/{}", reading.as_raw_fd());
+        writing.write_all(&bytes[..ends[0]]).unwrap();
+        let mut files = super::super::Files::open(&[path], &Default::default()).unwrap();
+        let mut seen = Vec::new();
+        let mut see = |frames: &[super::super::Frame<'_>]| seen.push((frames[0].number, frames.len()));
+        assert!(files.next_batch(&mut see).unwrap());
+        writing.write_all(&bytes[ends[0]..ends[1]]).unwrap();
+        assert!(files.next_batch(&mut see).unwrap());
+        writing.write_all(&bytes[ends[1]..]).unwrap();
+        drop(writing);
+        assert!(files.next_batch(&mut see).unwrap());
+        assert!(!files.next_batch(&mut see).unwrap());
+        assert_eq!(seen, [(1, 1), (2, 1), (3, 1)]);
+        assert_eq!(files.position().bytes_total, None);
+        assert_eq!(files.position().bytes_done, bytes.len() as u64);
+    }
+
+    #[test]
+    fn what_is_appended_while_reading_is_not_read() {
+        for mapped_bytes_min in [0, u64::MAX] {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            file.write_all(&capture(400)).unwrap();
+            let options = super::super::FilesOptions { mapped_bytes_min, ..Default::default() };
+            let mut files = super::super::Files::open(&[file.path()], &options).unwrap();
+            file.write_all(&capture(400)[24..]).unwrap();
+            let (frames, statistics) = super::super::forge::drain(&mut files).unwrap();
+            assert_eq!((frames.len(), statistics.warnings.len()), (400, 0));
+        }
+    }
+
+    #[test]
+    fn big_files_are_mapped_and_small_or_compressed_ones_are_not() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&capture(1)).unwrap();
+        let open = |bytes_min| Window::open(file.reopen().unwrap(), bytes_min).unwrap();
+        assert!(matches!(open(41), Window::Mapped { .. }));
+        assert!(matches!(open(42), Window::Streamed(_)));
+        let mut partly_read = file.reopen().unwrap();
+        partly_read.seek(io::SeekFrom::Start(24)).unwrap();
+        assert!(matches!(Window::open(partly_read, 0).unwrap(), Window::Streamed(_)));
+        std::fs::write(file.path(), gzip(&capture(9))).unwrap();
+        assert!(matches!(open(0), Window::Streamed(_)));
+    }
 }
