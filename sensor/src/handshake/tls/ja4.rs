@@ -84,7 +84,8 @@ impl fmt::Debug for Ja4 {
     }
 }
 
-/// Numbers without GREASE in rising order.
+/// Numbers without GREASE in rising order. It lives on the stack for as long as a fingerprint is made.
+#[expect(clippy::large_enum_variant)]
 enum Sorted {
     Few(ArrayVec<u16, SORTED_ON_STACK_MAX>),
     Many(Vec<u16>),
@@ -202,12 +203,11 @@ mod tests {
     /// Chrome 96 to 107, by its published lists: fifteen cipher suites, sixteen extensions.
     fn old_chrome() -> Hello {
         let numbers = |list: &[u16]| list.iter().flat_map(|number| number.to_be_bytes()).collect::<Vec<u8>>();
-        let mut hello = Hello::default();
-        hello.cipher_suites = vec![
+        let cipher_suites = vec![
             0x3a3a, 0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013, 0xc014, 0x009c,
             0x009d, 0x002f, 0x0035,
         ];
-        hello
+        Hello { cipher_suites, ..Hello::default() }
             .with(0x6a6a, vec![])
             .with(0, crate::handshake::tls::build::server_name(b"api.example"))
             .with(23, vec![])
