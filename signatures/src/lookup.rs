@@ -2,7 +2,7 @@
 //!
 //! Exact rules, suffix rules and pattern zones stand in one open-addressed table, keyed by the hash of a whole suffix
 //! of labels. Every ancestor of an entry stands there too, down to two labels, so a look-up walks from the right,
-//! hashes each byte once, probes once per label, and stops at the first suffix nobody stands below: most names die at
+//! hashes each label once, probes once per label, and stops at the first suffix nobody stands below: most names die at
 //! their registered domain, on a one-byte tag that is usually in cache. Look-ups allocate nothing.
 //!
 //! Order of precedence: exact, then patterns in their given order, then the longest suffix. Rules for DNS answers
@@ -106,17 +106,32 @@ pub(crate) struct NameTable {
 }
 
 const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
-const STEP: u64 = 0xd6e8_feb8_6659_fd93;
 
 #[inline(always)]
-const fn step(hash: u64, byte: u8) -> u64 {
-    (hash ^ byte as u64).wrapping_mul(STEP).rotate_left(23)
+const fn fold(word: u64) -> u64 {
+    let wide = (word as u128).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    (wide as u64) ^ (wide >> 64) as u64
 }
 
+/// Takes one more label, to the left of those that `hash` stands for. Collisions cost time only: texts are compared.
 #[inline(always)]
-const fn finish(hash: u64) -> u64 {
-    let wide = (hash as u128).wrapping_mul(0xa076_1d64_78bd_642f);
-    (wide as u64) ^ (wide >> 64) as u64
+fn take_label(mut hash: u64, label: &[u8]) -> u64 {
+    let mut rest = label;
+    while let Some((head, word)) = rest.split_last_chunk::<8>() {
+        hash = fold(hash ^ u64::from_le_bytes(*word));
+        rest = head;
+    }
+    let tail = match (rest, rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
+        // Of four to seven bytes, the middle ones are taken twice.
+        (_, Some(first), Some(last)) => {
+            u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32
+        }
+        (&[one, two, three], ..) => u64::from(one) | u64::from(two) << 8 | u64::from(three) << 16,
+        (&[one, two], ..) => u64::from(one) | u64::from(two) << 8,
+        (&[one], ..) => u64::from(one),
+        _ => 0,
+    };
+    fold(hash.rotate_left(17) ^ tail ^ (label.len() as u64) << 58)
 }
 
 #[inline(always)]
@@ -125,8 +140,12 @@ const fn tag_of(hash: u64) -> u8 {
     if tag == 0 { 1 } else { tag }
 }
 
+fn labels_from_right(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+    name.rsplit(|byte| *byte == b'.')
+}
+
 fn hash_of(text: &[u8]) -> u64 {
-    finish(text.iter().rev().fold(SEED, |hash, byte| step(hash, *byte)))
+    labels_from_right(text).fold(SEED, take_label)
 }
 
 impl NameTable {
@@ -270,31 +289,24 @@ impl NameTable {
         }
         let mut suffix = None;
         let mut zone = 0;
-        let mut meet = |node: &'_ Node| suffix = node.suffix.to(asked).or(suffix);
         let mut hash = SEED;
-        let mut dots = 0_u32;
-        let mut whole = true;
-        for (at, &byte) in name.iter().enumerate().rev() {
-            if byte == b'.' {
-                dots += 1;
-                if dots >= 2 {
-                    let Some(node) = self.probe(finish(hash), name.get(at + 1..).unwrap_or_default()) else {
-                        whole = false;
-                        break;
-                    };
-                    meet(node);
-                    if node.zone > 0 {
-                        zone = node.zone;
-                    }
-                }
+        let mut start = name.len() + 1;
+        for (place, label) in labels_from_right(name).enumerate() {
+            hash = take_label(hash, label);
+            start = start.saturating_sub(label.len() + 1);
+            if place == 0 && start > 0 {
+                continue;
             }
-            hash = step(hash, byte);
-        }
-        if whole && let Some(node) = self.probe(finish(hash), name) {
-            if let Some(rule) = node.exact.to(asked) {
+            let Some(node) = self.probe(hash, name.get(start..)?) else { break };
+            if start == 0
+                && let Some(rule) = node.exact.to(asked)
+            {
                 return Some(rule);
             }
-            meet(node);
+            suffix = node.suffix.to(asked).or(suffix);
+            if start > 0 && node.zone > 0 {
+                zone = node.zone;
+            }
         }
         if zone > 0 { self.first_pattern(zone, name, asked).or(suffix) } else { suffix }
     }
@@ -316,19 +328,24 @@ impl NameTable {
     }
 
     /// Rules whose text the name ends in without being matched by them: off a label boundary, or above an exact rule.
-    /// Costs a probe per byte; for explanations, not for packets.
+    /// Costs a hash and a probe per byte; for explanations, not for packets.
     pub(crate) fn near(&self, name: &str) -> impl Iterator<Item = (u32, Near)> {
         let bytes = name.as_bytes();
         let bytes = bytes.get(bytes.len().saturating_sub(NAME_BYTES_MAX)..).unwrap_or_default();
-        let mut hash = SEED;
-        bytes.iter().enumerate().rev().filter_map(move |(at, &byte)| {
-            hash = step(hash, byte);
-            let node = self.probe(finish(hash), bytes.get(at..)?)?;
-            match at.checked_sub(1).and_then(|before| bytes.get(before)) {
-                None => None,
-                Some(b'.') => Some((node.exact.to(Asked::Dns)?, Near::BelowExact)),
-                Some(_) => Some((node.suffix.to(Asked::Dns).or(node.exact.to(Asked::Dns))?, Near::OffLabelBoundary)),
-            }
+        let (mut hash, mut next) = (SEED, bytes.len() + 1);
+        labels_from_right(bytes).flat_map(move |label| {
+            let right = hash;
+            hash = take_label(right, label);
+            next = next.saturating_sub(label.len() + 1);
+            let start = next;
+            (0..label.len()).rev().filter_map(move |cut| {
+                let node = self.probe(take_label(right, label.get(cut..)?), bytes.get(start + cut..)?)?;
+                match (cut, start) {
+                    (0, 0) => None,
+                    (0, _) => Some((node.exact.to(Asked::Dns)?, Near::BelowExact)),
+                    _ => Some((node.suffix.to(Asked::Dns).or(node.exact.to(Asked::Dns))?, Near::OffLabelBoundary)),
+                }
+            })
         })
     }
 }

@@ -7,8 +7,12 @@
 use std::path::PathBuf;
 use vigie_signatures::{Bundle, LoadOptions, Name, Rule, normalise};
 
-/// Corpus names known to have no shipped rule: their only sources have licences that do not allow it.
-const UNSHIPPED_MAX: usize = 40;
+/// Sources whose licences do not allow their facts in the bundle; see SOURCES.md.
+const UNSHIPPED: [&str; 5] = ["adguard", "ddg", "hagezi", "hagezi-issues", "ndpi"];
+/// Corpus names that only such a source knows, and that no other rule covers alike.
+const LOST_MAX: usize = 1;
+/// Top-site names that the corpus calls look-alikes of Netflix or King, yet that are their owners' own.
+const OWN_AFTER_ALL: usize = 9;
 
 fn table(name: &str) -> Option<Vec<Vec<String>>> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/intel").join(name);
@@ -60,23 +64,30 @@ fn every_corpus_name_keeps_its_service_and_signal() {
     let bundle = Bundle::builtin();
     let mut lost = Vec::new();
     for row in &rows {
-        let expected = (row[3].clone(), row[4].clone());
-        match answer(&bundle, &row[0]) {
-            Some(got) => assert_eq!(got, expected, "{}", row[0]),
-            None => lost.push(row[0].as_str()),
+        let expected = Some((row[3].clone(), row[4].clone()));
+        let got = answer(&bundle, &row[0]);
+        if got != expected {
+            assert!(row[1].split(',').all(|origin| UNSHIPPED.contains(&origin)), "{}: {got:?}", row[0]);
+            lost.push(row[0].as_str());
         }
     }
-    println!("{} names, {} without a shipped rule: {lost:?}", rows.len(), lost.len());
-    assert!(rows.len() > 3_000 && lost.len() <= UNSHIPPED_MAX, "{lost:?}");
+    println!("{} names, {} answered otherwise for want of a shipped source: {lost:?}", rows.len(), lost.len());
+    assert!(rows.len() > 3_000 && lost.len() <= LOST_MAX, "{lost:?}");
 }
 
 #[test]
 fn no_look_alike_is_taken_for_the_service() {
     let Some(rows) = table("lookalikes.tsv") else { return };
     let bundle = Bundle::builtin();
+    let mut own = Vec::new();
     for row in &rows {
         let got = answer(&bundle, &row[0]);
         match row[4].as_str() {
+            // These families are judged against other services' rules alone in the corpus.
+            "no-match" if row[2] == "unmatched-top-site" && got.as_ref().is_some_and(|got| got.0 == row[1]) => {
+                assert!(["netflix", "king"].contains(&row[1].as_str()), "{}", row[0]);
+                own.push(row[0].as_str());
+            }
             "no-match" => assert_eq!(got, None, "{}", row[0]),
             expected => {
                 let signal = expected.strip_prefix("match-as-").expect("a match");
@@ -84,7 +95,8 @@ fn no_look_alike_is_taken_for_the_service() {
             }
         }
     }
-    assert!(rows.len() > 1_000);
+    println!("{} names, {} of them the owner's own after all: {own:?}", rows.len(), own.len());
+    assert!(rows.len() > 1_000 && own.len() <= OWN_AFTER_ALL, "{own:?}");
 }
 
 #[test]
@@ -110,5 +122,17 @@ fn prefixes_answer_as_they_are_listed() {
     for row in rows.iter().filter(|row| row[3] == "cloud" && row[4] == "high") {
         let address = row[0].split('/').next().unwrap().parse().unwrap();
         assert!(!bundle.address(address).unwrap().raises_alert(), "{}", row[0]);
+    }
+}
+
+#[test]
+fn every_source_is_documented_and_none_is_barred() {
+    let documented = include_str!("../SOURCES.md");
+    for rule in Bundle::builtin().rules() {
+        for source in &rule.sources {
+            let code = if source.starts_with("gh:") { "gh:…" } else { source };
+            assert!(documented.contains(&format!("`{code}`")), "{source} of {}", rule.text);
+            assert!(!UNSHIPPED.contains(&code), "{source} of {}", rule.text);
+        }
     }
 }
