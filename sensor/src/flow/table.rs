@@ -6,10 +6,8 @@
 
 use super::key::{FlowKey, HashKey};
 use super::memory::{Pages, prefetch};
+use super::tags::{WAYS, equal_tags};
 use crate::decode::Address;
-
-/// Slots of a bucket.
-const WAYS: usize = 8;
 
 /// Tags and ages of eight flows.
 #[derive(Clone, Copy, Debug)]
@@ -178,11 +176,7 @@ impl FlowTable {
     #[inline]
     fn matching(&self, bucket: usize, tag: u16) -> u32 {
         let Some(bucket) = self.buckets.get(bucket) else { return 0 };
-        let mut ways = 0;
-        for (way, &other) in bucket.tags.iter().enumerate() {
-            ways |= u32::from(other == tag) << way;
-        }
-        ways
+        equal_tags(&bucket.tags, tag)
     }
 
     /// The slot of a flow, if it is in the table.

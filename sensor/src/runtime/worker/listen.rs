@@ -153,6 +153,9 @@ impl Worker {
             return self.udp_dns(when, packet, payload, slot, side, emit);
         }
         let number = self.record(slot, when, packet, emit);
+        if !quic::looks_like_quic(payload) && !dtls::looks_like_dtls(payload) {
+            return self.no_hello(when, slot, number, emit);
+        }
         let Self {
             records,
             udp_pool,
@@ -182,6 +185,17 @@ impl Worker {
             }
             None if is_over => self.settle_nameless(when, slot, number, None, emit),
             None => self.keep_within_memory(emit),
+        }
+    }
+
+    /// A datagram that no hello is in; after many of them none is expected.
+    fn no_hello(&mut self, when: &When, slot: Slot, number: u32, emit: &mut dyn FnMut(Event)) {
+        let Some(entry) = self.table.get_mut(slot) else { return };
+        entry.spare = entry.spare.saturating_add(1);
+        if usize::from(entry.spare) >= self.limits.undecided_datagrams_max {
+            entry.spare = 0;
+            self.handshake_counters.undecided_datagrams += 1;
+            self.settle_nameless(when, slot, number, None, emit);
         }
     }
 
