@@ -1,1 +1,9 @@
-//! Benches of the sensor.
+//! What the benches share: [`clock`] and [`measure`] take times, [`random`] draws numbers that are the same in every
+//! run, [`ring`] holds frames of settled flows as a capture ring would.
+//!
+//! The benches themselves stand in `benches/`, and `README.md` says what they measure and what they gave.
+
+pub mod clock;
+pub mod measure;
+pub mod random;
+pub mod ring;
