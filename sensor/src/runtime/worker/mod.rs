@@ -371,8 +371,11 @@ impl Worker {
                 self.tcp(when, packet, &segment, slot, side, emit);
             }
             Transport::Udp(payload) => {
-                if marks & SETTLED != 0 && !self.is_another_connection(slot, side, payload) {
-                    return self.seen(number, when);
+                if marks & SETTLED != 0 {
+                    if !self.is_another_connection(slot, side, payload) {
+                        return self.seen(number, when);
+                    }
+                    self.reopen(slot, packet, side, FlowEnd::Timeout, emit);
                 }
                 self.udp(when, packet, payload, slot, side, emit);
             }
