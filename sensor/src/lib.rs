@@ -14,4 +14,6 @@ pub mod sink;
 
 pub mod runtime;
 
+pub mod synth;
+
 pub mod cli;
