@@ -55,6 +55,23 @@ impl Assembly {
         })
     }
 
+    /// Makes room for `count` bytes before offset 0: what was known stands that much further on.
+    pub fn shift(&mut self, count: usize) {
+        self.buffer.splice(..0, std::iter::repeat_n(0, count));
+        for (start, end) in &mut self.islands {
+            *start += count as u32;
+            *end += count as u32;
+        }
+        let known_to = std::mem::take(&mut self.contiguous);
+        if known_to > 0 {
+            // With the list full, the last island gives its place up.
+            if self.islands.is_full() {
+                self.islands.pop();
+            }
+            let _ = self.islands.try_insert(0, (count as u32, (known_to + count) as u32));
+        }
+    }
+
     /// Makes `offset` the new offset 0; what stood before it is forgotten.
     pub fn rebase(&mut self, offset: usize) {
         let offset = offset.min(self.buffer.len());
@@ -77,6 +94,11 @@ impl Assembly {
     /// [`Refused`] tells that a part (or all) of the piece was left out, and why; what fitted was kept.
     pub fn insert(&mut self, offset: usize, piece: &[u8], bytes_max: usize) -> Result<bool, Refused> {
         let end = offset.saturating_add(piece.len());
+        if offset == self.buffer.len() && offset == self.contiguous && end <= bytes_max {
+            self.buffer.extend_from_slice(piece);
+            self.contiguous = end;
+            return Ok(!piece.is_empty());
+        }
         let bounded_end = end.min(bytes_max);
         let cut = if end > bytes_max { Err(Refused::TooFar) } else { Ok(()) };
         if offset >= bounded_end {
@@ -198,6 +220,10 @@ mod tests {
         assert_eq!(assembly.contiguous(), b"klmnopqrstuv");
         assembly.rebase(4);
         assert_eq!(assembly.contiguous(), b"opqrstuv");
+        assembly.shift(3);
+        assert_eq!((assembly.contiguous(), assembly.island(3)), (&b""[..], Some((3, &b"opqrstuv"[..]))));
+        assert_eq!(assembly.insert(0, b"lmn", 64), Ok(true));
+        assert_eq!(assembly.contiguous(), b"lmnopqrstuv");
     }
 
     proptest! {

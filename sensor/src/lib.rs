@@ -2,6 +2,7 @@
 //! each uses only those above it, and `runtime` wires them together.
 
 pub mod wire;
+
 pub mod assembly;
 
 pub mod capture;

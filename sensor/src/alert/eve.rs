@@ -198,6 +198,7 @@ const fn carrier(kind: TunnelKind) -> &'static str {
         | TunnelKind::Geneve
         | TunnelKind::GtpU
         | TunnelKind::Teredo
+        | TunnelKind::Gue
         | TunnelKind::Capwap => "UDP",
         TunnelKind::Gre | TunnelKind::Erspan | TunnelKind::EoIp | TunnelKind::Wccp => "GRE",
         TunnelKind::Ipip | TunnelKind::FourInSix => "IP-ENCAP",

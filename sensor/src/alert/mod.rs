@@ -129,15 +129,27 @@ pub enum Fact {
     FlowEnd(Box<Flow>, FlowEnd, Option<Arc<Rule>>),
 }
 
-/// A fact and the packet that gave it, which orders events.
+/// The order in which events are written: by the frame at which they were told; there, flows that ended before it first, by
+/// their last frames; then as they were told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Order {
+    /// Frame being worked on; the highest number at the end of all.
+    pub told_at: u64,
+    /// Last frame of a flow that fell silent; the highest number for what the frame itself told.
+    pub last_frame: u64,
+    /// Place among the rest.
+    pub ordinal: u32,
+}
+
+/// A fact and the packet that gave it.
 #[derive(Clone, Debug)]
 pub struct Event {
     /// Time of the packet, nanoseconds since the epoch.
     pub timestamp_ns: u64,
     /// Number of the frame, from 1.
     pub frame_number: u64,
-    /// Place among the events of one frame.
-    pub ordinal: u32,
+    /// Place among all events, whichever worker tells it.
+    pub order: Order,
     /// What was seen.
     pub fact: Fact,
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::alert::Fact;
+use crate::runtime::Limits;
 
 /// A passive network sensor: recognises banned services by the names that TLS, QUIC and DNS show in clear.
 #[derive(Debug, Parser)]
@@ -87,9 +88,14 @@ pub struct ReadArguments {
     #[arg(long, value_name = "DIR")]
     pub signatures: Vec<PathBuf>,
 
-    /// Threads that look at packets [default: one per processor].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub workers: Option<u16>,
+    /// Threads that read the captures side by side, each its share of the flows; the events are the same whatever the
+    /// number. The standard input is read by one.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub workers: u16,
+
+    /// Set a limit; may be given several times. A wrong name lists them all.
+    #[arg(long = "limit", value_name = "NAME=NUMBER", value_parser = limit)]
+    pub limits: Vec<(String, usize)>,
 
     /// Name of this sensor, written into events as `host`.
     #[arg(long, value_name = "NAME", env = "VIGIE_SENSOR_NAME")]
@@ -98,6 +104,13 @@ pub struct ReadArguments {
     /// Show a progress bar on the terminal; `auto` does so for captures above 64 MiB.
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = When::Auto)]
     pub progress: When,
+}
+
+/// A limit as it is typed.
+fn limit(text: &str) -> Result<(String, usize), String> {
+    let (name, number) = text.split_once('=').ok_or("write NAME=NUMBER, such as flows_max=100000")?;
+    let number = number.replace('_', "").parse().map_err(|_| format!("\"{number}\" is not a number"))?;
+    Limits::default().set(name, number).map(|()| (name.to_owned(), number))
 }
 
 /// `vigie explain`.
@@ -220,7 +233,7 @@ mod tests {
         assert_eq!(arguments.files, [PathBuf::from("a.pcap"), PathBuf::from("-")]);
         assert_eq!(arguments.events, [EventType::Alert]);
         assert!(!arguments.json && !arguments.quiet && !arguments.fail_on_alert);
-        assert_eq!((arguments.output, arguments.bpf, arguments.workers), (None, None, None));
+        assert_eq!((arguments.output, arguments.bpf, arguments.workers), (None, None, 1));
         assert_eq!(arguments.progress, When::Auto);
     }
 
@@ -233,7 +246,7 @@ mod tests {
         use EventType::{Alert, Dns, Flow, Quic, Tls};
         assert_eq!(arguments.events, [Alert, Tls, Quic, Dns, Flow]);
         assert_eq!(arguments.signatures, [PathBuf::from("x"), PathBuf::from("y")]);
-        assert_eq!((arguments.output, arguments.workers), (Some(PathBuf::from("-")), Some(4)));
+        assert_eq!((arguments.output, arguments.workers), (Some(PathBuf::from("-")), 4));
         assert_eq!((arguments.bpf.as_deref(), arguments.sensor_name.as_deref()), (Some("tcp"), Some("tap")));
         assert_eq!(arguments.progress, When::Never);
         assert!(arguments.json && arguments.quiet && arguments.fail_on_alert);
@@ -245,6 +258,10 @@ mod tests {
             "vigie read",
             "vigie read a --workers 0",
             "vigie read a --workers many",
+            "vigie read a --limit flows_max",
+            "vigie read a --limit flows_max=few",
+            "vigie read a --limit flows_max=1",
+            "vigie read a --limit no_such=100",
             "vigie read a --events alert,smtp",
             "vigie read a --events=",
             "vigie read a --progress sometimes",

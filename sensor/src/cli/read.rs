@@ -1,6 +1,5 @@
 //! `vigie read`: captures in; events, a summary and an exit code out.
 
-use std::cell::RefCell;
 use std::io;
 use std::path::Path;
 
@@ -13,9 +12,10 @@ use super::summary::{Inspected, summary};
 use super::terminal::{Terminal, print, quiet_if_gone, tell};
 use crate::alert::eve::Context;
 use crate::alert::{Event, Fact};
-use crate::capture::{CaptureError, Files, FilesOptions, Frame, Position, Source, SourceStatistics};
+use crate::capture::{CaptureError, Files, FilesOptions, Source};
+use crate::runtime::read::{GoOn, News};
 use crate::runtime::told::Wanted;
-use crate::runtime::{self, Settings, Totals};
+use crate::runtime::{self, Limits, Settings, Totals};
 use crate::sink::JsonLines;
 
 /// How many warnings are told beside events.
@@ -24,12 +24,17 @@ const WARNINGS_TOLD_MAX: usize = 10;
 /// How many events wait at most for the end of their batch.
 const WAITING_MAX: usize = 4096;
 
-/// Counters that tell what was read. All others tell what could not be, or a limit that bit.
+/// Counters that tell what was read, by family and reason; no reason stands for all of the family. All others, new ones
+/// too, tell what could not be read, or a limit that bit.
 #[rustfmt::skip]
-const TELLS_WHAT_WAS_READ: [(&str, Option<&str>); 13] = [
+const TELLS_WHAT_WAS_READ: [(&str, Option<&str>); 23] = [
     ("capture", Some("frames")), ("capture", Some("bytes")), ("decode", Some("packets")),
+    // Frames without IP (ARP, spanning tree) hold nothing to be read.
+    ("decode_error", Some("not-ip")), ("fragment", Some("seen")), ("fragment", Some("joined")),
     ("flow", Some("opened")), ("flow", Some("timed_out")), ("hello", None),
     ("hello_outcome", Some("name")), ("hello_outcome", Some("no_name")), ("hello_outcome", Some("ech")),
+    ("quic", Some("initials")), ("quic", Some("opened")), ("quic", Some("keys_derived")), ("quic", Some("clear")),
+    ("quic", Some("from_server")), ("quic", Some("retries")), ("quic", Some("version_negotiations")),
     ("clear_text", None), ("dns", Some("answers")), ("match", None), ("alert", None),
 ];
 
@@ -39,8 +44,7 @@ const TELLS_WHAT_WAS_READ: [(&str, Option<&str>); 13] = [
 /// Captures or signatures cannot be read, or events cannot be written.
 pub fn run(arguments: &ReadArguments, terminal: Terminal) -> Result<Exit, Failure> {
     let bundle = bundle::load(&arguments.signatures)?;
-    let options = FilesOptions { filter: arguments.bpf.clone(), ..FilesOptions::default() };
-    let mut files = Files::open(&arguments.files, &options).map_err(|error| capture_failure(&error))?;
+    let sources = open_sources(arguments)?;
     let target = arguments.output.as_deref().or(arguments.json.then_some(Path::new("-")));
     let lines = target.map(open).transpose()?;
     let context = Context {
@@ -49,7 +53,8 @@ pub fn run(arguments: &ReadArguments, terminal: Terminal) -> Result<Exit, Failur
         bundle: Some(std::sync::Arc::clone(&bundle)),
     };
     let progress_terminal = terminal.stderr && !arguments.quiet && !(target.is_some() && terminal.stdout);
-    let run = RefCell::new(Run {
+    let position = sources.first().map(|source| source.position()).unwrap_or_default();
+    let mut run = Run {
         lines,
         context,
         events: arguments.events.clone(),
@@ -57,17 +62,38 @@ pub fn run(arguments: &ReadArguments, terminal: Terminal) -> Result<Exit, Failur
         waiting: Vec::new(),
         write_error: None,
         read_error: None,
-        progress: Progress::start(arguments.progress, progress_terminal, files.position()),
-    });
-    let settings = Settings { wanted: wanted(&arguments.events), ..Settings::default() };
-    let mut watched = Watched { source: &mut files, run: &run, interface_highest: None };
-    let totals = runtime::read(&mut watched, &settings, bundle, &mut |event| run.borrow_mut().event(event))
-        .map_err(|error| capture_failure(&error))?;
-    let mut run = run.into_inner();
+        progress: Progress::start(arguments.progress, progress_terminal, position),
+    };
+    let settings = Settings { wanted: wanted(&arguments.events), limits: limits(&arguments.limits)? };
+    let (totals, error) = runtime::read_side_by_side(sources, &settings, &bundle, &mut |news| run.news(news));
+    run.read_error = error;
     run.finish();
-    let inspected = inspected(arguments, &totals, files.statistics());
+    let inspected = inspected(arguments, &totals);
     report(arguments, terminal, &run, &inspected)?;
     run.outcome(target, arguments.fail_on_alert)
+}
+
+/// The captures, opened once for each worker. What cannot be read twice is left to one worker.
+fn open_sources(arguments: &ReadArguments) -> Result<Vec<Box<dyn Source + Send>>, Failure> {
+    let options = FilesOptions { filter: arguments.bpf.clone(), ..FilesOptions::default() };
+    let open = || Files::open(&arguments.files, &options).map_err(|error| capture_failure(&error));
+    let first = open()?;
+    let can_be_read_twice = first.position().bytes_total.is_some();
+    let mut sources: Vec<Box<dyn Source + Send>> = vec![Box::new(first)];
+    for _ in 1..arguments.workers {
+        if can_be_read_twice {
+            sources.push(Box::new(open()?));
+        }
+    }
+    Ok(sources)
+}
+
+fn limits(changed: &[(String, usize)]) -> Result<Limits, Failure> {
+    let mut limits = Limits::default();
+    for (name, value) in changed {
+        limits.set(name, *value).map_err(|error| Failure::new(Exit::Usage, error, ""))?;
+    }
+    Ok(limits)
 }
 
 fn open(target: &Path) -> Result<JsonLines<Box<dyn io::Write>>, Failure> {
@@ -98,6 +124,19 @@ struct Run {
 }
 
 impl Run {
+    /// What came since the last time. The run goes on while events can be written.
+    fn news(&mut self, news: News<'_>) -> GoOn {
+        if self.context.interfaces.len() < news.interfaces.len() {
+            self.context.interfaces = news.interfaces.to_vec();
+        }
+        for event in news.events.drain(..) {
+            self.event(event);
+        }
+        self.write();
+        self.progress.batch(|| news.position);
+        if self.write_error.is_none() { GoOn::Yes } else { GoOn::No }
+    }
+
     fn event(&mut self, event: Event) {
         match &event.fact {
             Fact::Alert(alert) => self.findings.alert(alert),
@@ -147,55 +186,8 @@ impl Run {
     }
 }
 
-/// A source that is watched on its way: it ends when events can no longer be written, and when it breaks in the middle,
-/// so that what was found until then is still told.
-struct Watched<'r> {
-    source: &'r mut dyn Source,
-    run: &'r RefCell<Run>,
-    interface_highest: Option<u16>,
-}
-
-impl Source for Watched<'_> {
-    fn next_batch(&mut self, visit: &mut dyn FnMut(&[Frame<'_>])) -> Result<bool, CaptureError> {
-        if self.run.borrow().write_error.is_some() {
-            return Ok(false);
-        }
-        let highest = &mut self.interface_highest;
-        let more = self.source.next_batch(&mut |frames| {
-            *highest = frames.iter().map(|frame| Some(frame.interface)).chain([*highest]).max().flatten();
-            visit(frames);
-        });
-        let mut run = self.run.borrow_mut();
-        while let Some(interface) = next_interface(&run.context.interfaces, self.interface_highest) {
-            run.context.interfaces.push(self.source.interface_name(interface).unwrap_or_default().to_owned());
-        }
-        run.write();
-        run.progress.batch(|| self.source.position());
-        more.or_else(|error| {
-            run.read_error = Some(error);
-            Ok(false)
-        })
-    }
-
-    fn statistics(&self) -> SourceStatistics {
-        self.source.statistics()
-    }
-
-    fn position(&self) -> Position {
-        self.source.position()
-    }
-
-    fn interface_name(&self, interface: u16) -> Option<&str> {
-        self.source.interface_name(interface)
-    }
-}
-
-/// The next interface whose name is to be asked for.
-fn next_interface(known: &[String], highest: Option<u16>) -> Option<u16> {
-    u16::try_from(known.len()).ok().filter(|next| highest.is_some_and(|highest| *next <= highest))
-}
-
-fn inspected(arguments: &ReadArguments, totals: &Totals, source: SourceStatistics) -> Inspected {
+fn inspected(arguments: &ReadArguments, totals: &Totals) -> Inspected {
+    let source = &totals.source;
     let counts = totals.counters.iter().filter(|(family, reason, _)| !tells_what_was_read(family, reason));
     let mut unread: Vec<(String, String, u64)> =
         counts.map(|(family, reason, times)| ((*family).to_owned(), (*reason).to_owned(), *times)).collect();

@@ -258,7 +258,7 @@ fn unread(text: &mut String, inspected: &Inspected, look: Look) {
         line_to(text, &paint(look, BOLD, "What could not be read, and why"));
         let mut columns = Columns::new(&[("TIMES", Side::Right), ("WHERE", Side::Left), ("WHY", Side::Left)]);
         for (family, reason, times) in reasons {
-            columns.row(vec![count(*times), family.replace('_', " "), reason.replace('_', " ")]);
+            columns.row(vec![count(*times), family.replace(['_', '-'], " "), reason.replace(['_', '-'], " ")]);
         }
         columns.lines().for_each(|line| line_to(text, &line));
     }

@@ -11,7 +11,9 @@ const SECOND_GUESSES_MAX: u8 = 4;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Descent<'l> {
     pub limits: &'l DecodeLimits,
-    pub envelope: Envelope,
+    envelope: Envelope,
+    /// Nothing is noted in `envelope` yet. Most packets stay bare: theirs need not be copied from here.
+    bare: bool,
     /// Sender and receiver of the IP packet that the current header stands in.
     pub outer: Option<(Address, Address)>,
     /// Headers of encapsulation so far, joins of fragments included.
@@ -30,6 +32,7 @@ impl<'l> Descent<'l> {
         Self {
             limits,
             envelope,
+            bare: false,
             outer: None,
             depth,
             cut,
@@ -37,6 +40,18 @@ impl<'l> Descent<'l> {
             second_guesses: SECOND_GUESSES_MAX,
             tags_left: limits.tags_max,
         }
+    }
+
+    /// The start of a frame.
+    #[inline]
+    pub fn bare(limits: &'l DecodeLimits, cut: bool) -> Self {
+        Self { bare: true, ..Self::new(limits, Envelope::default(), 0, cut) }
+    }
+
+    /// What stood around the current header.
+    #[inline]
+    pub fn envelope(&self) -> Envelope {
+        if self.bare { Envelope::default() } else { self.envelope }
     }
 
     /// Goes one header of encapsulation deeper.
@@ -58,6 +73,7 @@ impl<'l> Descent<'l> {
     /// Opens a tunnel.
     pub fn open(&mut self, kind: TunnelKind) -> Result<(), DecodeError> {
         self.deepen()?;
+        self.bare = false;
         self.envelope.tunnel_depth = self.envelope.tunnel_depth.saturating_add(1);
         if self.envelope.tunnel.is_none() {
             let (source, destination) = self.outer.unzip();
@@ -71,6 +87,7 @@ impl<'l> Descent<'l> {
         let id = tag & 0x0fff;
         let place = self.envelope.vlans.get_mut(usize::from(self.envelope.vlan_count));
         if let (Some(place), 1..) = (place, id) {
+            self.bare = false;
             *place = id;
             self.envelope.vlan_count += 1;
         }
@@ -79,6 +96,7 @@ impl<'l> Descent<'l> {
 
     /// Notes the identifier of a virtual network. Never gives 0, which means none.
     pub fn network(&mut self, kind: TunnelKind, id: u32) {
+        self.bare = false;
         let seed = self.envelope.network.rotate_left(5) ^ (kind as u32 + 1).wrapping_mul(0x85eb_ca6b);
         let mixed = (seed ^ id).wrapping_mul(0x9e37_79b1);
         self.envelope.network = (mixed ^ mixed >> 15).max(1);

@@ -167,7 +167,8 @@ fn loopback<'a>(bytes: &'a [u8], header: usize, descent: &mut Descent<'_>) -> Re
         2 => ip::v4(payload, descent),
         // AF_INET6 of Linux, Windows, NetBSD and OpenBSD, FreeBSD, and macOS.
         10 | 23 | 24 | 28 | 30 => ip::v6(payload, descent),
-        _ => Err(DecodeError::NotIp),
+        // Some drivers write something else there.
+        _ => ip::any_surely(payload, descent).map_err(|_| DecodeError::NotIp),
     }
 }
 

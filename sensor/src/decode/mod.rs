@@ -2,7 +2,7 @@
 //! nothing is allocated; fragments are handed out to be joined by [`Fragments`](fragments::Fragments).
 //!
 //! The common path (Ethernet, IP, TCP or UDP) reads its headers by `etherparse`'s single slices; all that is rarer
-//! stands in functions of its own, and each layer there calls the next: [`descent`] bounds how deep that can go.
+//! stands in functions of its own, and each layer there calls the next: `descent` bounds how deep that can go.
 
 mod descent;
 mod error;
@@ -61,7 +61,7 @@ pub enum Decoded<'a> {
 #[inline]
 pub fn decode<'a>(frame: &Frame<'a>, limits: &DecodeLimits) -> Result<Decoded<'a>, DecodeError> {
     let cut = frame.wire_length as usize > frame.data.len();
-    let mut descent = Descent::new(limits, Envelope::default(), 0, cut);
+    let mut descent = Descent::bare(limits, cut);
     if frame.link_type == LinkType::ETHERNET {
         link::ethernet(frame.data, &mut descent)
     } else {

@@ -245,6 +245,7 @@ fn every_link_type_finds_its_packet() {
         (0, join(&[&[2, 0, 0, 0], &inner4()])),
         (0, join(&[&[0, 0, 0, 2], &inner4()])),
         (0, join(&[&[30, 0, 0, 0], &inner6()])),
+        (0, join(&[&[0x0f, 0, 8, 0], &inner4()])),
         (108, join(&[&[0, 0, 0, 24], &inner6()])),
         (108, join(&[&[0, 0, 0, 28], &inner6()])),
         (108, join(&[&[10, 0, 0, 0], &inner6()])),
@@ -450,7 +451,7 @@ fn tunnels_over_udp() -> Vec<(TunnelKind, u16, Vec<u8>, bool)> {
     let ppp = join(&[&[0xff, 3, 0, 0x21], &inner4()]);
     let authentication = join(&[&[0, 1, 2, 3], &[7; 5], &[8; 8], &[0]]);
     let origin = [0, 0, 1, 2, 3, 4, 5, 6];
-    let wifi = |control: [u8; 2]| join(&[&control, &[0; 22], &snap(0x0800, &inner4())]);
+    let wifi = |control: [u8; 2], sequence: [u8; 2]| join(&[&control, &[0; 20], &sequence, &snap(0x0800, &inner4())]);
     vec![
         (TunnelKind::Vxlan, 4789, join(&[&[8, 0, 0, 0, 0, 0, 7, 0], &inner_frame()]), true),
         (TunnelKind::Vxlan, 8472, join(&[&[0x88, 0, 0, 9, 0, 0, 7, 0], &inner_frame()]), true),
@@ -472,8 +473,8 @@ fn tunnels_over_udp() -> Vec<(TunnelKind, u16, Vec<u8>, bool)> {
         (TunnelKind::Gue, 6080, join(&[&[0, 4, 0, 0], &inner4()]), false),
         (TunnelKind::Gue, 6080, inner6(), false),
         (TunnelKind::Capwap, 5247, join(&[&[0, 0x10, 0, 0, 0, 0, 0, 0], &inner_frame()]), false),
-        (TunnelKind::Capwap, 5247, join(&[&[0, 0x10, 3, 0, 0, 0, 0, 0], &wifi([0x08, 1])]), false),
-        (TunnelKind::Capwap, 5247, join(&[&[0, 0x10, 3, 0, 0, 0, 0, 0], &wifi([1, 0x08])]), false),
+        (TunnelKind::Capwap, 5247, join(&[&[0, 0x10, 3, 0, 0, 0, 0, 0], &wifi([0x08, 1], [0x10, 1])]), false),
+        (TunnelKind::Capwap, 5247, join(&[&[0, 0x10, 3, 0, 0, 0, 0, 0], &wifi([1, 0x08], [1, 0x10])]), false),
     ]
 }
 
@@ -608,12 +609,16 @@ fn v4_fragments(source: [u8; 4], protocol: u8, payload: &[u8], size: usize) -> V
 }
 
 fn v6_fragments(next: u8, payload: &[u8], size: usize) -> Vec<Vec<u8>> {
+    v6_fragments_of(5, next, payload, size)
+}
+
+fn v6_fragments_of(identification: u8, next: u8, payload: &[u8], size: usize) -> Vec<Vec<u8>> {
     let count = payload.len().div_ceil(size);
     (0..count)
         .map(|index| {
             let place = (index * size) as u16 | u16::from(index + 1 < count);
             let piece = &payload[index * size..payload.len().min(index * size + size)];
-            let header = join(&[&[next, 0], &place.to_be_bytes(), &[0, 0, 0, 5], piece]);
+            let header = join(&[&[next, 0], &place.to_be_bytes(), &[0, 0, 0, identification], piece]);
             v6(60, &join(&[&[44, 0, 1, 4, 0, 0, 0, 0], &header]))
         })
         .collect()
@@ -651,12 +656,36 @@ fn fragments_in_tunnels_and_tunnels_in_fragments_are_joined() {
         .flat_map(|packet| v4_fragments([10, 0, 0, 9], 4, packet, 16))
         .collect();
     assert_eq!(follow(&mut fragments, 228, &both).unwrap().tunnel_depth, 1);
-    // A datagram that is a fragment of a fragment of … ends at the limit.
-    let mut nested = join(&[&[17, 0, 0, 1, 0, 0, 0, 9], &[0; 8]]);
-    for _ in 0..10 {
-        nested = join(&[&[44, 0, 0, 0, 0, 0, 0, 1], &nested]);
+    // A datagram of fragments that is itself a fragment.
+    let twice: Vec<_> = [(0_u16, true), (24, false)]
+        .iter()
+        .flat_map(|&(start, more)| {
+            let end = if more { start + 24 } else { datagram.len() as u16 };
+            let piece = &datagram[usize::from(start)..usize::from(end)];
+            let header = [&[17, 0][..], &(start | u16::from(more)).to_be_bytes(), &[0, 0, 0, 77]];
+            v6_fragments_of(start as u8, 44, &join(&[&header.concat(), piece]), 16)
+        })
+        .collect();
+    assert_eq!(follow(&mut fragments, 229, &twice), Some(Envelope::default()));
+}
+
+#[test]
+fn joins_count_as_encapsulation() {
+    let limits = DecodeLimits { tunnel_depth_max: 2, ..DecodeLimits::default() };
+    let whole = udp(CLIENT_PORT, SERVER_PORT, HELLO);
+    for (tunnels, fits) in [(1, true), (2, false)] {
+        let mut fragments = Fragments::new(FragmentLimits::default());
+        let mut joined = None;
+        for packet in v4_fragments(CLIENT, 17, &whole, 24) {
+            let data = (0..tunnels).fold(packet, |packet, _| outer(4, &packet));
+            let Ok(Decoded::Fragment(fragment)) = decode(&frame(228, &data), &limits) else { panic!() };
+            joined = fragments.insert(&fragment, 0);
+        }
+        match decode_joined(&joined.unwrap(), &limits) {
+            Ok(Decoded::Packet(packet)) => assert!(fits && packet.envelope.tunnel_depth == 1),
+            other => assert!(!fits && matches!(other, Err(DecodeError::TooDeep))),
+        }
     }
-    assert!(matches!(run(229, &v6(44, &nested)), Ok(Decoded::Fragment(_))));
 }
 
 #[test]

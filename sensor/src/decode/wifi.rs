@@ -57,6 +57,7 @@ pub(super) fn frame<'a>(bytes: &'a [u8], descent: &mut Descent<'_>) -> Result<De
 fn data<'a>(bytes: &'a [u8], padded: bool, descent: &mut Descent<'_>) -> Result<Decoded<'a>, DecodeError> {
     const TYPE_AND_VERSION: u8 = 0x0f;
     const DATA: u8 = 0x08;
+    const QOS_DATA: u8 = 0x88;
     const WITHOUT_BODY: u8 = 0x40;
     const QOS: u8 = 0x80;
     const BOTH_SYSTEMS: u8 = 0x03;
@@ -66,10 +67,10 @@ fn data<'a>(bytes: &'a [u8], padded: bool, descent: &mut Descent<'_>) -> Result<
     let Some(&[first, second]) = bytes.first_chunk() else {
         return Err(DecodeError::LinkTruncated);
     };
-    // Some access points send the two bytes of the control field the other way round in CAPWAP.
-    let (kind, flags) = match (first, second) {
-        (_, DATA | 0x88) if first & TYPE_AND_VERSION != DATA => (second, first),
-        _ => (first, second),
+    // Some access points send frame control and sequence control the other way round in CAPWAP.
+    let (kind, flags, fragment_place) = match (first, second) {
+        (_, DATA | QOS_DATA) if first & TYPE_AND_VERSION != DATA => (second, first, 23),
+        _ => (first, second, 22),
     };
     if kind & TYPE_AND_VERSION != DATA || kind & WITHOUT_BODY != 0 {
         return Err(DecodeError::NotIp);
@@ -84,7 +85,7 @@ fn data<'a>(bytes: &'a [u8], padded: bool, descent: &mut Descent<'_>) -> Result<
         aggregate = control & AGGREGATE != 0;
         header_length += if flags & ORDER != 0 { 6 } else { 2 };
     }
-    let not_the_first_fragment = bytes.get(22).is_some_and(|sequence| sequence & 0x0f != 0);
+    let not_the_first_fragment = bytes.get(fragment_place).is_some_and(|sequence| sequence & 0x0f != 0);
     if not_the_first_fragment {
         return Err(DecodeError::NotIp);
     }

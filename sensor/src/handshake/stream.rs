@@ -1,9 +1,9 @@
 //! One direction of a TCP connection as far as its hello: bytes are put in order, clear text in front is passed over,
 //! and the hello is read as soon as its bytes are there.
 //!
-//! Where the connection's opening was not seen the first piece may be any piece. Then the stream floats: it begins some
-//! way before the first piece, until a hello shows where it really begins. A hole at the start, where a segment was
-//! lost, is passed over in the same way.
+//! Where the connection's opening was not seen the first piece may be any piece. Then the stream floats: earlier pieces
+//! move its beginning, until a hello shows where it really begins. A hole at the start, where a segment was lost, is
+//! passed over if a hello stands behind it.
 
 use super::prelude::{self, Match, Place, Prelude};
 use super::tls::{self, ClientHello, HelloStep, HelloStream};
@@ -11,7 +11,7 @@ use super::{Counts, Evidence, Limits};
 use crate::assembly::{Assembly, Refused};
 use crate::decode::Segment;
 
-/// Bytes before the first piece of a floating stream in which an earlier piece may still come.
+/// How far the beginning of a floating stream may move.
 const FLOAT_BYTES: u32 = 8_192;
 /// Pieces after the name's in which the hello's tail may come before the hello is told without it; and pieces of
 /// a floating stream that tell nothing before it is left alone.
@@ -41,8 +41,8 @@ pub struct Stream {
     origin: u32,
     is_begun: bool,
     is_floating: bool,
-    /// Offset from which on the stage was computed.
-    view_start: usize,
+    /// How much earlier a floating stream may yet begin.
+    float_bytes: u32,
     /// None until the first piece.
     stage: Option<Stage>,
     is_over: bool,
@@ -56,7 +56,7 @@ impl Default for Stream {
             origin: 0,
             is_begun: false,
             is_floating: false,
-            view_start: 0,
+            float_bytes: FLOAT_BYTES,
             stage: None,
             is_over: false,
             assembly: Assembly::default(),
@@ -113,6 +113,10 @@ impl Stream {
         let distance = sequence.wrapping_sub(self.origin) as i32;
         let offset = match usize::try_from(distance) {
             Ok(offset) => offset,
+            Err(_) if self.is_floating && distance.unsigned_abs() <= self.float_bytes => {
+                self.begin_earlier(distance.unsigned_abs());
+                0
+            }
             Err(_) => match payload.get(distance.unsigned_abs() as usize..) {
                 Some(rest) if !rest.is_empty() => {
                     payload = rest;
@@ -121,11 +125,12 @@ impl Stream {
                 _ => return Heard::default(),
             },
         };
-        if offset == 0 && !self.is_floating && self.assembly.is_empty() {
-            if let Some(hello) = tls::hello_in_one_record(payload) {
-                self.is_over = true;
-                return Heard { hello: Some(hello), name: None };
-            }
+        if offset == 0
+            && self.assembly.is_empty()
+            && let Some(hello) = tls::hello_in_one_record(payload)
+        {
+            self.is_over = true;
+            return Heard { hello: Some(hello), name: None };
         }
         match self.assembly.insert(offset, payload, limits.stream_bytes_max) {
             Ok(_) => {}
@@ -133,7 +138,7 @@ impl Stream {
             Err(Refused::TooManyIslands) => counts.stream_too_torn += 1,
         }
         self.find_the_start(offset);
-        self.listen(offset, limits)
+        self.listen(limits)
     }
 
     /// Lets a stream begin whose opening was not seen. False if the piece is of encrypted records: the hello went by
@@ -145,8 +150,16 @@ impl Stream {
         }
         self.is_begun = true;
         self.is_floating = prelude::client_hello_at(payload, 0, Place::Boundary) != Match::Yes;
-        self.origin = if self.is_floating { sequence.wrapping_sub(FLOAT_BYTES) } else { sequence };
+        self.origin = sequence;
         true
+    }
+
+    /// An earlier piece of a floating stream came later.
+    fn begin_earlier(&mut self, bytes: u32) {
+        self.float_bytes -= bytes;
+        self.origin = self.origin.wrapping_sub(bytes);
+        self.assembly.shift(bytes as usize);
+        self.stage = None;
     }
 
     fn lose_patience(&mut self) {
@@ -166,23 +179,15 @@ impl Stream {
             self.assembly.rebase(start);
             self.origin = self.origin.wrapping_add(start as u32);
             self.is_floating = false;
-            self.view_start = 0;
             self.stage = None;
         }
     }
 
-    /// Goes on over what is known from the start, or from the start of the island around `offset`.
-    fn listen(&mut self, offset: usize, limits: &Limits) -> Heard<'_> {
-        let (start, view) = match self.assembly.island(offset) {
-            Some(island) if self.is_floating => island,
-            _ => (0, self.assembly.contiguous()),
-        };
+    /// Goes on over what is known from the start.
+    fn listen(&mut self, limits: &Limits) -> Heard<'_> {
+        let view = self.assembly.contiguous();
         if view.is_empty() {
             return Heard::default();
-        }
-        if start != self.view_start {
-            self.view_start = start;
-            self.stage = None;
         }
         let stage =
             self.stage.get_or_insert_with(|| Stage { prelude: Prelude::new(limits.prelude_bytes_max), hello: None });
@@ -232,11 +237,7 @@ impl Stream {
             return None;
         }
         self.is_over = true;
-        let view = match self.is_floating {
-            true => self.assembly.island(self.view_start).map(|(_, view)| view).unwrap_or_default(),
-            false => self.assembly.contiguous(),
-        };
-        current(self.stage.as_mut(), view, limits).filter(|hello| hello.server_name().is_some())
+        current(self.stage.as_mut(), self.assembly.contiguous(), limits).filter(|hello| hello.server_name().is_some())
     }
 }
 

@@ -10,4 +10,4 @@ pub mod worker;
 
 pub use counters::Counters;
 pub use limits::Limits;
-pub use read::{Settings, Totals, read};
+pub use read::{Settings, Totals, read, read_side_by_side};

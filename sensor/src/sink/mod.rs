@@ -109,7 +109,7 @@ fn open_for_appending(path: &Path) -> io::Result<(File, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alert::{Fact, Flow, FlowEnd};
+    use crate::alert::{Fact, Flow, FlowEnd, Order};
     use crate::decode::{Address, Envelope};
 
     fn event() -> Event {
@@ -130,7 +130,7 @@ mod tests {
             bytes_to_client: 1,
         };
         let fact = Fact::FlowEnd(Box::new(flow), FlowEnd::Shutdown, None);
-        Event { timestamp_ns: 0, frame_number: 1, ordinal: 0, fact }
+        Event { timestamp_ns: 0, frame_number: 1, order: Order::default(), fact }
     }
 
     /// Keeps each write apart, and fails once it has taken `writes_max`.

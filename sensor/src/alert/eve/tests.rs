@@ -1,7 +1,7 @@
 //! One golden line of each event type. That they are valid against Suricata's schema is tested from outside.
 
 use super::*;
-use crate::alert::{DnsAnswer, DnsRecord};
+use crate::alert::{DnsAnswer, DnsRecord, Order};
 use crate::decode::{Address, Envelope, Tunnel};
 use vigie_signatures::{Confidence, Role};
 
@@ -58,7 +58,7 @@ fn hello(transport: HelloTransport) -> Hello {
 }
 
 fn line(fact: Fact, context: &Context) -> String {
-    let event = Event { timestamp_ns: START_NS, frame_number: 4, ordinal: 0, fact };
+    let event = Event { timestamp_ns: START_NS, frame_number: 4, order: Order::default(), fact };
     let mut out = b"before\n".to_vec();
     encode(&event, context, &mut out);
     let text = String::from_utf8(out).unwrap();

@@ -1,13 +1,14 @@
 //! What is made of events, errors and counts; whole captures are read by the whole-sensor tests.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use vigie_signatures::Signal;
 
 use super::*;
-use crate::alert::{Evidence, FlowEnd};
-use crate::capture::LinkType;
+use crate::alert::{Evidence, FlowEnd, Order};
+use crate::capture::Position;
 use crate::cli::arguments::When;
 use crate::cli::findings::tests::{alert, flow, rule};
 use crate::decode::Address;
@@ -46,7 +47,7 @@ fn run_to(target: &Target, events: &[EventType]) -> Run {
 }
 
 fn event(fact: Fact) -> Event {
-    Event { timestamp_ns: 0, frame_number: 1, ordinal: 0, fact }
+    Event { timestamp_ns: 0, frame_number: 1, order: Order::default(), fact }
 }
 
 fn matched() -> Event {
@@ -81,64 +82,22 @@ fn only_the_types_that_were_asked_for_are_written() {
     }
 }
 
-/// Gives three batches of one frame each, then breaks if it shall.
-struct Three {
-    given: u64,
-    breaks: bool,
-}
-
-impl Source for Three {
-    fn next_batch(&mut self, visit: &mut dyn FnMut(&[Frame<'_>])) -> Result<bool, CaptureError> {
-        if self.given == 3 {
-            let error = CaptureError::NotACapture { file: "x.pcap".into(), seen: "rubbish".to_owned() };
-            return if self.breaks { Err(error) } else { Ok(false) };
-        }
-        self.given += 1;
-        let frame = Frame {
-            timestamp_ns: self.given,
-            number: self.given,
-            wire_length: 0,
-            link_type: LinkType::ETHERNET,
-            interface: 1,
-            data: &[],
-        };
-        visit(&[frame]);
-        Ok(true)
-    }
-
-    fn statistics(&self) -> SourceStatistics {
-        SourceStatistics::default()
-    }
-
-    fn position(&self) -> Position {
-        Position::default()
-    }
-
-    fn interface_name(&self, interface: u16) -> Option<&str> {
-        (interface == 1).then_some("eth1")
-    }
-}
-
-/// Reads all of `source`, an alert a frame.
-fn read_all(source: &mut Three, run: &RefCell<Run>) -> u64 {
-    let mut watched = Watched { source, run, interface_highest: None };
-    let mut frames = 0;
-    while watched
-        .next_batch(&mut |batch| {
-            frames += batch.len() as u64;
-            run.borrow_mut().event(matched());
+/// Brings news of an alert three times, or until nobody takes it.
+fn three_alerts(run: &mut Run) -> usize {
+    let interfaces = [String::new(), "eth1".to_owned()];
+    (0..3)
+        .take_while(|_| {
+            let news = News { events: &mut vec![matched()], position: Position::default(), interfaces: &interfaces };
+            run.news(news) == GoOn::Yes
         })
-        .unwrap()
-    {}
-    frames
+        .count()
 }
 
 #[test]
 fn events_name_their_interface_from_the_first_on() {
     let target = Target::default();
-    let run = RefCell::new(run_to(&target, &[EventType::Alert]));
-    assert_eq!(read_all(&mut Three { given: 0, breaks: false }, &run), 3);
-    let mut run = run.into_inner();
+    let mut run = run_to(&target, &[EventType::Alert]);
+    assert_eq!(three_alerts(&mut run), 3);
     run.finish();
     let text = String::from_utf8(target.0.take()).unwrap();
     assert_eq!(text.matches(r#""in_iface":"eth1""#).count(), 3, "{text}");
@@ -148,9 +107,9 @@ fn events_name_their_interface_from_the_first_on() {
 #[test]
 fn a_source_that_breaks_in_the_middle_loses_nothing() {
     let target = Target::default();
-    let run = RefCell::new(run_to(&target, &[EventType::Alert]));
-    assert_eq!(read_all(&mut Three { given: 0, breaks: true }, &run), 3);
-    let mut run = run.into_inner();
+    let mut run = run_to(&target, &[EventType::Alert]);
+    assert_eq!(three_alerts(&mut run), 3);
+    run.read_error = Some(CaptureError::NotACapture { file: "x.pcap".into(), seen: "rubbish".to_owned() });
     run.finish();
     assert_eq!(target.0.borrow().iter().filter(|&&byte| byte == b'\n').count(), 3);
     assert_eq!(run.outcome(None, true).unwrap_err().exit, Exit::BadData);
@@ -159,13 +118,11 @@ fn a_source_that_breaks_in_the_middle_loses_nothing() {
 #[test]
 fn reading_ends_when_nobody_takes_the_events() {
     let refusing = |kind| {
-        let target = Target(Rc::default(), Some(kind));
-        let mut run = run_to(&target, &[EventType::Alert]);
+        let mut run = run_to(&Target(Rc::default(), Some(kind)), &[EventType::Alert]);
         run.event(matched());
         run.finish();
-        let run = RefCell::new(run);
-        assert_eq!(read_all(&mut Three { given: 0, breaks: false }, &run), 0);
-        run.into_inner()
+        assert_eq!(three_alerts(&mut run), 0);
+        run
     };
     let dash = Some(Path::new("-"));
     assert_eq!(refusing(io::ErrorKind::BrokenPipe).outcome(dash, false), Ok(Exit::Success));
@@ -195,7 +152,12 @@ fn counters_that_tell_of_trouble_are_told_apart() {
         ("hello_outcome", "incomplete", false),
         ("flow", "evicted", false),
         ("limit", "records_max", false),
-        ("decode", "truncated", false),
+        ("decode_error", "not-ip", true),
+        ("decode_error", "ip-truncated", false),
+        ("quic", "keys_derived", true),
+        ("quic", "open_failures", false),
+        ("fragment", "seen", true),
+        ("fragment", "timed_out", false),
         ("something", "new", false),
     ] {
         assert_eq!(tells_what_was_read(family, reason), good, "{family} {reason}");

@@ -245,8 +245,8 @@ fn message(rest: &[u8], bytes_max: usize) -> Message {
     match rest.first() {
         None => return Message::Unclear,
         Some(&HANDSHAKE_RECORD) => return handshake_record(rest),
-        // Alerts, ciphertext and what goes with it: the hello is long past.
-        Some(0x14 | 0x15 | 0x17) => match rest {
+        // Ciphertext of TLS: the hello is long past. An alert in front of a hello is searched past instead.
+        Some(0x17) => match rest {
             [_] | [_, 3] => return Message::Unclear,
             [_, 3, 0..=4, ..] => return Message::Hopeless,
             _ => return Message::Unknown,

@@ -4,9 +4,10 @@
 
 use super::hello::{ClientHello, HelloScan};
 
-/// Content types of records; alerts (21) need no name here.
+/// Content types of records.
 mod content {
     pub const CHANGE_CIPHER_SPEC: u8 = 20;
+    pub const ALERT: u8 = 21;
     pub const HANDSHAKE: u8 = 22;
     pub const APPLICATION_DATA: u8 = 23;
     pub const HEARTBEAT: u8 = 24;
@@ -27,20 +28,43 @@ pub const RECORD_BYTES_MAX: usize = (1 << 14) + 2048;
 const RECORD_HEADER_BYTES: usize = 5;
 const MESSAGE_HEADER_BYTES: usize = 4;
 
+/// How many records of alerts and ChangeCipherSpec may stand before a hello to be looked for.
+const SMALL_RECORDS_MAX: usize = 4;
+
 /// The fixed fields of a hello, with one cipher suite and one compression method, and the most its fields can take.
 const HELLO_BYTES_MIN: usize = 2 + 32 + 1 + 2 + 2 + 1;
 const HELLO_BYTES_MAX: usize = 2 + 32 + 33 + 2 + 0xffff + 256 + 2 + 0xffff;
 
 /// Whether a stream that starts with `payload` may start with a ClientHello. Fewer bytes than would tell are no
-/// objection, so an empty piece may; a hello in SSLv2's form may too.
+/// objection, so an empty piece may; so may a hello in SSLv2's form, and one behind an alert or a ChangeCipherSpec, as
+/// the second hello of a connection is whose first was not seen.
 #[inline]
 pub fn looks_like_hello(payload: &[u8]) -> bool {
     match *payload {
         [] | [content::HANDSHAKE] | [content::HANDSHAKE, 3] | [content::HANDSHAKE, 3, 0..=4] => true,
         [content::HANDSHAKE, 3, 0..=4, ref rest @ ..] => looks_like_hello_record(rest),
+        [content::CHANGE_CIPHER_SPEC | content::ALERT, ..] => looks_like_hello_behind(payload),
         [first, ..] if first & 0x80 != 0 => sslv2_hello(payload).is_some(),
         _ => false,
     }
+}
+
+/// The same where an alert or a ChangeCipherSpec comes first: two bytes or one, or it is encrypted.
+#[cold]
+fn looks_like_hello_behind(payload: &[u8]) -> bool {
+    let mut rest = payload;
+    for _ in 0..SMALL_RECORDS_MAX {
+        let length = match RecordHeader::read(rest) {
+            Err(NoRecord::More) => return true,
+            Err(NoRecord::NotTls) => return false,
+            Ok(RecordHeader { content_type: content::HANDSHAKE, .. }) => return looks_like_hello(rest),
+            Ok(RecordHeader { content_type: content::ALERT, length: 2 }) => 2,
+            Ok(RecordHeader { content_type: content::CHANGE_CIPHER_SPEC, length: 1 }) => 1,
+            Ok(_) => return false,
+        };
+        rest = rest.get(RECORD_HEADER_BYTES + length..).unwrap_or_default();
+    }
+    false
 }
 
 /// The same from a record's length on.
@@ -509,6 +533,19 @@ mod tests {
                 assert_eq!((name.as_deref(), complete), (Some(&b"behind.example"[..]), true));
             }
         }
+    }
+
+    #[test]
+    fn a_look_behind_small_records() {
+        let stream = [record(20, &[1]), record(21, &[1, 112]), Hello::to("behind.example").record()].concat();
+        for there in 0..=stream.len() {
+            assert!(looks_like_hello(&stream[..there]), "{there} bytes");
+        }
+        assert!(!looks_like_hello(&[record(20, &[1]), record(22, &message(16, &[0; 60]))].concat()));
+        assert!(!looks_like_hello(&[record(20, &[1]), record(23, &[0; 60])].concat()));
+        assert!(!looks_like_hello(&record(21, &[0; 26])), "an encrypted alert");
+        assert!(!looks_like_hello(&record(20, &[1]).repeat(5)));
+        assert!(!looks_like_hello(&[20, 3, 9]));
     }
 
     #[test]

@@ -6,9 +6,11 @@ use super::*;
 impl Worker {
     /// A flow left the table.
     pub(super) fn close(&mut self, entry: &FlowEntry, reason: FlowEnd, emit: &mut dyn FnMut(Event)) {
-        if let Some(record) = self.records.remove(entry.record) {
-            self.conclude(entry, record, Some(reason), emit);
+        let Some(mut record) = self.records.remove(entry.record) else { return };
+        if entry.marks & FOREIGN != 0 {
+            return self.give_back(std::mem::take(&mut record.dialogue));
         }
+        self.conclude(entry, record, Some(reason), emit);
     }
 
     /// A record had to give way while its flow goes on, unobserved.
@@ -17,6 +19,9 @@ impl Worker {
         entry.record = 0;
         let unsettled = *entry;
         entry.marks |= SETTLED;
+        if unsettled.marks & FOREIGN != 0 {
+            return;
+        }
         self.conclude(&unsettled, record, None, emit);
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use vigie_signatures::{Bundle, Rule};
 
-use crate::alert::{Alert, DnsAnswer, Event, Fact, Flow, FlowEnd, Hello, HelloTransport};
+use crate::alert::{Alert, DnsAnswer, Event, Fact, Flow, FlowEnd, Hello, HelloTransport, Order};
 use crate::capture::{BATCH_FRAMES_MAX, Frame};
 use crate::decode::fragments::{Fragment, Fragments};
 use crate::decode::{self, Address, DecodeError, DecodeLimits, Decoded, Packet, Segment, Transport};
@@ -35,7 +35,9 @@ const CLIENT_IS_HIGH: u8 = 2;
 const CLIENT_KNOWN: u8 = 4;
 /// Something was carried.
 const PAYLOAD: u8 = 8;
-/// UDP port of DNS (RFC 1035 §4.2.1).
+/// The flow is another worker's, followed only for the names that DNS tells in it.
+const FOREIGN: u8 = 16;
+/// UDP and TCP port of DNS (RFC 1035 §4.2.1).
 const DNS_PORT: u16 = 53;
 /// The least that a datagram with a client's Initial has (RFC 9000 §14.1).
 const QUIC_INITIAL_BYTES_MIN: usize = 1200;
@@ -70,6 +72,28 @@ enum Prepared<'a> {
     Unreadable(DecodeError),
 }
 
+/// Which flows of a capture are a worker's own, where several read it side by side. Each sees all packets, so that all
+/// clocks agree and all know what DNS told.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    /// Number of the worker, from 0.
+    pub index: u32,
+    /// How many there are.
+    pub count: u32,
+}
+
+impl Share {
+    /// All flows.
+    pub const ALL: Self = Self { index: 0, count: 1 };
+
+    #[inline]
+    fn owns(self, hash: u64) -> bool {
+        // Other bits than those that choose places in the table.
+        self.count == 1
+            || ((hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) * u64::from(self.count)) >> 32 == u64::from(self.index)
+    }
+}
+
 /// One worker and all that it owns.
 pub struct Worker {
     limits: Limits,
@@ -87,14 +111,18 @@ pub struct Worker {
     /// Steps of [`EPOCH_S`] since the Unix epoch; never goes back.
     epoch: u64,
     idle_epochs: u8,
-    ordinal: u32,
+    share: Share,
+    /// What orders the next event.
+    order: Order,
+    /// What is told now is another worker's to tell.
+    is_muted: bool,
     tcp_pool: Vec<Box<TcpDialogue>>,
     udp_pool: Vec<Box<UdpDialogue>>,
     scratch: quic::Scratch,
     /// Bytes that dialogues hold for reassembly.
     held_bytes: usize,
     /// Room for the flows that a sweep ends.
-    swept: Vec<FlowEntry>,
+    swept: Vec<(u64, FlowEntry)>,
 }
 
 impl Worker {
@@ -105,6 +133,7 @@ impl Worker {
         bundle: Arc<Bundle>,
         names: Arc<AddressNames>,
         secret: HashKey,
+        share: Share,
     ) -> Self {
         let records_max = if wanted.flows { limits.flows_max.max(limits.records_max) } else { limits.records_max };
         Self {
@@ -122,7 +151,9 @@ impl Worker {
             unreadable: [0; DecodeError::COUNT],
             epoch: 0,
             idle_epochs: (limits.idle_timeout_s as u64 / EPOCH_S).clamp(1, 200) as u8,
-            ordinal: 0,
+            share,
+            order: Order { told_at: 0, last_frame: u64::MAX, ordinal: 0 },
+            is_muted: false,
             tcp_pool: Vec::new(),
             udp_pool: Vec::new(),
             scratch: quic::Scratch::default(),
@@ -159,14 +190,16 @@ impl Worker {
                 prepared.push(self.prepare(frame));
             }
             for item in &prepared {
-                if let Prepared::Packet { hash, .. } = item {
+                if let Prepared::Packet { hash, .. } = item
+                    && self.share.owns(*hash)
+                {
                     self.table.prefetch_flow(*hash);
                 }
             }
             self.counters.add(Counter::Frames, frames.len() as u64);
             self.counters.add(Counter::Bytes, bytes);
             for (frame, item) in frames.iter().zip(&prepared) {
-                self.ordinal = 0;
+                self.order = Order { told_at: frame.number, last_frame: u64::MAX, ordinal: 0 };
                 match item {
                     Prepared::Packet { packet, key, side, hash } => {
                         self.packet(&When::of(frame), packet, key, *side, *hash, emit);
@@ -200,6 +233,7 @@ impl Worker {
 
     /// Ends all flows, telling what was pending.
     pub fn finish(&mut self, emit: &mut dyn FnMut(Event)) {
+        self.order.told_at = u64::MAX;
         self.sweep(true, FlowEnd::Shutdown, emit);
     }
 
@@ -238,20 +272,22 @@ impl Worker {
         let mut with_record = std::mem::take(&mut self.swept);
         let mut ended = 0;
         self.table.sweep(self.epoch as u8, self.idle_epochs, all, |entry| {
-            ended += 1;
-            if entry.record != 0 {
-                with_record.push(*entry);
+            ended += u64::from(entry.marks & FOREIGN == 0);
+            if let Some(record) = self.records.get(entry.record) {
+                with_record.push((record.last_frame, *entry));
             }
         });
         if reason == FlowEnd::Timeout {
             self.counters.add(Counter::FlowsTimedOut, ended);
         }
         // In the order of the flows' last packets, whatever their places in the table.
-        with_record
-            .sort_by_key(|entry| self.records.get(entry.record).map(|record| (record.last_seen_ns, record.last_frame)));
-        for entry in with_record.drain(..) {
+        with_record.sort_unstable_by_key(|&(last_frame, _)| last_frame);
+        let order = self.order;
+        for (last_frame, entry) in with_record.drain(..) {
+            self.order = Order { told_at: order.told_at, last_frame, ordinal: 0 };
             self.close(&entry, reason, emit);
         }
+        self.order = order;
         self.swept = with_record;
     }
 
@@ -266,6 +302,37 @@ impl Worker {
     ) {
         let epoch = self.advance(when.timestamp_ns, emit);
         self.counters.add(Counter::Packets, 1);
+        if !self.share.owns(hash) {
+            if packet.source_port == DNS_PORT || packet.destination_port == DNS_PORT {
+                self.foreign(when, packet, key, side, hash, epoch);
+            }
+            return;
+        }
+        self.own(when, packet, key, side, hash, epoch, emit);
+    }
+
+    /// A packet of DNS that is another worker's: followed for the names that it tells, but not told.
+    #[cold]
+    fn foreign(&mut self, when: &When, packet: &Packet<'_>, key: &FlowKey, side: Side, hash: u64, epoch: u8) {
+        let (counters, handshake_counters) = (self.counters.clone(), self.handshake_counters.clone());
+        self.is_muted = true;
+        self.own(when, packet, key, side, hash, epoch, &mut |_| {});
+        self.is_muted = false;
+        (self.counters, self.handshake_counters) = (counters, handshake_counters);
+    }
+
+    #[inline]
+    #[allow(clippy::too_many_arguments)]
+    fn own(
+        &mut self,
+        when: &When,
+        packet: &Packet<'_>,
+        key: &FlowKey,
+        side: Side,
+        hash: u64,
+        epoch: u8,
+        emit: &mut dyn FnMut(Event),
+    ) {
         let slot = match self.table.find_or_add(key, hash, epoch) {
             Found::Known(slot) => {
                 if epoch.wrapping_sub(self.table.touch(slot, epoch)) > self.idle_epochs {
@@ -329,7 +396,8 @@ impl Worker {
         self.counters.add(Counter::Flows, 1);
         let (client, known) = client_side(packet, side);
         if let Some(entry) = self.table.get_mut(slot) {
-            entry.marks = mark_client(0, client) | if known { CLIENT_KNOWN } else { 0 };
+            let known = if known { CLIENT_KNOWN } else { 0 };
+            entry.marks = mark_client(known | if self.is_muted { FOREIGN } else { 0 }, client);
         }
     }
 
@@ -398,8 +466,8 @@ impl Worker {
 
 impl Worker {
     fn emit(&mut self, timestamp_ns: u64, frame_number: u64, fact: Fact, emit: &mut dyn FnMut(Event)) {
-        self.ordinal += 1;
-        emit(Event { timestamp_ns, frame_number, ordinal: self.ordinal, fact });
+        self.order.ordinal += 1;
+        emit(Event { timestamp_ns, frame_number, order: self.order, fact });
     }
 }
 

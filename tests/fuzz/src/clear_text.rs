@@ -1,0 +1,137 @@
+//! DNS, HTTP, SOCKS, and what stands before a hello.
+
+use vigie::decode::Address;
+use vigie::handshake::address_names::{AddressNames, Limits};
+use vigie::handshake::dns::{self, Data};
+use vigie::handshake::prelude::{PRELUDE_BYTES_MAX, Prelude, Step};
+use vigie::handshake::{http, socks};
+
+use super::input::Input;
+
+pub fn dns(data: &[u8]) {
+    let (messages, consumed) = dns::tcp_messages(data);
+    let framed: usize = messages.map(|message| message.len() + 2).sum();
+    assert!(framed == consumed && consumed <= data.len());
+    let Some(message) = dns::Message::parse(data) else {
+        assert!(!dns::looks_like_dns(data));
+        return;
+    };
+    let (mut addresses, mut names) = (0, 0);
+    message.addresses(|name, _, _| {
+        assert!(!name.is_empty() && name.len() <= dns::NAME_BYTES_MAX);
+        addresses += 1;
+    });
+    message.chain(|name| {
+        assert!(!name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase()));
+        names += 1;
+    });
+    assert!(addresses <= dns::ADDRESSES_MAX && names <= dns::ANSWERS_MAX);
+    for record in message.answers() {
+        if let Data::Service(service) = record.data() {
+            let parameters = service.parameters().count();
+            assert!(service.alpn().count() + parameters <= data.len());
+            let _ = service.has_ech();
+        }
+    }
+    if let Some(answer) = message.to_answer() {
+        assert!(message.is_response() && answer.answers.len() <= dns::ANSWERS_MAX);
+    }
+}
+
+/// A small map under a script of insertions and look-ups, against what a list of them would say.
+pub fn address_names(data: &[u8]) {
+    let limits = Limits { entries_max: 64, ttl_min_s: 2, ttl_max_s: 20 };
+    let names = AddressNames::new(limits);
+    let mut told: Vec<(Option<Address>, Address, String, u64)> = Vec::new();
+    let mut input = Input::new(data);
+    let mut now_ns = 0_u64;
+    while !input.is_empty() {
+        let operation = input.u8();
+        now_ns += u64::from(operation >> 2) * 100_000_000;
+        let client = input.u8() % 4;
+        let client = (client > 0).then(|| Address::v4([10, 0, 0, client]));
+        let server = std::net::IpAddr::from([192, 0, 2, input.u8()]);
+        let address = Address::from(server);
+        if operation & 1 == 0 {
+            let ttl_s = u32::from(input.u8());
+            let name = format!("n{}", ttl_s % 7);
+            if names.insert(client, server, &name, ttl_s, now_ns) {
+                told.retain(|entry| (entry.0, entry.1) != (client, address));
+                let expires_ns = now_ns + u64::from(ttl_s.clamp(2, 20)) * 1_000_000_000;
+                told.push((client, address, name, expires_ns));
+            }
+        } else {
+            let known = |client| {
+                told.iter().find(|entry| (entry.0, entry.1) == (client, address) && entry.3 > now_ns).map(|e| &e.2)
+            };
+            let expected = known(client).or_else(|| known(None));
+            assert_eq!(names.lookup(client, address, now_ns).as_deref(), expected.map(String::as_str));
+        }
+        assert!(names.len() <= limits.entries_max);
+    }
+}
+
+pub fn http(data: &[u8]) {
+    let (stream, ends) = Input::new(data).stream();
+    let mut reader = http::RequestReader::default();
+    let mut host = None;
+    for end in ends {
+        let seen = &stream[..end];
+        let parsed = reader.advance(seen);
+        assert_eq!(parsed, http::Request::parse(seen));
+        if let http::Parsed::Request(request) = parsed {
+            assert!(request.head_end.is_none_or(|head_end| head_end <= seen.len()));
+            if let Some(range) = &request.host {
+                assert!(!range.is_empty() && range.len() <= http::HOST_BYTES_MAX && range.end <= seen.len());
+            }
+            assert!(host.is_none() || host == request.host, "a host is final");
+            host = request.host;
+        }
+    }
+}
+
+pub fn socks(data: &[u8]) {
+    let (stream, ends) = Input::new(data).stream();
+    let whole = socks::Request::parse(stream);
+    if let socks::Parsed::Request(request) = &whole {
+        assert!(request.end <= stream.len());
+        assert_eq!(socks::Request::parse(&stream[..request.end]), whole);
+    }
+    for end in ends {
+        let parsed = socks::Request::parse(&stream[..end]);
+        assert!(parsed == socks::Parsed::Incomplete || parsed == whole);
+    }
+}
+
+pub fn prelude(data: &[u8]) {
+    let (stream, ends) = Input::new(data).stream();
+    let whole = steps(stream, &[stream.len()]);
+    assert_eq!(whole, steps(stream, &ends));
+    // A step is a hello at a new place, or one of a few names.
+    assert!(whole.len() <= stream.len() + 32);
+    for step in whole {
+        match step {
+            Step::Hello { offset } => assert!(offset < PRELUDE_BYTES_MAX && stream[offset] == 0x16),
+            Step::Name { name, .. } => assert!(!name.is_empty() && name.end <= stream.len()),
+            Step::NeedMore | Step::GiveUp => {}
+        }
+    }
+}
+
+fn steps(stream: &[u8], ends: &[usize]) -> Vec<Step> {
+    let mut prelude = Prelude::default();
+    let mut steps = Vec::new();
+    for &end in ends {
+        loop {
+            match prelude.advance(&stream[..end]) {
+                Step::NeedMore => break,
+                Step::GiveUp => {
+                    steps.push(Step::GiveUp);
+                    return steps;
+                }
+                step => steps.push(step),
+            }
+        }
+    }
+    steps
+}

@@ -1,0 +1,168 @@
+//! Capture files, frames, fragments.
+
+use std::cell::OnceCell;
+use std::fs;
+use std::io::Write;
+
+use vigie::capture::{BATCH_FRAMES_MAX, FRAME_BYTES_MAX, Files, FilesOptions, Frame, LinkType, Source};
+use vigie::decode::fragments::{FragmentLimits, Fragments};
+use vigie::decode::{DecodeError, DecodeLimits, Decoded, Envelope, Packet, Transport, decode_ip, decode_joined};
+
+use super::input::Input;
+
+thread_local! {
+    /// Captures come as files.
+    static FOLDER: OnceCell<tempfile::TempDir> = const { OnceCell::new() };
+}
+
+/// What one reading of a capture gave.
+#[derive(Debug, PartialEq, Eq)]
+struct Reading {
+    frames: u64,
+    bytes: u64,
+    times: Vec<u64>,
+    failed: bool,
+}
+
+/// A capture file, mapped and as a stream; both must read alike.
+pub fn capture(data: &[u8]) {
+    let path = FOLDER.with(|folder| {
+        let folder = folder.get_or_init(|| tempfile::tempdir().expect("a folder for captures"));
+        folder.path().join("fuzz.pcap")
+    });
+    fs::File::create(&path).and_then(|mut file| file.write_all(data)).expect("a capture written");
+    let mapped = read(&path, 0);
+    let streamed = read(&path, u64::MAX);
+    assert_eq!(mapped, streamed);
+}
+
+fn read(path: &std::path::Path, mapped_bytes_min: u64) -> Option<Reading> {
+    let options = FilesOptions { mapped_bytes_min, ..FilesOptions::default() };
+    let mut files = Files::open(&[path], &options).ok()?;
+    let mut reading = Reading { frames: 0, bytes: 0, times: Vec::new(), failed: false };
+    loop {
+        let more = files.next_batch(&mut |frames| {
+            assert!(!frames.is_empty() && frames.len() <= BATCH_FRAMES_MAX);
+            for frame in frames {
+                assert!(frame.data.len() <= FRAME_BYTES_MAX && frame.wire_length as usize >= frame.data.len());
+                reading.frames += 1;
+                reading.bytes += frame.data.len() as u64;
+                assert_eq!(frame.number, reading.frames);
+                reading.times.push(frame.timestamp_ns);
+                let _ = vigie::decode::decode(frame, &DecodeLimits::default());
+            }
+        });
+        match more {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(_) => {
+                reading.failed = true;
+                break;
+            }
+        }
+    }
+    let statistics = files.statistics();
+    assert_eq!((statistics.frames, statistics.bytes), (reading.frames, reading.bytes));
+    Some(reading)
+}
+
+const LINK_TYPES: [LinkType; 12] = [
+    LinkType::ETHERNET,
+    LinkType::RAW,
+    LinkType::LINUX_SLL,
+    LinkType::LINUX_SLL2,
+    LinkType::NULL,
+    LinkType::LOOP,
+    LinkType::PPP,
+    LinkType::PPP_HDLC,
+    LinkType::PPPOE,
+    LinkType::C_HDLC,
+    LinkType::IPV4,
+    LinkType::IPV6,
+];
+
+/// A frame of any link type, cut or not; from the thirteenth link type on any number.
+pub fn decode(data: &[u8]) {
+    let mut input = Input::new(data);
+    let chosen = input.u8();
+    let cut = u32::from(input.u8() & 1);
+    let data = input.rest();
+    let link_type =
+        LINK_TYPES.get(usize::from(chosen)).copied().unwrap_or_else(|| LinkType(u16::from(chosen) + data.len() as u16));
+    let frame =
+        Frame { timestamp_ns: 0, number: 1, wire_length: data.len() as u32 + cut, link_type, interface: 0, data };
+    let limits = DecodeLimits::default();
+    match vigie::decode::decode(&frame, &limits) {
+        Ok(decoded) => check(&decoded, data),
+        Err(error) => check_error(&error),
+    }
+    if let Ok(decoded) = decode_ip(data, Envelope::default(), &limits) {
+        check(&decoded, data);
+    }
+}
+
+fn check_error(error: &DecodeError) {
+    assert!(!error.to_string().is_empty());
+}
+
+/// What is handed on must lie inside what came.
+fn check(decoded: &Decoded<'_>, data: &[u8]) {
+    let inside =
+        |part: &[u8]| part.is_empty() || data.as_ptr_range().contains(&part.as_ptr()) && part.len() <= data.len();
+    match decoded {
+        Decoded::Packet(packet) => check_packet(packet, inside),
+        Decoded::Fragment(fragment) => {
+            assert!(inside(fragment.payload));
+            assert!(fragment.more || fragment.offset > 0, "a fragment that is all is a packet");
+        }
+    }
+}
+
+fn check_packet(packet: &Packet<'_>, inside: impl Fn(&[u8]) -> bool) {
+    assert!(usize::from(packet.envelope.vlan_count) <= vigie::decode::VLANS_MAX);
+    match packet.transport {
+        Transport::Tcp(segment) => assert!(inside(segment.payload)),
+        Transport::Udp(payload) => assert!(inside(payload)),
+        Transport::Other => {}
+    }
+}
+
+/// A script of IPv4 fragments: datagram, place, length, more to come, time. Their bytes are those of one long text at
+/// their place, so that what is joined can be checked.
+pub fn fragments(data: &[u8]) {
+    let limits = FragmentLimits { fragment_datagrams_max: 3, fragment_bytes_max: 4096, fragment_timeout_ms: 50 };
+    let mut cache = Fragments::new(limits);
+    let mut input = Input::new(data);
+    let mut now_ns = 0;
+    while !input.is_empty() {
+        let control = input.u8();
+        let offset = u16::from(input.u8());
+        let length = usize::from(input.u8());
+        now_ns += u64::from(control >> 5) * 2_000_000;
+        let packet = fragment(u16::from(control & 7), offset, control & 8 != 0, length, control & 16 != 0);
+        let decoded = decode_ip(&packet, Envelope::default(), &DecodeLimits::default());
+        let Ok(Decoded::Fragment(fragment)) = decoded else { continue };
+        if let Some(datagram) = cache.insert(&fragment, now_ns) {
+            let expected = |at: usize| (at % 251) as u8;
+            let joined = datagram.payload.iter().enumerate().all(|(at, &byte)| byte == expected(at));
+            assert!(joined, "every byte stands where its fragment said");
+            let _ = decode_joined(&datagram, &DecodeLimits::default());
+            cache.recycle(datagram);
+        }
+        assert!(cache.datagrams() <= limits.fragment_datagrams_max);
+        assert!(cache.bytes_held() <= limits.fragment_bytes_max);
+    }
+}
+
+fn fragment(identification: u16, eighths: u16, more: bool, length: usize, udp: bool) -> Vec<u8> {
+    let total = (20 + length) as u16;
+    let flags = u16::from(more) << 13 | eighths;
+    let mut packet = vec![0x45, 0];
+    packet.extend_from_slice(&total.to_be_bytes());
+    packet.extend_from_slice(&identification.to_be_bytes());
+    packet.extend_from_slice(&flags.to_be_bytes());
+    packet.extend_from_slice(&[64, if udp { 17 } else { 6 }, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+    let start = usize::from(eighths) * 8;
+    packet.extend((start..start + length).map(|at| (at % 251) as u8));
+    packet
+}
