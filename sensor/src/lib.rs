@@ -15,4 +15,6 @@ pub mod sink;
 
 pub mod runtime;
 
+pub mod synth;
+
 pub mod cli;

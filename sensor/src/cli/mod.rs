@@ -10,6 +10,7 @@ pub mod progress;
 pub mod read;
 pub mod signatures;
 pub mod summary;
+pub mod synth;
 pub mod terminal;
 pub mod words;
 
@@ -41,6 +42,7 @@ fn dispatch(command: &Command) -> Result<Exit, Failure> {
         Command::Read(arguments) => read::run(arguments, terminal),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Signatures(arguments) => signatures::run(arguments, terminal),
+        Command::Synth(arguments) => synth::run(arguments, terminal),
     }
 }
 

@@ -1,0 +1,197 @@
+//! `vigie synth`: made-up traffic as a capture file. What is in it is [`synth`](crate::synth)'s.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use super::exit::{Exit, Failure};
+use super::terminal::{Terminal, tell};
+use crate::synth::{Made, Profile, Settings, Traffic, pcap};
+
+/// `vigie synth`.
+#[derive(Args, Debug)]
+#[command(
+    long_about = "Makes up the traffic of an organisation, byte for byte the same for the same seed, and writes it as a \
+                  capture: TLS 1.3 with short and post-quantum hellos, QUIC, DNS, clear HTTP and noise, over IPv4 and \
+                  IPv6, in flows of heavy-tailed lengths. A small share goes to names for which the built-in signatures \
+                  raise alerts. Addresses are nobody's, and what is encrypted is noise.",
+    after_help = "Examples:\n  vigie synth --packets 1000000 --output synth.pcap\n  \
+                  vigie synth --bytes 1G --seed 7 --profile handshakes | vigie read -"
+)]
+pub struct SynthArguments {
+    /// Frames to write; a hello that is half told then is told to its end.
+    #[arg(long, value_name = "N", required_unless_present = "bytes", conflicts_with = "bytes")]
+    pub packets: Option<u64>,
+
+    /// Bytes of the file to reach, such as 500k, 64M or 2G.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub bytes: Option<u64>,
+
+    /// The same seed gives the same bytes.
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub seed: u64,
+
+    /// Flows that are open at once, about.
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub flows: u32,
+
+    /// How many flows begin.
+    #[arg(long, value_name = "PROFILE", value_enum, default_value_t = Kind::Mixed)]
+    pub profile: Kind,
+
+    /// File to write; `-` is the standard output.
+    #[arg(long, short, value_name = "FILE", default_value = "-")]
+    pub output: PathBuf,
+}
+
+/// Profiles by their words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// One packet in 17 opens a flow.
+    Handshakes,
+    /// One packet in 60.
+    Mixed,
+    /// One packet in 2000, once the flows are open.
+    Settled,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The file cannot be written, or its bytes would go to a terminal.
+pub fn run(arguments: &SynthArguments, terminal: Terminal) -> Result<Exit, Failure> {
+    if arguments.output != Path::new("-") {
+        let name = arguments.output.display().to_string();
+        let file = File::create(&arguments.output).map_err(|error| Failure::write(&name, &error))?;
+        let made = write(arguments, BufWriter::with_capacity(1 << 20, file));
+        tell(&told(&made.map_err(|error| Failure::write(&name, &error))?));
+        return Ok(Exit::Success);
+    }
+    if terminal.stdout {
+        let what = "a capture is not for a terminal";
+        return Err(Failure::new(Exit::Usage, what, "give --output FILE, or a pipe behind it"));
+    }
+    match write(arguments, BufWriter::with_capacity(1 << 16, io::stdout().lock())) {
+        Ok(made) => tell(&told(&made)),
+        // A reader that has seen enough is no failure.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        Err(error) => return Err(Failure::write("the standard output", &error)),
+    }
+    Ok(Exit::Success)
+}
+
+fn write(arguments: &SynthArguments, mut target: impl Write) -> io::Result<Made> {
+    let profile = match arguments.profile {
+        Kind::Handshakes => Profile::Handshakes,
+        Kind::Mixed => Profile::Mixed,
+        Kind::Settled => Profile::Settled,
+    };
+    let settings = Settings { seed: arguments.seed, profile, flows: arguments.flows as usize, ..Settings::default() };
+    let mut traffic = Traffic::new(settings);
+    let mut frame = Vec::new();
+    let header = pcap::file_header();
+    target.write_all(&header)?;
+    let mut written = header.len() as u64;
+    let packets = arguments.packets.unwrap_or(u64::MAX);
+    let bytes = arguments.bytes.unwrap_or(u64::MAX);
+    loop {
+        let is_enough = traffic.made().frames >= packets || written >= bytes;
+        let timestamp_ns =
+            if is_enough { traffic.frame_of_half_told(&mut frame) } else { Some(traffic.frame(&mut frame)) };
+        let Some(timestamp_ns) = timestamp_ns else { break };
+        let header = pcap::record_header(timestamp_ns, frame.len());
+        target.write_all(&header)?;
+        target.write_all(&frame)?;
+        written += (header.len() + frame.len()) as u64;
+    }
+    target.flush()?;
+    Ok(*traffic.made())
+}
+
+/// What was made, for those who hold a reader to it.
+fn told(made: &Made) -> String {
+    format!(
+        "made {} frames of {} bytes, {} flows: hellos {} tls and {} quic ({} post-quantum), dns answers {}, \
+         http hosts {}; of all these banned {}\n",
+        made.frames,
+        made.bytes,
+        made.flows,
+        made.hellos_tls,
+        made.hellos_quic,
+        made.hellos_post_quantum,
+        made.dns_answers,
+        made.http_hosts,
+        made.banned,
+    )
+}
+
+/// A size in bytes, perhaps with a unit of 1024s.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|character: char| !character.is_ascii_digit());
+    let unit = match text.get(digits.len()..).unwrap_or_default().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        _ => return Err("give a number, perhaps with k, M or G".to_owned()),
+    };
+    let number: u64 = digits.parse().map_err(|_| "give a number, perhaps with k, M or G".to_owned())?;
+    number.checked_mul(unit).ok_or_else(|| "that is too much".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::arguments::{Arguments, Command};
+    use clap::Parser;
+
+    fn parse(line: &str) -> Result<SynthArguments, clap::Error> {
+        match Arguments::try_parse_from(line.split(' '))?.command {
+            Command::Synth(arguments) => Ok(arguments),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn packets_or_bytes_but_not_both() {
+        assert!(parse("vigie synth").is_err());
+        assert!(parse("vigie synth --packets 3 --bytes 4").is_err());
+        assert!(parse("vigie synth --bytes 4T").is_err());
+        assert!(parse("vigie synth --packets 3 --flows 0").is_err());
+        let arguments = parse("vigie synth --bytes 2M --profile settled").unwrap();
+        assert_eq!((arguments.bytes, arguments.seed, arguments.profile), (Some(2 << 20), 1, Kind::Settled));
+    }
+
+    #[test]
+    fn files_have_the_length_asked_for_and_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("synth.pcap");
+        let arguments = parse(&format!("vigie synth --packets 2000 --output {}", file.display())).unwrap();
+        let terminal = Terminal::detect();
+        assert_eq!(run(&arguments, terminal).unwrap(), Exit::Success);
+        let length = std::fs::metadata(&file).unwrap().len();
+        let mut source = crate::capture::Files::open(&[&file], &Default::default()).unwrap();
+        let (mut frames, mut bytes) = (0, 24);
+        use crate::capture::Source;
+        while source
+            .next_batch(&mut |batch| {
+                frames += batch.len() as u64;
+                bytes += batch.iter().map(|frame| 16 + frame.data.len() as u64).sum::<u64>();
+            })
+            .unwrap()
+        {}
+        assert_eq!(bytes, length);
+        assert!((2_000..2_030).contains(&frames), "{frames}");
+        assert!(source.statistics().warnings.is_empty());
+    }
+
+    #[test]
+    fn what_was_made_is_told_in_one_line() {
+        let made = write(&parse("vigie synth --bytes 100k").unwrap(), io::sink()).unwrap();
+        let text = told(&made);
+        assert!(text.starts_with(&format!("made {} frames", made.frames)) && text.ends_with('\n'), "{text}");
+        assert!((90_000..120_000).contains(&made.bytes));
+    }
+}
