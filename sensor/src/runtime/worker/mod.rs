@@ -116,7 +116,10 @@ pub struct Worker {
     order: Order,
     /// What is told now is another worker's to tell.
     is_muted: bool,
+    /// Boxed as in the records, between which and here they move.
+    #[allow(clippy::vec_box)]
     tcp_pool: Vec<Box<TcpDialogue>>,
+    #[allow(clippy::vec_box)]
     udp_pool: Vec<Box<UdpDialogue>>,
     scratch: quic::Scratch,
     /// Bytes that dialogues hold for reassembly.
