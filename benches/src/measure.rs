@@ -47,7 +47,7 @@ pub fn line(name: &str, rounds: u32, operations: u64, mut work: impl FnMut()) ->
     times
 }
 
-/// The heading over [`line`]s.
+/// The heading over lines.
 pub fn heading(title: &str) {
     println!("\n{title:<46} {:>9} {:>9}", "least ns", "median ns");
 }

@@ -332,14 +332,20 @@ impl NameTable {
     pub(crate) fn near(&self, name: &str) -> impl Iterator<Item = (u32, Near)> {
         let bytes = name.as_bytes();
         let bytes = bytes.get(bytes.len().saturating_sub(NAME_BYTES_MAX)..).unwrap_or_default();
-        (0..bytes.len()).rev().filter_map(move |at| {
-            let tail = bytes.get(at..)?;
-            let node = self.probe(hash_of(tail), tail)?;
-            match at.checked_sub(1).and_then(|before| bytes.get(before)) {
-                None => None,
-                Some(b'.') => Some((node.exact.to(Asked::Dns)?, Near::BelowExact)),
-                Some(_) => Some((node.suffix.to(Asked::Dns).or(node.exact.to(Asked::Dns))?, Near::OffLabelBoundary)),
-            }
+        let (mut hash, mut next) = (SEED, bytes.len() + 1);
+        labels_from_right(bytes).flat_map(move |label| {
+            let right = hash;
+            hash = take_label(right, label);
+            next = next.saturating_sub(label.len() + 1);
+            let start = next;
+            (0..label.len()).rev().filter_map(move |cut| {
+                let node = self.probe(take_label(right, label.get(cut..)?), bytes.get(start + cut..)?)?;
+                match (cut, start) {
+                    (0, 0) => None,
+                    (0, _) => Some((node.exact.to(Asked::Dns)?, Near::BelowExact)),
+                    _ => Some((node.suffix.to(Asked::Dns).or(node.exact.to(Asked::Dns))?, Near::OffLabelBoundary)),
+                }
+            })
         })
     }
 }

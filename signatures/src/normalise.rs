@@ -40,6 +40,18 @@ pub fn normalise<'b>(raw: &[u8], buffer: &'b mut [u8; 256]) -> Name<'b> {
     host(buffer, shape.length)
 }
 
+/// Each byte that a plain name may have, in lower case; zero for the others.
+#[allow(clippy::indexing_slicing, reason = "computed by the compiler, which would refuse a bad index")]
+static LOWER: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut rest: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+    while let Some((byte, others)) = rest.split_first() {
+        table[*byte as usize] = byte.to_ascii_lowercase();
+        rest = others;
+    }
+    table
+};
+
 /// What one pass over a plain name found out.
 struct Shape {
     length: usize,
@@ -57,23 +69,21 @@ fn lower_case(raw: &[u8], buffer: &mut [u8; 256]) -> Option<Shape> {
     }
     let (mut label, mut digits, mut encoded) = (0_usize, 0_usize, false);
     for (out, &byte) in buffer.iter_mut().zip(raw) {
-        let byte = byte.to_ascii_lowercase();
+        let byte = LOWER.get(usize::from(byte)).copied().unwrap_or(0);
         *out = byte;
-        match byte {
-            b'.' if label == 0 => return None,
-            b'.' => {
-                (label, digits) = (0, 0);
-                continue;
+        if byte == b'.' {
+            if label == 0 {
+                return None;
             }
-            b'0'..=b'9' => digits += 1,
-            b'-' if label == 3 => encoded = true,
-            b'a'..=b'z' | b'-' | b'_' => {}
-            _ => return None,
+            (label, digits) = (0, 0);
+            continue;
         }
-        label += 1;
-        if label > LABEL_BYTES_MAX {
+        if byte == 0 || label == LABEL_BYTES_MAX {
             return None;
         }
+        encoded |= byte == b'-' && label == 3;
+        digits += usize::from(byte.is_ascii_digit());
+        label += 1;
     }
     if label == 0 {
         return None;

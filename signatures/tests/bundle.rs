@@ -229,3 +229,15 @@ fn a_service_without_a_name_anywhere_is_refused_but_others_are_told_too() {
     let layers = [vec![text("a.toml", "service = \"a\"\n"), text("b.toml", "service = \"b\"\n")]];
     assert_eq!(Bundle::from_texts(&layers, alone()).unwrap_err().len(), 2);
 }
+
+#[test]
+fn the_example_of_the_readme_is_sound() {
+    let readme = include_str!("../README.md");
+    let example = readme.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let (bundle, findings) =
+        Bundle::from_texts(&[vec![text("example.toml", example)]], LoadOptions::default()).unwrap();
+    assert_eq!(findings, []);
+    assert_eq!(bundle.service("intranet-video").unwrap().rules(), 7);
+    assert!(!bundle.name("speedtest.example.com").unwrap().raises_alert());
+    assert_eq!(bundle.name("edge1.video.example.com").unwrap().signature_id, 7_900_002);
+}

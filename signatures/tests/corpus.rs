@@ -124,3 +124,15 @@ fn prefixes_answer_as_they_are_listed() {
         assert!(!bundle.address(address).unwrap().raises_alert(), "{}", row[0]);
     }
 }
+
+#[test]
+fn every_source_is_documented_and_none_is_barred() {
+    let documented = include_str!("../SOURCES.md");
+    for rule in Bundle::builtin().rules() {
+        for source in &rule.sources {
+            let code = if source.starts_with("gh:") { "gh:…" } else { source };
+            assert!(documented.contains(&format!("`{code}`")), "{source} of {}", rule.text);
+            assert!(!UNSHIPPED.contains(&code), "{source} of {}", rule.text);
+        }
+    }
+}

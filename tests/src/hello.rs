@@ -2,15 +2,18 @@
 
 const SERVER_NAME: u16 = 0;
 const PADDING: u16 = 21;
+const EXTENDED_MAIN_SECRET: u16 = 23;
 /// Type and length of an extension.
 const EXTENSION_HEADER_BYTES: usize = 4;
 
-/// A hello. Its name stands last but one, behind all that makes it long.
+/// A hello. Its name stands last but one, behind all that makes it long; only a tail comes after it.
 #[derive(Clone, Debug)]
 pub struct Hello {
     cipher_suites: Vec<u16>,
     extensions: Vec<(u16, Vec<u8>)>,
-    name: Option<Vec<u8>>,
+    /// The data of the server_name extension.
+    server_name: Option<Vec<u8>>,
+    tail_bytes: usize,
 }
 
 impl Hello {
@@ -21,7 +24,13 @@ impl Hello {
 
     /// A hello whose name may be anything.
     pub fn to_bytes(name: &[u8]) -> Self {
-        Self { name: Some(name.to_vec()), ..Self::nameless() }
+        Self::to_all(&[(0, name)])
+    }
+
+    /// A hello with several names, each with its type (RFC 6066 §3 knows only type 0).
+    pub fn to_all(names: &[(u8, &[u8])]) -> Self {
+        let list: Vec<u8> = names.iter().flat_map(|(kind, name)| [&[*kind][..], &vector16(name)].concat()).collect();
+        Self { server_name: Some(vector16(&list)), ..Self::nameless() }
     }
 
     /// A hello without a name.
@@ -35,12 +44,12 @@ impl Hello {
         let shares = [&[0x11, 0xec, 0x04, 0xc0][..], &[7; 1216], &[0, 0x1d, 0, 32], &[8; 32]].concat();
         let mut hello = Self::with_key_share(&shares).with(43, &[4, 3, 4, 3, 3]);
         hello.extensions.push((0xfe0d, [&[0, 0, 1, 0, 1, 0x5a, 0, 32][..], &[1; 32], &[0, 208], &[2; 208]].concat()));
-        hello.name = Some(name.as_bytes().to_vec());
-        hello
+        Self { server_name: Self::to(name).server_name, ..hello }
     }
 
     fn with_key_share(shares: &[u8]) -> Self {
-        Self { cipher_suites: vec![0x1301, 0x1302, 0x1303, 0xc02b], extensions: Vec::new(), name: None }
+        let cipher_suites = vec![0x1301, 0x1302, 0x1303, 0xc02b];
+        Self { cipher_suites, extensions: Vec::new(), server_name: None, tail_bytes: 0 }
             .with(51, &vector16(shares))
             .with(13, &[0, 6, 4, 3, 8, 4, 4, 1])
             .with(10, &[0, 6, 0x11, 0xec, 0, 29, 0, 23])
@@ -72,6 +81,11 @@ impl Hello {
         self.with(PADDING, &vec![0; missing])
     }
 
+    /// The hello with so much padding behind its name.
+    pub fn with_tail(self, bytes: usize) -> Self {
+        Self { tail_bytes: bytes, ..self }
+    }
+
     /// The handshake message (RFC 8446 §4).
     pub fn message(&self) -> Vec<u8> {
         let mut body = vec![3, 3];
@@ -85,10 +99,13 @@ impl Hello {
             extensions.extend(vector16(data));
         };
         self.extensions.iter().for_each(|(kind, data)| extension(*kind, data));
-        if let Some(name) = &self.name {
-            extension(SERVER_NAME, &vector16(&[&[0][..], &vector16(name)].concat()));
+        if let Some(server_name) = &self.server_name {
+            extension(SERVER_NAME, server_name);
         }
-        extension(23, &[]);
+        match self.tail_bytes {
+            0 => extension(EXTENDED_MAIN_SECRET, &[]),
+            bytes => extension(PADDING, &vec![0; bytes]),
+        }
         body.extend(vector16(&extensions));
         let length = u32::try_from(body.len()).unwrap().to_be_bytes();
         [&[1], &length[1..], &body].concat()

@@ -62,7 +62,7 @@ pub fn fragment(from: IpAddr, to: IpAddr, piece: &[u8], id: u16, offset: usize, 
         }
     };
     packet[4..6].copy_from_slice(&id.to_be_bytes());
-    packet[6..8].copy_from_slice(&(offset / 8 | u16::from(more) << 13).to_be_bytes());
+    packet[6..8].copy_from_slice(&((offset / 8) | (u16::from(more) << 13)).to_be_bytes());
     ip_checksum(&mut packet);
     ethernet(&packet)
 }

@@ -4,6 +4,7 @@
 pub mod key;
 pub mod memory;
 pub mod table;
+mod tags;
 
 pub use key::{FlowKey, HashKey, Side};
 pub use table::{FlowEntry, FlowTable, Found, Slot};

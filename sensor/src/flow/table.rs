@@ -6,10 +6,8 @@
 
 use super::key::{FlowKey, HashKey};
 use super::memory::{Pages, prefetch};
+use super::tags::{WAYS, equal_tags};
 use crate::decode::Address;
-
-/// Slots of a bucket.
-const WAYS: usize = 8;
 
 /// Tags and ages of eight flows.
 #[derive(Clone, Copy, Debug)]
@@ -71,11 +69,11 @@ impl FlowEntry {
             && self.protocol == key.protocol
     }
 
-    /// Counts one packet of `bytes` on a packed counter. True when the counter wants to be emptied before it wraps:
+    /// Counts one packet of `bytes`, at most 2^16 of them, on a packed counter. True when the counter wants to be emptied before it wraps:
     /// after 2^23 packets, which cannot be more than 2^39 bytes.
     #[inline]
     pub fn count(counter: &mut u64, bytes: u32) -> bool {
-        *counter = counter.wrapping_add((1 << BYTE_BITS) | u64::from(bytes & 0xffff_ffff).min(1 << 16));
+        *counter = counter.wrapping_add((1 << BYTE_BITS) | u64::from(bytes.min(1 << 16)));
         *counter >> 63 != 0
     }
 
@@ -178,11 +176,7 @@ impl FlowTable {
     #[inline]
     fn matching(&self, bucket: usize, tag: u16) -> u32 {
         let Some(bucket) = self.buckets.get(bucket) else { return 0 };
-        let mut ways = 0;
-        for (way, &other) in bucket.tags.iter().enumerate() {
-            ways |= u32::from(other == tag) << way;
-        }
-        ways
+        equal_tags(&bucket.tags, tag)
     }
 
     /// The slot of a flow, if it is in the table.
@@ -234,13 +228,12 @@ impl FlowTable {
             from_low: 0,
             from_high: 0,
         };
-        if let Some(bucket) = self.buckets.get_mut(place / WAYS) {
-            if let (Some(slot_tag), Some(slot_epoch)) =
-                (bucket.tags.get_mut(place % WAYS), bucket.epochs.get_mut(place % WAYS))
-            {
-                *slot_tag = tag;
-                *slot_epoch = epoch;
-            }
+        if let Some(bucket) = self.buckets.get_mut(place / WAYS)
+            && let Some(slot_tag) = bucket.tags.get_mut(place % WAYS)
+            && let Some(slot_epoch) = bucket.epochs.get_mut(place % WAYS)
+        {
+            *slot_tag = tag;
+            *slot_epoch = epoch;
         }
         let slot = Slot(place as u32);
         let Some(old) = self.entries.get_mut(place).map(|old| std::mem::replace(old, entry)) else {

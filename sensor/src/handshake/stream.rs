@@ -13,8 +13,8 @@ use crate::decode::Segment;
 
 /// How far the beginning of a floating stream may move.
 const FLOAT_BYTES: u32 = 8_192;
-/// Pieces after the name's in which the hello's tail may come before the hello is told without it; and pieces of
-/// a floating stream that tell nothing before it is left alone.
+/// Pieces after the name's that bring no more of the hello before it is told without its tail; and pieces of a floating
+/// stream that tell nothing before it is left alone.
 const PATIENCE: u8 = 8;
 
 /// What a piece brought to light.
@@ -32,6 +32,8 @@ struct Stage {
     prelude: Prelude,
     /// A hello begins at this offset of the view, or may.
     hello: Option<(usize, Box<HelloStream>)>,
+    /// How much of the view was there when it was last listened to.
+    view_bytes: usize,
 }
 
 /// One direction of a TCP connection.
@@ -88,10 +90,18 @@ impl Stream {
         self.assembly.is_empty()
     }
 
-    /// The stream begins with the byte of this sequence number, as a SYN said. Another number than before is another
-    /// connection.
+    /// The stream begins with the byte of this sequence number, as a SYN said. What came before the SYN stays, if it is
+    /// near; another number than before is another connection.
     pub fn begin(&mut self, first_byte: u32) {
         if self.is_begun && !self.is_floating && self.origin == first_byte {
+            return;
+        }
+        let earlier = self.origin.wrapping_sub(first_byte);
+        if self.is_begun && self.is_floating && earlier <= self.float_bytes {
+            if earlier > 0 {
+                self.begin_earlier(earlier);
+            }
+            (self.is_floating, self.is_over, self.patience) = (false, false, PATIENCE);
             return;
         }
         self.reset();
@@ -169,13 +179,14 @@ impl Stream {
         }
     }
 
-    /// Where bytes before the known ones are missing: begins at the island around `offset`, if a hello begins there.
+    /// Where bytes before the known ones are missing: begins at the island around `offset`, if a hello begins there that
+    /// cannot be mistaken. In records of one byte nearly any place looks like a hello's start.
     fn find_the_start(&mut self, offset: usize) {
         if !self.assembly.contiguous().is_empty() {
             return;
         }
         let Some((start, bytes)) = self.assembly.island(offset) else { return };
-        if prelude::client_hello_at(bytes, 0, Place::Boundary) == Match::Yes {
+        if prelude::client_hello_at(bytes, 0, Place::Anywhere) == Match::Yes {
             self.assembly.rebase(start);
             self.origin = self.origin.wrapping_add(start as u32);
             self.is_floating = false;
@@ -189,8 +200,12 @@ impl Stream {
         if view.is_empty() {
             return Heard::default();
         }
-        let stage =
-            self.stage.get_or_insert_with(|| Stage { prelude: Prelude::new(limits.prelude_bytes_max), hello: None });
+        let stage = self.stage.get_or_insert_with(|| Stage {
+            prelude: Prelude::new(limits.prelude_bytes_max),
+            hello: None,
+            view_bytes: 0,
+        });
+        let is_longer = view.len() > std::mem::replace(&mut stage.view_bytes, view.len());
         let mut name = None;
         let state = loop {
             if let Some((at, hello)) = &mut stage.hello {
@@ -220,6 +235,8 @@ impl Stream {
                 self.is_over = true;
                 false
             }
+            // The tail is on its way.
+            State::Named if is_longer => false,
             State::Named => {
                 self.patience = self.patience.saturating_sub(1);
                 self.patience == 0
@@ -231,13 +248,16 @@ impl Stream {
         Heard { name, hello }
     }
 
-    /// The hello without its tail, if its name is there and was not told yet; for when nothing more will come.
+    /// The hello without its tail, if its name is there and was not told yet; for when nothing more will come. Without
+    /// a name the stream goes on: what looked like the end may have been forged, or have overtaken the rest.
     pub fn conclude(&mut self, limits: &Limits) -> Option<ClientHello<'_>> {
         if self.is_over {
             return None;
         }
-        self.is_over = true;
-        current(self.stage.as_mut(), self.assembly.contiguous(), limits).filter(|hello| hello.server_name().is_some())
+        let view = self.assembly.contiguous();
+        let hello = current(self.stage.as_mut(), view, limits).filter(|hello| hello.server_name().is_some());
+        self.is_over = hello.is_some();
+        hello
     }
 }
 

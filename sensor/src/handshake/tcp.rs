@@ -38,6 +38,7 @@ pub struct TcpDialogue {
     low: Stream,
     high: Stream,
     segments: u32,
+    is_given_up: bool,
     server: Option<Box<Server>>,
     dns: Option<Box<[DnsStream; 2]>>,
 }
@@ -63,6 +64,7 @@ impl TcpDialogue {
         self.low.reset();
         self.high.reset();
         self.segments = 0;
+        self.is_given_up = false;
         self.server = None;
         self.dns = None;
     }
@@ -77,6 +79,13 @@ impl TcpDialogue {
     /// The side's bytes begin at this sequence number.
     pub fn begin(&mut self, side: Side, first_byte: u32) {
         self.stream(side).begin(first_byte);
+    }
+
+    /// Whether a connection on the port of DNS speaks DNS: any that does not begin as TLS does. As a length in front of
+    /// a message (RFC 1035 §4.2.2) those two bytes would announce more than 5 kB.
+    pub fn speaks_dns(&self, payload: &[u8]) -> bool {
+        self.dns.is_some()
+            || self.low.is_silent() && self.high.is_silent() && !matches!(payload, [0x16] | [0x16, 3, ..])
     }
 
     /// Takes a segment with payload of a DNS connection, and shows the messages that it completes (RFC 1035 §4.2.2).
@@ -112,7 +121,7 @@ impl TcpDialogue {
 
     /// Whether no hello is expected any more.
     pub fn is_over(&self) -> bool {
-        self.low.is_over() && self.high.is_over()
+        self.is_given_up || self.low.is_over() && self.high.is_over()
     }
 
     /// Takes a segment with payload from one side.
@@ -126,6 +135,7 @@ impl TcpDialogue {
         self.segments += 1;
         if self.segments as usize > limits.undecided_segments_max {
             counts.undecided_segments += 1;
+            self.is_given_up = true;
             return self.conclude(limits).map(|(_, hello)| Said { name: None, hello: Some(hello) }).unwrap_or_default();
         }
         let Heard { name, hello } = self.stream(side).segment(segment, limits, counts);

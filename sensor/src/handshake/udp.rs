@@ -8,6 +8,14 @@ use super::{Counts, Limits};
 /// Datagrams after the name's in which the hello's tail may come before the hello is told without it.
 const PATIENCE: u8 = 8;
 
+/// The least that a datagram with a client's Initial has (RFC 9000 §14.1).
+const QUIC_INITIAL_BYTES_MIN: usize = 1200;
+
+/// Whether a datagram on a port of another protocol is of a handshake all the same.
+pub fn opens_a_handshake(payload: &[u8]) -> bool {
+    dtls::looks_like_dtls(payload) || payload.len() >= QUIC_INITIAL_BYTES_MIN && quic::looks_like_quic(payload)
+}
+
 /// A hello that came in datagrams.
 #[derive(Debug)]
 pub enum Hello<'a> {
@@ -65,8 +73,7 @@ impl UdpDialogue {
         self.datagrams += 1;
         if self.datagrams as usize > limits.undecided_datagrams_max {
             counts.undecided_datagrams += 1;
-            self.is_over = true;
-            return None;
+            return self.conclude();
         }
         if quic::looks_like_quic(payload) {
             return self.quic_datagram(payload, scratch, limits, counts);

@@ -249,7 +249,7 @@ fn client(flow: u64, is_v6: bool) -> (IpAddr, u16) {
     let address = if is_v6 {
         IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8_0001_0000_0000_0000_0000_0000 + u128::from(host + 0x10)))
     } else {
-        IpAddr::V4(Ipv4Addr::from_bits(0x0a01_0000 + (host / 250 << 8) + host % 250 + 2))
+        IpAddr::V4(Ipv4Addr::from_bits(0x0a01_0000 + ((host / 250) << 8) + host % 250 + 2))
     };
     (address, 0x8000 | (place & 0x7fff) as u16)
 }

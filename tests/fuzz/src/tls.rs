@@ -68,8 +68,10 @@ pub fn records(data: &[u8]) {
         last = step(&mut grown, &stream[..end]);
     }
     assert_eq!(whole, last);
-    if let Some(hello) = hello_in_one_record(stream) {
-        assert!(looks_like_hello(stream));
+    // The short way and the long way must agree on what the first test lets through.
+    if looks_like_hello(stream)
+        && let Some(hello) = hello_in_one_record(stream)
+    {
         assert_eq!(whole, Ok(Some(tell(&hello))));
     }
 }

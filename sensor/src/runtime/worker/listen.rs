@@ -13,8 +13,8 @@ impl Worker {
         side: Side,
         emit: &mut dyn FnMut(Event),
     ) {
-        if segment.flags & Segment::SYN != 0 {
-            self.syn(when, packet, segment, slot, side, emit);
+        if segment.flags & Segment::SYN != 0 && !self.syn(when, packet, segment, slot, side, emit) {
+            return;
         }
         let ends = segment.flags & (Segment::FIN | Segment::RST) != 0;
         if segment.payload.is_empty() && !ends {
@@ -36,7 +36,7 @@ impl Worker {
         }
     }
 
-    /// A connection opens, perhaps on the 5-tuple of another.
+    /// A connection opens, perhaps on the 5-tuple of another. False for the opening, sent again, of one that is settled.
     fn syn(
         &mut self,
         when: &When,
@@ -45,13 +45,22 @@ impl Worker {
         slot: Slot,
         side: Side,
         emit: &mut dyn FnMut(Event),
-    ) {
+    ) -> bool {
         if segment.flags & Segment::ACK != 0 {
             self.set_client(slot, side.opposite());
-            return;
+            return true;
         }
-        if self.table.get(slot).is_some_and(|entry| entry.marks & SETTLED != 0) {
+        let Some(entry) = self.table.get(slot) else { return false };
+        let opening = mark_of(&segment.sequence.to_be_bytes());
+        if entry.marks & SETTLED != 0 {
+            if entry.spare == opening {
+                self.seen(entry.record, when);
+                return false;
+            }
             self.reopen(slot, packet, side, FlowEnd::Timeout, emit);
+        }
+        if let Some(entry) = self.table.get_mut(slot) {
+            entry.spare = opening;
         }
         self.set_client(slot, side);
         let number = self.record(slot, when, packet, emit);
@@ -64,6 +73,7 @@ impl Worker {
                 }
             }
         }
+        true
     }
 
     fn tcp_payload(
@@ -106,7 +116,7 @@ impl Worker {
             return;
         }
         let key = &record.key;
-        if key.low_port == DNS_PORT || key.high_port == DNS_PORT {
+        if (key.low_port == DNS_PORT || key.high_port == DNS_PORT) && dialogue.speaks_dns(segment.payload) {
             let client = match side {
                 Side::Low => key.high,
                 Side::High => key.low,
@@ -149,10 +159,13 @@ impl Worker {
         emit: &mut dyn FnMut(Event),
     ) {
         self.mark(slot, PAYLOAD);
-        if packet.source_port == DNS_PORT || packet.destination_port == DNS_PORT {
+        if (packet.source_port == DNS_PORT || packet.destination_port == DNS_PORT) && !udp::opens_a_handshake(payload) {
             return self.udp_dns(when, packet, payload, slot, side, emit);
         }
         let number = self.record(slot, when, packet, emit);
+        if !quic::looks_like_quic(payload) && !dtls::looks_like_dtls(payload) {
+            return self.no_hello(when, slot, number, emit);
+        }
         let Self {
             records,
             udp_pool,
@@ -178,10 +191,22 @@ impl Worker {
         match told {
             Some(told) => {
                 self.set_client(slot, side);
+                self.note_connection(slot, payload);
                 self.told_hello(when, slot, number, told, emit);
             }
             None if is_over => self.settle_nameless(when, slot, number, None, emit),
             None => self.keep_within_memory(emit),
+        }
+    }
+
+    /// A datagram that no hello is in; after many of them none is expected.
+    fn no_hello(&mut self, when: &When, slot: Slot, number: u32, emit: &mut dyn FnMut(Event)) {
+        let Some(entry) = self.table.get_mut(slot) else { return };
+        entry.spare = entry.spare.saturating_add(1);
+        if usize::from(entry.spare) >= self.limits.undecided_datagrams_max {
+            entry.spare = 0;
+            self.handshake_counters.undecided_datagrams += 1;
+            self.settle_nameless(when, slot, number, None, emit);
         }
     }
 
@@ -227,8 +252,9 @@ impl Worker {
         }
     }
 
-    /// Whether a datagram of a settled flow opens another QUIC connection: a client's Initial to a connection id that
-    /// is not the server's, which is noted from the server's own long headers.
+    /// Whether a datagram of a settled flow opens another QUIC connection: a client's Initial to a connection id that is
+    /// neither the server's, which is noted from the server's own long headers, nor that of the hello that was told,
+    /// which may be sent again.
     #[inline]
     pub(super) fn is_another_connection(&mut self, slot: Slot, side: Side, payload: &[u8]) -> bool {
         if payload.first().is_none_or(|&first| first & 0xc0 != 0xc0) {
@@ -236,17 +262,21 @@ impl Worker {
         }
         let Some(entry) = self.table.get_mut(slot) else { return false };
         let Some((destination, source)) = quic::connection_ids(payload) else { return false };
+        let [of_server, of_hello] = entry.spare.to_be_bytes();
         let is_client = (entry.marks & CLIENT_IS_HIGH != 0) == (side == Side::High);
         if !is_client {
-            entry.spare = id_mark(source);
+            entry.spare = u16::from_be_bytes([half_mark_of(source), of_hello]);
             return false;
         }
-        let is_other =
-            entry.spare != 0 && payload.len() >= QUIC_INITIAL_BYTES_MIN && id_mark(destination) != entry.spare;
-        if is_other {
-            entry.spare = 0;
+        let mark = half_mark_of(destination);
+        of_server != 0 && payload.len() >= QUIC_INITIAL_BYTES_MIN && mark != of_server && mark != of_hello
+    }
+
+    /// Notes to which connection id a hello went.
+    fn note_connection(&mut self, slot: Slot, payload: &[u8]) {
+        if let (Some(entry), Some((destination, _))) = (self.table.get_mut(slot), quic::connection_ids(payload)) {
+            entry.spare = u16::from_be_bytes([0, half_mark_of(destination)]);
         }
-        is_other
     }
 
     /// A hello was told: the flow is settled, unless the server's certificate may tell what the hello did not.
@@ -462,11 +492,16 @@ impl Answers<'_> {
     }
 }
 
-/// Sixteen bits of a connection id, never 0.
-fn id_mark(id: &[u8]) -> u16 {
+/// Sixteen bits of what tells a connection from another of the same ends, never 0.
+fn mark_of(id: &[u8]) -> u16 {
     let mixed =
         id.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
     ((mixed >> 32) as u16).max(1)
+}
+
+/// Eight bits of it, where two have to be kept; one connection in 128 is then taken for the one before it.
+fn half_mark_of(id: &[u8]) -> u8 {
+    (mark_of(id) as u8).max(1)
 }
 
 fn udp_hello(hello: &udp::Hello<'_>, bundle: &Bundle, wanted: Wanted, counters: &mut Counters) -> Told {

@@ -19,7 +19,7 @@ use crate::flow::{FlowEntry, FlowKey, FlowTable, Found, HashKey, Side, Slot};
 use crate::handshake::address_names::AddressNames;
 use crate::handshake::tcp::TcpDialogue;
 use crate::handshake::udp::UdpDialogue;
-use crate::handshake::{dns, quic, udp};
+use crate::handshake::{dns, dtls, quic, udp};
 use crate::runtime::counters::{Counter, Counters};
 use crate::runtime::limits::Limits;
 use crate::runtime::records::{Dialogue, Placed, Record, Records};
@@ -44,7 +44,7 @@ const QUIC_INITIAL_BYTES_MIN: usize = 1200;
 /// Bytes that a dialogue may hold to be kept for the next flow.
 const POOLED_BYTES_MAX: usize = 8_192;
 /// Dialogues that are kept for the next flow instead of being given back.
-const POOL_MAX: usize = 256;
+const POOL_MAX: usize = 1024;
 
 /// When and where a packet was seen.
 #[derive(Clone, Copy, Debug)]
@@ -116,7 +116,10 @@ pub struct Worker {
     order: Order,
     /// What is told now is another worker's to tell.
     is_muted: bool,
+    /// Boxed as in the records, between which and here they move.
+    #[allow(clippy::vec_box)]
     tcp_pool: Vec<Box<TcpDialogue>>,
+    #[allow(clippy::vec_box)]
     udp_pool: Vec<Box<UdpDialogue>>,
     scratch: quic::Scratch,
     /// Bytes that dialogues hold for reassembly.
@@ -371,8 +374,11 @@ impl Worker {
                 self.tcp(when, packet, &segment, slot, side, emit);
             }
             Transport::Udp(payload) => {
-                if marks & SETTLED != 0 && !self.is_another_connection(slot, side, payload) {
-                    return self.seen(number, when);
+                if marks & SETTLED != 0 {
+                    if !self.is_another_connection(slot, side, payload) {
+                        return self.seen(number, when);
+                    }
+                    self.reopen(slot, packet, side, FlowEnd::Timeout, emit);
                 }
                 self.udp(when, packet, payload, slot, side, emit);
             }
