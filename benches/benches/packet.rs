@@ -15,7 +15,7 @@ use vigie::handshake::address_names::{self, AddressNames};
 use vigie::runtime::Limits;
 use vigie::runtime::counters::Counter;
 use vigie::runtime::told::Wanted;
-use vigie::runtime::worker::Worker;
+use vigie::runtime::worker::{Share, Worker};
 use vigie_benches::measure::Times;
 use vigie_benches::random::mix;
 use vigie_benches::ring::{Access, Kind, NOW_NS, Ring, settling_frame};
@@ -88,7 +88,7 @@ fn slots(flows: u32) -> usize {
 fn worker_with(flows: u32, kind: Kind) -> Worker {
     let limits = Limits { flows_max: (flows as usize * 4 / 3).max(64), ..Limits::default() };
     let names = Arc::new(AddressNames::new(address_names::Limits::default()));
-    let mut worker = Worker::new(&limits, Wanted::default(), Bundle::builtin(), names, HashKey::REPLAY);
+    let mut worker = Worker::new(&limits, Wanted::default(), Bundle::builtin(), names, HashKey::REPLAY, Share::ALL);
     for first in (0..flows).step_by(BATCH_FRAMES_MAX) {
         let frames: ArrayVec<Vec<u8>, BATCH_FRAMES_MAX> =
             (first..flows).take(BATCH_FRAMES_MAX).map(|flow| settling_frame(flow, kind)).collect();

@@ -145,8 +145,9 @@ impl Conversation {
             Wrapping::Tcp { is_tls, .. } => {
                 let (from_client, bytes) = match kind {
                     0..42 => return Planned { from_client: kind < 38, flags: ACK, ..Planned::default() },
-                    42..48 => (true, random.within(60..700)),
-                    48..62 => (false, random.within(40..1_448)),
+                    // One request is all that clear HTTP sends.
+                    42..48 if *is_tls => (true, random.within(60..700)),
+                    42..62 => (false, random.within(40..1_448)),
                     _ => (false, 1_448),
                 };
                 let payload = if *is_tls { record(23, bytes - 5, random) } else { noise(bytes, random) };

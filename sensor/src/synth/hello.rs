@@ -1,13 +1,14 @@
-//! ClientHellos of TLS 1.3 (RFC 8446 §4.1.2) as browsers and libraries send them, with a post-quantum key share
-//! (X25519MLKEM768, draft-ietf-tls-ecdhe-mlkem) or without.
+//! Hellos of TLS 1.3: ClientHellos (RFC 8446 §4.1.2) as browsers and libraries send them, with a post-quantum key share
+//! (X25519MLKEM768, draft-ietf-tls-ecdhe-mlkem) or without, and the server's answer.
 
 use super::random::Random;
 
 /// Over what a hello goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Over {
+pub(super) enum Over<'i> {
     Tcp,
-    Quic,
+    /// With the id that the client gives itself.
+    Quic(&'i [u8]),
 }
 
 /// Bytes of the client's X25519MLKEM768 share: an encapsulation key and an X25519 key.
@@ -16,7 +17,7 @@ const POST_QUANTUM_SHARE_BYTES: usize = 1184 + 32;
 const PADDED_BYTES: usize = 512;
 
 /// The handshake message, its header included.
-pub(super) fn message(name: &str, over: Over, is_post_quantum: bool, random: &mut Random) -> Vec<u8> {
+pub(super) fn message(name: &str, over: Over<'_>, is_post_quantum: bool, random: &mut Random) -> Vec<u8> {
     // Half of the post-quantum world and much of the rest reserves values (RFC 8701) and shuffles its extensions.
     let is_chrome = is_post_quantum && !random.once_in(4) || random.once_in(3);
     let grease = is_chrome.then(|| {
@@ -30,7 +31,7 @@ pub(super) fn message(name: &str, over: Over, is_post_quantum: bool, random: &mu
             body.push(32);
             body.extend(random.bytes::<32>());
         }
-        Over::Quic => body.push(0),
+        Over::Quic(_) => body.push(0),
     }
     push_list(&mut body, &cipher_suites(over, grease));
     body.extend([1, 0]);
@@ -56,7 +57,18 @@ pub(super) fn message(name: &str, over: Over, is_post_quantum: bool, random: &mu
     [&[1, high, middle, low][..], &body].concat()
 }
 
-fn cipher_suites(over: Over, grease: Option<u16>) -> Vec<u16> {
+/// A ServerHello message that takes X25519 (RFC 8446 §4.1.3).
+pub(super) fn answer(session_id: &[u8], random: &mut Random) -> Vec<u8> {
+    let mut body = vec![3, 3];
+    body.extend(random.bytes::<32>());
+    body.push(session_id.len() as u8);
+    body.extend(session_id);
+    body.extend([0x13, 1, 0, 0, 46, 0, 43, 0, 2, 3, 4, 0, 51, 0, 36, 0, 0x1d, 0, 32]);
+    body.extend(random.bytes::<32>());
+    [&[2, 0, 0, body.len() as u8][..], &body].concat()
+}
+
+fn cipher_suites(over: Over<'_>, grease: Option<u16>) -> Vec<u16> {
     const OLDER: [u16; 12] =
         [0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013, 0xc014, 0x009c, 0x009d, 0x002f, 0x0035];
     let older: &[u16] = if over == Over::Tcp { &OLDER } else { &[] };
@@ -65,7 +77,7 @@ fn cipher_suites(over: Over, grease: Option<u16>) -> Vec<u16> {
 
 fn extensions(
     name: &str,
-    over: Over,
+    over: Over<'_>,
     is_post_quantum: bool,
     grease: Option<u16>,
     random: &mut Random,
@@ -89,9 +101,9 @@ fn extensions(
             list.push((43, [&[if grease.is_some() { 6 } else { 4 }][..], &versions(grease)].concat()));
             list.push((0xff01, vec![0]));
         }
-        Over::Quic => {
+        Over::Quic(client_id) => {
             list.push((43, vec![2, 3, 4]));
-            list.push((57, transport_parameters(random)));
+            list.push((57, transport_parameters(client_id, random)));
         }
     }
     if grease.is_some() {
@@ -133,15 +145,17 @@ fn greased_ech(random: &mut Random) -> Vec<u8> {
 }
 
 /// Transport parameters that most clients send (RFC 9000 §18.2).
-fn transport_parameters(random: &mut Random) -> Vec<u8> {
+fn transport_parameters(client_id: &[u8], random: &mut Random) -> Vec<u8> {
     let mut parameters = vec![0x01, 4, 0x80, 0, 0x75, 0x30, 0x03, 2, 0x45, 0xc0];
     for limit in [0x04, 0x05, 0x06, 0x07] {
         parameters.extend([limit, 4, 0x80, 0x60, 0, 0]);
     }
-    parameters.extend([0x08, 2, 0x40, 0x64, 0x09, 2, 0x40, 0x67, 0x0f, 0]);
-    let reserved = random.bytes::<4>();
-    parameters.extend([0x5a, 4]);
-    parameters.extend(reserved);
+    parameters.extend([0x08, 2, 0x40, 0x64, 0x09, 2, 0x40, 0x67]);
+    // A reserved one, to be passed over (§18.1).
+    parameters.extend([27, 4]);
+    parameters.extend(random.bytes::<4>());
+    parameters.extend([0x0f, client_id.len() as u8]);
+    parameters.extend(client_id);
     parameters
 }
 
@@ -184,7 +198,7 @@ mod tests {
     fn hellos_are_read_as_they_were_meant() {
         let mut random = Random::new(3);
         for round in 0..400 {
-            let (over, is_post_quantum) = (if round % 2 == 0 { Over::Tcp } else { Over::Quic }, round % 4 < 2);
+            let (over, is_post_quantum) = (if round % 2 == 0 { Over::Tcp } else { Over::Quic(&[7; 8]) }, round % 4 < 2);
             let message = message("www.example.com", over, is_post_quantum, &mut random);
             let hello = ClientHello::parse(&message[4..], message.len() - 4).unwrap();
             assert!(hello.is_complete());
@@ -195,8 +209,8 @@ mod tests {
             let sizes = match (over, is_post_quantum) {
                 (Over::Tcp, true) => 1_500..1_900,
                 (Over::Tcp, false) => 500..640,
-                (Over::Quic, true) => 1_400..1_800,
-                (Over::Quic, false) => 200..520,
+                (Over::Quic(_), true) => 1_400..1_800,
+                (Over::Quic(_), false) => 200..560,
             };
             assert!(sizes.contains(&message.len()), "{} {over:?} {is_post_quantum}", message.len());
         }

@@ -3,6 +3,7 @@
 use ring::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey, quic::HeaderProtectionKey};
 use ring::hkdf;
 
+use super::hello;
 use super::random::Random;
 
 /// RFC 9001 §5.2.
@@ -56,10 +57,7 @@ impl Opening {
 
     /// The server's first flight: its hello, and the beginning of what nobody else can read.
     pub(super) fn answer(&self, random: &mut Random) -> Vec<u8> {
-        let mut message = vec![2, 0, 0, 86, 3, 3];
-        message.extend(random.bytes::<32>());
-        message.extend([0, 0x13, 1, 0, 0, 46, 0, 43, 0, 2, 3, 4, 0, 51, 0, 36, 0, 0x1d, 0, 32]);
-        message.extend(random.bytes::<32>());
+        let message = hello::answer(&[], random);
         let mut frames = vec![2, 0, 0, 0, 0];
         push_crypto(&mut frames, &message, 0, message.len());
         let header = self.header(INITIAL, &self.client_id, &self.server_id);
@@ -201,13 +199,9 @@ mod tests {
     fn hellos_come_out_as_they_went_in() {
         let mut random = Random::new(9);
         for round in 0..60 {
-            let message = super::super::hello::message(
-                "www.example.com",
-                super::super::hello::Over::Quic,
-                round % 2 == 0,
-                &mut random,
-            );
             let opening = Opening::new(&mut random);
+            let over = hello::Over::Quic(&opening.client_id);
+            let message = hello::message("www.example.com", over, round % 2 == 0, &mut random);
             let datagrams = 1 + round % 3;
             let mut flight = opening.hello(&message, datagrams, &mut random);
             assert_eq!(flight.len(), datagrams);

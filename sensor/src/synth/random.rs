@@ -108,7 +108,7 @@ mod tests {
         let total: usize = drawn.iter().sum();
         let of_the_top: usize = drawn[99_000..].iter().sum();
         assert!(drawn[0] == 8 && drawn[50_000] < 20, "{}", drawn[50_000]);
-        assert!(of_the_top * 2 > total, "one in a hundred carries half of all: {of_the_top} of {total}");
+        assert!(of_the_top * 3 > total, "one in a hundred carries a third of all: {of_the_top} of {total}");
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub(super) fn wrapping(is_tls: bool, random: &mut Random) -> Wrapping {
 pub(super) fn tls(name: &str, banned: bool, post_quantum: bool, random: &mut Random) -> Vec<Planned> {
     let mut opening = three_way();
     let message = hello::message(name, Over::Tcp, post_quantum, random);
+    // Behind the message's header, version, random and the length of the session id itself.
+    let session_id = message.get(39..71).unwrap_or_default().to_vec();
     let mut hello = vec![22, 3, 1];
     hello.extend((message.len() as u16).to_be_bytes());
     hello.extend(message);
@@ -29,9 +31,9 @@ pub(super) fn tls(name: &str, banned: bool, post_quantum: bool, random: &mut Ran
     opening.extend(pieces.into_iter().map(|piece| Planned { is_piece: true, ..Planned::client(piece.to_vec()) }));
     opening.push(Planned { tells, ..Planned::client(last.to_vec()) });
     opening.push(Planned { flags: ACK, ..Planned::default() });
-    let mut flight = record(22, 122, random);
-    // ServerHello, legacy version (RFC 8446 §4.1.3).
-    flight.get_mut(5..11).unwrap_or_default().copy_from_slice(&[2, 0, 0, 118, 3, 3]);
+    let answer = hello::answer(&session_id, random);
+    let mut flight = vec![22, 3, 3, 0, answer.len() as u8];
+    flight.extend(answer);
     flight.extend([20, 3, 3, 0, 1, 1]);
     let sealed = random.within(2_000..4_200);
     flight.extend(record(23, sealed, random));
@@ -52,7 +54,7 @@ pub(super) fn http(name: &str, banned: bool, random: &mut Random) -> Vec<Planned
     );
     let tells = Tells { http_host: true, banned, ..Tells::default() };
     opening.push(Planned { tells, ..Planned::client(request.into_bytes()) });
-    let mut answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n\r\n".to_vec();
+    let mut answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nConnection: close\r\n\r\n".to_vec();
     random.noise(900, &mut answer);
     opening.push(Planned::server(answer));
     opening

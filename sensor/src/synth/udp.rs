@@ -10,8 +10,8 @@ use super::{dns, names};
 
 /// QUIC up to the client's second flight.
 pub(super) fn quic(name: &str, banned: bool, post_quantum: bool, random: &mut Random) -> (Wrapping, Vec<Planned>) {
-    let message = hello::message(name, Over::Quic, post_quantum, random);
     let connection = Opening::new(random);
+    let message = hello::message(name, Over::Quic(&connection.client_id), post_quantum, random);
     let datagrams = match (post_quantum, random.once_in(4)) {
         (false, _) => 1,
         (true, false) => 2,
