@@ -146,7 +146,7 @@ fn touch_headers_and_lines(batch: &[Frame<'_>], table: &mut Pages<FlowEntry>) {
     let length = table.len() as u64;
     let mut places: ArrayVec<usize, BATCH_FRAMES_MAX> = ArrayVec::new();
     for frame in batch {
-        let place = ((mix(u64::from(addresses(frame))) >> 32) * length >> 32) as usize;
+        let place = (((mix(u64::from(addresses(frame))) >> 32) * length) >> 32) as usize;
         prefetch(&table[place]);
         places.push(place);
     }
