@@ -3,6 +3,7 @@
 //! streams full of holes, 97 % among garbage from everywhere) less a margin.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::LazyLock;
 
 use vigie::alert::{Event, Fact};
 use vigie::runtime::{self, Limits, Settings};
@@ -18,6 +19,7 @@ use vigie_tests::tcp::Connection;
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+const NAME: &str = "www.tiktok.com";
 /// Packets of the flood, and as many of real flows.
 const PACKETS: u64 = 200_000;
 /// Real flows that are opened before the first of them says anything.
@@ -46,27 +48,30 @@ fn settings() -> Settings {
 /// a few kilobytes each, and what a worker always has.
 const MEMORY_BYTES_MAX: usize = 12 << 20;
 
+static SHORT: LazyLock<Vec<u8>> = LazyLock::new(|| Hello::to(NAME).record());
+static LONG: LazyLock<Vec<u8>> = LazyLock::new(|| Hello::post_quantum(NAME).record());
+static MESSAGE: LazyLock<Vec<u8>> = LazyLock::new(|| Hello::post_quantum(NAME).message());
+
 /// Frame `step` of real flow `number`: TLS in one segment, TLS in two, or QUIC in two Initials.
 fn real(number: u64, step: u64) -> Vec<u8> {
     let client = Ipv4Addr::from_bits(FIRST_CLIENT + u32::try_from(number).unwrap());
     let connection = Connection::between(SocketAddr::new(client.into(), 50_000), SERVER).isn(number as u32 * 77_777);
-    let long = Hello::post_quantum("www.tiktok.com");
     if number % 3 == 2 {
-        let message = long.message();
+        let message = &*MESSAGE;
         let range = match step {
             0 => 0..1_000,
             1 => 1_000..message.len(),
             _ => return udp(connection.server, connection.client, &[0x40; 60]),
         };
-        let initial = Initial::new(&number.to_be_bytes(), &crypto(&message, range)).number(step as u32);
+        let initial = Initial::new(&number.to_be_bytes(), &crypto(message, range)).number(step as u32);
         return udp(connection.client, connection.server, &initial.datagram());
     }
-    let stream = if number.is_multiple_of(3) { Hello::to("www.tiktok.com").record() } else { long.record() };
+    let stream = if number.is_multiple_of(3) { &*SHORT } else { &*LONG };
     let half = stream.len() / 2;
     match step {
         0 => connection.syn(),
         1 => connection.syn_ack(),
-        2 if number.is_multiple_of(3) => connection.from_client(0, &stream),
+        2 if number.is_multiple_of(3) => connection.from_client(0, stream),
         2 => connection.from_client(0, &stream[..half]),
         _ if number.is_multiple_of(3) => connection.from_server(0, &[0x15, 3, 3, 0, 2, 2, 40]),
         _ => connection.from_client(half, &stream[half..]),
