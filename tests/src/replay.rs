@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 
 use vigie::alert::eve::{self, Context};
 use vigie::alert::{Alert, DnsAnswer, Event, Fact, Flow, Hello, HelloTransport};
 use vigie::capture::{CaptureError, Files, FilesOptions, Source, SourceStatistics};
+use vigie::runtime::read::{GoOn, News, read_side_by_side};
 use vigie::runtime::told::Wanted;
 use vigie::runtime::{self, Settings, Totals};
 use vigie_signatures::Bundle;
@@ -37,6 +37,19 @@ pub fn everything_named() -> Settings {
 /// It cannot be read.
 pub fn file(path: &Path, settings: &Settings) -> Result<Replay, CaptureError> {
     source(&mut Files::open(&[path], &FilesOptions::default())?, settings)
+}
+
+/// Reads a capture file by several workers side by side; gives the events.
+pub fn side_by_side(path: &Path, workers: usize, settings: &Settings) -> Vec<Event> {
+    let open = |_| Box::new(Files::open(&[path], &FilesOptions::default()).unwrap()) as Box<dyn Source + Send>;
+    let mut events = Vec::new();
+    let (_, error) =
+        read_side_by_side((0..workers).map(open).collect(), settings, &Bundle::builtin(), &mut |news: News<'_>| {
+            events.append(news.events);
+            GoOn::Yes
+        });
+    assert!(error.is_none(), "{error:?}");
+    events
 }
 
 /// Reads a source to its end.
@@ -110,20 +123,22 @@ impl Replay {
 
     /// The events as lines of EVE, as `vigie read --json` writes them.
     pub fn eve(&self) -> String {
-        let context = Context {
-            sensor_name: None,
-            interfaces: self.interfaces.clone(),
-            bundle: Some(Arc::clone(&Bundle::builtin())),
-        };
-        let mut lines = Vec::new();
-        self.events.iter().for_each(|event| eve::encode(event, &context, &mut lines));
-        String::from_utf8(lines).unwrap()
+        eve(&self.events, &self.interfaces)
     }
 
     /// How often something was counted.
     pub fn count(&self, family: &str, reason: &str) -> u64 {
         self.totals.counters.iter().filter(|(f, r, _)| (*f, *r) == (family, reason)).map(|(_, _, count)| count).sum()
     }
+}
+
+/// Events as lines of EVE.
+pub fn eve(events: &[Event], interfaces: &[String]) -> String {
+    let interfaces = interfaces.to_vec();
+    let context = Context { sensor_name: None, interfaces, bundle: Some(Bundle::builtin()) };
+    let mut lines = Vec::new();
+    events.iter().for_each(|event| eve::encode(event, &context, &mut lines));
+    String::from_utf8(lines).unwrap()
 }
 
 /// Over what a hello came, as the truth files call it.

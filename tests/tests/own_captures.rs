@@ -226,3 +226,21 @@ fn replays_are_alike() {
         assert!(first == second && !first.is_empty(), "{capture}");
     }
 }
+
+/// However many workers share the flows, the same events come in the same order.
+#[test]
+fn any_number_of_workers_says_the_same() {
+    let mut settings = replay::everything_named();
+    settings.wanted.flows = true;
+    for capture in CAPTURES {
+        let alone = read(capture, &settings);
+        for workers in [2, 3, 8] {
+            let events = replay::side_by_side(&truth::capture(capture), workers, &settings);
+            let (ours, theirs) = (replay::eve(&events, &alone.interfaces), alone.eve());
+            for (ours, theirs) in ours.lines().zip(theirs.lines()) {
+                assert_eq!(ours, theirs, "{capture}, {workers} workers");
+            }
+            assert_eq!(ours.len(), theirs.len(), "{capture}, {workers} workers");
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! The command as people and scripts meet it: what is written where, and the exit codes.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+const SUCCESS: i32 = 0;
+const FOUND: i32 = 1;
+const USAGE: i32 = 64;
+const BAD_DATA: i32 = 65;
+const UNAVAILABLE: i32 = 69;
+const CONFIGURATION: i32 = 78;
+
+fn vigie(arguments: &[&str]) -> Output {
+    fed(arguments, b"")
+}
+
+/// Runs the command with this on its standard input.
+fn fed(arguments: &[&str], input: &[u8]) -> Output {
+    let mut child = command(arguments).stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    let feeding = std::thread::spawn(move || stdin.write_all(&input));
+    let output = child.wait_with_output().unwrap();
+    // A command that needs no input may be gone before it was offered.
+    let _ = feeding.join().unwrap();
+    output
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vigie"));
+    command.args(arguments).env_remove("VIGIE_SENSOR_NAME").stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn captures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/captures")
+}
+
+fn capture(name: &str) -> String {
+    captures().join(name).to_str().unwrap().to_owned()
+}
+
+fn expected(name: &str) -> String {
+    fs::read_to_string(captures().join("expected").join(format!("{name}.jsonl"))).unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("the command ends by itself")
+}
+
+/// A failure is one line that begins with the command's name, and nothing on the standard output.
+fn assert_fails(output: &Output, exit: i32, says: &str) {
+    let line = err(output);
+    assert_eq!(code(output), exit, "{line}");
+    assert!(line.starts_with("vigie: ") && line.ends_with('\n') && line.lines().count() == 1, "{line:?}");
+    assert!(line.contains(says), "{line:?} does not say {says:?}");
+    assert_eq!(out(output), "");
+}
+
+fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// A file of `bytes` in `folder`.
+fn file(folder: &tempfile::TempDir, name: &str, bytes: &[u8]) -> String {
+    let path = folder.path().join(name);
+    fs::write(&path, bytes).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn json_is_the_events_and_nothing_else() {
+    for name in ["browsing.pcapng", "curl.pcap", "dns.pcap", "nosni.pcap", "proxies.pcap", "quic.pcap"] {
+        let output = vigie(&["read", "--json", &capture(name)]);
+        assert_eq!((code(&output), err(&output).as_str()), (SUCCESS, ""), "{name}");
+        assert_eq!(out(&output), expected(name), "{name}");
+    }
+}
+
+#[test]
+fn the_summary_is_for_people() {
+    let output = vigie(&["read", &capture("browsing.pcapng")]);
+    assert_eq!((code(&output), err(&output).as_str()), (SUCCESS, ""));
+    let text = out(&output);
+    for word in ["TikTok", "CapCut", "Netflix", "10.66.0.11", "10.66.0.12", "10.66.0.13"] {
+        assert!(text.contains(word), "no {word} in {text}");
+    }
+    // Nobody who did nothing, no harmless name, no colour where there is no terminal.
+    for word in ["10.66.0.14", "example.org", "mytiktok", "\u{1b}"] {
+        assert!(!text.contains(word), "{word} in {text}");
+    }
+    assert_eq!(out(&vigie(&["read", "--quiet", &capture("browsing.pcapng")])), "");
+}
+
+#[test]
+fn alerts_fail_only_on_demand() {
+    let (loud, calm) = (capture("curl.pcap"), capture("dns.pcap"));
+    assert_eq!(code(&vigie(&["read", "--quiet", &loud])), SUCCESS);
+    assert_eq!(code(&vigie(&["read", "--quiet", "--fail-on-alert", &loud])), FOUND);
+    assert_eq!(code(&vigie(&["read", "--quiet", "--fail-on-alert", &calm])), SUCCESS);
+    assert_eq!(code(&vigie(&["read", "--json", "--fail-on-alert", &calm, &loud])), FOUND);
+}
+
+#[test]
+fn events_are_chosen_by_type() {
+    let types = |events: &str| -> Vec<String> {
+        let output = vigie(&["read", "--json", "--events", events, &capture("quic.pcap"), &capture("openssl.pcap")]);
+        assert_eq!(code(&output), SUCCESS, "{}", err(&output));
+        let mut types: Vec<String> = out(&output)
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap()["event_type"].as_str().unwrap().to_owned())
+            .collect();
+        types.sort();
+        types.dedup();
+        types
+    };
+    assert_eq!(types("alert"), ["alert"]);
+    assert_eq!(types("tls"), ["tls"]);
+    assert_eq!(types("quic,dns"), ["dns", "quic"]);
+    assert_eq!(types("alert,tls,quic,dns,flow"), ["alert", "dns", "flow", "quic", "tls"]);
+    assert_fails(&vigie(&["read", "--events", "smtp", &capture("quic.pcap")]), USAGE, "smtp");
+}
+
+#[test]
+fn the_standard_input_may_be_a_capture() {
+    let bytes = fs::read(capture("curl.pcap")).unwrap();
+    for bytes in [bytes.clone(), gzip(&bytes), zstd::encode_all(&bytes[..], 3).unwrap()] {
+        let output = fed(&["read", "--json", "-"], &bytes);
+        assert_eq!((code(&output), err(&output).as_str()), (SUCCESS, ""));
+        assert_eq!(out(&output), expected("curl.pcap"));
+    }
+    assert_fails(&fed(&["read", "--json", "-"], b"neither pcap nor pcapng"), BAD_DATA, "not a pcap");
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn compressed_captures_are_told_by_their_contents() {
+    let folder = scratch();
+    for name in ["quic.pcap", "browsing.pcapng"] {
+        let bytes = fs::read(capture(name)).unwrap();
+        let compressed = [
+            ("a.gz", gzip(&bytes)),
+            ("a.zst", zstd::encode_all(&bytes[..], 3).unwrap()),
+            ("misnamed.pcap", gzip(&bytes)),
+        ];
+        for (path, bytes) in compressed {
+            let output = vigie(&["read", "--json", &file(&folder, path, &bytes)]);
+            assert_eq!((code(&output), err(&output).as_str()), (SUCCESS, ""), "{path}");
+            assert_eq!(out(&output), expected(name), "{path}");
+        }
+    }
+}
+
+#[test]
+fn events_may_go_to_a_file_which_is_appended_to() {
+    let folder = scratch();
+    let target = folder.path().join("events.json");
+    for _ in 0..2 {
+        let output = vigie(&["read", "--output", target.to_str().unwrap(), &capture("curl.pcap")]);
+        assert_eq!((code(&output), out(&output).as_str()), (SUCCESS, ""), "{}", err(&output));
+    }
+    assert_eq!(fs::read_to_string(&target).unwrap(), expected("curl.pcap").repeat(2));
+    let nowhere = folder.path().join("no/such/folder/events.json");
+    assert_fails(&vigie(&["read", "-o", nowhere.to_str().unwrap(), &capture("curl.pcap")]), UNAVAILABLE, "no/such");
+}
+
+#[test]
+fn the_sensors_name_stands_in_events() {
+    let by_option = vigie(&["read", "--json", "--sensor-name", "tap 1", &capture("curl.pcap")]);
+    let by_environment =
+        command(&["read", "--json", &capture("curl.pcap")]).env("VIGIE_SENSOR_NAME", "tap 1").output().unwrap();
+    assert_eq!(out(&by_option), out(&by_environment));
+    assert!(out(&by_option).lines().all(|line| line.contains(r#""host":"tap 1""#)));
+}
+
+#[test]
+fn a_filter_leaves_the_rest_out() {
+    let output = vigie(&["read", "--json", "--bpf", "host 10.66.0.13", &capture("browsing.pcapng")]);
+    assert_eq!(code(&output), SUCCESS, "{}", err(&output));
+    let lines = out(&output);
+    assert_eq!(lines.lines().count(), 1);
+    assert!(lines.contains("analytics.tiktok.com"));
+    assert_fails(&vigie(&["read", "--bpf", "host and", &capture("curl.pcap")]), USAGE, "host and");
+}
+
+#[test]
+fn what_cannot_be_read_is_told_in_one_line() {
+    let folder = scratch();
+    let missing = folder.path().join("missing.pcap");
+    assert_fails(&vigie(&["read", missing.to_str().unwrap()]), UNAVAILABLE, "missing.pcap");
+    assert_fails(&vigie(&["read", folder.path().to_str().unwrap()]), UNAVAILABLE, "directory");
+    assert_fails(&vigie(&["read", "/nowhere/*.pcap"]), UNAVAILABLE, "*.pcap");
+    assert_fails(&vigie(&["read", &file(&folder, "text.pcap", b"This is no capture at all.")]), BAD_DATA, "text.pcap");
+    assert_fails(&vigie(&["read", &file(&folder, "empty.pcap", b"")]), BAD_DATA, "empty.pcap");
+    // One bad file among good ones: nothing is half done.
+    assert_fails(&vigie(&["read", "--json", &capture("curl.pcap"), missing.to_str().unwrap()]), UNAVAILABLE, "missing");
+}
+
+#[test]
+fn an_unknown_link_type_is_told_in_one_line() {
+    let folder = scratch();
+    let mut bytes = fs::read(capture("curl.pcap")).unwrap();
+    bytes[20..24].copy_from_slice(&147_u32.to_le_bytes());
+    let path = file(&folder, "private.pcap", &bytes);
+    assert_fails(&vigie(&["read", "--json", &path]), BAD_DATA, "link type 147");
+}
+
+#[test]
+fn a_capture_cut_in_its_last_packet_is_read_as_far_as_it_goes() {
+    let folder = scratch();
+    for name in ["curl.pcap", "browsing.pcapng"] {
+        let bytes = fs::read(capture(name)).unwrap();
+        let path = file(&folder, name, &bytes[..bytes.len() - 5]);
+        let output = vigie(&["read", "--json", &path]);
+        assert_eq!(code(&output), SUCCESS, "{name}");
+        assert_eq!(out(&output), expected(name), "{name}");
+        let warning = err(&output);
+        assert!(warning.starts_with("vigie: ") && warning.lines().count() == 1, "{warning:?}");
+        assert!(warning.contains(name) && warning.contains("at byte"), "{warning:?}");
+        assert_eq!(err(&vigie(&["read", "--json", "--quiet", &path])), "", "{name}");
+        assert!(out(&vigie(&["read", &path])).contains("at byte"), "{name}: the summary tells it too");
+    }
+}
+
+#[test]
+fn any_number_of_workers_and_any_order_of_files() {
+    let (one, two) = (capture("curl.pcap"), capture("quic.pcap"));
+    let alone = out(&vigie(&["read", "--json", &one, &two]));
+    assert_eq!(alone.lines().count(), expected("curl.pcap").lines().count() + expected("quic.pcap").lines().count());
+    for arguments in [&[&one, &two, "--workers=3"], &[&two, &one, "--workers=1"], &[&two, &one, "--workers=2"]] {
+        let arguments: Vec<&str> = ["read", "--json"].into_iter().chain(arguments.iter().copied()).collect();
+        assert_eq!(out(&vigie(&arguments)), alone, "{arguments:?}");
+    }
+}
+
+#[test]
+fn explain_answers_in_json_one_object_a_line() {
+    let output = vigie(&["explain", "--json", "tiktok.com", "api16-normal-no1a.tiktokv.eu", "mytiktok.com"]);
+    assert_eq!((code(&output), err(&output).as_str()), (SUCCESS, ""));
+    let answers: Vec<Value> = out(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(answers.len(), 3);
+    assert_eq!(answers[0]["query"], "tiktok.com");
+    assert_eq!(answers[0]["service"], "tiktok");
+    assert_eq!(answers[1]["verdict"], "app");
+    assert!(answers[2]["service"].is_null(), "{}", answers[2]);
+}
+
+#[test]
+fn explain_reads_queries_from_the_standard_input() {
+    let output = fed(&["explain", "--json", "-"], b"www.tiktok.com\n71.18.248.20\n\nexample.org\n");
+    assert_eq!(code(&output), SUCCESS, "{}", err(&output));
+    let queries: Vec<Value> =
+        out(&output).lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["query"].clone()).collect();
+    // An empty line has its answer too, so that answers stay in step with questions.
+    assert_eq!(queries, ["www.tiktok.com", "71.18.248.20", "", "example.org"]);
+    let text = out(&vigie(&["explain", "www.tiktok.com"]));
+    assert!(text.contains("TikTok") && !text.contains('\u{1b}'), "{text}");
+}
+
+#[test]
+fn signatures_are_listed_verified_and_refused() {
+    assert!(out(&vigie(&["signatures", "list"])).contains("TikTok"));
+    let listed = out(&vigie(&["signatures", "list", "--json"]));
+    assert!(listed.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()) && listed.lines().count() > 10);
+    assert_eq!(code(&vigie(&["signatures", "verify"])), SUCCESS);
+    let folder = scratch();
+    file(&folder, "bad.toml", b"this is = no [signature");
+    let path = folder.path().to_str().unwrap();
+    assert_eq!(code(&vigie(&["signatures", "verify", path])), CONFIGURATION);
+    assert_eq!(code(&vigie(&["read", "--signatures", path, &capture("curl.pcap")])), CONFIGURATION);
+    assert_eq!(code(&vigie(&["explain", "--signatures", path, "tiktok.com"])), CONFIGURATION);
+}
+
+#[test]
+fn wrong_usage_is_told_in_one_line() {
+    assert_fails(&vigie(&["read"]), USAGE, "FILE");
+    assert_fails(&vigie(&["read", "--no-such-option", "a"]), USAGE, "--no-such-option");
+    assert_fails(&vigie(&["frobnicate"]), USAGE, "frobnicate");
+    assert_fails(&vigie(&["read", "--workers", "0", "a"]), USAGE, "--workers");
+    assert_fails(&vigie(&["read", "--limit", "flows_max", "a"]), USAGE, "NAME=NUMBER");
+    let help = vigie(&["--help"]);
+    assert_eq!(code(&help), SUCCESS);
+    assert!(out(&help).contains("read") && out(&help).contains("Exit codes"), "{}", out(&help));
+    assert!(out(&vigie(&["--version"])).starts_with("vigie "));
+}
+
+/// Whoever takes only the first line ends the command quietly, with the code that it had anyway.
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let folder = scratch();
+    // More than fits into a pipe: the same capture under many names.
+    let bytes = fs::read(capture("browsing.pcapng")).unwrap();
+    for number in 0..40 {
+        file(&folder, &format!("{number}.pcapng"), &bytes);
+    }
+    let pattern = folder.path().join("*.pcapng");
+    let arguments = ["read", "--json", "--events", "alert,tls,dns,flow", pattern.to_str().unwrap()];
+    let mut child = command(&arguments).spawn().unwrap();
+    let mut reader = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    drop(reader);
+    let mut errors = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    assert_eq!((child.wait().unwrap().code(), errors.as_str()), (Some(SUCCESS), ""));
+    assert!(serde_json::from_str::<Value>(&line).is_ok(), "{line}");
+}
