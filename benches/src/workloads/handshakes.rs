@@ -15,7 +15,7 @@ use vigie::handshake::{Counts, Limits};
 use super::Workload;
 use crate::samples::{Kind, Opening, openings};
 
-const SAMPLES: usize = 512;
+const SAMPLES: usize = 256;
 
 /// The client's TCP payloads of an opening.
 fn segments(opening: &Opening) -> Vec<(u32, Vec<u8>)> {
@@ -170,7 +170,7 @@ impl Quic {
 
     fn of(kind: Kind) -> Self {
         Self {
-            flows: openings(kind, SAMPLES, 0).iter().map(datagrams).collect(),
+            flows: openings(kind, SAMPLES / 4, 0).iter().map(datagrams).collect(),
             dialogue: UdpDialogue::default(),
             scratch: Scratch::new(),
             limits: vigie::runtime::Limits::default().handshake(),

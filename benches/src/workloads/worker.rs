@@ -108,34 +108,36 @@ pub struct NewFlows {
 
 impl NewFlows {
     const FLOWS: usize = 2_048;
+    /// Made with more labour.
+    const QUIC_FLOWS: usize = 256;
 
     /// SYN, SYN and ACK, ACK, short hello.
     pub fn tls() -> Self {
-        Self::of(Kind::Tls, Counter::HellosTls)
+        Self::of(Kind::Tls, Self::FLOWS, Counter::HellosTls)
     }
 
     /// SYN, SYN and ACK, ACK, post-quantum hello in two segments.
     pub fn tls_post_quantum() -> Self {
-        Self::of(Kind::TlsPostQuantum, Counter::HellosTls)
+        Self::of(Kind::TlsPostQuantum, Self::FLOWS, Counter::HellosTls)
     }
 
     /// An Initial with a whole hello.
     pub fn quic() -> Self {
-        Self::of(Kind::Quic, Counter::HellosQuic)
+        Self::of(Kind::Quic, Self::QUIC_FLOWS, Counter::HellosQuic)
     }
 
     /// Three Initials with a hello.
     pub fn quic_three() -> Self {
-        Self::of(Kind::QuicThree, Counter::HellosQuic)
+        Self::of(Kind::QuicThree, Self::QUIC_FLOWS, Counter::HellosQuic)
     }
 
     /// Query and answer.
     pub fn dns() -> Self {
-        Self::of(Kind::Dns, Counter::DnsAnswers)
+        Self::of(Kind::Dns, Self::FLOWS, Counter::DnsAnswers)
     }
 
-    fn of(kind: Kind, counter: Counter) -> Self {
-        let openings = openings(kind, Self::FLOWS, 0);
+    fn of(kind: Kind, count: usize, counter: Counter) -> Self {
+        let openings = openings(kind, count, 0);
         // Two flows take turns, as do a few at a real tap.
         let mut samples = Vec::new();
         for pair in openings.chunks(2) {
@@ -146,7 +148,7 @@ impl NewFlows {
         }
         samples.iter_mut().for_each(|sample| sample.timestamp_ns = NOW_NS);
         let flows = openings.len() as u64;
-        Self { samples, flows, worker: empty_worker(Self::FLOWS as u32 * 2), told: (counter, 0) }
+        Self { samples, flows, worker: empty_worker(count as u32 * 2), told: (counter, 0) }
     }
 }
 
@@ -184,13 +186,13 @@ impl Encode {
     pub fn new() -> Self {
         let mut worker = empty_worker(1_000);
         let mut alerts = Vec::new();
-        for opening in openings(Kind::Tls, 512, 1) {
+        for opening in openings(Kind::Tls, 128, 1) {
             for sample in &opening {
                 worker.batch(&[sample.frame()], &mut |event| alerts.push(event));
             }
         }
         alerts.retain(|event| matches!(event.fact, Fact::Alert(_)));
-        assert_eq!(alerts.len(), 512);
+        assert_eq!(alerts.len(), 128);
         let context = Context { bundle: Some(Bundle::builtin()), ..Context::default() };
         Self { alerts, context, out: Vec::new() }
     }
@@ -217,7 +219,7 @@ pub struct Read {
 }
 
 impl Read {
-    const PACKETS: u64 = 100_000;
+    const PACKETS: u64 = 50_000;
 
     /// One packet in 60 opens a flow.
     pub fn mixed() -> Self {
