@@ -5,28 +5,21 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, missing_docs)]
 
 use std::hint::black_box;
-use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use vigie::capture::{BATCH_FRAMES_MAX, Frame, LinkType};
+use vigie::capture::{BATCH_FRAMES_MAX, Frame};
+use vigie::flow::FlowEntry;
 use vigie::flow::memory::{Pages, prefetch};
-use vigie::flow::{FlowEntry, HashKey};
-use vigie::handshake::address_names::{self, AddressNames};
-use vigie::runtime::Limits;
 use vigie::runtime::counters::Counter;
-use vigie::runtime::told::Wanted;
-use vigie::runtime::worker::{Share, Worker};
 use vigie_benches::measure::Times;
 use vigie_benches::random::mix;
-use vigie_benches::ring::{Access, Kind, NOW_NS, Ring, settling_frame};
-use vigie_signatures::Bundle;
+use vigie_benches::ring::{Access, Kind, Ring};
+use vigie_benches::workloads::worker::{Batch, feed, settled_worker, table_flows};
 
 const RING_FRAMES: usize = 1 << 21;
 const ROUNDS: usize = 9;
 /// Bytes on the wire of an average packet, preamble and gap included, by which packets become bits.
 const WIRE_BYTES: f64 = 800.0 + 20.0;
-
-type Batch<'a> = ArrayVec<Frame<'a>, BATCH_FRAMES_MAX>;
 
 fn main() {
     let asked: Vec<u32> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
@@ -44,7 +37,7 @@ fn main() {
 }
 
 fn settled(ring: &mut Ring, flows: u32, kind: Kind, accesses: &[Access]) {
-    let mut worker = worker_with(flows, kind);
+    let mut worker = settled_worker(flows, kind);
     // As many lines as the worker's table has.
     let mut table = Pages::<FlowEntry>::zeroed(slots(flows));
     table.iter_mut().for_each(|entry| entry.spare = 1);
@@ -55,12 +48,12 @@ fn settled(ring: &mut Ring, flows: u32, kind: Kind, accesses: &[Access]) {
         let opened = worker.counters().get(Counter::Flows);
         for round in 0..=ROUNDS {
             if round == 0 {
-                pass(ring, |batch| work(&mut worker, batch));
+                pass(ring, |batch| feed(&mut worker, batch));
                 continue;
             }
             touch.round(operations, || pass(ring, touch_headers));
             line.round(operations, || pass(ring, |batch| touch_headers_and_lines(batch, &mut table)));
-            whole.round(operations, || pass(ring, |batch| work(&mut worker, batch)));
+            whole.round(operations, || pass(ring, |batch| feed(&mut worker, batch)));
         }
         assert_eq!(worker.counters().get(Counter::Flows), opened, "every flow was known");
         assert_eq!(worker.counters().get(Counter::FlowsEvicted), 0, "none had to give way");
@@ -79,43 +72,9 @@ fn settled(ring: &mut Ring, flows: u32, kind: Kind, accesses: &[Access]) {
     }
 }
 
+/// A sixth more than flows, as in the worker's.
 fn slots(flows: u32) -> usize {
-    let flows = flows as usize * 4 / 3;
-    flows + flows / 6
-}
-
-/// A worker that knows all flows, settled.
-fn worker_with(flows: u32, kind: Kind) -> Worker {
-    let limits = Limits { flows_max: (flows as usize * 4 / 3).max(64), ..Limits::default() };
-    let names = Arc::new(AddressNames::new(address_names::Limits::default()));
-    let mut worker = Worker::new(&limits, Wanted::default(), Bundle::builtin(), names, HashKey::REPLAY, Share::ALL);
-    for first in (0..flows).step_by(BATCH_FRAMES_MAX) {
-        let frames: ArrayVec<Vec<u8>, BATCH_FRAMES_MAX> =
-            (first..flows).take(BATCH_FRAMES_MAX).map(|flow| settling_frame(flow, kind)).collect();
-        let batch: Batch<'_> = frames
-            .iter()
-            .map(|data| Frame {
-                timestamp_ns: NOW_NS,
-                number: 1,
-                wire_length: data.len() as u32,
-                link_type: LinkType::ETHERNET,
-                interface: 0,
-                data,
-            })
-            .collect();
-        work(&mut worker, &batch);
-    }
-    let counters = worker.counters();
-    assert_eq!(counters.get(Counter::Flows), u64::from(flows));
-    assert_eq!(counters.get(Counter::HellosTls) + counters.get(Counter::HellosDtls), u64::from(flows));
-    worker
-}
-
-#[inline(never)]
-fn work(worker: &mut Worker, batch: &[Frame<'_>]) {
-    worker.batch(batch, &mut |event| {
-        black_box(event);
-    });
+    table_flows(flows) + table_flows(flows) / 6
 }
 
 /// Shows all frames of the ring, in batches.

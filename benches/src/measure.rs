@@ -15,6 +15,16 @@ impl Times {
         self.0.push((thread_ns() - start) as f64 / operations as f64);
     }
 
+    /// Takes in a round that was timed elsewhere.
+    pub fn push(&mut self, ns: f64) {
+        self.0.push(ns);
+    }
+
+    /// The mean of all rounds.
+    pub fn mean(&self) -> f64 {
+        self.0.iter().sum::<f64>() / self.0.len() as f64
+    }
+
     /// The quietest round.
     pub fn least(&self) -> f64 {
         self.0.iter().copied().fold(f64::INFINITY, f64::min)
@@ -34,22 +44,6 @@ impl Times {
 fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.sort_by(f64::total_cmp);
     numbers.get(numbers.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-/// Prints one line: name, least and median time of `rounds` rounds of `operations` each.
-pub fn line(name: &str, rounds: u32, operations: u64, mut work: impl FnMut()) -> Times {
-    let mut times = Times::default();
-    work();
-    for _ in 0..rounds {
-        times.round(operations, &mut work);
-    }
-    println!("{name:<46} {:>9.1} {:>9.1}", times.least(), times.median());
-    times
-}
-
-/// The heading over lines.
-pub fn heading(title: &str) {
-    println!("\n{title:<46} {:>9} {:>9}", "least ns", "median ns");
 }
 
 #[cfg(test)]

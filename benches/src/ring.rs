@@ -72,7 +72,8 @@ impl Ring {
             };
             // Two of five packets carry next to nothing; the others are full: some 840 bytes on average.
             let is_small = random.below(5) < 2;
-            *wire_length = if is_small { 66 + random.below(60) } else { 1_200 + random.below(250) };
+            let headers = headers_bytes(flow, kind) as u32;
+            *wire_length = if is_small { headers + random.below(60) } else { 1_200 + random.below(250) };
             write_frame(place, flow, random.below(5) < 3, *wire_length, kind);
         }
     }

@@ -66,12 +66,6 @@ impl When {
     }
 }
 
-enum Prepared<'a> {
-    Packet { packet: Packet<'a>, key: FlowKey, side: Side, hash: u64 },
-    Fragment(Fragment<'a>),
-    Unreadable(DecodeError),
-}
-
 /// Which flows of a capture are a worker's own, where several read it side by side. Each sees all packets, so that all
 /// clocks agree and all know what DNS told.
 #[derive(Clone, Copy, Debug)]
@@ -186,45 +180,39 @@ impl Worker {
     /// Takes a batch of frames.
     pub fn batch(&mut self, frames: &[Frame<'_>], emit: &mut dyn FnMut(Event)) {
         for frames in frames.chunks(BATCH_FRAMES_MAX) {
-            let mut prepared: ArrayVec<Prepared<'_>, BATCH_FRAMES_MAX> = ArrayVec::new();
+            let mut decoded: ArrayVec<Result<Decoded<'_>, DecodeError>, BATCH_FRAMES_MAX> = ArrayVec::new();
+            let mut hashes: ArrayVec<u64, BATCH_FRAMES_MAX> = ArrayVec::new();
             let mut bytes = 0;
             for frame in frames {
                 bytes += u64::from(frame.wire_length);
-                prepared.push(self.prepare(frame));
+                decoded.push(decode::decode(frame, &self.decode_limits));
+                hashes.push(match decoded.last() {
+                    Some(Ok(Decoded::Packet(packet))) => {
+                        let hash = self.table.hash(&FlowKey::of(packet).0);
+                        self.table.prefetch_tags(hash);
+                        hash
+                    }
+                    _ => 0,
+                });
             }
-            for item in &prepared {
-                if let Prepared::Packet { hash, .. } = item
-                    && self.share.owns(*hash)
-                {
-                    self.table.prefetch_flow(*hash);
+            for &hash in &hashes {
+                if hash != 0 && self.share.owns(hash) {
+                    self.table.prefetch_flow(hash);
                 }
             }
             self.counters.add(Counter::Frames, frames.len() as u64);
             self.counters.add(Counter::Bytes, bytes);
-            for (frame, item) in frames.iter().zip(&prepared) {
+            for ((frame, decoded), &hash) in frames.iter().zip(&decoded).zip(&hashes) {
                 self.order = Order { told_at: frame.number, last_frame: u64::MAX, ordinal: 0 };
-                match item {
-                    Prepared::Packet { packet, key, side, hash } => {
-                        self.packet(&When::of(frame), packet, key, *side, *hash, emit);
+                match decoded {
+                    Ok(Decoded::Packet(packet)) => {
+                        let (key, side) = FlowKey::of(packet);
+                        self.packet(&When::of(frame), packet, &key, side, hash, emit);
                     }
-                    Prepared::Fragment(fragment) => self.fragment(&When::of(frame), fragment, emit),
-                    Prepared::Unreadable(error) => self.count_unreadable(*error),
+                    Ok(Decoded::Fragment(fragment)) => self.fragment(&When::of(frame), fragment, emit),
+                    Err(error) => self.count_unreadable(*error),
                 }
             }
-        }
-    }
-
-    #[inline]
-    fn prepare<'a>(&self, frame: &Frame<'a>) -> Prepared<'a> {
-        match decode::decode(frame, &self.decode_limits) {
-            Ok(Decoded::Packet(packet)) => {
-                let (key, side) = FlowKey::of(&packet);
-                let hash = self.table.hash(&key);
-                self.table.prefetch_tags(hash);
-                Prepared::Packet { packet, key, side, hash }
-            }
-            Ok(Decoded::Fragment(fragment)) => Prepared::Fragment(fragment),
-            Err(error) => Prepared::Unreadable(error),
         }
     }
 
