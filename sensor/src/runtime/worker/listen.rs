@@ -209,7 +209,10 @@ impl Worker {
         if usize::from(entry.spare) >= self.limits.undecided_datagrams_max {
             entry.spare = 0;
             self.handshake_counters.undecided_datagrams += 1;
-            self.settle_nameless(when, slot, number, None, emit);
+            self.tell_partial(when, slot, number, emit);
+            if self.table.get(slot).is_some_and(|entry| entry.marks & SETTLED == 0) {
+                self.settle_nameless(when, slot, number, None, emit);
+            }
         }
     }
 
