@@ -1,5 +1,8 @@
 //! The command as people and scripts meet it: what is written where, and the exit codes.
 
+// Clippy knows only functions marked as tests.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};

@@ -128,8 +128,13 @@ impl Replay {
 
     /// How often something was counted.
     pub fn count(&self, family: &str, reason: &str) -> u64 {
-        self.totals.counters.iter().filter(|(f, r, _)| (*f, *r) == (family, reason)).map(|(_, _, count)| count).sum()
+        count(&self.totals, family, reason)
     }
+}
+
+/// How often something was counted.
+pub fn count(totals: &Totals, family: &str, reason: &str) -> u64 {
+    totals.counters.iter().filter(|(f, r, _)| (*f, *r) == (family, reason)).map(|(_, _, count)| count).sum()
 }
 
 /// Events as lines of EVE.

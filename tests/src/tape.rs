@@ -78,20 +78,61 @@ pub fn pcap(link_type: LinkType, frames: &[(u64, Vec<u8>)]) -> Vec<u8> {
     file
 }
 
+/// Frames made as they are asked for, so that millions of them take no memory.
+pub struct Generator<F> {
+    make: F,
+    step_ns: u64,
+    frames_max: u64,
+    given: u64,
+}
+
+impl<F: FnMut(u64) -> Vec<u8>> Generator<F> {
+    /// `frames` frames, `step_ns` apart; `make` is given the number of each, from 0.
+    pub const fn new(frames: u64, step_ns: u64, make: F) -> Self {
+        Self { make, step_ns, frames_max: frames, given: 0 }
+    }
+}
+
+impl<F: FnMut(u64) -> Vec<u8>> Source for Generator<F> {
+    fn next_batch(&mut self, visit: &mut dyn FnMut(&[Frame<'_>])) -> Result<bool, CaptureError> {
+        let numbers = self.given..self.frames_max.min(self.given + BATCH_FRAMES_MAX as u64);
+        let made: Vec<(u64, Vec<u8>)> = numbers.map(|number| (number, (self.make)(number))).collect();
+        let frame = |(number, data)| frame(BEGIN_NS + number * self.step_ns, number, data);
+        let frames: Vec<Frame<'_>> = made.iter().map(|(number, data)| frame((*number, &data[..]))).collect();
+        if frames.is_empty() {
+            return Ok(false);
+        }
+        visit(&frames);
+        self.given += frames.len() as u64;
+        Ok(true)
+    }
+
+    fn statistics(&self) -> SourceStatistics {
+        SourceStatistics { frames: self.given, ..SourceStatistics::default() }
+    }
+
+    fn position(&self) -> Position {
+        Position { bytes_done: self.given, bytes_total: None }
+    }
+
+    fn interface_name(&self, _: u16) -> Option<&str> {
+        None
+    }
+}
+
+/// A whole Ethernet frame; `number` counts from 0.
+pub fn frame(timestamp_ns: u64, number: u64, data: &[u8]) -> Frame<'_> {
+    let wire_length = u32::try_from(data.len()).unwrap();
+    let link_type = LinkType::ETHERNET;
+    Frame { timestamp_ns, number: number + 1, wire_length, link_type, interface: 0, data }
+}
+
 impl Source for Tape {
     fn next_batch(&mut self, visit: &mut dyn FnMut(&[Frame<'_>])) -> Result<bool, CaptureError> {
         let first = self.given;
         let batch = self.frames[first..].iter().take(BATCH_FRAMES_MAX).enumerate();
-        let frames: Vec<Frame<'_>> = batch
-            .map(|(place, (timestamp_ns, data))| Frame {
-                timestamp_ns: *timestamp_ns,
-                number: (first + place) as u64 + 1,
-                wire_length: data.len() as u32,
-                link_type: LinkType::ETHERNET,
-                interface: 0,
-                data,
-            })
-            .collect();
+        let frames: Vec<Frame<'_>> =
+            batch.map(|(place, (timestamp_ns, data))| frame(*timestamp_ns, (first + place) as u64, data)).collect();
         if frames.is_empty() {
             return Ok(false);
         }

@@ -112,7 +112,7 @@ pub enum FlowEnd {
     Timeout,
     /// The capture ended, or the sensor stopped.
     Shutdown,
-    /// Its place in the flow table was needed.
+    /// Its place in the flow table was needed, or that of its record.
     Evicted,
 }
 

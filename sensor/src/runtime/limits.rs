@@ -50,7 +50,7 @@ limits! {
     flows_max: 1_048_576, at least 16;
     /// Seconds without a packet after which a flow has ended.
     idle_timeout_s: 300, at least 8;
-    /// Flows at once whose handshake is being followed, or that matched; the stalest handshake gives way.
+    /// Flows at once whose handshake is being followed, or that matched; the stalest gives way.
     records_max: 131_072, at least 16;
     /// Bytes of one direction of a TCP connection that are kept while looking for its hello.
     stream_bytes_max: 49_152, at least 1_024;

@@ -1,5 +1,5 @@
 //! Records of the flows that are worth more than a line in the table: handshakes being followed, and flows that
-//! matched. A slab of bounded size; when it is full the stalest handshake gives way.
+//! matched. A slab of bounded size; when it is full the stalest record gives way.
 
 use std::sync::Arc;
 
@@ -13,6 +13,10 @@ use crate::handshake::udp::UdpDialogue;
 
 /// How many records a search for the stalest looks at.
 const CANDIDATES: usize = 16;
+
+/// By how much a connection on which nothing was said counts as longer without a packet than it is. So a flood of
+/// openings displaces itself, and openings displace only what fell silent.
+const UNSAID_HANDICAP_NS: u64 = 30_000_000_000;
 
 /// What is being followed on a flow.
 #[derive(Debug, Default)]
@@ -69,7 +73,7 @@ pub struct Records {
 pub enum Placed {
     /// It stands at this number.
     At(u32),
-    /// It stands at this number, where the stalest handshake had to go.
+    /// It stands at this number, where the stalest record had to go.
     Instead(u32, Box<Record>),
     /// No record could give way.
     Full,
@@ -102,7 +106,7 @@ impl Records {
             self.records.push(Some(record));
             return Placed::At(self.records.len() as u32);
         }
-        let Some(number) = self.stalest_handshake() else { return Placed::Full };
+        let Some(number) = self.stalest(|_| true) else { return Placed::Full };
         match self.remove(number) {
             Some(old) => {
                 self.free.pop();
@@ -128,27 +132,33 @@ impl Records {
         record
     }
 
-    /// Among the next records in turn, the one whose handshake is the least hopeful: nothing said yet before
-    /// something said, then the longest without a packet. Matched flows stay.
-    pub fn stalest_handshake(&mut self) -> Option<u32> {
+    /// The stalest of the records whose dialogue holds bytes.
+    pub fn stalest_holder(&mut self) -> Option<u32> {
+        self.stalest(|record| matches!(record.dialogue, Dialogue::Tcp(_) | Dialogue::Udp(_)))
+    }
+
+    /// Among the next records in turn that may go, the one longest without a packet, where a connection on which nothing
+    /// was said counts as stale early. Flows that matched go too when they are the stalest, or a flood of matches would
+    /// leave no room for what comes after.
+    fn stalest(&mut self, may_go: impl Fn(&Record) -> bool) -> Option<u32> {
         let length = self.records.len();
-        let mut best: Option<(bool, u64, usize)> = None;
+        let mut best: Option<(u64, usize)> = None;
         for step in 0..length {
             if step >= CANDIDATES && best.is_some() || step >= CANDIDATES * 64 {
                 break;
             }
             let place = (self.hand + step) % length;
             let Some(Some(record)) = self.records.get(place) else { continue };
-            if record.rule.is_some() || matches!(record.dialogue, Dialogue::Over) {
+            if !may_go(record) {
                 continue;
             }
-            let said = !matches!(record.dialogue, Dialogue::Opening(..));
-            let candidate = (said, record.last_seen_ns, place);
+            let handicap_ns = if matches!(record.dialogue, Dialogue::Opening(..)) { UNSAID_HANDICAP_NS } else { 0 };
+            let candidate = (record.last_seen_ns.saturating_sub(handicap_ns), place);
             if best.is_none_or(|best| candidate < best) {
                 best = Some(candidate);
             }
         }
         self.hand = (self.hand + CANDIDATES) % length.max(1);
-        best.map(|(_, _, place)| place as u32 + 1)
+        best.map(|(_, place)| place as u32 + 1)
     }
 }

@@ -8,8 +8,10 @@ use vigie_tests::tcp::Connection;
 
 use super::{NAME, alert, assert_told_once, tls};
 
-/// A dialogue: whose turn, and what is said.
-fn dialogue(turns: &[(bool, &[u8])]) -> Tape {
+/// Whether the client speaks, and what is said.
+type Turn<'a> = (bool, &'a [u8]);
+
+fn dialogue(turns: &[Turn<'_>]) -> Tape {
     let connection = Connection::default();
     let mut tape = Tape::of(connection.opening());
     let (mut from_client, mut from_server) = (0, 0);
@@ -26,7 +28,7 @@ fn dialogue(turns: &[(bool, &[u8])]) -> Tape {
 }
 
 /// The same, but the client's bytes in segments of `size`, and no server.
-fn client_alone(turns: &[(bool, &[u8])], size: usize) -> Replay {
+fn client_alone(turns: &[Turn<'_>], size: usize) -> Replay {
     let said: Vec<u8> =
         turns.iter().filter(|(is_client, _)| *is_client).flat_map(|(_, bytes)| bytes.to_vec()).collect();
     let connection = Connection::default();
@@ -36,7 +38,7 @@ fn client_alone(turns: &[(bool, &[u8])], size: usize) -> Replay {
 #[test]
 fn protocols_that_go_over_to_tls() {
     let hello = Hello::to(NAME).record();
-    let cases: [(&str, &[(bool, &[u8])]); 9] = [
+    let cases: [(&str, &[Turn<'_>]); 9] = [
         (
             "SMTP",
             &[
@@ -67,7 +69,7 @@ fn protocols_that_go_over_to_tls() {
         ),
     ];
     for (what, turns) in cases {
-        let turns: Vec<(bool, &[u8])> = turns.iter().copied().chain([(true, &hello[..])]).collect();
+        let turns: Vec<Turn<'_>> = turns.iter().copied().chain([(true, &hello[..])]).collect();
         assert_told_once(&dialogue(&turns).replay(), what);
         assert_told_once(&client_alone(&turns, 5), &format!("{what} in small segments, the client alone"));
     }
@@ -79,7 +81,7 @@ fn a_proxy_is_told_the_name_before_the_hello() {
     let connect = format!("CONNECT {NAME}:443 HTTP/1.1\r\nHost: {NAME}:443\r\n\r\n");
     let socks5 = [&[5, 1, 0, 3, NAME.len() as u8][..], NAME.as_bytes(), &[1, 187]].concat();
     let socks4a = [&[4, 1, 1, 187, 0, 0, 0, 1, 0][..], NAME.as_bytes(), &[0]].concat();
-    let cases: [(&str, &str, Vec<(bool, &[u8])>); 3] = [
+    let cases: [(&str, &str, Vec<Turn<'_>>); 3] = [
         ("CONNECT", "http-connect", vec![(true, connect.as_bytes()), (false, b"HTTP/1.1 200 OK\r\n\r\n")]),
         (
             "SOCKS 5",
@@ -93,7 +95,7 @@ fn a_proxy_is_told_the_name_before_the_hello() {
         let replay = dialogue(&turns).replay();
         assert_eq!((replay.said(), replay.alerted()), (vec![], alert(evidence, NAME)), "{what} alone");
         // The hello that follows is told too, but the flow alerts once.
-        let turns: Vec<(bool, &[u8])> = turns.into_iter().chain([(true, &hello[..])]).collect();
+        let turns: Vec<Turn<'_>> = turns.into_iter().chain([(true, &hello[..])]).collect();
         for (what, replay) in [
             (what.to_owned(), dialogue(&turns).replay()),
             (format!("{what} in small segments"), client_alone(&turns, 3)),

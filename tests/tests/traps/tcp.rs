@@ -102,7 +102,7 @@ fn the_server_may_be_seen_first() {
             ("a greeting", connection.from_server(0, b"welcome\r\n")),
         ] {
             let replay = Tape::of([first, connection.from_client(0, &hello)]).replay();
-            assert_eq!(replay.said(), [line.clone()], "{what}, port {server_port}");
+            assert_eq!(replay.said(), std::slice::from_ref(&line), "{what}, port {server_port}");
             assert_eq!(replay.alerts().count(), 1, "{what}, port {server_port}");
         }
     }

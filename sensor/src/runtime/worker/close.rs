@@ -10,29 +10,26 @@ impl Worker {
         if entry.marks & FOREIGN != 0 {
             return self.give_back(std::mem::take(&mut record.dialogue));
         }
-        self.conclude(entry, record, Some(reason), emit);
+        self.conclude(entry, record, reason, emit);
     }
 
-    /// A record had to give way while its flow goes on, unobserved.
-    pub(super) fn forget(&mut self, record: Record, emit: &mut dyn FnMut(Event)) {
+    /// A record had to give way while its flow goes on: unobserved, unless nothing was said on it yet.
+    pub(super) fn forget(&mut self, mut record: Record, emit: &mut dyn FnMut(Event)) {
         let Some(entry) = self.table.get_mut(record.slot) else { return };
         entry.record = 0;
+        if matches!(record.dialogue, Dialogue::Opening(..)) && !self.wanted.flows {
+            return;
+        }
         let unsettled = *entry;
         entry.marks |= SETTLED;
         if unsettled.marks & FOREIGN != 0 {
-            return;
+            return self.give_back(std::mem::take(&mut record.dialogue));
         }
-        self.conclude(&unsettled, record, None, emit);
+        self.conclude(&unsettled, record, FlowEnd::Evicted, emit);
     }
 
-    /// Tells what a record still holds. Without a reason the flow goes on, and only its record had to give way.
-    fn conclude(
-        &mut self,
-        entry: &FlowEntry,
-        mut record: Record,
-        reason: Option<FlowEnd>,
-        emit: &mut dyn FnMut(Event),
-    ) {
+    /// Tells what a record still holds.
+    fn conclude(&mut self, entry: &FlowEntry, mut record: Record, reason: FlowEnd, emit: &mut dyn FnMut(Event)) {
         let mut entry = *entry;
         let nameless = record.nameless.take().map(|hello| *hello);
         let told = match partial(
@@ -64,9 +61,7 @@ impl Worker {
         if let Some(told) = told {
             self.tell_of(&flow, &mut record.rule, (when.timestamp_ns, when.number), told, emit);
         }
-        if let Some(reason) = reason
-            && (self.wanted.flows || record.rule.is_some())
-        {
+        if self.wanted.flows || record.rule.is_some() {
             self.emit(when.timestamp_ns, when.number, Fact::FlowEnd(Box::new(flow), reason, record.rule), emit);
         }
     }

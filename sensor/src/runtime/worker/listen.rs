@@ -100,6 +100,7 @@ impl Worker {
         let Some(record) = records.get_mut(number) else { return };
         if !matches!(record.dialogue, Dialogue::Tcp(_)) {
             let mut dialogue = tcp_pool.pop().unwrap_or_default();
+            *held_bytes += dialogue.capacity();
             if let Dialogue::Opening(client, first_byte) = record.dialogue {
                 dialogue.begin(client, first_byte);
             }
@@ -180,7 +181,9 @@ impl Worker {
         } = self;
         let Some(record) = records.get_mut(number) else { return };
         if !matches!(record.dialogue, Dialogue::Udp(_)) {
-            record.dialogue = Dialogue::Udp(udp_pool.pop().unwrap_or_default());
+            let dialogue = udp_pool.pop().unwrap_or_default();
+            *held_bytes += dialogue.capacity();
+            record.dialogue = Dialogue::Udp(dialogue);
         }
         let Dialogue::Udp(dialogue) = &mut record.dialogue else { return };
         let held_before = dialogue.capacity();
@@ -449,7 +452,7 @@ impl Worker {
     /// Drops the stalest handshakes while all together hold too much.
     fn keep_within_memory(&mut self, emit: &mut dyn FnMut(Event)) {
         while self.held_bytes > self.limits.reassembly_bytes_max {
-            let Some(number) = self.records.stalest_handshake() else { return };
+            let Some(number) = self.records.stalest_holder() else { return };
             let Some(record) = self.records.remove(number) else { return };
             self.counters.add(Counter::ReassemblyBytes, 1);
             self.forget(record, emit);
