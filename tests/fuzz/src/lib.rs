@@ -9,6 +9,7 @@ mod input;
 mod quic;
 mod signatures;
 mod tls;
+mod worker;
 
 /// A target: bytes in, a panic out if something does not hold.
 pub type Target = fn(&[u8]);
@@ -31,6 +32,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("socks", clear_text::socks),
     ("tls_hello", tls::hello),
     ("tls_records", tls::records),
+    ("worker", worker::packets),
 ];
 
 /// Runs the target of this name.

@@ -164,7 +164,8 @@ impl Worker {
             return self.udp_dns(when, packet, payload, slot, side, emit);
         }
         let number = self.record(slot, when, packet, emit);
-        if !quic::looks_like_quic(payload) && !dtls::looks_like_dtls(payload) {
+        let has_dialogue = self.records.get(number).is_some_and(|record| matches!(record.dialogue, Dialogue::Udp(_)));
+        if !has_dialogue && !quic::looks_like_quic(payload) && !dtls::looks_like_dtls(payload) {
             return self.no_hello(when, slot, number, emit);
         }
         let Self {
