@@ -132,7 +132,8 @@ impl Worker {
         secret: HashKey,
         share: Share,
     ) -> Self {
-        let records_max = if wanted.flows { limits.flows_max.max(limits.records_max) } else { limits.records_max };
+        // No flow has two records.
+        let records_max = if wanted.flows { limits.flows_max } else { limits.records_max.min(limits.flows_max) };
         Self {
             wanted,
             bundle,
