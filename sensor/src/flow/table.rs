@@ -213,7 +213,7 @@ impl FlowTable {
         let place = if free != 0 {
             bucket * WAYS + free.trailing_zeros() as usize
         } else {
-            self.stalest([first, second], epoch)
+            self.stalest([first, second], epoch, hash)
         };
         let entry = FlowEntry {
             low: key.low.0,
@@ -246,16 +246,20 @@ impl FlowTable {
         Found::New(slot)
     }
 
-    /// The place in the two buckets whose last packet is longest ago.
-    fn stalest(&self, buckets: [usize; 2], epoch: u8) -> usize {
-        let mut stalest = (0, buckets[0] * WAYS);
-        for bucket in buckets {
-            let Some(meta) = self.buckets.get(bucket) else { continue };
-            for (way, &last) in meta.epochs.iter().enumerate() {
-                let age = epoch.wrapping_sub(last);
-                if age > stalest.0 {
-                    stalest = (age, bucket * WAYS + way);
-                }
+    /// The place in the two buckets whose last packet is longest ago. Of several that are alike, which one hangs on the
+    /// hash of the flow that wants the place, so that the newest flows are not the first to go.
+    fn stalest(&self, buckets: [usize; 2], epoch: u8, hash: u64) -> usize {
+        let [first, second] = buckets;
+        let turn = (hash >> 40) as usize;
+        let mut stalest = (0, first * WAYS + turn % WAYS);
+        for step in 0..2 * WAYS {
+            let number = (turn + step) % (2 * WAYS);
+            let bucket = if number < WAYS { first } else { second };
+            let way = number % WAYS;
+            let Some(last) = self.buckets.get(bucket).and_then(|meta| meta.epochs.get(way)) else { continue };
+            let age = epoch.wrapping_sub(*last);
+            if age > stalest.0 {
+                stalest = (age, bucket * WAYS + way);
             }
         }
         stalest.1
