@@ -86,10 +86,16 @@ fn pass(ring: &Ring, mut visit: impl FnMut(&[Frame<'_>])) {
     }
 }
 
-/// The first floor: each packet's addresses are read.
+/// The first floor: each packet's header line is fetched for the whole batch, then its addresses are read.
 #[inline(never)]
 fn touch_headers(batch: &[Frame<'_>]) {
+    fetch_headers(batch);
     black_box(batch.iter().fold(0, |sum, frame| sum ^ addresses(frame)));
+}
+
+#[inline]
+fn fetch_headers(batch: &[Frame<'_>]) {
+    batch.iter().for_each(|frame| prefetch(&frame.data[0]));
 }
 
 /// The ends of both addresses, the same for both directions.
@@ -102,6 +108,7 @@ fn addresses(frame: &Frame<'_>) -> u32 {
 /// The second floor: and a line of the table, told by the addresses, is fetched for the whole batch, then changed.
 #[inline(never)]
 fn touch_headers_and_lines(batch: &[Frame<'_>], table: &mut Pages<FlowEntry>) {
+    fetch_headers(batch);
     let length = table.len() as u64;
     let mut places: ArrayVec<usize, BATCH_FRAMES_MAX> = ArrayVec::new();
     for frame in batch {

@@ -1,13 +1,14 @@
 //! Frames of settled flows, one after the other in a big buffer as in a capture ring: each frame's headers on lines of
-//! their own, far from the last one's, and out of the caches when their turn comes again. Only headers are there, as
-//! if each frame had been cut behind them; the path of a settled packet reads no further.
+//! their own, at uneven distances, so that no processor guesses where the next one is, and out of the caches when
+//! their turn comes again. Only headers are there, as if each frame had been cut behind them; the path of a settled
+//! packet reads no further.
 //!
 //! Three flows of four are TCP, the others QUIC; one of five is IPv6. Flow `n` has the same addresses in every ring.
 
 use crate::random::{Random, mix};
 use vigie::capture::{Frame, LinkType};
 
-/// Bytes from one frame to the next.
+/// Bytes from one frame to the next, on average.
 pub const STRIDE: usize = 256;
 /// Captured bytes of a frame.
 pub const CAPTURED: usize = 96;
@@ -65,7 +66,8 @@ impl Ring {
     pub fn fill(&mut self, flows: u32, access: Access, kind: Kind) {
         let mut random = Random(0x5eed);
         let places = self.memory.get_mut(self.start..).unwrap_or_default().chunks_exact_mut(STRIDE);
-        for (place, wire_length) in places.zip(&mut self.wire_lengths) {
+        for (number, (place, wire_length)) in places.zip(&mut self.wire_lengths).enumerate() {
+            let place = place.get_mut(offset(number)..).unwrap_or_default();
             let flow = match access {
                 Access::Uniform => random.below(flows),
                 Access::Skewed => (f64::from(flows).powf(random.unit()) - 1.0) as u32 % flows,
@@ -81,7 +83,7 @@ impl Ring {
     /// The frame at a place, without its bound checks repeated for each field.
     #[inline]
     pub fn frame(&self, place: usize) -> Frame<'_> {
-        let start = self.start + place * STRIDE;
+        let start = self.start + place * STRIDE + offset(place);
         Frame {
             timestamp_ns: NOW_NS,
             number: place as u64 + 1,
@@ -91,6 +93,12 @@ impl Ring {
             data: self.memory.get(start..start + CAPTURED).unwrap_or_default(),
         }
     }
+}
+
+/// How far a frame stands behind the start of its place: none, one or two cache lines.
+#[inline]
+fn offset(place: usize) -> usize {
+    (mix(place as u64) % 3) as usize * CACHE_LINE
 }
 
 /// A frame that settles flow `flow`: a whole hello over TCP or DTLS, of a name that no rule knows.
