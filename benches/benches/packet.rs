@@ -1,7 +1,7 @@
 //! The packet path: what a packet of a settled flow costs in a worker, with few flows and with many, beside two floors
 //! that any sensor pays: touching each packet's header line, and that plus one line of a table of the same size.
 //!
-//! `cargo bench -p vigie-benches --bench packet [-- FLOWS…]`
+//! `cargo bench -p vigie-benches --bench packet [-- FLOWS… | mixed | tcpv4]`
 #![allow(clippy::expect_used, clippy::indexing_slicing, missing_docs)]
 
 use std::hint::black_box;
@@ -31,9 +31,19 @@ fn main() {
     );
     let mut ring = Ring::new(RING_FRAMES);
     for &flows in &flows {
-        settled(&mut ring, flows, Kind::Mixed, &[Access::Uniform, Access::Skewed]);
-        settled(&mut ring, flows, Kind::TcpV4, &[Access::Uniform]);
+        if wants("mixed") {
+            settled(&mut ring, flows, Kind::Mixed, &[Access::Uniform, Access::Skewed]);
+        }
+        if wants("tcpv4") {
+            settled(&mut ring, flows, Kind::TcpV4, &[Access::Uniform]);
+        }
     }
+}
+
+/// Whether a kind was asked for, or none was.
+fn wants(kind: &str) -> bool {
+    let mut kinds = std::env::args().skip(1).filter(|argument| argument.starts_with(char::is_alphabetic)).peekable();
+    kinds.peek().is_none() || kinds.any(|asked| asked == kind)
 }
 
 fn settled(ring: &mut Ring, flows: u32, kind: Kind, accesses: &[Access]) {

@@ -41,7 +41,14 @@ pub enum Access {
 pub struct Ring {
     memory: Vec<u8>,
     start: usize,
-    wire_lengths: Vec<u32>,
+    places: Vec<Place>,
+}
+
+/// Where a frame stands, and how long it was on the wire.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    start: u32,
+    wire_length: u32,
 }
 
 impl Ring {
@@ -49,25 +56,27 @@ impl Ring {
     pub fn new(frames: usize) -> Self {
         let memory = vec![0; frames * STRIDE + CACHE_LINE];
         let start = memory.as_ptr().align_offset(CACHE_LINE);
-        Self { memory, start, wire_lengths: vec![0; frames] }
+        Self { memory, start, places: vec![Place::default(); frames] }
     }
 
     /// How many frames there are.
     pub fn len(&self) -> usize {
-        self.wire_lengths.len()
+        self.places.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.wire_lengths.is_empty()
+        self.places.is_empty()
     }
 
     /// Fills all frames with packets of `flows` flows.
     pub fn fill(&mut self, flows: u32, access: Access, kind: Kind) {
         let mut random = Random(0x5eed);
-        let places = self.memory.get_mut(self.start..).unwrap_or_default().chunks_exact_mut(STRIDE);
-        for (number, (place, wire_length)) in places.zip(&mut self.wire_lengths).enumerate() {
-            let place = place.get_mut(offset(number)..).unwrap_or_default();
+        let memory = self.memory.get_mut(self.start..).unwrap_or_default().chunks_exact_mut(STRIDE);
+        for (number, (memory, place)) in memory.zip(&mut self.places).enumerate() {
+            // None, one or two cache lines behind the start of its share.
+            let offset = random.below(3) as usize * CACHE_LINE;
+            place.start = (number * STRIDE + offset) as u32;
             let flow = match access {
                 Access::Uniform => random.below(flows),
                 Access::Skewed => (f64::from(flows).powf(random.unit()) - 1.0) as u32 % flows,
@@ -75,30 +84,26 @@ impl Ring {
             // Two of five packets carry next to nothing; the others are full: some 840 bytes on average.
             let is_small = random.below(5) < 2;
             let headers = headers_bytes(flow, kind) as u32;
-            *wire_length = if is_small { headers + random.below(60) } else { 1_200 + random.below(250) };
-            write_frame(place, flow, random.below(5) < 3, *wire_length, kind);
+            place.wire_length = if is_small { headers + random.below(60) } else { 1_200 + random.below(250) };
+            let bytes = memory.get_mut(offset..).unwrap_or_default();
+            write_frame(bytes, flow, random.below(5) < 3, place.wire_length, kind);
         }
     }
 
-    /// The frame at a place, without its bound checks repeated for each field.
+    /// The frame at a place.
     #[inline]
-    pub fn frame(&self, place: usize) -> Frame<'_> {
-        let start = self.start + place * STRIDE + offset(place);
+    pub fn frame(&self, number: usize) -> Frame<'_> {
+        let place = self.places.get(number).copied().unwrap_or_default();
+        let start = self.start + place.start as usize;
         Frame {
             timestamp_ns: NOW_NS,
-            number: place as u64 + 1,
-            wire_length: self.wire_lengths.get(place).copied().unwrap_or_default(),
+            number: number as u64 + 1,
+            wire_length: place.wire_length,
             link_type: LinkType::ETHERNET,
             interface: 0,
             data: self.memory.get(start..start + CAPTURED).unwrap_or_default(),
         }
     }
-}
-
-/// How far a frame stands behind the start of its place: none, one or two cache lines.
-#[inline]
-fn offset(place: usize) -> usize {
-    (mix(place as u64) % 3) as usize * CACHE_LINE
 }
 
 /// A frame that settles flow `flow`: a whole hello over TCP or DTLS, of a name that no rule knows.
