@@ -15,6 +15,7 @@ use crate::capture::{BATCH_FRAMES_MAX, Frame};
 use crate::decode::fragments::{Fragment, Fragments};
 use crate::decode::{self, Address, DecodeError, DecodeLimits, Decoded, Packet, Segment, Transport};
 use crate::detect::{self, Evidence, Judged, Match};
+use crate::flow::memory::prefetch;
 use crate::flow::{FlowEntry, FlowKey, FlowTable, Found, HashKey, Side, Slot};
 use crate::handshake::address_names::AddressNames;
 use crate::handshake::tcp::TcpDialogue;
@@ -184,6 +185,14 @@ impl Worker {
             let mut decoded: ArrayVec<Result<Decoded<'_>, DecodeError>, BATCH_FRAMES_MAX> = ArrayVec::new();
             let mut hashes: ArrayVec<u64, BATCH_FRAMES_MAX> = ArrayVec::new();
             let mut bytes = 0;
+            for frame in frames {
+                // The headers of common packets end within these lines.
+                for at in [0, 63] {
+                    if let Some(byte) = frame.data.get(at) {
+                        prefetch(byte);
+                    }
+                }
+            }
             for frame in frames {
                 bytes += u64::from(frame.wire_length);
                 decoded.push(decode::decode(frame, &self.decode_limits));
