@@ -105,7 +105,7 @@ fn touch_headers(batch: &[Frame<'_>]) {
 
 #[inline]
 fn fetch_headers(batch: &[Frame<'_>]) {
-    batch.iter().for_each(|frame| prefetch(&frame.data[0]));
+    batch.iter().for_each(|frame| prefetch(frame.data, 0));
 }
 
 /// The ends of both addresses, the same for both directions.
@@ -123,7 +123,7 @@ fn touch_headers_and_lines(batch: &[Frame<'_>], table: &mut Pages<FlowEntry>) {
     let mut places: ArrayVec<usize, BATCH_FRAMES_MAX> = ArrayVec::new();
     for frame in batch {
         let place = (((mix(u64::from(addresses(frame))) >> 32) * length) >> 32) as usize;
-        prefetch(&table[place]);
+        prefetch(table, place);
         places.push(place);
     }
     for (frame, place) in batch.iter().zip(places) {

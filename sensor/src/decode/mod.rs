@@ -27,6 +27,7 @@ use crate::capture::{Frame, LinkType};
 use descent::Descent;
 pub use error::DecodeError;
 use fragments::Fragment;
+pub use udp_tunnel::may_be_tunnel_port;
 
 /// How far decoding goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

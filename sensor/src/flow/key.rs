@@ -1,6 +1,6 @@
 //! What tells two flows apart, and the keyed hash over it.
 
-use crate::decode::{Address, Envelope, Packet};
+use crate::decode::{Address, Envelope, Packet, VLANS_MAX};
 
 /// Which end of a flow's key a packet came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,7 @@ impl Side {
 
 /// The innermost 5-tuple, the same for both directions, and the virtual network it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct FlowKey {
     /// The end with the smaller address, then port.
     pub low: Address,
@@ -42,17 +43,38 @@ impl FlowKey {
     /// The key of a packet's flow, and from which end of it the packet came.
     #[inline]
     pub fn of(packet: &Packet<'_>) -> (Self, Side) {
-        let network = network(&packet.envelope);
-        let side = if (packet.source, packet.source_port) <= (packet.destination, packet.destination_port) {
-            Side::Low
+        let ends = (packet.source, packet.source_port, packet.destination, packet.destination_port);
+        Self::between(ends, network(&packet.envelope), packet.protocol)
+    }
+
+    /// The key of a flow between a sender and a receiver, and which end of it the sender is.
+    #[inline]
+    pub(super) fn between(
+        (source, source_port, destination, destination_port): (Address, u16, Address, u16),
+        network: u32,
+        protocol: u8,
+    ) -> (Self, Side) {
+        if (source, source_port) <= (destination, destination_port) {
+            let key = Self {
+                low: source,
+                high: destination,
+                low_port: source_port,
+                high_port: destination_port,
+                network,
+                protocol,
+            };
+            (key, Side::Low)
         } else {
-            Side::High
-        };
-        let (low, low_port, high, high_port) = match side {
-            Side::Low => (packet.source, packet.source_port, packet.destination, packet.destination_port),
-            Side::High => (packet.destination, packet.destination_port, packet.source, packet.source_port),
-        };
-        (Self { low, high, low_port, high_port, network, protocol: packet.protocol }, side)
+            let key = Self {
+                low: destination,
+                high: source,
+                low_port: destination_port,
+                high_port: source_port,
+                network,
+                protocol,
+            };
+            (key, Side::High)
+        }
     }
 
     /// A number for the flow that is the same on every machine and replay, given the time of its first packet.
@@ -93,9 +115,14 @@ fn network(envelope: &Envelope) -> u32 {
     if envelope.vlan_count == 0 {
         return envelope.network;
     }
-    let [outer, middle, inner] = envelope.vlans;
+    network_of_vlans(envelope.vlans) ^ envelope.network
+}
+
+/// The virtual network of VLAN identifiers, of which there is one at least.
+#[inline]
+pub(super) fn network_of_vlans([outer, middle, inner]: [u16; VLANS_MAX]) -> u32 {
     let tags = u64::from(outer) | u64::from(middle) << 16 | u64::from(inner) << 32 | 1 << 63;
-    (fold(tags, 0x9e37_79b9_7f4a_7c15) as u32) ^ envelope.network
+    fold(tags, 0x9e37_79b9_7f4a_7c15) as u32
 }
 
 #[cfg(test)]

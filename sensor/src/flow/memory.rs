@@ -86,16 +86,19 @@ impl<T: Zeroed> DerefMut for Pages<T> {
     }
 }
 
-/// Asks the processor to fetch the line of `value`; a hint, without effect on what a program computes.
+/// Asks the processor to fetch the line in which the value at `place` begins; a hint, without effect on what a program
+/// computes, even for a place beyond the end.
 #[inline]
-pub fn prefetch<T>(value: &T) {
+pub fn prefetch<T>(values: &[T], place: usize) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: prefetching has no effect on memory and cannot fault; SSE is part of every x86-64.
+    // SAFETY: prefetching has no effect on memory and cannot fault, whatever the address; SSE is part of every x86-64.
     unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(std::ptr::from_ref(value).cast());
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
+            values.as_ptr().wrapping_add(place).cast(),
+        );
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = value;
+    let _ = (values, place);
 }
 
 #[cfg(test)]

@@ -61,12 +61,13 @@ impl FlowEntry {
 
     #[inline]
     fn is(&self, key: &FlowKey) -> bool {
-        self.low == key.low.0
-            && self.high == key.high.0
-            && self.low_port == key.low_port
-            && self.high_port == key.high_port
-            && self.network == key.network
-            && self.protocol == key.protocol
+        // All compared before one branch: that they are equal is what is to be expected.
+        (self.low == key.low.0)
+            & (self.high == key.high.0)
+            & (self.low_port == key.low_port)
+            & (self.high_port == key.high_port)
+            & (self.network == key.network)
+            & (self.protocol == key.protocol)
     }
 
     /// Counts one packet of `bytes`, at most 2^16 of them, on a packed counter. True when the counter wants to be emptied before it wraps:
@@ -86,6 +87,15 @@ impl FlowEntry {
 /// Where a flow stands in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot(u32);
+
+/// The two buckets in which a flow may stand, and its tag.
+#[derive(Clone, Copy, Debug)]
+pub struct Places {
+    first: u32,
+    second: u32,
+    /// Sixteen bits of its hash, never 0.
+    pub tag: u16,
+}
 
 /// What a look-up gave.
 #[derive(Debug)]
@@ -135,41 +145,53 @@ impl FlowTable {
         key.hash(&self.secret)
     }
 
+    /// Where a flow may stand, from its hash; its tags are fetched.
     #[inline]
-    fn places(&self, hash: u64) -> (usize, usize, u16) {
+    pub fn places(&self, hash: u64) -> Places {
+        let places = self.places_of(hash);
+        prefetch(&self.buckets, places.first as usize);
+        prefetch(&self.buckets, places.second as usize);
+        places
+    }
+
+    #[inline]
+    fn places_of(&self, hash: u64) -> Places {
         let buckets = self.buckets.len() as u64;
         // Two numbers below `buckets` from the two halves of the hash, without a division.
         let first = ((hash & 0xffff_ffff) * buckets) >> 32;
         let second = ((hash >> 32) * buckets) >> 32;
-        let second = if first == second { (first + 1) % buckets } else { second };
+        let second = if first == second { if first + 1 == buckets { 0 } else { first + 1 } } else { second };
         let tag = ((hash ^ (hash >> 20)) as u16).max(1);
-        (first as usize, second as usize, tag)
+        Places { first: first as u32, second: second as u32, tag }
     }
 
-    /// First hint for a flow about to be looked up: its tags.
+    /// Some packets after [`places`](Self::places): the slot where the flow stands if it is in the table, unless its tag is also
+    /// another's; its line is fetched.
     #[inline]
-    pub fn prefetch_tags(&self, hash: u64) {
-        let (first, second, _) = self.places(hash);
-        for bucket in [first, second] {
-            if let Some(bucket) = self.buckets.get(bucket) {
-                prefetch(bucket);
-            }
+    pub fn likely_slot(&self, places: &Places) -> Option<Slot> {
+        // Both at once: in which of the two a flow stands nobody can foresee.
+        let first = self.matching(places.first as usize, places.tag);
+        let ways = first | self.matching(places.second as usize, places.tag) << WAYS;
+        if ways == 0 {
+            return None;
         }
+        let bucket = if first != 0 { places.first } else { places.second };
+        let slot = Slot(bucket * WAYS as u32 + ways.trailing_zeros() % WAYS as u32);
+        prefetch(&self.entries, slot.0 as usize);
+        Some(slot)
     }
 
-    /// Second hint, some packets later: the flow's own line.
+    /// The flow in a likely slot and the epoch of its last packet, if it is the one looked for.
     #[inline]
-    pub fn prefetch_flow(&self, hash: u64) {
-        let (first, second, tag) = self.places(hash);
-        for bucket in [first, second] {
-            let mut ways = self.matching(bucket, tag);
-            while ways != 0 {
-                if let Some(entry) = self.entries.get(bucket * WAYS + ways.trailing_zeros() as usize) {
-                    prefetch(entry);
-                }
-                ways &= ways - 1;
-            }
+    pub fn at_likely_slot(&mut self, slot: Slot, tag: u16, key: &FlowKey) -> Option<(&mut FlowEntry, &mut u8)> {
+        let place = slot.0 as usize;
+        let bucket = self.buckets.get_mut(place / WAYS)?;
+        let entry = self.entries.get_mut(place)?;
+        // A slot that was freed meanwhile keeps its flow's key, but not the tag.
+        if *bucket.tags.get(place % WAYS)? != tag || !entry.is(key) {
+            return None;
         }
+        Some((entry, bucket.epochs.get_mut(place % WAYS)?))
     }
 
     /// A bit for each way of `bucket` whose tag is `tag`.
@@ -182,8 +204,8 @@ impl FlowTable {
     /// The slot of a flow, if it is in the table.
     #[inline]
     pub fn find(&self, key: &FlowKey, hash: u64) -> Option<Slot> {
-        let (first, second, tag) = self.places(hash);
-        for bucket in [first, second] {
+        let Places { first, second, tag } = self.places_of(hash);
+        for bucket in [first as usize, second as usize] {
             let mut ways = self.matching(bucket, tag);
             while ways != 0 {
                 let place = bucket * WAYS + ways.trailing_zeros() as usize;
@@ -206,7 +228,8 @@ impl FlowTable {
     }
 
     fn add(&mut self, key: &FlowKey, hash: u64, epoch: u8) -> Found {
-        let (first, second, tag) = self.places(hash);
+        let Places { first, second, tag } = self.places_of(hash);
+        let (first, second) = (first as usize, second as usize);
         let bucket =
             if self.matching(second, 0).count_ones() > self.matching(first, 0).count_ones() { second } else { first };
         let free = self.matching(bucket, 0);

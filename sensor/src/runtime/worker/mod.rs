@@ -16,7 +16,7 @@ use crate::decode::fragments::{Fragment, Fragments};
 use crate::decode::{self, Address, DecodeError, DecodeLimits, Decoded, Packet, Segment, Transport};
 use crate::detect::{self, Evidence, Judged, Match};
 use crate::flow::memory::prefetch;
-use crate::flow::{FlowEntry, FlowKey, FlowTable, Found, HashKey, Side, Slot};
+use crate::flow::{FlowEntry, FlowKey, FlowTable, Found, Glance, HashKey, Places, Side, Slot};
 use crate::handshake::address_names::AddressNames;
 use crate::handshake::tcp::TcpDialogue;
 use crate::handshake::udp::UdpDialogue;
@@ -28,6 +28,9 @@ use crate::runtime::told::{Told, Wanted};
 
 /// Seconds of one step of the flows' age.
 const EPOCH_S: u64 = 4;
+const EPOCH_NS: u64 = EPOCH_S * 1_000_000_000;
+/// How many frames before its turn a frame's headers are fetched.
+const AHEAD_FRAMES: usize = 12;
 /// Nothing more is expected of the flow.
 const SETTLED: u8 = 1;
 /// The client is the key's high end.
@@ -65,6 +68,14 @@ impl When {
             interface: frame.interface,
         }
     }
+}
+
+/// What a first look at a frame told: its flow, and where that may stand in the table.
+struct Sight {
+    glance: Glance,
+    hash: u64,
+    places: Places,
+    slot: Option<Slot>,
 }
 
 /// Which flows of a capture are a worker's own, where several read it side by side. Each sees all packets, so that all
@@ -105,6 +116,7 @@ pub struct Worker {
     unreadable: [u64; DecodeError::COUNT],
     /// Steps of [`EPOCH_S`] since the Unix epoch; never goes back.
     epoch: u64,
+    epoch_ends_ns: u64,
     idle_epochs: u8,
     share: Share,
     /// What orders the next event.
@@ -149,6 +161,7 @@ impl Worker {
             handshake_counters: crate::handshake::Counts::default(),
             unreadable: [0; DecodeError::COUNT],
             epoch: 0,
+            epoch_ends_ns: EPOCH_NS,
             idle_epochs: (limits.idle_timeout_s as u64 / EPOCH_S).clamp(1, 200) as u8,
             share,
             order: Order { told_at: 0, last_frame: u64::MAX, ordinal: 0 },
@@ -182,47 +195,110 @@ impl Worker {
     /// Takes a batch of frames.
     pub fn batch(&mut self, frames: &[Frame<'_>], emit: &mut dyn FnMut(Event)) {
         for frames in frames.chunks(BATCH_FRAMES_MAX) {
-            let mut decoded: ArrayVec<Result<Decoded<'_>, DecodeError>, BATCH_FRAMES_MAX> = ArrayVec::new();
-            let mut hashes: ArrayVec<u64, BATCH_FRAMES_MAX> = ArrayVec::new();
-            let mut bytes = 0;
-            for frame in frames {
-                // The headers of common packets end within these lines.
-                for at in [0, 63] {
-                    if let Some(byte) = frame.data.get(at) {
-                        prefetch(byte);
-                    }
+            let mut sights = self.look(frames);
+            for sight in &mut sights {
+                sight.slot = self.table.likely_slot(&sight.places);
+            }
+            let mut settled = 0;
+            for (frame, sight) in frames.iter().zip(&sights) {
+                if self.settled(frame, sight, emit) {
+                    settled += 1;
+                } else {
+                    self.unsettled(frame, sight, emit);
                 }
             }
-            for frame in frames {
-                bytes += u64::from(frame.wire_length);
-                decoded.push(decode::decode(frame, &self.decode_limits));
-                hashes.push(match decoded.last() {
-                    Some(Ok(Decoded::Packet(packet))) => {
-                        let hash = self.table.hash(&FlowKey::of(packet).0);
-                        self.table.prefetch_tags(hash);
-                        hash
-                    }
-                    _ => 0,
-                });
+            self.counters.add(Counter::Packets, settled);
+        }
+    }
+
+    /// Finds the flows of frames, as far as a frame is a packet, and has their tags fetched.
+    #[inline]
+    fn look(&mut self, frames: &[Frame<'_>]) -> ArrayVec<Sight, BATCH_FRAMES_MAX> {
+        let mut sights = ArrayVec::new();
+        let mut bytes = 0;
+        for frame in frames.iter().take(AHEAD_FRAMES) {
+            fetch_headers(frame);
+        }
+        for (number, frame) in frames.iter().enumerate() {
+            if let Some(coming) = frames.get(number + AHEAD_FRAMES) {
+                fetch_headers(coming);
             }
-            for &hash in &hashes {
-                if hash != 0 && self.share.owns(hash) {
-                    self.table.prefetch_flow(hash);
-                }
+            bytes += u64::from(frame.wire_length);
+            match Glance::at(frame) {
+                Some(glance) => sights.push(self.sight(glance)),
+                None => sights.push(self.sight_within(frame)),
             }
-            self.counters.add(Counter::Frames, frames.len() as u64);
-            self.counters.add(Counter::Bytes, bytes);
-            for ((frame, decoded), &hash) in frames.iter().zip(&decoded).zip(&hashes) {
-                self.order = Order { told_at: frame.number, last_frame: u64::MAX, ordinal: 0 };
-                match decoded {
-                    Ok(Decoded::Packet(packet)) => {
-                        let (key, side) = FlowKey::of(packet);
-                        self.packet(&When::of(frame), packet, &key, side, hash, emit);
-                    }
-                    Ok(Decoded::Fragment(fragment)) => self.fragment(&When::of(frame), fragment, emit),
-                    Err(error) => self.count_unreadable(*error),
-                }
+        }
+        self.counters.add(Counter::Frames, frames.len() as u64);
+        self.counters.add(Counter::Bytes, bytes);
+        sights
+    }
+
+    #[inline]
+    fn sight(&self, glance: Glance) -> Sight {
+        let hash = self.table.hash(&glance.key);
+        Sight { glance, hash, places: self.table.places(hash), slot: None }
+    }
+
+    /// The flow of a packet for which a glance was not enough.
+    #[cold]
+    #[inline(never)]
+    fn sight_within(&self, frame: &Frame<'_>) -> Sight {
+        match decode::decode(frame, &self.decode_limits) {
+            Ok(Decoded::Packet(packet)) => self.sight(Glance::of(&packet)),
+            Ok(Decoded::Fragment(_)) | Err(_) => self.sight(Glance::NOTHING),
+        }
+    }
+
+    /// Counts a packet of a settled flow, or one that is another worker's. False if there is more to it.
+    #[inline]
+    fn settled(&mut self, frame: &Frame<'_>, sight: &Sight, emit: &mut dyn FnMut(Event)) -> bool {
+        let key = &sight.glance.key;
+        if !self.share.owns(sight.hash) {
+            // Here belong the frames that are no packets, which are counted; and DNS, which tells names.
+            let is_foreign =
+                key.protocol != Glance::NOTHING.key.protocol && key.low_port != DNS_PORT && key.high_port != DNS_PORT;
+            if is_foreign {
+                self.advance(frame, emit);
             }
+            return is_foreign;
+        }
+        if !sight.glance.is_quiet || frame.timestamp_ns >= self.epoch_ends_ns {
+            return false;
+        }
+        let (epoch, idle_epochs) = (self.epoch as u8, self.idle_epochs);
+        let Some(slot) = sight.slot else { return false };
+        let Some((entry, last)) = self.table.at_likely_slot(slot, sight.places.tag, key) else { return false };
+        if entry.marks & SETTLED == 0 || epoch.wrapping_sub(*last) > idle_epochs {
+            return false;
+        }
+        if *last != epoch {
+            *last = epoch;
+        }
+        let counter = match sight.glance.side {
+            Side::Low => &mut entry.from_low,
+            Side::High => &mut entry.from_high,
+        };
+        let is_full = FlowEntry::count(counter, frame.wire_length);
+        let record = entry.record;
+        if is_full {
+            self.spill(slot);
+        }
+        if record != 0 {
+            self.seen(record, &When::of(frame));
+        }
+        true
+    }
+
+    /// Takes a frame that is no packet of a settled flow.
+    fn unsettled(&mut self, frame: &Frame<'_>, sight: &Sight, emit: &mut dyn FnMut(Event)) {
+        match decode::decode(frame, &self.decode_limits) {
+            Ok(Decoded::Packet(packet)) => {
+                self.advance(frame, emit);
+                self.packet(&When::of(frame), &packet, &sight.glance.key, sight.glance.side, sight.hash, emit);
+            }
+            Ok(Decoded::Fragment(fragment)) => self.fragment(frame, &fragment, emit),
+            Err(error) => self.count_unreadable(error),
         }
     }
 
@@ -241,15 +317,16 @@ impl Worker {
     /// Joins fragments, and goes on with the datagram when it is whole; which may again be a fragment, of a packet
     /// within: each join counts as a header of encapsulation, so this ends.
     #[cold]
-    fn fragment(&mut self, when: &When, fragment: &Fragment<'_>, emit: &mut dyn FnMut(Event)) {
-        let Some(datagram) = self.fragments.insert(fragment, when.timestamp_ns) else { return };
+    fn fragment(&mut self, frame: &Frame<'_>, fragment: &Fragment<'_>, emit: &mut dyn FnMut(Event)) {
+        let Some(datagram) = self.fragments.insert(fragment, frame.timestamp_ns) else { return };
         match decode::decode_joined(&datagram, &self.decode_limits) {
             Ok(Decoded::Packet(packet)) => {
                 let (key, side) = FlowKey::of(&packet);
                 let hash = self.table.hash(&key);
-                self.packet(when, &packet, &key, side, hash, emit);
+                self.advance(frame, emit);
+                self.packet(&When::of(frame), &packet, &key, side, hash, emit);
             }
-            Ok(Decoded::Fragment(inner)) => self.fragment(when, &inner, emit),
+            Ok(Decoded::Fragment(inner)) => self.fragment(frame, &inner, emit),
             Err(error) => self.count_unreadable(error),
         }
         self.fragments.recycle(datagram);
@@ -257,15 +334,22 @@ impl Worker {
 
     /// Brings the clock to a packet's time, and ends the flows that fell silent meanwhile.
     #[inline]
-    fn advance(&mut self, timestamp_ns: u64, emit: &mut dyn FnMut(Event)) -> u8 {
-        let epoch = timestamp_ns / (EPOCH_S * 1_000_000_000);
-        if epoch > self.epoch {
-            // Beyond the idle time every flow is idle; so ages of one byte never wrap unseen.
-            let all = epoch - self.epoch > u64::from(self.idle_epochs);
-            self.epoch = epoch;
-            self.sweep(all, FlowEnd::Timeout, emit);
+    fn advance(&mut self, frame: &Frame<'_>, emit: &mut dyn FnMut(Event)) {
+        if frame.timestamp_ns >= self.epoch_ends_ns {
+            self.begin_epoch(frame, emit);
         }
-        self.epoch as u8
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn begin_epoch(&mut self, frame: &Frame<'_>, emit: &mut dyn FnMut(Event)) {
+        let epoch = frame.timestamp_ns / EPOCH_NS;
+        // Beyond the idle time every flow is idle; so ages of one byte never wrap unseen.
+        let all = epoch - self.epoch > u64::from(self.idle_epochs);
+        self.epoch = epoch;
+        self.epoch_ends_ns = (epoch + 1).saturating_mul(EPOCH_NS);
+        self.order = Order { told_at: frame.number, last_frame: u64::MAX, ordinal: 0 };
+        self.sweep(all, FlowEnd::Timeout, emit);
     }
 
     #[cold]
@@ -301,29 +385,27 @@ impl Worker {
         hash: u64,
         emit: &mut dyn FnMut(Event),
     ) {
-        let epoch = self.advance(when.timestamp_ns, emit);
+        self.order = Order { told_at: when.number, last_frame: u64::MAX, ordinal: 0 };
         self.counters.add(Counter::Packets, 1);
         if !self.share.owns(hash) {
             if packet.source_port == DNS_PORT || packet.destination_port == DNS_PORT {
-                self.foreign(when, packet, key, side, hash, epoch);
+                self.foreign(when, packet, key, side, hash);
             }
             return;
         }
-        self.own(when, packet, key, side, hash, epoch, emit);
+        self.own(when, packet, key, side, hash, emit);
     }
 
     /// A packet of DNS that is another worker's: followed for the names that it tells, but not told.
     #[cold]
-    fn foreign(&mut self, when: &When, packet: &Packet<'_>, key: &FlowKey, side: Side, hash: u64, epoch: u8) {
+    fn foreign(&mut self, when: &When, packet: &Packet<'_>, key: &FlowKey, side: Side, hash: u64) {
         let (counters, handshake_counters) = (self.counters.clone(), self.handshake_counters.clone());
         self.is_muted = true;
-        self.own(when, packet, key, side, hash, epoch, &mut |_| {});
+        self.own(when, packet, key, side, hash, &mut |_| {});
         self.is_muted = false;
         (self.counters, self.handshake_counters) = (counters, handshake_counters);
     }
 
-    #[inline]
-    #[allow(clippy::too_many_arguments)]
     fn own(
         &mut self,
         when: &When,
@@ -331,9 +413,9 @@ impl Worker {
         key: &FlowKey,
         side: Side,
         hash: u64,
-        epoch: u8,
         emit: &mut dyn FnMut(Event),
     ) {
+        let epoch = self.epoch as u8;
         let slot = match self.table.find_or_add(key, hash, epoch) {
             Found::Known(slot) => {
                 if epoch.wrapping_sub(self.table.touch(slot, epoch)) > self.idle_epochs {
@@ -473,6 +555,13 @@ impl Worker {
         self.order.ordinal += 1;
         emit(Event { timestamp_ns, frame_number, order: self.order, fact });
     }
+}
+
+/// Has the lines fetched in which the headers of common packets end.
+#[inline]
+fn fetch_headers(frame: &Frame<'_>) {
+    prefetch(frame.data, 0);
+    prefetch(frame.data, 63);
 }
 
 fn mark_client(marks: u8, client: Side) -> u8 {
