@@ -17,6 +17,7 @@ use super::country::country;
 use super::json::{self, Object};
 use super::{Alert, Ech, Event, Evidence, Fact, Flow, FlowEnd, Hello, HelloTransport};
 use crate::decode::TunnelKind;
+use crate::handshake::tls::{Ja4, Ja4Raw};
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -300,12 +301,13 @@ const fn hello_name(hello: &Hello) -> &'static str {
 }
 
 fn write_hello(object: &mut Object<'_>, hello: &Hello) {
+    let ja4 = hello.ja4.as_ref().map(Ja4Raw::fingerprint);
     let mut fields = object.object(hello_name(hello));
     match hello.transport {
         HelloTransport::Tcp | HelloTransport::Dtls => {
             fields.optional_text("sni", hello.server_name.as_deref());
             write_tls_version(&mut fields, hello.version);
-            fields.optional_text("ja4", hello.ja4.as_deref());
+            fields.optional_text("ja4", ja4.as_ref().map(Ja4::as_str));
             if !hello.alpn.is_empty() {
                 fields.texts("client_alpns", hello.alpn.iter().map(String::as_str));
             }
@@ -314,7 +316,7 @@ fn write_hello(object: &mut Object<'_>, hello: &Hello) {
             write_quic_version(&mut fields, version);
             fields.optional_text("sni", hello.server_name.as_deref());
             fields.optional_text("ua", hello.user_agent.as_deref());
-            fields.optional_text("ja4", hello.ja4.as_deref());
+            fields.optional_text("ja4", ja4.as_ref().map(Ja4::as_str));
             if !hello.alpn.is_empty() {
                 write_quic_alpn(&mut fields, &hello.alpn);
             }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use vigie_signatures::Rule;
 
 use crate::decode::{Address, Envelope};
+use crate::handshake::tls::Ja4Raw;
 
 /// What tells a flow and what it carried until now.
 #[derive(Clone, Debug)]
@@ -80,8 +81,8 @@ pub struct Hello {
     pub alpn: Vec<String>,
     /// Highest version offered, GREASE left out, as on the wire (`0x0304` is TLS 1.3); 0 for gQUIC crypto.
     pub version: u16,
-    /// JA4 of the client; `None` while the hello is incomplete, and for gQUIC crypto.
-    pub ja4: Option<String>,
+    /// JA4 of the client, to be hashed when it is written; `None` while the hello is incomplete, and for gQUIC crypto.
+    pub ja4: Option<Ja4Raw>,
     /// ECH extension seen.
     pub ech: Option<Ech>,
     /// The hello's tail never came: what stands here is what its first part said.

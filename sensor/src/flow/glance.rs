@@ -13,6 +13,17 @@ const VLAN: u16 = 0x8100;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
+/// What a packet may have to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Nothing: a TCP segment without payload that neither opens nor ends a connection.
+    Nothing,
+    /// It may open a connection: a SYN, or what begins as a QUIC long header (RFC 9000 §17.2).
+    Opening,
+    /// Anything else.
+    Other,
+}
+
 /// A packet's flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Glance {
@@ -20,8 +31,8 @@ pub struct Glance {
     pub key: FlowKey,
     /// From which end of it the packet came.
     pub side: Side,
-    /// The packet opens no connection: it is neither a SYN nor begins as a QUIC long header (RFC 9000 §17.2).
-    pub is_quiet: bool,
+    /// What the packet may have to tell.
+    pub content: Content,
 }
 
 impl Glance {
@@ -29,7 +40,7 @@ impl Glance {
     pub const NOTHING: Self = Self {
         key: FlowKey { low: Address(0), high: Address(0), low_port: 0, high_port: 0, network: 0, protocol: u8::MAX },
         side: Side::Low,
-        is_quiet: false,
+        content: Content::Opening,
     };
 
     /// At a frame; `None` if it takes more than a glance.
@@ -51,23 +62,27 @@ impl Glance {
     #[inline]
     pub fn of(packet: &Packet<'_>) -> Self {
         let (key, side) = FlowKey::of(packet);
-        let is_quiet = match packet.transport {
-            Transport::Tcp(segment) => is_quiet_segment(segment.flags),
-            Transport::Udp(payload) => payload.first().is_none_or(|&first| is_quiet_datagram(first)),
-            Transport::Other => false,
+        let content = match packet.transport {
+            Transport::Tcp(segment) => of_segment(segment.flags, segment.payload.is_empty()),
+            Transport::Udp(payload) => payload.first().map_or(Content::Other, |&first| of_datagram(first)),
+            Transport::Other => Content::Opening,
         };
-        Self { key, side, is_quiet }
+        Self { key, side, content }
     }
 }
 
 #[inline]
-const fn is_quiet_segment(flags: u8) -> bool {
-    flags & (Segment::SYN | Segment::ACK) != Segment::SYN
+const fn of_segment(flags: u8, is_empty: bool) -> Content {
+    match flags & (Segment::SYN | Segment::ACK) {
+        Segment::SYN => Content::Opening,
+        Segment::ACK if is_empty && flags & (Segment::FIN | Segment::RST) == 0 => Content::Nothing,
+        _ => Content::Other,
+    }
 }
 
 #[inline]
-const fn is_quiet_datagram(first: u8) -> bool {
-    first & 0xc0 != 0xc0
+const fn of_datagram(first: u8) -> Content {
+    if first & 0xc0 == 0xc0 { Content::Opening } else { Content::Other }
 }
 
 /// Behind a tag of 802.1Q.
@@ -111,7 +126,7 @@ fn v4(bytes: &[u8], network: u32) -> Option<Glance> {
         network,
         protocol: header[9],
     };
-    Some(Glance { key, side: if from <= to { Side::Low } else { Side::High }, is_quiet: upper.is_quiet })
+    Some(Glance { key, side: if from <= to { Side::Low } else { Side::High }, content: upper.content })
 }
 
 #[inline]
@@ -128,14 +143,14 @@ fn v6(bytes: &[u8], network: u32) -> Option<Glance> {
     let destination = Address(u128::from_be_bytes(destination.try_into().ok()?));
     let ends = (source, upper.source_port, destination, upper.destination_port);
     let (key, side) = FlowKey::between(ends, network, header[6]);
-    Some(Glance { key, side, is_quiet: upper.is_quiet })
+    Some(Glance { key, side, content: upper.content })
 }
 
 /// What stands above IP.
 struct Upper {
     source_port: u16,
     destination_port: u16,
-    is_quiet: bool,
+    content: Content,
 }
 
 impl Upper {
@@ -158,7 +173,7 @@ impl Upper {
         Some(Self {
             source_port: u16::from_be_bytes([header[0], header[1]]),
             destination_port: u16::from_be_bytes([header[2], header[3]]),
-            is_quiet: is_quiet_segment(header[13]),
+            content: of_segment(header[13], header_length == payload.len()),
         })
     }
 
@@ -173,7 +188,7 @@ impl Upper {
         if is_short || header[8] >> 4 == 6 || decode::may_be_tunnel_port(source_port, destination_port) {
             return None;
         }
-        Some(Self { source_port, destination_port, is_quiet: is_quiet_datagram(header[8]) })
+        Some(Self { source_port, destination_port, content: of_datagram(header[8]) })
     }
 }
 
@@ -229,15 +244,20 @@ mod tests {
         for number in 0..8 {
             let bytes = plain(number & 1 != 0, number & 2 != 0, number & 4 != 0, b"payload");
             let glance = Glance::at(&frame(&bytes));
-            assert!(glance.is_some_and(|glance| glance.is_quiet && glance.side == Side::High), "{number}");
+            assert!(
+                glance.is_some_and(|glance| glance.content == Content::Other && glance.side == Side::High),
+                "{number}"
+            );
             assert_eq!(glance, decoded(&bytes));
             assert_eq!(glance.map(|glance| glance.key.network != 0), Some(number & 1 != 0));
         }
+        let empty = plain(true, true, true, b"");
+        assert_eq!(Glance::at(&frame(&empty)).map(|glance| glance.content), Some(Content::Nothing));
         let mut syn = plain(false, false, true, b"");
         syn[14 + 20 + 13] = Segment::SYN;
         let initial = plain(false, true, false, &[0xc3; 40]);
         for opening in [syn, initial] {
-            assert_eq!(Glance::at(&frame(&opening)).map(|glance| glance.is_quiet), Some(false));
+            assert_eq!(Glance::at(&frame(&opening)).map(|glance| glance.content), Some(Content::Opening));
         }
     }
 

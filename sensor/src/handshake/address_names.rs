@@ -1,12 +1,13 @@
 //! Which name a server address was last given to a client under, from DNS answers seen; shared by all workers, bounded,
 //! forgetting by packet time. What an address means is left to `detect`.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use dashmap::DashMap;
+use foldhash::quality::RandomState;
 
 use super::dns;
 use crate::decode::Address;
@@ -51,6 +52,7 @@ pub struct AddressNames<S: BuildHasher + Clone = RandomState> {
     limits: Limits,
     hasher: S,
     entries: AtomicUsize,
+    has_answers_to_anyone: AtomicBool,
     refused: AtomicU64,
 }
 
@@ -65,7 +67,7 @@ struct Entry {
 impl AddressNames {
     /// An empty map, its hash keyed at random so that nobody can choose what shares a bucket.
     pub fn new(limits: Limits) -> Self {
-        Self::with_hasher(limits, RandomState::new())
+        Self::with_hasher(limits, RandomState::default())
     }
 }
 
@@ -79,6 +81,7 @@ impl<S: BuildHasher + Clone> AddressNames<S> {
             limits,
             hasher,
             entries: AtomicUsize::new(0),
+            has_answers_to_anyone: AtomicBool::new(false),
             refused: AtomicU64::new(0),
         }
     }
@@ -104,7 +107,9 @@ impl<S: BuildHasher + Clone> AddressNames<S> {
             let entry = bucket.iter().find(|entry| entry.client == client && entry.address == address)?;
             (entry.expires_ns > now_ns).then(|| entry.name.clone())
         };
-        client.and_then(|client| find(Some(client))).or_else(|| find(None))
+        client
+            .and_then(|client| find(Some(client)))
+            .or_else(|| if self.has_answers_to_anyone.load(Ordering::Relaxed) { find(None) } else { None })
     }
 
     /// How many entries are held, expired ones included.
@@ -134,6 +139,9 @@ impl<S: BuildHasher + Clone> AddressNames<S> {
         // Filters answer with these for what they block: they are no server's address.
         if address.is_unspecified() || address.is_loopback() || address.is_multicast() {
             return false;
+        }
+        if client.is_none() {
+            self.has_answers_to_anyone.store(true, Ordering::Relaxed);
         }
         let address = Address::from(address);
         let ttl_s = ttl_s.min(self.limits.ttl_max_s).max(self.limits.ttl_min_s);

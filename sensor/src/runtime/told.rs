@@ -8,7 +8,7 @@ use crate::alert::{Ech, Hello, HelloTransport};
 use crate::detect::{self, Evidence, Judged, Match};
 use crate::handshake::quic::Chlo;
 use crate::handshake::tcp;
-use crate::handshake::tls::{self, ClientHello, Ja4, Ja4Transport};
+use crate::handshake::tls::{self, ClientHello, Ja4Raw, Ja4Transport};
 
 /// Which records are written besides alerts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl Told {
                 server_name: hello.server_name().map(printable_name),
                 alpn: hello.alpn().map(|protocol| protocol.escape_ascii().to_string()).collect(),
                 version: hello.highest_version(),
-                ja4: if hello.is_complete() { ja4(hello, transport) } else { None },
+                ja4: ja4(hello, transport),
                 ech: ech.map(|extension| match extension.judge() {
                     tls::Ech::Grease => Ech::Grease,
                     tls::Ech::Ambiguous => Ech::Ambiguous,
@@ -149,11 +149,11 @@ fn printable_name(raw: &[u8]) -> String {
     }
 }
 
-fn ja4(hello: &ClientHello<'_>, transport: HelloTransport) -> Option<String> {
+fn ja4(hello: &ClientHello<'_>, transport: HelloTransport) -> Option<Ja4Raw> {
     let transport = match transport {
         HelloTransport::Tcp => Ja4Transport::Tcp,
         HelloTransport::Dtls => Ja4Transport::Dtls,
         HelloTransport::Quic(_) => Ja4Transport::Quic,
     };
-    Ja4::of(hello, transport).map(|ja4| ja4.as_str().to_owned())
+    Ja4Raw::of(hello, transport)
 }

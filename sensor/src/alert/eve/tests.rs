@@ -3,6 +3,8 @@
 use super::*;
 use crate::alert::{DnsAnswer, DnsRecord, Order};
 use crate::decode::{Address, Envelope, Tunnel};
+use crate::handshake::tls::build::old_chrome;
+use crate::handshake::tls::{ClientHello, Ja4Transport};
 use vigie_signatures::{Confidence, Role};
 
 const START_NS: u64 = 1_795_298_705_123_456_789;
@@ -44,13 +46,18 @@ fn rule() -> Rule {
     }
 }
 
+fn ja4() -> Ja4Raw {
+    let body = old_chrome().body();
+    Ja4Raw::of(&ClientHello::parse(&body, body.len()).unwrap(), Ja4Transport::Tcp).unwrap()
+}
+
 fn hello(transport: HelloTransport) -> Hello {
     Hello {
         transport,
         server_name: Some("api16-normal.tiktokv.com".to_owned()),
         alpn: vec!["h2".to_owned(), "http/1.1".to_owned()],
         version: 0x0304,
-        ja4: Some("t13d1516h2_8daaf6152771_e5627efa2ab1".to_owned()),
+        ja4: Some(ja4()),
         ech: None,
         partial: false,
         user_agent: None,

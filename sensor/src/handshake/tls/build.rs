@@ -160,3 +160,31 @@ pub(crate) fn unhex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = lines.flat_map(str::bytes).filter(u8::is_ascii_hexdigit).collect();
     digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
 }
+
+/// The hello of Chrome 96 to 107, by its published lists: fifteen cipher suites, sixteen extensions.
+pub fn old_chrome() -> Hello {
+    let numbers = |list: &[u16]| list.iter().flat_map(|number| number.to_be_bytes()).collect::<Vec<u8>>();
+    let cipher_suites = vec![
+        0x3a3a, 0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013, 0xc014, 0x009c, 0x009d,
+        0x002f, 0x0035,
+    ];
+    Hello { cipher_suites, ..Hello::default() }
+        .with(0x6a6a, vec![])
+        .with(0, server_name(b"api.example"))
+        .with(23, vec![])
+        .with(0xff01, vec![0])
+        .with(10, vec![0, 2, 0, 29])
+        .with(11, vec![1, 0])
+        .with(35, vec![])
+        .with(16, alpn(&[b"h2", b"http/1.1"]))
+        .with(5, vec![1, 0, 0, 0, 0])
+        .with(13, vector16(&numbers(&[0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601])))
+        .with(18, vec![])
+        .with(51, vec![0, 0])
+        .with(45, vec![1, 1])
+        .with(43, vec![4, 3, 4, 3, 3])
+        .with(27, vec![2, 0, 2])
+        .with(17513, vec![0, 3, 2, b'h', b'2'])
+        .with(0x8a8a, vec![0])
+        .with(21, vec![0; 100])
+}

@@ -2,16 +2,11 @@
 //! certificate is read, the first of the chain; nothing is verified.
 
 use arrayvec::ArrayVec;
-use x509_parser::extensions::{GeneralName, ParsedExtension};
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::wire::Cursor;
 
 /// How many names of a certificate are told.
 pub const NAMES_MAX: usize = 8;
-
-/// The longest certificate that is parsed; its parser takes memory in proportion.
-pub const CERTIFICATE_BYTES_MAX: usize = 16 << 10;
 
 /// The longest host name (RFC 1035 §2.3.4), as text without its final dot.
 const NAME_BYTES_MAX: usize = 253;
@@ -35,28 +30,124 @@ pub fn leaf(body: &[u8]) -> Option<&[u8]> {
 /// a host name. A wildcard stays as it is.
 pub fn names(der: &[u8]) -> Names {
     let mut names = Names::new();
-    if der.len() > CERTIFICATE_BYTES_MAX {
-        return names;
-    }
-    let Ok((_, certificate)) = X509Certificate::from_der(der) else { return names };
-    for extension in certificate.extensions() {
-        if let ParsedExtension::SubjectAlternativeName(alternative) = extension.parsed_extension() {
-            let dns = alternative.general_names.iter().filter_map(|name| match name {
-                GeneralName::DNSName(name) => Some(*name),
-                _ => None,
-            });
-            for name in dns.filter(|name| looks_like_host_name(name)).take(names.remaining_capacity()) {
-                names.push(name.to_owned());
-            }
+    let Some(certificate) = Certificate::read(der) else { return names };
+    let mut alternative = Cursor::new(certificate.alternative_names);
+    while let Some((tag, name)) = element(&mut alternative) {
+        if tag == DNS_NAME
+            && let Some(name) = host_name(name)
+            && names.try_push(name).is_err()
+        {
+            break;
         }
     }
     if names.is_empty() {
-        let common_names = certificate.subject().iter_common_name().filter_map(|name| name.as_str().ok());
-        if let Some(name) = common_names.filter(|name| looks_like_host_name(name)).last() {
-            names.push(name.to_owned());
-        }
+        names.extend(common_name(certificate.subject));
     }
     names
+}
+
+/// Tags of DER (X.690 §8.1.2), those of a certificate's own fields (RFC 5280 §4.1) and of general names among them.
+const BOOLEAN: u8 = 0x01;
+const INTEGER: u8 = 0x02;
+const OCTET_STRING: u8 = 0x04;
+const OBJECT_IDENTIFIER: u8 = 0x06;
+const UTF8_STRING: u8 = 0x0c;
+const PRINTABLE_STRING: u8 = 0x13;
+const IA5_STRING: u8 = 0x16;
+const SEQUENCE: u8 = 0x30;
+const SET: u8 = 0x31;
+const VERSION: u8 = 0xa0;
+const EXTENSIONS: u8 = 0xa3;
+const DNS_NAME: u8 = 0x82;
+
+const SUBJECT_ALTERNATIVE_NAME: &[u8] = &[0x55, 0x1d, 0x11];
+const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
+
+/// Where in a certificate names stand.
+struct Certificate<'a> {
+    subject: &'a [u8],
+    /// Empty if there are none.
+    alternative_names: &'a [u8],
+}
+
+impl<'a> Certificate<'a> {
+    fn read(der: &'a [u8]) -> Option<Self> {
+        let mut certificate = Cursor::new(tagged(&mut Cursor::new(der), SEQUENCE)?);
+        let mut fields = Cursor::new(tagged(&mut certificate, SEQUENCE)?);
+        if fields.peek() == Some(VERSION) {
+            element(&mut fields)?;
+        }
+        // Serial number, signature algorithm, issuer, validity; the public key follows the subject.
+        for tag in [INTEGER, SEQUENCE, SEQUENCE, SEQUENCE] {
+            tagged(&mut fields, tag)?;
+        }
+        let subject = tagged(&mut fields, SEQUENCE)?;
+        tagged(&mut fields, SEQUENCE)?;
+        let mut alternative_names = &[][..];
+        while let Some((tag, content)) = element(&mut fields) {
+            if tag == EXTENSIONS {
+                alternative_names = alternative_names_among(content).unwrap_or_default();
+            }
+        }
+        Some(Self { subject, alternative_names })
+    }
+}
+
+/// The general names of the first extension that has such.
+fn alternative_names_among(extensions: &[u8]) -> Option<&[u8]> {
+    let mut extensions = Cursor::new(tagged(&mut Cursor::new(extensions), SEQUENCE)?);
+    while let Some(extension) = tagged(&mut extensions, SEQUENCE) {
+        let mut extension = Cursor::new(extension);
+        if tagged(&mut extension, OBJECT_IDENTIFIER)? != SUBJECT_ALTERNATIVE_NAME {
+            continue;
+        }
+        if extension.peek() == Some(BOOLEAN) {
+            element(&mut extension)?;
+        }
+        return tagged(&mut Cursor::new(tagged(&mut extension, OCTET_STRING)?), SEQUENCE);
+    }
+    None
+}
+
+/// The last common name of a subject that looks like a host name.
+fn common_name(subject: &[u8]) -> Option<String> {
+    let mut found = None;
+    let mut sets = Cursor::new(subject);
+    while let Some(set) = tagged(&mut sets, SET) {
+        let mut attributes = Cursor::new(set);
+        while let Some(attribute) = tagged(&mut attributes, SEQUENCE) {
+            let mut attribute = Cursor::new(attribute);
+            if tagged(&mut attribute, OBJECT_IDENTIFIER) == Some(COMMON_NAME)
+                && let Some((UTF8_STRING | PRINTABLE_STRING | IA5_STRING, value)) = element(&mut attribute)
+            {
+                found = host_name(value).or(found);
+            }
+        }
+    }
+    found
+}
+
+/// The next element's content, if its tag is this one.
+fn tagged<'a>(cursor: &mut Cursor<'a>, tag: u8) -> Option<&'a [u8]> {
+    element(cursor).filter(|&(found, _)| found == tag).map(|(_, content)| content)
+}
+
+/// The next element: tag and content. Lengths take at most three bytes here (X.690 §8.1.3), as in any certificate.
+fn element<'a>(cursor: &mut Cursor<'a>) -> Option<(u8, &'a [u8])> {
+    let tag = cursor.u8()?;
+    let length = match cursor.u8()? {
+        short @ 0..=0x7f => usize::from(short),
+        0x81 => usize::from(cursor.u8()?),
+        0x82 => usize::from(cursor.u16()?),
+        0x83 => cursor.u24()? as usize,
+        _ => return None,
+    };
+    Some((tag, cursor.take(length)?))
+}
+
+fn host_name(bytes: &[u8]) -> Option<String> {
+    let name = std::str::from_utf8(bytes).ok()?;
+    looks_like_host_name(name).then(|| name.to_owned())
 }
 
 /// Whether this may be a host name of at least two labels, the first perhaps a wildcard.
@@ -76,6 +167,10 @@ fn looks_like_host_name(name: &str) -> bool {
 mod tests {
     use super::*;
     use crate::handshake::tls::build::unhex;
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+    use x509_parser::extensions::GeneralName;
+    use x509_parser::prelude::{FromDer, X509Certificate};
 
     fn certificate() -> Vec<u8> {
         unhex(include_str!("testdata/certificate_alternative_names.hex"))
@@ -121,9 +216,43 @@ mod tests {
             }
             assert!(names(&der[..place]).is_empty());
         }
-        let mut padded = der;
-        padded.resize(CERTIFICATE_BYTES_MAX + 1, 0);
-        assert!(names(&padded).is_empty());
+    }
+
+    /// As a well-kept parser of certificates reads it.
+    fn second_opinion(der: &[u8]) -> Option<Names> {
+        let (_, certificate) = X509Certificate::from_der(der).ok()?;
+        let alternative = certificate.subject_alternative_name().ok()?;
+        let mut names: Names = alternative
+            .iter()
+            .flat_map(|extension| &extension.value.general_names)
+            .filter_map(|name| match name {
+                GeneralName::DNSName(name) => host_name(name.as_bytes()),
+                _ => None,
+            })
+            .take(NAMES_MAX)
+            .collect();
+        if names.is_empty() {
+            let common_names = certificate.subject().iter_common_name().filter_map(|name| name.as_str().ok());
+            names.extend(common_names.filter_map(|name| host_name(name.as_bytes())).last());
+        }
+        Some(names)
+    }
+
+    proptest! {
+        #[test]
+        fn a_second_opinion_agrees(common: bool, changes in proptest::collection::vec((any::<Index>(), any::<u8>()), 0..3)) {
+            let mut der = match common {
+                true => unhex(include_str!("testdata/certificate_common_name.hex")),
+                false => certificate(),
+            };
+            for (place, value) in changes {
+                let place = place.index(der.len());
+                der[place] = value;
+            }
+            // Each refuses some damage beside the names that the other passes over.
+            let (ours, theirs) = (names(&der), second_opinion(&der).unwrap_or_default());
+            prop_assert!(ours.is_empty() || theirs.is_empty() || ours == theirs, "{ours:?} {theirs:?}");
+        }
     }
 
     #[test]

@@ -4,13 +4,16 @@
 use std::fmt;
 
 use arrayvec::ArrayVec;
-use ring::digest::{Context, SHA256};
+use ring::digest::{SHA256, digest};
 
 use super::hello::{ClientHello, extension};
 use super::{is_grease, numbers};
 
 /// How many cipher suites or extensions are sorted on the stack; hellos with more take memory for it.
 const SORTED_ON_STACK_MAX: usize = 256;
+
+/// Room for the raw form of common hellos.
+const RAW_BYTES_USUAL: usize = 320;
 
 /// How many characters of a hash are shown.
 const HASH_CHARACTERS: usize = 12;
@@ -30,8 +33,13 @@ pub enum Ja4Transport {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ja4([u8; 36]);
 
-impl Ja4 {
-    /// The fingerprint of `hello`; `None` while it is not complete, and in SSLv2's form.
+/// The fingerprint before its lists are hashed, which costs more than all else, and which only those pay for that show
+/// it. The specification calls this form `JA4_r`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ja4Raw(String);
+
+impl Ja4Raw {
+    /// The raw fingerprint of `hello`; `None` while it is not complete, and in SSLv2's form.
     pub fn of(hello: &ClientHello<'_>, transport: Ja4Transport) -> Option<Self> {
         if !hello.is_complete() || hello.is_sslv2() {
             return None;
@@ -42,23 +50,57 @@ impl Ja4 {
         let hashed_extensions =
             Sorted::of(hashed_extensions.filter(|kind| !matches!(*kind, extension::SERVER_NAME | extension::ALPN)));
 
-        let mut text = ArrayVec::<u8, 36>::new();
+        let mut text = String::with_capacity(RAW_BYTES_USUAL);
         text.push(match transport {
-            Ja4Transport::Tcp => b't',
-            Ja4Transport::Quic => b'q',
-            Ja4Transport::Dtls => b'd',
+            Ja4Transport::Tcp => 't',
+            Ja4Transport::Quic => 'q',
+            Ja4Transport::Dtls => 'd',
         });
-        text.extend(version(hello.highest_version()));
-        text.push(if hello.has_server_name_extension() { b'd' } else { b'i' });
-        text.extend(two_digits(cipher_suites.numbers().len()));
-        text.extend(two_digits(extension_count));
-        text.extend(first_and_last(hello.alpn().next().unwrap_or_default()));
-        text.push(b'_');
-        text.extend(hash(cipher_suites.numbers(), std::iter::empty()));
-        text.push(b'_');
-        let signature_algorithms = hello.signature_algorithms().filter(|&algorithm| !is_grease(algorithm));
-        text.extend(hash(hashed_extensions.numbers(), signature_algorithms));
-        text.into_inner().ok().map(Self)
+        push(&mut text, version(hello.highest_version()));
+        text.push(if hello.has_server_name_extension() { 'd' } else { 'i' });
+        push(&mut text, two_digits(cipher_suites.numbers().len()));
+        push(&mut text, two_digits(extension_count));
+        push(&mut text, first_and_last(hello.alpn().next().unwrap_or_default()));
+        push_list(&mut text, cipher_suites.numbers().iter().copied());
+        push_list(&mut text, hashed_extensions.numbers().iter().copied());
+        let mut signature_algorithms =
+            hello.signature_algorithms().filter(|&algorithm| !is_grease(algorithm)).peekable();
+        if signature_algorithms.peek().is_some() {
+            push_list(&mut text, signature_algorithms);
+        }
+        Some(Self(text))
+    }
+
+    /// The fingerprint.
+    pub fn fingerprint(&self) -> Ja4 {
+        let mut parts = self.0.splitn(3, '_');
+        let facts = parts.next().unwrap_or_default();
+        let mut text = [b'0'; 36];
+        let hashes = [hash(parts.next().unwrap_or_default()), hash(parts.next().unwrap_or_default())];
+        let parts = [facts.as_bytes(), b"_", &hashes[0], b"_", &hashes[1]];
+        text.iter_mut().zip(parts.into_iter().flatten()).for_each(|(place, &byte)| *place = byte);
+        Ja4(text)
+    }
+}
+
+fn push<const N: usize>(text: &mut String, characters: [u8; N]) {
+    text.extend(characters.map(char::from));
+}
+
+fn push_list(text: &mut String, list: impl Iterator<Item = u16>) {
+    text.push('_');
+    for (place, number) in list.enumerate() {
+        if place > 0 {
+            text.push(',');
+        }
+        push(text, hex(number));
+    }
+}
+
+impl Ja4 {
+    /// The fingerprint of `hello`; `None` while it is not complete, and in SSLv2's form.
+    pub fn of(hello: &ClientHello<'_>, transport: Ja4Transport) -> Option<Self> {
+        Ja4Raw::of(hello, transport).map(|raw| raw.fingerprint())
     }
 
     /// The fingerprint as text.
@@ -145,28 +187,13 @@ fn first_and_last(protocol: &[u8]) -> [u8; 2] {
     }
 }
 
-/// The start of the SHA-256 over `list`, comma-separated in hexadecimal, and `appendix` after an underscore.
-fn hash(list: &[u16], appendix: impl Iterator<Item = u16>) -> [u8; HASH_CHARACTERS] {
-    if list.is_empty() {
-        return [b'0'; HASH_CHARACTERS];
-    }
-    let mut context = Context::new(&SHA256);
-    let mut text = ArrayVec::<u8, 640>::new();
-    let listed = list.iter().map(|&number| (b',', number));
-    let appended = appendix.enumerate().map(|(place, number)| (if place == 0 { b'_' } else { b',' }, number));
-    for (place, (separator, number)) in listed.chain(appended).enumerate() {
-        if place > 0 {
-            text.push(separator);
-        }
-        text.extend(hex(number));
-        if text.remaining_capacity() < 5 {
-            context.update(&text);
-            text.clear();
-        }
-    }
-    context.update(&text);
+/// The start of the SHA-256 over a list; zeros for one without members.
+fn hash(list: &str) -> [u8; HASH_CHARACTERS] {
     let mut shown = [b'0'; HASH_CHARACTERS];
-    let digest = context.finish();
+    if list.is_empty() {
+        return shown;
+    }
+    let digest = digest(&SHA256, list.as_bytes());
     for (pair, &byte) in shown.as_chunks_mut::<2>().0.iter_mut().zip(digest.as_ref()) {
         *pair = [hex_digit(byte >> 4), hex_digit(byte)];
     }
@@ -187,7 +214,7 @@ const fn hex_digit(byte: u8) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::handshake::tls::build::{Hello, alpn, unhex, vector16};
+    use crate::handshake::tls::build::{Hello, alpn, old_chrome, unhex};
 
     fn ja4(hello: &Hello) -> String {
         let body = hello.body();
@@ -198,34 +225,6 @@ mod tests {
         let record = unhex(text);
         let body = &record[9..];
         Ja4::of(&ClientHello::parse(body, body.len()).unwrap(), Ja4Transport::Tcp).unwrap().to_string()
-    }
-
-    /// Chrome 96 to 107, by its published lists: fifteen cipher suites, sixteen extensions.
-    fn old_chrome() -> Hello {
-        let numbers = |list: &[u16]| list.iter().flat_map(|number| number.to_be_bytes()).collect::<Vec<u8>>();
-        let cipher_suites = vec![
-            0x3a3a, 0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013, 0xc014, 0x009c,
-            0x009d, 0x002f, 0x0035,
-        ];
-        Hello { cipher_suites, ..Hello::default() }
-            .with(0x6a6a, vec![])
-            .with(0, crate::handshake::tls::build::server_name(b"api.example"))
-            .with(23, vec![])
-            .with(0xff01, vec![0])
-            .with(10, vec![0, 2, 0, 29])
-            .with(11, vec![1, 0])
-            .with(35, vec![])
-            .with(16, alpn(&[b"h2", b"http/1.1"]))
-            .with(5, vec![1, 0, 0, 0, 0])
-            .with(13, vector16(&numbers(&[0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601])))
-            .with(18, vec![])
-            .with(51, vec![0, 0])
-            .with(45, vec![1, 1])
-            .with(43, vec![4, 3, 4, 3, 3])
-            .with(27, vec![2, 0, 2])
-            .with(17513, vec![0, 3, 2, b'h', b'2'])
-            .with(0x8a8a, vec![0])
-            .with(21, vec![0; 100])
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub(crate) mod build;
 
 pub use ech::{Ech, EchExtension};
 pub use hello::{ClientHello, HelloError, HelloScan};
-pub use ja4::{Ja4, Ja4Transport};
+pub use ja4::{Ja4, Ja4Raw, Ja4Transport};
 pub use records::{HelloStep, HelloStream, Stop, hello_in_one_record, looks_like_hello};
 pub use server::{ServerHello, ServerStep, ServerStream};
 

@@ -51,6 +51,9 @@ impl Worker {
             None => None,
         };
         self.give_back(std::mem::take(&mut record.dialogue));
+        if told.is_none() && record.rule.is_none() && !self.wanted.flows {
+            return;
+        }
         let when = When {
             timestamp_ns: record.last_seen_ns,
             number: record.last_frame,

@@ -15,6 +15,7 @@ use crate::capture::{BATCH_FRAMES_MAX, Frame};
 use crate::decode::fragments::{Fragment, Fragments};
 use crate::decode::{self, Address, DecodeError, DecodeLimits, Decoded, Packet, Segment, Transport};
 use crate::detect::{self, Evidence, Judged, Match};
+use crate::flow::glance::Content;
 use crate::flow::memory::prefetch;
 use crate::flow::{FlowEntry, FlowKey, FlowTable, Found, Glance, HashKey, Places, Side, Slot};
 use crate::handshake::address_names::AddressNames;
@@ -195,7 +196,8 @@ impl Worker {
     /// Takes a batch of frames.
     pub fn batch(&mut self, frames: &[Frame<'_>], emit: &mut dyn FnMut(Event)) {
         for frames in frames.chunks(BATCH_FRAMES_MAX) {
-            let mut sights = self.look(frames);
+            let mut sights = ArrayVec::new();
+            self.look(frames, &mut sights);
             for sight in &mut sights {
                 sight.slot = self.table.likely_slot(&sight.places);
             }
@@ -213,8 +215,7 @@ impl Worker {
 
     /// Finds the flows of frames, as far as a frame is a packet, and has their tags fetched.
     #[inline]
-    fn look(&mut self, frames: &[Frame<'_>]) -> ArrayVec<Sight, BATCH_FRAMES_MAX> {
-        let mut sights = ArrayVec::new();
+    fn look(&mut self, frames: &[Frame<'_>], sights: &mut ArrayVec<Sight, BATCH_FRAMES_MAX>) {
         let mut bytes = 0;
         for frame in frames.iter().take(AHEAD_FRAMES) {
             fetch_headers(frame);
@@ -231,7 +232,6 @@ impl Worker {
         }
         self.counters.add(Counter::Frames, frames.len() as u64);
         self.counters.add(Counter::Bytes, bytes);
-        sights
     }
 
     #[inline]
@@ -250,7 +250,8 @@ impl Worker {
         }
     }
 
-    /// Counts a packet of a settled flow, or one that is another worker's. False if there is more to it.
+    /// Counts a packet that has nothing to tell: of a settled flow, or empty, or another worker's. False if there is more
+    /// to it.
     #[inline]
     fn settled(&mut self, frame: &Frame<'_>, sight: &Sight, emit: &mut dyn FnMut(Event)) -> bool {
         let key = &sight.glance.key;
@@ -263,13 +264,16 @@ impl Worker {
             }
             return is_foreign;
         }
-        if !sight.glance.is_quiet || frame.timestamp_ns >= self.epoch_ends_ns {
+        if sight.glance.content == Content::Opening || frame.timestamp_ns >= self.epoch_ends_ns {
             return false;
         }
         let (epoch, idle_epochs) = (self.epoch as u8, self.idle_epochs);
-        let Some(slot) = sight.slot else { return false };
+        // A flow that is no older than the batch was not there when the batch was looked at.
+        let Some(slot) = sight.slot.or_else(|| self.table.find(key, sight.hash)) else { return false };
         let Some((entry, last)) = self.table.at_likely_slot(slot, sight.places.tag, key) else { return false };
-        if entry.marks & SETTLED == 0 || epoch.wrapping_sub(*last) > idle_epochs {
+        let is_counted_only = entry.marks & SETTLED != 0
+            || sight.glance.content == Content::Nothing && (entry.record != 0 || !self.wanted.flows);
+        if !is_counted_only || epoch.wrapping_sub(*last) > idle_epochs {
             return false;
         }
         if *last != epoch {
