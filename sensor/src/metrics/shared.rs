@@ -291,23 +291,28 @@ impl Shared {
 
     /// The cells of an interface, which counts as up until told otherwise. The same for the same name.
     pub fn interface(&self, name: &str) -> Arc<InterfaceCells> {
-        named(&self.interfaces, name, |cells| &cells.name, |name| InterfaceCells {
+        named(
+            &self.interfaces,
             name,
-            up: AtomicBool::new(true),
-            reopened: AtomicU64::new(0),
-            dropped: AtomicU64::new(0),
-            silence_ms: AtomicU64::new(0),
-        })
+            |cells| &cells.name,
+            |name| InterfaceCells {
+                name,
+                up: AtomicBool::new(true),
+                reopened: AtomicU64::new(0),
+                dropped: AtomicU64::new(0),
+                silence_ms: AtomicU64::new(0),
+            },
+        )
     }
 
     /// The cells of a sink. The same for the same name.
     pub fn sink(&self, name: &str) -> Arc<SinkCells> {
-        named(&self.sinks, name, |cells| &cells.name, |name| SinkCells {
+        named(
+            &self.sinks,
             name,
-            events: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-            errors: AtomicU64::new(0),
-        })
+            |cells| &cells.name,
+            |name| SinkCells { name, events: AtomicU64::new(0), bytes: AtomicU64::new(0), errors: AtomicU64::new(0) },
+        )
     }
 
     /// An alert of this rule was written, so long after its packet; `None` where packet time is not the clock's.

@@ -42,7 +42,9 @@ pub(super) fn server_config(file: &Path, tls: &TlsConfig) -> Result<Arc<ServerCo
                 ClientAuth::IfGiven => verifier.allow_unauthenticated(),
                 ClientAuth::None | ClientAuth::Required => verifier,
             };
-            let unusable = |why: VerifierBuilderError| error("client_ca_file", format!("{}: {why}; give authorities", ca.display()));
+            let unusable = |why: VerifierBuilderError| {
+                error("client_ca_file", format!("{}: {why}; give authorities", ca.display()))
+            };
             builder.with_client_cert_verifier(verifier.build().map_err(unusable)?)
         }
     };

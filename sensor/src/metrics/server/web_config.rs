@@ -176,7 +176,10 @@ impl Reader<'_> {
         }
     }
 
-    fn next<'i>(&self, events: &mut Parser<'i, saphyr_parser::StrInput<'i>>) -> Result<(Event<'i>, Span), WebConfigError> {
+    fn next<'i>(
+        &self,
+        events: &mut Parser<'i, saphyr_parser::StrInput<'i>>,
+    ) -> Result<(Event<'i>, Span), WebConfigError> {
         match events.next_event() {
             Some(Ok(event)) => Ok(event),
             Some(Err(error)) => {
@@ -210,7 +213,9 @@ impl Reader<'_> {
                     Value::Text(if is_nothing { String::new() } else { text.into_owned() })
                 }
                 (Event::MappingStart(..), _) if depth < 2 => Value::Section(self.mapping(events, depth + 1)?),
-                _ => return Err(self.error(line, &key, "is neither text nor a section of texts; write \"key: value\"")),
+                _ => {
+                    return Err(self.error(line, &key, "is neither text nor a section of texts; write \"key: value\""));
+                }
             };
             entries.push(Entry { key, line, value });
         }
@@ -227,7 +232,9 @@ impl Reader<'_> {
         };
         let text = |inner: &'e Entry| match &inner.value {
             Value::Text(text) => Ok((inner, text.as_str())),
-            Value::Section(_) => Err(self.error(inner.line, &inner.key, "is a text, not a section; write \"key: value\"")),
+            Value::Section(_) => {
+                Err(self.error(inner.line, &inner.key, "is a text, not a section; write \"key: value\""))
+            }
         };
         entries.iter().map(text).collect()
     }
@@ -284,7 +291,8 @@ impl Reader<'_> {
         let (client_auth, line) = client_auth;
         match (client_auth, &ca) {
             (ClientAuth::None, Some(_)) => {
-                let what = "is of no use without client_auth_type; give RequireAndVerifyClientCert or VerifyClientCertIfGiven";
+                let what =
+                    "is of no use without client_auth_type; give RequireAndVerifyClientCert or VerifyClientCertIfGiven";
                 return Err(self.error(entry.line, "tls_server_config.client_ca_file", what));
             }
             (ClientAuth::IfGiven | ClientAuth::Required, None) => {
@@ -377,11 +385,20 @@ mod tests {
         for (text, says) in [
             ("tls_config:\n  a: b\n".to_owned(), ":1: tls_config: is not known here; give tls_server_config"),
             (format!("{tls}  min_version: TLS11\n"), ":4: tls_server_config.min_version: TLS11 is no longer safe"),
-            (format!("{tls}  min_version: 1.3\n"), ":4: tls_server_config.min_version: \"1.3\" is no version; give TLS12"),
+            (
+                format!("{tls}  min_version: 1.3\n"),
+                ":4: tls_server_config.min_version: \"1.3\" is no version; give TLS12",
+            ),
             (format!("{tls}  cipher_suites: x\n"), ":4: tls_server_config.cipher_suites: is not known here;"),
             (format!("{tls}  client_ca_file: x\n"), ":1: tls_server_config.client_ca_file: is of no use"),
-            (format!("{tls}  client_auth_type: RequireAndVerifyClientCert\n"), ":4: tls_server_config.client_auth_type: needs"),
-            (format!("{tls}  client_auth_type: RequireAnyClientCert\n"), ":4: tls_server_config.client_auth_type: Requ"),
+            (
+                format!("{tls}  client_auth_type: RequireAndVerifyClientCert\n"),
+                ":4: tls_server_config.client_auth_type: needs",
+            ),
+            (
+                format!("{tls}  client_auth_type: RequireAnyClientCert\n"),
+                ":4: tls_server_config.client_auth_type: Requ",
+            ),
             ("tls_server_config:\n  cert_file: a\n".to_owned(), ":1: tls_server_config: has no key_file; give"),
             ("tls_server_config:\n  key_file: a\n".to_owned(), ":1: tls_server_config: has no cert_file; give"),
             ("tls_server_config:\n  cert_file: ''\n".to_owned(), ":2: tls_server_config.cert_file: is empty; give"),
@@ -390,7 +407,10 @@ mod tests {
             ("a: b\na: c\n".to_owned(), ":2: a: stands already on line 1; keep"),
             ("basic_auth_users:\n  bob: secret\n".to_owned(), ":2: basic_auth_users.bob: is no bcrypt hash; give"),
             (format!("basic_auth_users:\n  'b:c': {HASH}\n"), ":2: basic_auth_users.b:c: is no user name"),
-            (format!("basic_auth_users:\n  bob: {}\n", HASH.replace("$10$", "$31$")), ":2: basic_auth_users.bob: has cost 31;"),
+            (
+                format!("basic_auth_users:\n  bob: {}\n", HASH.replace("$10$", "$31$")),
+                ":2: basic_auth_users.bob: has cost 31;",
+            ),
             ("- a\n- b\n".to_owned(), ":1: is no mapping; write"),
             ("a: &x b\n---\nc: d\n".to_owned(), ": is a second document; keep one"),
             ("basic_auth_users: *x\n".to_owned(), ": is no YAML: "),
@@ -406,6 +426,9 @@ mod tests {
     #[test]
     fn a_file_that_is_missing_says_so() {
         let error = WebConfig::read(Path::new("/nowhere/web.yml")).unwrap_err().to_string();
-        assert!(error.starts_with("/nowhere/web.yml: cannot be read: ") && error.contains("; check the path"), "{error}");
+        assert!(
+            error.starts_with("/nowhere/web.yml: cannot be read: ") && error.contains("; check the path"),
+            "{error}"
+        );
     }
 }
