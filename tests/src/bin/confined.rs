@@ -122,6 +122,10 @@ impl Plan {
         let none = Ok(String::new());
         match words.as_slice() {
             ["status"] => status(),
+            ["wait"] => {
+                println!("waiting");
+                io::stdin().read_line(&mut String::new()).and(none)
+            }
             ["thread", rest @ ..] => {
                 let rest = rest.join(" ");
                 std::thread::scope(|scope| scope.spawn(|| self.step(&rest)).join().unwrap())
