@@ -389,6 +389,30 @@ fn an_unprivileged_start_is_fine() {
     assert_eq!(outcome.of("read /etc/shadow"), EACCES);
 }
 
+/// As `vigie.service` starts it: an unprivileged user with the capability to open capture sockets, and the one to empty the
+/// bounding set.
+#[test]
+fn capabilities_given_by_systemd_are_given_up() {
+    if !root() {
+        return;
+    }
+    let own = Own::new();
+    // The program may lie where this user cannot reach it.
+    let program = own.path("confined");
+    fs::copy(env!("CARGO_BIN_EXE_confined"), &program).unwrap();
+    let set = "-all,+net_raw,+setpcap";
+    let writable = format!("writable={}", own.path("events"));
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set", set, "--inh-caps", set]);
+    command.args(["--ambient-caps", set, "--", &program, "user=nobody", "packet", &writable, "--", "status", "inject"]);
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("user: already so; nobody"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("capabilities: done; none left in any set, the bounding set included"), "{said}");
+    assert!(said.contains("CapBnd: 0000000000000000, CapAmb: 0000000000000000, NoNewPrivs: 1, Seccomp: 2"), "{said}");
+    assert!(said.contains("inject: error 1"), "{said}");
+}
+
 #[test]
 fn probing_changes_nothing() {
     let before = run(&["unconfined"], &["status"]);

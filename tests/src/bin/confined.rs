@@ -88,9 +88,18 @@ impl Plan {
             }),
             "unconfined" => self.confine = false,
             "probe" => self.probe = true,
+            "packet" => self.open_packet(),
             "capture" => self.open_capture(),
             _ => panic!("no setting {name}"),
         }
+    }
+
+    /// A capture socket, and no more.
+    fn open_packet(&mut self) {
+        let capture = packet_socket().unwrap();
+        bind_to_loopback(capture.as_raw_fd()).unwrap();
+        self.confinement.receive_only = vec![capture.as_raw_fd()];
+        self.capture = Some(capture);
     }
 
     /// In a network namespace of our own: a capture socket bound to its loopback, a spare one, and a pair that talks there.
