@@ -14,6 +14,7 @@ pub mod alert;
 pub mod sink;
 
 pub mod metrics;
+pub mod privilege;
 
 pub mod runtime;
 
