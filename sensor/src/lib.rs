@@ -13,6 +13,8 @@ pub mod detect;
 pub mod alert;
 pub mod sink;
 
+pub mod config;
+
 pub mod runtime;
 
 pub mod synth;
