@@ -132,7 +132,7 @@ impl View<'_> {
             let mend = format!("set capture.ring_bytes to at least {}", block.saturating_mul(2));
             self.refuse(out, keys, format!("the ring has less than two blocks of {block} bytes"), &mend);
         } else if !ring.is_multiple_of(block) {
-            let mend = format!("set capture.ring_bytes = {}", ring.next_multiple_of(block));
+            let mend = format!("set capture.ring_bytes = {}", ring - ring % block);
             self.refuse(out, keys, format!("the ring is no multiple of a block of {block} bytes"), &mend);
         }
         if capture.snap_bytes + BLOCK_OVERHEAD_BYTES > block {
@@ -223,12 +223,14 @@ impl View<'_> {
         let limits = &self.settings.limits;
         if limits.reassembly_bytes_max < limits.stream_bytes_max {
             let mend = format!("set limits.reassembly_bytes_max to at least {}", limits.stream_bytes_max);
-            let what = format!("less than limits.stream_bytes_max, which is {}", limits.stream_bytes_max);
+            let (all, one) = (limits.reassembly_bytes_max, limits.stream_bytes_max);
+            let what = format!("limits.reassembly_bytes_max, {all}, is less than limits.stream_bytes_max, {one}");
             self.refuse(out, &["limits.reassembly_bytes_max", "limits.stream_bytes_max"], what, &mend);
         }
         if limits.hello_bytes_max > limits.stream_bytes_max {
             let mend = format!("set limits.stream_bytes_max to at least {}", limits.hello_bytes_max);
-            let what = format!("more than limits.stream_bytes_max, which is {}", limits.stream_bytes_max);
+            let (hello, stream) = (limits.hello_bytes_max, limits.stream_bytes_max);
+            let what = format!("limits.hello_bytes_max, {hello}, is more than limits.stream_bytes_max, {stream}");
             self.warn(out, &["limits.hello_bytes_max", "limits.stream_bytes_max"], what, &mend);
         }
         let Some(memory) = self.machine.memory_bytes else { return };

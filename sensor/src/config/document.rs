@@ -5,16 +5,18 @@ use super::table::{Change, Definition, SECTIONS, definitions};
 /// Columns of the default file's comments.
 const COLUMNS: usize = 100;
 
+/// What the default file begins with.
+const HEADER: &str = "\
+The settings of vigie. Each stands here at its default, commented out: take the # away to change it.
+Later layers win: this file, then the environment (VIGIE_CAPTURE__WORKERS for capture.workers), then
+the command line (--set capture.workers=2). Numbers are plain, in the unit that ends a setting's
+name; empty text stands for none. 'vigie check' says what is wrong and what would run. Settings
+marked (live) come into force on 'systemctl reload vigie'; the others wait for a restart.
+";
+
 /// The default file: every setting with its documentation, commented out at its default.
 pub fn default_file() -> String {
-    let mut text = String::from(
-        "# The settings of vigie. Each stands here at its default, commented out: take the # away to change it.\n\
-         #\n\
-         # Later layers win: this file, then the environment (capture.workers is VIGIE_CAPTURE__WORKERS), then the\n\
-         # command line (--set capture.workers=2). Numbers are plain, in the unit that ends a setting's name; empty\n\
-         # text stands for none. 'vigie check' says what is wrong and what would run. 'systemctl reload vigie' brings\n\
-         # settings marked (live) into force; the others wait for a restart.\n",
-    );
+    let mut text = HEADER.lines().map(|line| format!("# {line}\n")).collect::<String>();
     for (section, about) in SECTIONS {
         text.push_str(&format!("\n# {about}\n[{section}]\n"));
         for definition in definitions().iter().filter(|definition| definition.section == *section) {

@@ -1,6 +1,9 @@
 //! What stands in a file, read whole: every key with its value and line, every fault of the syntax, every key that
 //! does not exist. What values mean is not judged here.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
 use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -70,12 +73,16 @@ impl Reader<'_> {
     }
 
     fn origin(&self, at: usize) -> Origin {
-        Origin::File(self.label.to_owned(), self.line(at))
+        self.at_line(self.line(at))
+    }
+
+    fn at_line(&self, line: u32) -> Origin {
+        Origin::File(self.label.to_owned(), line)
     }
 
     /// A finding about no key.
     fn whole(&mut self, line: u32, fault: Fault) {
-        self.findings.push(Finding::error(Origin::File(self.label.to_owned(), line), "", "", fault));
+        self.findings.push(Finding::error(self.at_line(line), "", "", fault));
     }
 
     fn document(&mut self, text: &str) {
@@ -88,21 +95,37 @@ impl Reader<'_> {
                 self.whole(line, syntax(fault.message()));
             }
         }
-        let broken: Vec<Origin> = self.findings.iter().map(|finding| finding.origin.clone()).collect();
+        // What broken lines seem to hold was made up by the parser: nothing more is said of them.
+        let broken = self.broken_lines(text);
+        let syntax = std::mem::take(&mut self.findings);
         for (key, value) in document.get_ref() {
             self.top(key, value);
         }
-        // What a broken line seems to hold was made up by the parser.
-        self.file.given.retain(|given| !broken.contains(&given.origin));
-        let mut syntax_only = broken.len();
-        self.findings.retain(|finding| {
-            let is_syntax = syntax_only > 0;
-            syntax_only = syntax_only.saturating_sub(1);
-            is_syntax || !broken.contains(&finding.origin)
-        });
+        let is_whole = |origin: &Origin| !matches!(origin, Origin::File(_, line) if broken.contains(line));
+        self.file.given.retain(|given| is_whole(&given.origin));
+        self.findings.retain(|finding| is_whole(&finding.origin));
+        self.findings.extend(syntax);
     }
 
-    fn top(&mut self, key: &Spanned<std::borrow::Cow<'_, str>>, value: &Spanned<DeValue<'_>>) {
+    /// The lines of the faults so far; of a section's broken heading all lines up to the next heading.
+    fn broken_lines(&self, text: &str) -> BTreeSet<u32> {
+        let mut broken = BTreeSet::new();
+        let faulty = |number: u32| self.findings.iter().any(|finding| finding.origin == self.at_line(number));
+        let mut in_broken_section = false;
+        for (place, line) in text.lines().enumerate() {
+            let number = u32::try_from(place + 1).unwrap_or(u32::MAX);
+            let is_faulty = faulty(number);
+            if line.trim_start().starts_with('[') {
+                in_broken_section = is_faulty;
+            }
+            if is_faulty || in_broken_section {
+                broken.insert(number);
+            }
+        }
+        broken
+    }
+
+    fn top(&mut self, key: &Spanned<Cow<'_, str>>, value: &Spanned<DeValue<'_>>) {
         let name = key.get_ref().as_ref();
         let origin = self.origin(key.span().start);
         let known = SECTIONS.iter().find(|(section, _)| *section == name);

@@ -10,7 +10,7 @@ pub(super) fn nearest<'k>(typed: &str, known: impl IntoIterator<Item = &'k str>)
     }
     let typed = typed.to_lowercase().replace('-', "_");
     let distance_max = (typed.len() / 3).max(1);
-    let of = |word: &str| strsim::damerau_levenshtein(&typed, &word.replace('-', "_"));
+    let of = |word: &str| strsim::damerau_levenshtein(&typed, &word.to_lowercase().replace('-', "_"));
     let all = known.into_iter().map(|word| (of(word), word));
     all.filter(|(distance, _)| *distance <= distance_max).min_by_key(|(distance, _)| *distance).map(|(_, word)| word)
 }
