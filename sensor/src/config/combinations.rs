@@ -20,6 +20,8 @@ pub(super) struct View<'a> {
     /// Keys whose values were refused: nothing more is said of them.
     pub(super) faulty: &'a BTreeSet<&'static str>,
     pub(super) file: Option<&'a str>,
+    /// The file could not be read whole: what it does not set is not known.
+    pub(super) is_broken: bool,
     pub(super) machine: &'a Machine,
 }
 
@@ -51,6 +53,7 @@ impl View<'_> {
         let last = typed.reduce(|one, other| if other.1 > one.1 { other } else { one });
         let (key, origin) = match last {
             Some((key, origin)) => (key, origin.clone()),
+            None if self.is_broken => return,
             None => {
                 let whole = self.file.map_or(Origin::Default, |label| Origin::File(label.to_owned(), 0));
                 (keys.first().copied().unwrap_or_default(), whole)

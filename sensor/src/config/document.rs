@@ -7,11 +7,11 @@ const COLUMNS: usize = 100;
 
 /// What the default file begins with.
 const HEADER: &str = "\
-The settings of vigie. Each stands here at its default, commented out: take the # away to change it.
-Later layers win: this file, then the environment (VIGIE_CAPTURE__WORKERS for capture.workers), then
-the command line (--set capture.workers=2). Numbers are plain, in the unit that ends a setting's
-name; empty text stands for none. 'vigie check' says what is wrong and what would run. Settings
-marked (live) come into force on 'systemctl reload vigie'; the others wait for a restart.
+The settings of vigie. Each stands here at its default, commented out: take the # away to change
+it. Later layers win: this file, then the environment (VIGIE_CAPTURE__WORKERS for
+capture.workers), then the command line (--set capture.workers=2). Numbers are plain, in the unit that ends a
+setting's name; empty text stands for none. 'vigie check' says what is wrong and what would run.
+Settings marked (live) come into force on 'systemctl reload vigie', the others at a restart.
 ";
 
 /// The default file: every setting with its documentation, commented out at its default.
@@ -21,7 +21,7 @@ pub fn default_file() -> String {
         text.push_str(&format!("\n# {about}\n[{section}]\n"));
         for definition in definitions().iter().filter(|definition| definition.section == *section) {
             let live = if definition.change == Change::Live { " (live)" } else { "" };
-            let words = format!("{} {}.{live}", definition.documentation, sentence(&definition.range()));
+            let words = format!("{} Type: {}.{live}", definition.documentation, definition.range());
             text.push('\n');
             for line in wrapped(&words, COLUMNS - 2) {
                 text.push_str(&format!("# {line}\n"));
@@ -53,13 +53,6 @@ fn row(definition: &Definition) -> String {
     let (name, default) = (definition.name, &definition.default);
     let (range, meaning) = (definition.range(), definition.documentation);
     format!("| `{name}` | `{default}` | {range} | {effect} | {meaning} |\n")
-}
-
-/// With a capital letter first.
-fn sentence(text: &str) -> String {
-    let mut characters = text.chars();
-    let first = characters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
-    first + characters.as_str()
 }
 
 /// Words in lines of at most `columns`.

@@ -69,6 +69,7 @@ impl Layers {
 pub(super) fn load(layers: &Layers) -> Result<Loaded, ConfigErrors> {
     let mut findings = Vec::new();
     let (label, file) = read(&layers.source, &mut findings);
+    let is_broken = findings.iter().any(|finding: &Finding| finding.key.is_empty());
     let mut given = file.given;
     environment(&layers.environment, &mut given, &mut findings);
     flags(&layers.flags, &mut given, &mut findings);
@@ -90,6 +91,7 @@ pub(super) fn load(layers: &Layers) -> Result<Loaded, ConfigErrors> {
         origins: &origins,
         faulty: &faulty,
         file: label.as_deref(),
+        is_broken,
         machine: &layers.machine,
     };
     findings.extend(view.judge());

@@ -47,7 +47,7 @@ impl Definition {
     pub fn range(&self) -> String {
         match self.rule {
             Rule::Within(least, most) => format!("{} from {least} to {most}", self.kind),
-            Rule::Text(what, _) => format!("{}: {what}", self.kind),
+            Rule::Text(what, _) => format!("{}, {what}", self.kind),
             Rule::Any => self.kind.clone(),
         }
     }
