@@ -91,7 +91,9 @@ fn a_configuration_that_can_run_says_what_would() {
 #[test]
 fn every_error_is_a_line_and_the_code_is_that_of_a_configuration() {
     let scene = Scene::new("capture.ring_bytes = \"64MiB\"\nlog.levl = \"info\"");
-    let output = scene.check_in(&["--set", "log.format=xml"], &[("VIGIE_LIMITS__FLOWS_MAX", "many")]);
+    // Another user than root, of whom would be warned.
+    let environment = [("VIGIE_LIMITS__FLOWS_MAX", "many"), ("VIGIE_PRIVILEGE__USER", "nobody")];
+    let output = scene.check_in(&["--set", "log.format=xml"], &environment);
     assert_eq!(code(&output), CONFIGURATION);
     let file = scene.path();
     let file = file.display();
@@ -167,7 +169,7 @@ fn later_layers_win_and_json_says_where_from() {
     assert!(object["memory"]["total_bytes"].as_u64().unwrap() > 134_217_728);
     assert!(object["needs"].as_array().unwrap().iter().any(|need| need["part"] == "user" && need["severity"] == "ok"));
 
-    let output = scene.check(&["--json", "--workers", "many"]);
+    let output = scene.check(&["--json", "--workers", "many", "--set", "privilege.user=nobody"]);
     assert_eq!(code(&output), CONFIGURATION);
     let object: Value = serde_json::from_slice(&output.stdout).unwrap();
     let finding = &object["configuration"][0];

@@ -16,7 +16,16 @@ Settings marked (live) come into force on 'systemctl reload vigie', the others a
 
 /// The default file: every setting with its documentation, commented out at its default.
 pub fn default_file() -> String {
-    let mut text = HEADER.lines().map(|line| format!("# {line}\n")).collect::<String>();
+    let header = wrapped(HEADER, COLUMNS - 2);
+    let mut text: String = header
+        .iter()
+        .map(|line| {
+            format!(
+                "# {line}
+"
+            )
+        })
+        .collect();
     for (section, about) in SECTIONS {
         text.push_str(&format!("\n# {about}\n[{section}]\n"));
         for definition in definitions().iter().filter(|definition| definition.section == *section) {

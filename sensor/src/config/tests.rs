@@ -593,7 +593,8 @@ fn the_default_file_says_the_defaults() {
         assert_eq!(loaded.settings, defaults);
         assert_eq!(loaded.warnings, []);
     }
-    assert!(text.lines().all(|line| line.chars().count() <= 100), "too wide");
+    let wide: Vec<&str> = text.lines().filter(|line| line.chars().count() > 100).collect();
+    assert_eq!(wide, [""; 0]);
 }
 
 #[test]
