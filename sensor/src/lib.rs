@@ -15,6 +15,7 @@ pub mod sink;
 
 pub mod metrics;
 pub mod privilege;
+pub mod config;
 
 pub mod runtime;
 

@@ -36,6 +36,10 @@ pub enum Command {
     Signatures(SignaturesArguments),
     /// Makes traffic up, the same for the same seed, to try the sensor and taps with.
     Synth(super::synth::SynthArguments),
+    /// Checks the configuration and what it needs, and says what would run.
+    Check(super::check::CheckArguments),
+    /// Prints the default configuration, completions for a shell, or manual pages.
+    Generate(super::generate::GenerateArguments),
 }
 
 /// `vigie read`.

@@ -3,9 +3,12 @@
 
 pub mod arguments;
 pub mod bundle;
+pub mod check;
+pub mod configuration;
 pub mod exit;
 pub mod explain;
 pub mod findings;
+pub mod generate;
 pub mod progress;
 pub mod read;
 pub mod signatures;
@@ -43,6 +46,8 @@ fn dispatch(command: &Command) -> Result<Exit, Failure> {
         Command::Explain(arguments) => explain::run(arguments),
         Command::Signatures(arguments) => signatures::run(arguments, terminal),
         Command::Synth(arguments) => synth::run(arguments, terminal),
+        Command::Check(arguments) => check::run(arguments),
+        Command::Generate(arguments) => generate::run(arguments),
     }
 }
 

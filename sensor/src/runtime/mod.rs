@@ -2,12 +2,11 @@
 //! captures through workers.
 
 pub mod counters;
-pub mod limits;
 pub mod read;
 pub mod told;
 pub mod records;
 pub mod worker;
 
+pub use crate::config::{Limits, limits};
 pub use counters::Counters;
-pub use limits::Limits;
 pub use read::{Settings, Totals, read, read_side_by_side};

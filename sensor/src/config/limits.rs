@@ -5,9 +5,11 @@ use crate::decode::DecodeLimits;
 use crate::decode::fragments::FragmentLimits;
 use crate::handshake::{self, quic::QuicLimits};
 
-/// The table of limits: one line makes the field, its default and its documentation.
+/// The table of limits: one line makes the field, its default, its range and its documentation. The upper ends are what
+/// the code can do, so that nothing is cut down silently: slots of the flow table are 32 bits, ages a byte in steps of
+/// four seconds, depths a byte.
 macro_rules! limits {
-    ($($(#[doc = $doc:literal])+ $name:ident: $default:literal, at least $least:literal;)+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident: $default:literal, $least:literal to $most:literal;)+) => {
         /// What a worker may spend. Each bite of a limit is counted under its name.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct Limits { $($(#[doc = $doc])+ pub $name: usize),+ }
@@ -22,6 +24,22 @@ macro_rules! limits {
             /// Name, default, and meaning of every limit.
             pub const TABLE: &[(&str, usize, &str)] = &[$((stringify!($name), $default, concat!($($doc),+))),+];
 
+            /// What a limit is set to.
+            pub fn get(&self, name: &str) -> Option<usize> {
+                match name {
+                    $(stringify!($name) => Some(self.$name),)+
+                    _ => None,
+                }
+            }
+
+            /// The least and the most that a limit can be.
+            pub fn range(name: &str) -> Option<(usize, usize)> {
+                match name {
+                    $(stringify!($name) => Some(($least, $most)),)+
+                    _ => None,
+                }
+            }
+
             /// Sets a limit by its name.
             ///
             /// # Errors
@@ -29,8 +47,12 @@ macro_rules! limits {
             pub fn set(&mut self, name: &str, value: usize) -> Result<(), String> {
                 match name {
                     $(stringify!($name) => {
-                        if value < $least {
-                            return Err(format!("{name} = {value} is too small; give at least {}", $least));
+                        let (least, most): (usize, usize) = ($least, $most);
+                        if value < least {
+                            return Err(format!("{name} = {value} is too small; give at least {least}"));
+                        }
+                        if value > most {
+                            return Err(format!("{name} = {value} is too large; give at most {most}"));
                         }
                         self.$name = value;
                     })+
@@ -47,35 +69,35 @@ macro_rules! limits {
 
 limits! {
     /// Flows at once in a worker's table; the stalest gives way.
-    flows_max: 1_048_576, at least 16;
+    flows_max: 1_048_576, 16 to 1_500_000_000;
     /// Seconds without a packet after which a flow has ended.
-    idle_timeout_s: 300, at least 8;
+    idle_timeout_s: 300, 8 to 800;
     /// Flows at once whose handshake is being followed, or that matched; the stalest gives way.
-    records_max: 131_072, at least 16;
+    records_max: 131_072, 16 to 1_500_000_000;
     /// Bytes of one direction of a TCP connection that are kept while looking for its hello.
-    stream_bytes_max: 49_152, at least 1_024;
+    stream_bytes_max: 49_152, 1_024 to 1_073_741_824;
     /// Bytes of all directions and hellos that a worker keeps at once.
-    reassembly_bytes_max: 67_108_864, at least 65_536;
+    reassembly_bytes_max: 67_108_864, 65_536 to 1_099_511_627_776;
     /// Bytes of a hello; what lies beyond is not read.
-    hello_bytes_max: 32_768, at least 512;
+    hello_bytes_max: 32_768, 512 to 1_073_741_824;
     /// Bytes of clear text before a hello.
-    prelude_bytes_max: 8_192, at least 64;
+    prelude_bytes_max: 8_192, 64 to 1_073_741_824;
     /// TCP segments with payload after which a flow without a hello is left alone.
-    undecided_segments_max: 16_384, at least 4;
+    undecided_segments_max: 16_384, 4 to 1_073_741_824;
     /// UDP datagrams after which a flow without a hello is left alone.
-    undecided_datagrams_max: 48, at least 1;
+    undecided_datagrams_max: 48, 1 to 1_073_741_824;
     /// Vain openings of QUIC Initials in a row after which a flow is left alone.
-    quic_attempts_max: 16, at least 1;
+    quic_attempts_max: 16, 1 to 65_535;
     /// Encapsulating headers opened in one packet.
-    tunnel_depth_max: 8, at least 1;
+    tunnel_depth_max: 8, 1 to 255;
     /// Fragmented datagrams at once.
-    fragment_datagrams_max: 4_096, at least 1;
+    fragment_datagrams_max: 4_096, 1 to 16_777_216;
     /// Bytes of all fragments that wait.
-    fragment_bytes_max: 16_777_216, at least 65_536;
+    fragment_bytes_max: 16_777_216, 65_536 to 1_099_511_627_776;
     /// Milliseconds for which a fragment waits for the others.
-    fragment_timeout_ms: 30_000, at least 1;
+    fragment_timeout_ms: 30_000, 1 to 1_073_741_824;
     /// Addresses for which a name told by DNS is remembered.
-    address_names_max: 262_144, at least 16;
+    address_names_max: 262_144, 16 to 1_000_000_000;
 }
 
 impl Limits {
@@ -120,6 +142,8 @@ mod tests {
         limits.set("flows_max", 4096).unwrap();
         assert_eq!(limits.flows_max, 4096);
         assert!(limits.set("flows_max", 1).unwrap_err().contains("at least 16"));
+        assert!(limits.set("idle_timeout_s", 801).unwrap_err().contains("at most 800"));
+        assert_eq!((limits.get("flows_max"), limits.get("flow_max")), (Some(4096), None));
         assert!(limits.set("flow_max", 1).unwrap_err().contains("flows_max"));
         assert!(
             Limits::TABLE.iter().all(|(name, default, meaning)| {

@@ -1,0 +1,133 @@
+//! `vigie check`: whether a configuration can run on this machine, and what would run. Every error and warning is a
+//! line; nothing is changed, and nothing is kept open.
+
+mod accounts;
+mod needs;
+mod plan;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::configuration::{ConfigurationArguments, called};
+use super::exit::{Exit, Failure};
+use super::terminal::print;
+use super::words::counted;
+use crate::config::{self, Finding, Loaded, Settings, Severity};
+use needs::Need;
+
+/// `vigie check`.
+#[derive(Args, Debug)]
+#[command(
+    long_about = "Checks the configuration and what it needs: signatures, interfaces, events folder, user, metrics \
+                  address. Prints every error and warning, a line each, and what would run.",
+    after_help = "Examples:\n  vigie check\n  vigie check --config new.toml && cp new.toml /etc/vigie/vigie.toml\n  \
+                  vigie check --interface eth1 --set capture.workers=2\n\n\
+                  Exit codes: 0 it can run; 69 something that it needs is not available; 78 the configuration or the \
+                  signatures are wrong."
+)]
+pub struct CheckArguments {
+    /// The configuration.
+    #[command(flatten)]
+    pub configuration: ConfigurationArguments,
+
+    /// One JSON object instead of lines.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The standard output cannot be written to.
+pub fn run(arguments: &CheckArguments) -> Result<Exit, Failure> {
+    let (exit, text) = match arguments.configuration.load() {
+        Ok(loaded) => {
+            let needs = needs::all(&loaded.settings);
+            let exit = needs.iter().fold(Exit::Success, |exit, need| worse(exit, need.exit()));
+            match arguments.json {
+                true => (exit, as_json(exit, &loaded.warnings, &needs, Some(&loaded))),
+                false => (exit, as_lines(exit, &loaded, &needs)),
+            }
+        }
+        Err(errors) => {
+            let exit = Exit::Configuration;
+            match arguments.json {
+                true => (exit, as_json(exit, &errors.0, &[], None)),
+                false => {
+                    let warnings = errors.0.len() - errors.count();
+                    (exit, format!("{errors}\n{}\n", verdict(errors.count(), warnings)))
+                }
+            }
+        }
+    };
+    print(&text)?;
+    Ok(exit)
+}
+
+/// A wrong configuration weighs more than something missing.
+fn worse(one: Exit, other: Exit) -> Exit {
+    if other as u8 > one as u8 { other } else { one }
+}
+
+fn as_lines(exit: Exit, loaded: &Loaded, needs: &[Need]) -> String {
+    let mut text = String::new();
+    for warning in &loaded.warnings {
+        text.push_str(&format!("{warning}\n"));
+    }
+    text.push_str(&format!("configuration: {}\n", called(loaded)));
+    for need in needs {
+        text.push_str(&format!("{need}\n"));
+    }
+    let errors = needs.iter().filter(|need| need.exit() != Exit::Success).count();
+    let warnings = loaded.warnings.len() + needs.iter().filter(|need| need.is_warning()).count();
+    if exit == Exit::Success {
+        text.push_str(&plan::lines(&loaded.settings));
+    }
+    text.push_str(&format!("{}\n", verdict(errors, warnings)));
+    text
+}
+
+fn verdict(errors: usize, warnings: usize) -> String {
+    let word = if errors == 0 { "can run" } else { "cannot run" };
+    let (errors, warnings) = (errors as u64, warnings as u64);
+    format!("{word}; {}, {}", counted(errors, "error"), counted(warnings, "warning"))
+}
+
+fn as_json(exit: Exit, findings: &[Finding], needs: &[Need], loaded: Option<&Loaded>) -> String {
+    let findings: Vec<Value> = findings.iter().map(finding_json).collect();
+    let needs: Vec<Value> = needs.iter().map(Need::json).collect();
+    let mut object = json!({
+        "can_run": exit == Exit::Success,
+        "exit": exit as u8,
+        "file": loaded.and_then(|loaded| loaded.file.clone()),
+        "configuration": findings,
+        "needs": needs,
+    });
+    if let (Some(loaded), Some(fields)) = (loaded, object.as_object_mut()) {
+        fields.insert("memory".to_owned(), plan::memory_json(&loaded.settings));
+        fields.insert("settings".to_owned(), settings_json(&loaded.settings, loaded));
+    }
+    format!("{object}\n")
+}
+
+fn finding_json(finding: &Finding) -> Value {
+    json!({
+        "severity": match finding.severity { Severity::Error => "error", Severity::Warning => "warning" },
+        "origin": finding.origin.to_string(),
+        "key": finding.key,
+        "value": finding.value,
+        "message": finding.what,
+        "mend": finding.mend,
+    })
+}
+
+/// Every setting as it would be typed, and where it was.
+fn settings_json(settings: &Settings, loaded: &Loaded) -> Value {
+    let of = |definition: &config::Definition| {
+        let origin = loaded.origins.get(definition.key.as_str());
+        let origin = origin.map_or_else(|| "default".to_owned(), ToString::to_string);
+        let value = settings.toml(definition.section, definition.name);
+        (definition.key.clone(), json!({ "value": value, "origin": origin }))
+    };
+    Value::Object(config::definitions().iter().map(of).collect())
+}

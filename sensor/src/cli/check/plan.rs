@@ -1,0 +1,92 @@
+//! What would run with given settings.
+
+use serde_json::{Value, json};
+
+use crate::cli::words::{bytes, counted};
+use crate::config::{Backend, Fsync, MemoryNeed, Settings};
+
+/// What would run, for people.
+pub(super) fn lines(settings: &Settings) -> String {
+    let (capture, events) = (&settings.capture, &settings.events);
+    let need = MemoryNeed::of(settings);
+    let workers = counted(capture.workers as u64, "worker");
+    let pinned = match capture.cpus.as_slice() {
+        [] => String::new(),
+        cpus => {
+            let cpus: Vec<String> = cpus.iter().take(capture.workers).map(ToString::to_string).collect();
+            format!(" on CPUs {}", cpus.join(", "))
+        }
+    };
+    let how = match capture.backend {
+        Backend::Ring => format!("rings of {}, fanout {}", bytes(capture.ring_bytes as u64), capture.fanout),
+        Backend::Pcap => "libpcap".to_owned(),
+    };
+    let mut types = vec!["alert"];
+    types.extend(events.types.iter().map(|record| record.as_str()));
+    let fsync = match (events.file.as_os_str() == "-", events.fsync) {
+        (true, _) | (_, Fsync::Never) => "never forced to disk".to_owned(),
+        (_, Fsync::Interval) => format!("forced to disk every {} ms", events.fsync_interval_ms),
+        (_, Fsync::Each) => "forced to disk at each write".to_owned(),
+    };
+    let target =
+        if events.file.as_os_str() == "-" { "the standard output".into() } else { events.file.to_string_lossy() };
+    let metrics = settings.metrics.listen.map_or_else(
+        || "not answered".to_owned(),
+        |listen| {
+            let scheme = if settings.metrics.web_config.is_some() { "as metrics.web_config says" } else { "in clear" };
+            format!("http://{listen}/metrics, {scheme}")
+        },
+    );
+    [
+        format!("would run as {}: sensor {}, {workers}{pinned}", settings.privilege.user, settings.sensor.name),
+        format!("  capture: {} by {how}", capture.interfaces.join(", ")),
+        format!(
+            "  memory: at most {}: rings {}, flow tables {}, handshakes and names {}",
+            bytes(need.total_bytes()),
+            bytes(need.rings_bytes),
+            bytes(need.tables_bytes),
+            bytes(need.work_bytes)
+        ),
+        format!("  events: {} to {target}, {fsync}", types.join(", ")),
+        format!("  metrics: {metrics}"),
+    ]
+    .map(|line| line + "\n")
+    .concat()
+}
+
+/// What memory it takes.
+pub(super) fn memory_json(settings: &Settings) -> Value {
+    let need = MemoryNeed::of(settings);
+    json!({
+        "rings_bytes": need.rings_bytes,
+        "tables_bytes": need.tables_bytes,
+        "work_bytes": need.work_bytes,
+        "total_bytes": need.total_bytes(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Machine, Record};
+
+    #[test]
+    fn what_would_run() {
+        let machine = Machine { host_name: "tap".to_owned(), cpus: 2, cpu_last: Some(3), memory_bytes: Some(8 << 30) };
+        let mut settings = Settings::defaults(&machine);
+        settings.capture.interfaces = vec!["eth0".to_owned(), "eth1".to_owned()];
+        settings.capture.cpus = vec![2, 3];
+        settings.events.types = vec![Record::Stats];
+        let expected = "\
+would run as vigie: sensor tap, 2 workers on CPUs 2, 3
+  capture: eth0, eth1 by rings of 67 MB, fanout hash
+  memory: at most 699 MB: rings 268 MB, flow tables 166 MB, handshakes and names 264 MB
+  events: alert, stats to /var/log/vigie/eve.json, forced to disk every 1000 ms
+  metrics: http://127.0.0.1:19843/metrics, in clear
+";
+        assert_eq!(lines(&settings), expected);
+        settings.metrics.listen = None;
+        settings.capture.backend = Backend::Pcap;
+        assert!(lines(&settings).contains("by libpcap\n") && lines(&settings).ends_with("metrics: not answered\n"));
+    }
+}

@@ -1,0 +1,94 @@
+//! `vigie generate`: what is made from the definitions of settings and commands, so that it cannot drift from them.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Subcommand};
+use clap_complete::Shell;
+
+use super::arguments::Arguments;
+use super::exit::{Exit, Failure};
+use super::terminal::print;
+use crate::config;
+
+/// `vigie generate`.
+#[derive(Args, Debug)]
+#[command(arg_required_else_help = true, subcommand_required = true)]
+pub struct GenerateArguments {
+    /// What to print.
+    #[command(subcommand)]
+    pub what: Generated,
+}
+
+/// What can be generated.
+#[derive(Debug, Subcommand)]
+pub enum Generated {
+    /// The default configuration file: every setting, documented, at its default.
+    Config,
+    /// The settings as a page of Markdown.
+    Reference,
+    /// Completions of commands and options for a shell.
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+    /// The manual page, or with --folder the pages of all commands.
+    Man {
+        /// Write a page for each command into this folder instead of printing the main one.
+        #[arg(long, value_name = "DIR")]
+        folder: Option<PathBuf>,
+    },
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// What was generated cannot be written.
+pub fn run(arguments: &GenerateArguments) -> Result<Exit, Failure> {
+    let text = match &arguments.what {
+        Generated::Config => config::default_file(),
+        Generated::Reference => config::reference(),
+        Generated::Completions { shell } => completions(*shell),
+        Generated::Man { folder: None } => man()?,
+        Generated::Man { folder: Some(folder) } => {
+            clap_mangen::generate_to(Arguments::command(), folder)
+                .map_err(|error| Failure::write(&folder.display().to_string(), &error))?;
+            return Ok(Exit::Success);
+        }
+    };
+    print(&text)?;
+    Ok(Exit::Success)
+}
+
+fn completions(shell: Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "vigie", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
+
+fn man() -> Result<String, Failure> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(Arguments::command())
+        .render(&mut page)
+        .map_err(|error| Failure::write("the manual page", &error))?;
+    Ok(String::from_utf8_lossy(&page).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::ValueEnum;
+
+    #[test]
+    fn completions_and_manual_know_the_commands() {
+        for shell in Shell::value_variants() {
+            let script = completions(*shell);
+            assert!(script.contains("fail-on-alert") && script.contains("generate"), "{shell}");
+        }
+        let page = man().unwrap();
+        assert!(page.starts_with(".ie") && page.contains("vigie\\-check"), "{page}");
+        let folder = tempfile::tempdir().unwrap();
+        let arguments = GenerateArguments { what: Generated::Man { folder: Some(folder.path().to_path_buf()) } };
+        assert_eq!(run(&arguments), Ok(Exit::Success));
+        assert!(folder.path().join("vigie-check.1").exists());
+    }
+}

@@ -1,0 +1,54 @@
+//! How much memory the sensor takes with given settings, at most.
+
+use std::mem::size_of;
+
+use super::choices::Backend;
+use super::table::Settings;
+use crate::flow::FlowEntry;
+
+/// Bytes of tag and age beside each flow.
+const FLOW_TAG_BYTES: u64 = 4;
+/// Bytes of a followed handshake besides what it reassembles: an estimate.
+const RECORD_BYTES: u64 = 256;
+/// Bytes of a remembered address: its entry, and a name of usual length.
+const ADDRESS_NAME_BYTES: u64 = 112;
+
+/// Bytes by what takes them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryNeed {
+    /// Rings shared with the kernel; they are there from the start and cannot be swapped.
+    pub rings_bytes: u64,
+    /// Flow tables of all workers; they fill as flows come.
+    pub tables_bytes: u64,
+    /// What handshakes, fragments and names take when every limit is reached.
+    pub work_bytes: u64,
+}
+
+impl MemoryNeed {
+    /// What `settings` take.
+    pub fn of(settings: &Settings) -> Self {
+        let (capture, limits) = (&settings.capture, &settings.limits);
+        let workers = capture.workers as u64;
+        let rings = match capture.backend {
+            Backend::Ring => workers.saturating_mul(capture.interfaces.len() as u64),
+            Backend::Pcap => capture.interfaces.len() as u64,
+        };
+        // The table has a sixth more slots than flows.
+        let slots = (limits.flows_max as u64).saturating_add(limits.flows_max as u64 / 6);
+        let table = slots.saturating_mul(size_of::<FlowEntry>() as u64 + FLOW_TAG_BYTES);
+        let records = (limits.records_max.min(limits.flows_max) as u64).saturating_mul(RECORD_BYTES);
+        let each = [records, limits.reassembly_bytes_max as u64, limits.fragment_bytes_max as u64];
+        let each = each.into_iter().fold(0_u64, u64::saturating_add);
+        let names = (limits.address_names_max as u64).saturating_mul(ADDRESS_NAME_BYTES);
+        Self {
+            rings_bytes: rings.saturating_mul(capture.ring_bytes as u64),
+            tables_bytes: workers.saturating_mul(table),
+            work_bytes: workers.saturating_mul(each).saturating_add(names),
+        }
+    }
+
+    /// All of it.
+    pub const fn total_bytes(&self) -> u64 {
+        self.rings_bytes.saturating_add(self.tables_bytes).saturating_add(self.work_bytes)
+    }
+}
