@@ -144,7 +144,7 @@ fn question(name: &str, sequence: u32) -> Vec<u8> {
     message.extend(sequence.to_ne_bytes());
     message.resize(HEADER_BYTES + LINK_BYTES, 0);
     message.extend((attribute_bytes as u16).to_ne_bytes());
-    message.extend((libc::IFLA_IFNAME as u16).to_ne_bytes());
+    message.extend(libc::IFLA_IFNAME.to_ne_bytes());
     message.extend(name.as_bytes());
     message.resize(length, 0);
     message

@@ -2,7 +2,8 @@
 //! the rule that nothing is seen twice.
 //!
 //! The kernel takes VLAN tags out before a filter sees a frame, so the expression is compiled for a live interface:
-//! only then does libpcap look for tags where the kernel keeps them.
+//! only then does libpcap look for tags where the kernel keeps them. For an interface that is missing the loopback stands in.
+//! If none at all is up, the expression is compiled as for a file, and `vlan` in it finds only inner tags.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -81,11 +82,10 @@ impl Programs {
         if let Some((_, program)) = compiled.iter().find(|(known, _)| *known == link_type) {
             return Ok(program.clone());
         }
-        // That the expression is sound is found out, and told, without an interface.
-        let mut filter = Filter::new(expression.to_owned());
-        let dead = filter.compile(link_type)?;
-        let live = candidates.iter().find_map(|name| live(name, link_type, expression));
-        let mut program = parsed(live.as_ref().unwrap_or(dead));
+        let mut program = match candidates.iter().find_map(|name| live(name, link_type, expression)) {
+            Some(program) => parsed(&program),
+            None => parsed(Filter::new(expression.to_owned()).compile(link_type)?),
+        };
         for instruction in &mut program {
             if instruction.code == RETURN && instruction.operand != 0 {
                 instruction.operand = self.snap_bytes;
