@@ -328,9 +328,12 @@ fn send(namespace: &Namespace, interface: &str, frames: &[Vec<u8>]) {
         .unwrap();
 }
 
+/// Something to be done in a namespace.
+type Errand = Box<dyn FnOnce(&Namespace) + Send>;
+
 /// Does what needs privileges for a thread that has given them up.
 struct Helper {
-    asked: mpsc::Sender<Box<dyn FnOnce(&Namespace) + Send>>,
+    asked: mpsc::Sender<Errand>,
     done: mpsc::Receiver<()>,
 }
 
@@ -344,7 +347,7 @@ impl Helper {
 /// Gives `work` a helper, which lives in a thread of its own.
 fn with_helper(namespace: &Namespace, work: impl FnOnce(Helper)) {
     thread::scope(|scope| {
-        let (asked, asking) = mpsc::channel::<Box<dyn FnOnce(&Namespace) + Send>>();
+        let (asked, asking) = mpsc::channel::<Errand>();
         let (answering, done) = mpsc::channel();
         scope.spawn(move || {
             for work in asking {
