@@ -344,6 +344,15 @@ impl Helper {
     }
 }
 
+/// Sets a flag when it goes out of scope, so that a thread that waits for the flag ends with a test that fails too.
+struct Ends<'f>(&'f AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Gives `work` a helper, which lives in a thread of its own.
 fn with_helper(namespace: &Namespace, work: impl FnOnce(Helper)) {
     thread::scope(|scope| {
@@ -499,6 +508,7 @@ fn a_filter_holds_from_the_first_frame_on() {
                     thread::sleep(Duration::from_micros(200));
                 }
             });
+            let ends = Ends(&over);
             for backend in [Backend::Ring, Backend::Pcap] {
                 let cases = [("udp port 53", vec![wanted.clone(), in_vlan.clone()]), ("vlan 5", vec![in_vlan.clone()])];
                 for (filter, expected) in cases {
@@ -510,7 +520,7 @@ fn a_filter_holds_from_the_first_frame_on() {
                     assert_eq!((live.counts()[0].frames, live.counts()[0].dropped), (expected.len() as u64, 0));
                 }
             }
-            over.store(true, Ordering::Relaxed);
+            drop(ends);
             noise.join().unwrap();
         });
         let wrong = LiveOptions { bpf: Some("udp prot 53".to_owned()), ..options(&["tap0"]) };
