@@ -4,6 +4,7 @@
 pub mod dns;
 pub mod hello;
 pub mod memory;
+pub mod network;
 pub mod packets;
 pub mod quic;
 pub mod replay;

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use vigie::alert::eve::{Context, encode};
 use vigie::alert::{Alert, DnsAnswer, DnsRecord, Ech, Event, Evidence, Fact, Flow, FlowEnd, Hello, HelloTransport};
 use vigie::decode::{Address, Envelope, Tunnel, TunnelKind};
+use vigie::handshake::tls::{ClientHello, Ja4Raw, Ja4Transport};
 use vigie_signatures::{Bundle, Confidence, MatchKind, Role, Rule, Signal};
+use vigie_tests::hello::Hello as TestHello;
 
 fn schema() -> Option<serde_json::Value> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/design/eve-schema.json");
@@ -74,6 +76,12 @@ fn rule(signal: Signal, asn: Option<u32>) -> Arc<Rule> {
     })
 }
 
+fn ja4() -> Ja4Raw {
+    let message = TestHello::to("tiktok.com").alpn(&["h2"]).message();
+    let body = &message[4..];
+    Ja4Raw::of(&ClientHello::parse(body, body.len()).unwrap(), Ja4Transport::Tcp).unwrap()
+}
+
 fn hello(transport: HelloTransport, version: u16, full: bool) -> Hello {
     let text = |value: &str| full.then(|| value.to_owned());
     Hello {
@@ -81,7 +89,7 @@ fn hello(transport: HelloTransport, version: u16, full: bool) -> Hello {
         server_name: text("a\\x00\"b.tiktok.com"),
         alpn: if full { vec!["h2".to_owned(), "\\xff".to_owned()] } else { vec![] },
         version,
-        ja4: text("t13d1516h2_8daaf6152771_e5627efa2ab1"),
+        ja4: full.then(ja4),
         ech: full.then_some(Ech::Offered),
         partial: !full,
         user_agent: text("Chrome/1"),

@@ -2,7 +2,8 @@
 //! being worked on; nothing is copied on the way.
 //!
 //! Capture files are read by [`Files`]: `reader` reads one of them, record by record, through a `window` that is a
-//! `mapping` of a big file or the buffer of a stream; `classic` and `pcapng` know the two formats.
+//! `mapping` of a big file or the buffer of a stream; `classic` and `pcapng` know the two formats. Interfaces are listened
+//! to by [`live`].
 
 mod classic;
 mod files;
@@ -15,6 +16,8 @@ mod pcapng;
 mod reader;
 mod record;
 mod window;
+
+pub mod live;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -169,6 +172,24 @@ pub enum CaptureError {
         /// The name of the link type for which it was compiled.
         link_type: &'static str,
         /// What the compiler said.
+        reason: String,
+    },
+    /// An interface cannot be listened to.
+    #[error("interface {interface}: {reason}; {mend}")]
+    Interface {
+        /// Which.
+        interface: String,
+        /// What is wrong.
+        reason: String,
+        /// What would mend it.
+        mend: String,
+    },
+    /// An option of live capture makes no sense.
+    #[error("{option}: {reason}")]
+    Option {
+        /// Which.
+        option: String,
+        /// What is wrong, and what would be right.
         reason: String,
     },
 }

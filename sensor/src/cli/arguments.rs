@@ -34,6 +34,8 @@ pub enum Command {
     Explain(ExplainArguments),
     /// Shows and checks the signatures.
     Signatures(SignaturesArguments),
+    /// Lists the network interfaces, and what of them hurts a capture.
+    Interfaces(super::interfaces::InterfacesArguments),
     /// Makes traffic up, the same for the same seed, to try the sensor and taps with.
     Synth(super::synth::SynthArguments),
     /// Checks the configuration and what it needs, and says what would run.

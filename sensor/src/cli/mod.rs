@@ -9,6 +9,7 @@ pub mod exit;
 pub mod explain;
 pub mod findings;
 pub mod generate;
+pub mod interfaces;
 pub mod progress;
 pub mod read;
 pub mod signatures;
@@ -45,6 +46,7 @@ fn dispatch(command: &Command) -> Result<Exit, Failure> {
         Command::Read(arguments) => read::run(arguments, terminal),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Signatures(arguments) => signatures::run(arguments, terminal),
+        Command::Interfaces(arguments) => interfaces::run(arguments, terminal),
         Command::Synth(arguments) => synth::run(arguments, terminal),
         Command::Check(arguments) => check::run(arguments),
         Command::Generate(arguments) => generate::run(arguments),
@@ -94,5 +96,6 @@ mod tests {
         assert_eq!(exit(&format!("vigie read --quiet {bad}.not-there")), 69);
         assert_eq!(exit("vigie read --signatures /no/such/folder x"), 78);
         assert_eq!(exit("vigie explain --json www.tiktok.com"), 0);
+        assert_eq!(exit("vigie interfaces --json"), 0);
     }
 }

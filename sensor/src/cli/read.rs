@@ -243,6 +243,8 @@ fn capture_failure(error: &CaptureError) -> Failure {
         CaptureError::NotACapture { .. } => (Exit::BadData, "give a pcap or pcapng file, plain or compressed"),
         CaptureError::LinkType { .. } => (Exit::BadData, "capture on an interface of another kind"),
         CaptureError::Filter { .. } => (Exit::Usage, "see 'man pcap-filter'"),
+        CaptureError::Interface { .. } => (Exit::Unavailable, ""),
+        CaptureError::Option { .. } => (Exit::Configuration, ""),
     };
     Failure::new(exit, error.to_string(), mend)
 }

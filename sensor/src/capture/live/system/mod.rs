@@ -1,0 +1,97 @@
+//! What live capture asks of the kernel: packet sockets, route netlink, device ioctls, and waiting for them. Each
+//! call is wrapped so that its callers need no unsafe code. What the answers mean is not decided here.
+#![allow(unsafe_code)]
+
+mod device;
+mod netlink;
+mod packet;
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use libc::{c_int, socklen_t};
+
+pub(super) use device::Device;
+pub(super) use netlink::Netlink;
+pub(super) use packet::{Instruction, PacketSocket, RingLayout};
+
+/// A descriptor to wait for; a negative one is passed over (poll(2)).
+#[derive(Clone, Copy, Debug)]
+#[repr(transparent)]
+pub(super) struct Awaited(libc::pollfd);
+
+impl Awaited {
+    /// Waits for something to read, or for nothing if there is no descriptor.
+    pub(super) fn readable(descriptor: Option<BorrowedFd<'_>>) -> Self {
+        let fd = descriptor.map_or(-1, |descriptor| descriptor.as_raw_fd());
+        Self(libc::pollfd { fd, events: libc::POLLIN, revents: 0 })
+    }
+
+    /// Whether there is something to read.
+    pub(super) const fn is_readable(&self) -> bool {
+        self.0.revents & libc::POLLIN != 0
+    }
+
+    /// Whether the socket has an error to tell.
+    pub(super) const fn has_error(&self) -> bool {
+        self.0.revents & (libc::POLLERR | libc::POLLNVAL | libc::POLLHUP) != 0
+    }
+}
+
+/// Waits until one of them has something, for at most so many milliseconds. A signal ends the wait early.
+pub(super) fn wait(awaited: &mut [Awaited], timeout_ms: u32) -> io::Result<()> {
+    let timeout = c_int::try_from(timeout_ms).unwrap_or(c_int::MAX);
+    // SAFETY: `Awaited` is a transparent `pollfd`, so pointer and length describe an array of them, which the kernel
+    // reads and writes only during the call.
+    let ready = unsafe { libc::poll(awaited.as_mut_ptr().cast(), awaited.len() as libc::nfds_t, timeout) };
+    match check(ready) {
+        Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// What a system call came to.
+fn check(result: c_int) -> io::Result<c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+fn socket(family: c_int, kind: c_int, protocol: c_int) -> io::Result<OwnedFd> {
+    // SAFETY: `socket` takes no pointers.
+    let descriptor = check(unsafe { libc::socket(family, kind | libc::SOCK_CLOEXEC, protocol) })?;
+    // SAFETY: the call succeeded, so the descriptor is open, and it is nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Sets a socket option.
+///
+/// # Safety
+/// `T` is plain data of the layout that the kernel expects for this option, and pointers in it are valid for the call.
+unsafe fn set_option<T>(socket: &OwnedFd, level: c_int, name: c_int, value: &T) -> io::Result<()> {
+    // SAFETY: pointer and length describe `value`, which the kernel only reads; the rest is the caller's promise.
+    let result = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const *value).cast(), size_of::<T>() as socklen_t)
+    };
+    check(result).map(drop)
+}
+
+/// Reads a socket option.
+///
+/// # Safety
+/// `T` is plain data that is valid whatever its bytes, of the layout that the kernel gives for this option.
+unsafe fn option<T: Default>(socket: &OwnedFd, level: c_int, name: c_int) -> io::Result<T> {
+    let mut value = T::default();
+    let mut length = size_of::<T>() as socklen_t;
+    // SAFETY: pointer and length describe `value`, beyond which the kernel does not write, and any bytes are a valid
+    // `T` by the caller's promise.
+    let result = unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, (&raw mut value).cast(), &raw mut length) };
+    check(result).map(|_| value)
+}
+
+/// Asks a device something by a structure that begins with its name (netdevice(7)).
+///
+/// # Safety
+/// `request` is the structure that this ioctl expects, and pointers in it are valid for what the kernel does with them.
+unsafe fn ioctl<T>(socket: RawFd, number: libc::c_ulong, request: &mut T) -> io::Result<()> {
+    // SAFETY: `request` is valid for reads and writes during the call; the rest is the caller's promise.
+    check(unsafe { libc::ioctl(socket, number as _, &raw mut *request) }).map(drop)
+}
