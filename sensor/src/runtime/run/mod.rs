@@ -250,6 +250,7 @@ impl Prepared {
                 &shared,
                 report_sender.clone(),
                 settings.events.channel_events_max,
+                settings.events.types.contains(&Record::Flow),
             );
             let (stop, log) = (Arc::clone(&stop), Arc::clone(log));
             let cpu = settings.capture.cpus.get(index).copied();
@@ -272,6 +273,7 @@ impl Prepared {
             shared,
             interfaces,
             log: Arc::clone(log),
+            writes_stats: settings.events.types.contains(&Record::Stats),
             seen: Vec::new(),
             started: Instant::now(),
         })
@@ -302,6 +304,7 @@ pub struct Running {
     shared: Arc<Shared>,
     interfaces: Vec<String>,
     log: Arc<Log>,
+    writes_stats: bool,
     /// The last report of each worker.
     seen: Vec<Report>,
     started: Instant,
@@ -342,7 +345,7 @@ impl Running {
                 }
             }
             let stats_interval = Duration::from_secs(settings.events.stats_interval_s);
-            if settings.events.types.contains(&Record::Stats) && counted.elapsed() >= stats_interval {
+            if self.writes_stats && counted.elapsed() >= stats_interval {
                 counted = Instant::now();
                 // A writer that is behind gets the next one.
                 let _ = self.orders.try_send(Order::Stats(Box::new(self.stats())));
@@ -487,7 +490,11 @@ impl Running {
         while let Ok(report) = self.reports.try_recv() {
             self.take(report);
         }
-        let _ = self.orders.try_send(Order::Stats(Box::new(self.stats())));
+        if self.writes_stats {
+            let _ = self.orders.send(Order::Stats(Box::new(self.stats())));
+        }
+        // The writer ends when nobody can order anything any more.
+        drop(std::mem::replace(&mut self.orders, bounded(0).0));
         if self.writer.take().is_some_and(|writer| writer.join().is_err()) {
             outcome = Err(RunError::Broken("the writer of events broke down".to_owned()));
         }
