@@ -15,9 +15,11 @@ mod report;
 mod status;
 mod system_calls;
 
+use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 pub use report::{Measure, Report, State};
 pub use status::Status;
@@ -34,6 +36,34 @@ pub enum Demand {
     Preferred,
     /// Not taken.
     Off,
+}
+
+impl Demand {
+    /// The words for them.
+    pub const WORDS: &[&str] = &["required", "preferred", "off"];
+}
+
+impl fmt::Display for Demand {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Required => "required",
+            Self::Preferred => "preferred",
+            Self::Off => "off",
+        })
+    }
+}
+
+impl FromStr for Demand {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        match word {
+            "required" => Ok(Self::Required),
+            "preferred" => Ok(Self::Preferred),
+            "off" => Ok(Self::Off),
+            _ => Err(format!("\"{word}\" is none of {}", Self::WORDS.join(", "))),
+        }
+    }
 }
 
 /// What the process is to be confined to.
