@@ -4,7 +4,7 @@ use super::table::Capture;
 use crate::capture::live::LiveOptions;
 
 impl Capture {
-    /// How interfaces are to be listened to, by `workers` workers.
+    /// How interfaces are to be listened to.
     pub fn live_options(&self) -> LiveOptions {
         LiveOptions {
             interfaces: self.interfaces.clone(),
@@ -13,7 +13,7 @@ impl Capture {
             ring_bytes_per_worker: self.ring_bytes,
             block_bytes: self.block_bytes,
             block_timeout_ms: self.block_timeout_ms,
-            snap_bytes: self.snap_bytes,
+            snap_bytes: u32::try_from(self.snap_bytes).unwrap_or(u32::MAX),
             promiscuous: self.promiscuous,
             bpf: self.bpf.clone(),
             timestamps: self.timestamps,
@@ -87,7 +87,7 @@ mod tests {
                 (capture.block_bytes, capture.ring_bytes) = (bytes as usize, 2 * bytes as usize);
             }),
             ("block_timeout_ms", |capture, time| capture.block_timeout_ms = time as u32),
-            ("snap_bytes", |capture, bytes| capture.snap_bytes = bytes as u32),
+            ("snap_bytes", |capture, bytes| capture.snap_bytes = bytes as usize),
         ];
         for (name, set) in sets {
             let Rule::Within(least, most) = definition("capture", name).unwrap().rule else { panic!("{name}") };

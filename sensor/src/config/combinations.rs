@@ -14,7 +14,7 @@ use crate::privilege::Demand;
 /// Room that the kernel puts before a packet in a ring's block, generously: headers of block and packet, alignment.
 const BLOCK_OVERHEAD_BYTES: usize = 512;
 /// The least that holds any packet of an Ethernet, with a tag.
-const ETHERNET_BYTES: u32 = 1518;
+const ETHERNET_BYTES: usize = 1518;
 /// The longest that is usual, even where segments are joined.
 const PACKET_BYTES: usize = 65_535;
 
@@ -138,7 +138,7 @@ impl View<'_> {
             let mend = format!("set capture.ring_bytes = {}", ring - ring % block);
             self.refuse(out, keys, format!("the ring is no multiple of a block of {block} bytes"), &mend);
         }
-        let snap = (capture.snap_bytes as usize).min(PACKET_BYTES);
+        let snap = capture.snap_bytes.min(PACKET_BYTES);
         if snap + BLOCK_OVERHEAD_BYTES > block {
             let mend = format!("set capture.block_bytes = {}", (snap + BLOCK_OVERHEAD_BYTES).next_power_of_two());
             let what = format!("a packet of {snap} bytes is cut, as it does not fit into a block of {block}");

@@ -16,7 +16,7 @@ use crate::capture::live::options::{
 };
 use crate::capture::live::{Backend, Fanout, Timestamps};
 use crate::metrics::server::ADDRESS_DEFAULT;
-use crate::privilege::Demand;
+use crate::privilege::{Demand, LANDLOCK_DEFAULT, SECCOMP_DEFAULT};
 
 /// When a changed setting takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,7 +225,7 @@ settings! {
         block_timeout_ms: u32 = 20, Rule::Within(1, BLOCK_TIMEOUT_MS_MAX as u64), Restart;
         /// Bytes of each packet that are looked at; what lies beyond is cut. The default is all of any packet: hellos
         /// fill whole packets, and a card or kernel that joins segments makes packets of 64 KiB and more.
-        snap_bytes: u32 = SNAP_BYTES_MAX, Rule::Within(SNAP_BYTES_MIN as u64, SNAP_BYTES_MAX as u64), Restart;
+        snap_bytes: usize = SNAP_BYTES_MAX as usize, Rule::Within(SNAP_BYTES_MIN as u64, SNAP_BYTES_MAX as u64), Restart;
         /// Whether interfaces are told to take packets that are not for this machine. A tap needs it.
         promiscuous: bool = true, Rule::Any, Restart;
         /// Filter expression, as of tcpdump, for the packets to look at; empty: all.
@@ -296,9 +296,9 @@ settings! {
         /// Group as which it goes on; empty: the user's own.
         group: String = String::new(), Rule::Text("a group of this machine", group), Restart;
         /// Landlock, by which the kernel keeps the sensor to its own files.
-        landlock: Demand = Demand::Preferred, Rule::Any, Restart;
+        landlock: Demand = LANDLOCK_DEFAULT, Rule::Any, Restart;
         /// seccomp, by which the kernel keeps the sensor to the system calls that it needs.
-        seccomp: Demand = Demand::Required, Rule::Any, Restart;
+        seccomp: Demand = SECCOMP_DEFAULT, Rule::Any, Restart;
     }
 
     /// What the sensor says of itself, on the standard error.
