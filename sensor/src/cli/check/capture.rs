@@ -7,7 +7,7 @@ use crate::capture::live::interfaces::{Interface, list};
 use crate::capture::live::{LiveOptions, State};
 use crate::config::Settings;
 
-/// File descriptors for all that is neither a capture socket nor a worker's own: files, endpoint and its connections.
+/// File descriptors for what is neither a capture socket, nor a worker's own, nor a connection of the endpoint.
 const DESCRIPTORS_BESIDES: u64 = 64;
 /// File descriptors of a worker.
 const DESCRIPTORS_OF_A_WORKER: u64 = 2;
