@@ -79,6 +79,66 @@ pub fn encode(event: &Event, context: &Context, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
+/// What a sensor counted since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// When, nanoseconds since the Unix epoch.
+    pub timestamp_ns: u64,
+    /// Seconds since the start.
+    pub uptime_s: u64,
+    /// Packets that the kernel gave, and those that it had to drop.
+    pub kernel_packets: u64,
+    /// Packets that the kernel dropped because the sensor was too slow.
+    pub kernel_drops: u64,
+    /// Packets that interfaces dropped.
+    pub kernel_ifdrops: u64,
+    /// Packets looked at.
+    pub packets: u64,
+    /// Their bytes on the wire.
+    pub bytes: u64,
+    /// Packets that could not be decoded.
+    pub invalid: u64,
+    /// Flows opened.
+    pub flows: u64,
+    /// Flows in the tables.
+    pub flows_active: u64,
+    /// Alerts.
+    pub alerts: u64,
+    /// Alerts that could not be written.
+    pub alerts_lost: u64,
+}
+
+/// Appends a `stats` record as one line, newline included.
+pub fn encode_stats(stats: &Stats, context: &Context, out: &mut Vec<u8>) {
+    let mut object = Object::open(out);
+    object.time("timestamp", stats.timestamp_ns);
+    object.text("event_type", "stats");
+    object.optional_text("host", context.sensor_name.as_deref());
+    let mut fields = object.object("stats");
+    fields.number("uptime", stats.uptime_s);
+    let mut section = |name: &str, numbers: &[(&str, u64)]| {
+        let mut section = fields.object(name);
+        for &(key, number) in numbers {
+            section.number(key, number);
+        }
+        section.close();
+    };
+    section(
+        "capture",
+        &[
+            ("kernel_packets", stats.kernel_packets),
+            ("kernel_drops", stats.kernel_drops),
+            ("kernel_ifdrops", stats.kernel_ifdrops),
+        ],
+    );
+    section("decoder", &[("pkts", stats.packets), ("bytes", stats.bytes), ("invalid", stats.invalid)]);
+    section("flow", &[("total", stats.flows), ("active", stats.flows_active)]);
+    section("detect", &[("alert", stats.alerts), ("alert_queue_overflow", stats.alerts_lost)]);
+    fields.close();
+    object.close();
+    out.push(b'\n');
+}
+
 /// The text of a signature. Like the signature id it depends on the service, the signal and on whether a name, an
 /// address or a fingerprint matched, and on nothing else.
 pub fn signature_text(rule: &Rule) -> String {

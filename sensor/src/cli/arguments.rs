@@ -30,6 +30,8 @@ pub struct Arguments {
 pub enum Command {
     /// Reads captures and tells which clients used which banned services.
     Read(ReadArguments),
+    /// Listens on network interfaces, and tells the same, until it is told to stop.
+    Run(super::run::RunArguments),
     /// Tells which signature answers for a name, an address or a fingerprint, and why.
     Explain(ExplainArguments),
     /// Shows and checks the signatures.

@@ -12,6 +12,7 @@ pub mod generate;
 pub mod interfaces;
 pub mod progress;
 pub mod read;
+pub mod run;
 pub mod signatures;
 pub mod summary;
 pub mod synth;
@@ -44,6 +45,7 @@ fn dispatch(command: &Command) -> Result<Exit, Failure> {
     let terminal = Terminal::detect();
     match command {
         Command::Read(arguments) => read::run(arguments, terminal),
+        Command::Run(arguments) => run::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Signatures(arguments) => signatures::run(arguments, terminal),
         Command::Interfaces(arguments) => interfaces::run(arguments, terminal),

@@ -233,7 +233,8 @@ fn report(arguments: &ReadArguments, terminal: Terminal, run: &Run, inspected: &
 }
 
 /// What a capture's error comes to.
-fn capture_failure(error: &CaptureError) -> Failure {
+/// How a command ends whose capture failed.
+pub(super) fn capture_failure(error: &CaptureError) -> Failure {
     let (exit, mend) = match error {
         CaptureError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
             (Exit::Unavailable, "check its name")

@@ -1,5 +1,7 @@
 //! What tells two flows apart, and the keyed hash over it.
 
+use ring::rand::{SecureRandom, SystemRandom};
+
 use crate::decode::{Address, Envelope, Packet, VLANS_MAX};
 
 /// Which end of a flow's key a packet came from.
@@ -100,6 +102,21 @@ impl FlowKey {
 pub struct HashKey(pub [u64; 4]);
 
 impl HashKey {
+    /// A secret of a running sensor.
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    pub fn random() -> Result<Self, ring::error::Unspecified> {
+        let random = SystemRandom::new();
+        let mut words = [0; 4];
+        for word in &mut words {
+            let mut bytes = [0; 8];
+            random.fill(&mut bytes)?;
+            *word = u64::from_ne_bytes(bytes);
+        }
+        Ok(Self(words))
+    }
+
     /// The fixed secret of replays, where a run must give the same bytes as the last.
     pub const REPLAY: Self = Self([0x452821e638d01377, 0xbe5466cf34e90c6c, 0xc0ac29b7c97c50dd, 0x3f84d5b5b5470917]);
 }

@@ -267,6 +267,21 @@ impl Shared {
         self.started.elapsed().as_millis() as u64
     }
 
+    /// A count of all workers together, by the labels of its family and reason; of the whole family without a reason.
+    pub fn total(&self, family: &str, reason: Option<&str>) -> u64 {
+        let of_worker = |cells: &Arc<WorkerCells>| -> u64 {
+            let labels = cells.labels().iter().enumerate();
+            let wanted = labels.filter(|(_, label)| label.0 == family && reason.is_none_or(|reason| label.1 == reason));
+            wanted.map(|(index, _)| cells.load(index)).sum()
+        };
+        self.workers.iter().map(of_worker).sum()
+    }
+
+    /// Alerts that will never be written.
+    pub fn alerts_lost_total(&self) -> u64 {
+        Loss::ALL.iter().map(|&reason| self.alerts_lost.get(reason)).sum()
+    }
+
     /// The sensor's name.
     pub fn sensor(&self) -> &str {
         &self.sensor

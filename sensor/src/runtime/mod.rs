@@ -5,6 +5,7 @@ pub mod counters;
 pub mod read;
 pub mod told;
 pub mod records;
+pub mod run;
 pub mod worker;
 
 pub use crate::config::{Limits, limits};

@@ -1,5 +1,7 @@
-//! Where events go. Here: lines of JSON to a file or to standard output, whole lines only, through one big buffer.
-//! The journal and the network sinks are not here.
+//! Where events go. Here: lines of JSON to a file or to standard output, whole lines only, through one big buffer, as
+//! replays write them. A running sensor writes a [`journal`]. Network sinks are not here.
+
+pub mod journal;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};

@@ -18,6 +18,7 @@ mod tap;
 pub mod interfaces;
 
 use std::collections::VecDeque;
+use std::os::fd::RawFd;
 
 pub use options::{Backend, Fanout, LiveOptions, Timestamps};
 
@@ -144,6 +145,14 @@ impl Live {
         match &mut self.backend {
             Opened::Rings(rings) => rings.look_after(true),
             Opened::Libpcap(libpcap) => libpcap.look_after(),
+        }
+    }
+
+    /// The sockets on which frames come, spare ones too: nothing is to be sent on them.
+    pub fn descriptors(&self) -> Vec<RawFd> {
+        match &self.backend {
+            Opened::Rings(rings) => rings.descriptors(),
+            Opened::Libpcap(_) => Vec::new(),
         }
     }
 

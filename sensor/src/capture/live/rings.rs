@@ -6,7 +6,7 @@
 //! block, and a little. It does not wait if its ring is half full; nor do frames with hardware timestamps, whose clock
 //! may be another. One interface alone has nothing to wait for.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -142,6 +142,12 @@ impl Rings {
             self.wait();
             self.visit_ready(visit);
         }
+    }
+
+    /// The sockets of this worker's rings, and of those that are kept in reserve for all.
+    pub(super) fn descriptors(&self) -> Vec<RawFd> {
+        let rings = self.legs.iter().map(|leg| leg.ring.as_fd().as_raw_fd());
+        rings.chain(self.taps.iter().flat_map(Tap::reserved)).collect()
     }
 
     pub(super) fn counts(&self) -> &[InterfaceCounts] {

@@ -17,6 +17,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::{Mutex, PoisonError};
 
 use super::link::Link;
@@ -83,6 +84,13 @@ impl Tap {
             shared.spares.push(PacketSocket::open().map_err(|error| refused(&self.name, &error))?);
         }
         Ok(())
+    }
+
+    /// The sockets in reserve, and those of rings that their worker has not fetched yet.
+    pub(super) fn reserved(&self) -> Vec<RawFd> {
+        let shared = self.lock();
+        let parked = shared.parked.iter().flatten().map(|(_, ring)| ring.as_fd().as_raw_fd());
+        parked.chain(shared.spares.iter().map(|socket| socket.as_fd().as_raw_fd())).collect()
     }
 
     pub(super) fn name(&self) -> &str {

@@ -180,6 +180,16 @@ impl Worker {
         &self.counters
     }
 
+    /// Goes on with other signatures. Flows that matched keep the rule that they matched.
+    pub fn use_signatures(&mut self, bundle: Arc<Bundle>) {
+        self.bundle = bundle;
+    }
+
+    /// Flows in the table, and its slots.
+    pub fn flows(&self) -> (usize, usize) {
+        (self.table.len(), self.table.capacity())
+    }
+
     /// All counts with their family and reason, those of decoding, fragments and handshakes among them.
     pub fn all_counts(&self) -> Vec<(&'static str, &'static str, u64)> {
         let own = Counter::ALL.iter().map(|&counter| {
@@ -340,19 +350,26 @@ impl Worker {
     #[inline]
     fn advance(&mut self, frame: &Frame<'_>, emit: &mut dyn FnMut(Event)) {
         if frame.timestamp_ns >= self.epoch_ends_ns {
-            self.begin_epoch(frame, emit);
+            self.begin_epoch(frame.timestamp_ns, frame.number, emit);
+        }
+    }
+
+    /// Brings the clock to a time while there are no packets.
+    pub fn pass_time(&mut self, timestamp_ns: u64, emit: &mut dyn FnMut(Event)) {
+        if timestamp_ns >= self.epoch_ends_ns {
+            self.begin_epoch(timestamp_ns, self.order.told_at, emit);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn begin_epoch(&mut self, frame: &Frame<'_>, emit: &mut dyn FnMut(Event)) {
-        let epoch = frame.timestamp_ns / EPOCH_NS;
+    fn begin_epoch(&mut self, timestamp_ns: u64, told_at: u64, emit: &mut dyn FnMut(Event)) {
+        let epoch = timestamp_ns / EPOCH_NS;
         // Beyond the idle time every flow is idle; so ages of one byte never wrap unseen.
         let all = epoch - self.epoch > u64::from(self.idle_epochs);
         self.epoch = epoch;
         self.epoch_ends_ns = (epoch + 1).saturating_mul(EPOCH_NS);
-        self.order = Order { told_at: frame.number, last_frame: u64::MAX, ordinal: 0 };
+        self.order = Order { told_at, last_frame: u64::MAX, ordinal: 0 };
         self.sweep(all, FlowEnd::Timeout, emit);
     }
 

@@ -1,0 +1,51 @@
+//! `vigie run`: the sensor as a daemon.
+
+use clap::Args;
+
+use super::bundle;
+use super::configuration::ConfigurationArguments;
+use super::exit::{Exit, Failure};
+use super::read::capture_failure;
+use crate::runtime::run::{RunError, run as run_sensor};
+
+/// `vigie run`.
+#[derive(Args, Debug)]
+#[command(
+    long_about = "Listens on interfaces, and writes an event for each flow that matches a signature, until it is told \
+                  to stop.\n\nSIGHUP: reads configuration and signatures again, and begins a new events file under \
+                  the name. SIGTERM, SIGINT: writes what is left and ends.",
+    after_help = "Examples:\n  vigie run --config /etc/vigie/vigie.toml\n  \
+                  vigie run -i eth0 -i eth1 --events-file - --set privilege.landlock=off | jq .alert.signature"
+)]
+pub struct RunArguments {
+    /// What to run.
+    #[command(flatten)]
+    pub configuration: ConfigurationArguments,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The configuration is wrong, something that it needs is not there, or the sensor broke down.
+pub fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
+    let loaded = arguments.configuration.load_telling()?;
+    let load_signatures = |settings: &crate::config::Settings| {
+        let folders: Vec<_> = settings.signatures.folder.clone().into_iter().collect();
+        bundle::load(&folders).map_err(|failure| match failure.mend.as_str() {
+            "" => failure.what,
+            mend => format!("{}; {mend}", failure.what),
+        })
+    };
+    run_sensor(&arguments.configuration.layers(), loaded, &load_signatures).map_err(|error| failure(&error))?;
+    Ok(Exit::Success)
+}
+
+fn failure(error: &RunError) -> Failure {
+    let exit = match error {
+        RunError::Signatures(_) => Exit::Configuration,
+        RunError::Capture(error) => return capture_failure(error),
+        RunError::Metrics(_) | RunError::Privilege(_) | RunError::Events { .. } => Exit::Unavailable,
+        RunError::System { .. } | RunError::Broken(_) => Exit::Internal,
+    };
+    Failure::new(exit, error.to_string(), "")
+}

@@ -1,0 +1,66 @@
+//! What the service manager is told (sd_notify(3)), over a socket that is connected before privileges are given up.
+
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
+
+/// The service manager, if there is one.
+#[derive(Debug, Default)]
+pub struct ServiceManager {
+    socket: Option<UnixDatagram>,
+    watchdog: Option<Duration>,
+}
+
+impl ServiceManager {
+    /// The one that the environment names. Where it cannot be reached there is none.
+    pub fn connect() -> Self {
+        let socket = std::env::var("NOTIFY_SOCKET").ok().and_then(|name| {
+            let address = match name.strip_prefix('@') {
+                Some(name) => SocketAddr::from_abstract_name(name),
+                None => SocketAddr::from_pathname(&name),
+            };
+            let socket = UnixDatagram::unbound().ok()?;
+            socket.connect_addr(&address.ok()?).ok()?;
+            Some(socket)
+        });
+        let is_meant_for_us =
+            std::env::var("WATCHDOG_PID").ok().is_none_or(|pid| pid == std::process::id().to_string());
+        let watchdog = std::env::var("WATCHDOG_USEC").ok().filter(|_| is_meant_for_us);
+        let watchdog = watchdog.and_then(|text| text.parse().ok()).map(Duration::from_micros);
+        Self { socket, watchdog }
+    }
+
+    /// How often it wants to hear that all goes well: half of its patience.
+    pub fn watchdog_interval(&self) -> Option<Duration> {
+        self.watchdog.map(|patience| patience / 2)
+    }
+
+    /// The sensor runs.
+    pub fn ready(&self, status: &str) {
+        self.tell(&format!("READY=1\nSTATUS={status}"));
+    }
+
+    /// A reload begins.
+    pub fn reloading(&self) {
+        let monotonic = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let microseconds = monotonic.tv_sec * 1_000_000 + monotonic.tv_nsec / 1_000;
+        self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={microseconds}"));
+    }
+
+    /// The sensor ends.
+    pub fn stopping(&self) {
+        self.tell("STOPPING=1");
+    }
+
+    /// All goes well.
+    pub fn alive(&self) {
+        self.tell("WATCHDOG=1");
+    }
+
+    fn tell(&self, text: &str) {
+        if let Some(socket) = &self.socket {
+            // Nothing can be done if nobody listens.
+            let _ = socket.send(text.as_bytes());
+        }
+    }
+}

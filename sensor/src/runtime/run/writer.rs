@@ -1,0 +1,184 @@
+//! The thread that writes events: it takes them off the channel, encodes them, writes them to the journal, and tells
+//! what was written only afterwards. A journal that refuses is tried again until it takes; meanwhile events wait in the
+//! channel, and behind it with the workers.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use vigie_signatures::{Bundle, Rule};
+
+use super::log::Log;
+use crate::alert::eve::{self, Context, Stats};
+use crate::alert::{Event, Fact};
+use crate::config::Fsync;
+use crate::detect::Evidence;
+use crate::metrics::{Loss, Shared, SinkCells};
+use crate::sink::journal::Journal;
+
+/// How long the writer waits for events before it looks after the rest.
+const WAIT: Duration = Duration::from_millis(50);
+/// How long it rests after the journal refused.
+const REST: Duration = Duration::from_millis(200);
+/// For how long it goes on trying when the sensor stops.
+const PATIENCE_AT_THE_END: Duration = Duration::from_secs(5);
+/// How often it says that the journal refuses.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+
+/// What the writer is told beside events.
+#[derive(Debug)]
+pub enum Order {
+    /// The file was renamed, or is to be anyway: begin a new one under the name.
+    Reopen,
+    /// Other signatures are in use.
+    Signatures(Arc<Bundle>),
+    /// When to have what was written stored.
+    Fsync(Fsync, Duration),
+    /// Write a record of the sensor's own counts.
+    Stats(Box<Stats>),
+}
+
+/// The writing thread's own.
+pub struct Writer {
+    events: Receiver<Event>,
+    orders: Receiver<Order>,
+    journal: Journal,
+    context: Context,
+    fsync: (Fsync, Duration),
+    synced: Instant,
+    shared: Arc<Shared>,
+    sink: Arc<SinkCells>,
+    log: Arc<Log>,
+    /// Alerts that wait with the journal: rule, evidence, and the packet's time.
+    alerts: Vec<(Arc<Rule>, Evidence, u64)>,
+    bytes: u64,
+    complained: Option<Instant>,
+}
+
+impl Writer {
+    /// A writer from a channel to a journal.
+    pub fn new(
+        events: Receiver<Event>,
+        orders: Receiver<Order>,
+        journal: Journal,
+        context: Context,
+        fsync: (Fsync, Duration),
+        shared: &Arc<Shared>,
+        log: &Arc<Log>,
+    ) -> Self {
+        Self {
+            events,
+            orders,
+            journal,
+            context,
+            fsync,
+            synced: Instant::now(),
+            shared: Arc::clone(shared),
+            sink: shared.sink("journal"),
+            log: Arc::clone(log),
+            alerts: Vec::new(),
+            bytes: 0,
+            complained: None,
+        }
+    }
+
+    /// Writes until all workers are gone and all that they sent is written, or cannot be.
+    pub fn run(mut self) {
+        let mut is_over = false;
+        while !is_over {
+            match self.events.recv_timeout(WAIT) {
+                Ok(event) => {
+                    self.add(&event);
+                    while !self.journal.is_full()
+                        && let Ok(event) = self.events.try_recv()
+                    {
+                        self.add(&event);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => is_over = true,
+            }
+            self.write_until(if is_over { Some(Instant::now() + PATIENCE_AT_THE_END) } else { None });
+            self.obey();
+            self.sync(is_over);
+        }
+        // Records ordered at the end, such as the last counts.
+        self.write_until(Some(Instant::now() + PATIENCE_AT_THE_END));
+        self.sync(true);
+    }
+
+    fn add(&mut self, event: &Event) {
+        self.bytes += self.journal.add(event, &self.context) as u64;
+        if let Fact::Alert(alert) = &event.fact {
+            self.alerts.push((Arc::clone(&alert.rule), alert.evidence, event.timestamp_ns));
+        }
+    }
+
+    /// Writes what waits; tries again while the journal refuses, until the deadline if there is one.
+    fn write_until(&mut self, deadline: Option<Instant>) {
+        let lines = self.journal.lines_waiting();
+        loop {
+            match self.journal.write() {
+                Ok(()) => break,
+                Err(error) => {
+                    self.sink.failed();
+                    if self.complained.is_none_or(|last| last.elapsed() >= COMPLAIN_EVERY) {
+                        self.complained = Some(Instant::now());
+                        self.log.error(&format!("events cannot be written: {error}; they wait, and are tried again"));
+                    }
+                    if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                        self.shared.alerts_lost(Loss::SinkFailed, self.alerts.len() as u64);
+                        self.alerts.clear();
+                        return;
+                    }
+                    thread::sleep(REST);
+                    // A new file may be what helps.
+                    self.obey();
+                }
+            }
+        }
+        if self.complained.take().is_some() {
+            self.log.info("events can be written again");
+        }
+        if lines > 0 {
+            self.sink.wrote(lines, std::mem::take(&mut self.bytes));
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        for (rule, evidence, timestamp_ns) in self.alerts.drain(..) {
+            self.shared.alert_written(&rule, evidence, now.checked_sub(Duration::from_nanos(timestamp_ns)));
+        }
+    }
+
+    fn obey(&mut self) {
+        while let Ok(order) = self.orders.try_recv() {
+            match order {
+                Order::Reopen => {
+                    if let Err(error) = self.journal.reopen() {
+                        self.log.error(&format!("the events file cannot be opened again: {error}; the old one stays"));
+                    }
+                }
+                Order::Signatures(bundle) => self.context.bundle = Some(bundle),
+                Order::Fsync(fsync, interval) => self.fsync = (fsync, interval),
+                Order::Stats(stats) => {
+                    self.bytes += self.journal.add_line(|line| eve::encode_stats(&stats, &self.context, line)) as u64;
+                }
+            }
+        }
+    }
+
+    fn sync(&mut self, is_over: bool) {
+        let is_due = match self.fsync {
+            (Fsync::Never, _) => false,
+            (Fsync::Interval, interval) => is_over || self.synced.elapsed() >= interval,
+            (Fsync::Each, _) => true,
+        };
+        if is_due {
+            self.synced = Instant::now();
+            if let Err(error) = self.journal.sync() {
+                self.sink.failed();
+                self.log.error(&format!("events cannot be forced to the disk: {error}"));
+            }
+        }
+    }
+}
