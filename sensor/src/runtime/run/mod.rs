@@ -102,7 +102,7 @@ pub fn run(layers: &Layers, loaded: Loaded, load_signatures: LoadSignatures<'_>)
     let signals = Signals::register()?;
     let service_manager = ServiceManager::connect();
     let bundle = load_signatures(&settings).map_err(RunError::Signatures)?;
-    let taps = live::open(&live_options(&settings), settings.capture.workers)?;
+    let taps = live::open(&settings.capture.live_options(), settings.capture.workers)?;
     let sockets = taps.iter().flat_map(Live::descriptors).collect();
     let taps = taps.into_iter().map(|live| Box::new(live) as Box<dyn Tap>).collect();
     let prepared = Prepared::new(&settings, &bundle, taps, &log)?;
@@ -193,9 +193,7 @@ impl Prepared {
             ..ServerOptions::default()
         };
         options.limits.connections_max = settings.metrics.connections_max;
-        options.thresholds.silence_max = Duration::from_secs(settings.metrics.silence_s);
-        options.thresholds.signature_age_max =
-            Duration::from_secs(u64::from(settings.signatures.max_age_days) * 86_400);
+        options.thresholds = settings.thresholds();
         Server::bind(address, options, Arc::clone(&self.shared)).map(Some)
     }
 
@@ -541,38 +539,11 @@ fn confinement(
     Confinement {
         user: named(&settings.privilege.user),
         group: named(&settings.privilege.group),
-        landlock: demand(settings.privilege.landlock),
-        seccomp: demand(settings.privilege.seccomp),
+        landlock: settings.privilege.landlock,
+        seccomp: settings.privilege.seccomp,
         readable,
         writable,
         receive_only,
         ..Confinement::default()
-    }
-}
-
-fn live_options(settings: &Settings) -> live::LiveOptions {
-    let capture = &settings.capture;
-    live::LiveOptions {
-        interfaces: capture.interfaces.clone(),
-        backend: match capture.backend {
-            crate::config::Backend::Ring => live::Backend::Ring,
-            crate::config::Backend::Pcap => live::Backend::Pcap,
-        },
-        ring_bytes_per_worker: capture.ring_bytes,
-        block_bytes: capture.block_bytes,
-        block_timeout_ms: capture.block_timeout_ms,
-        snap_bytes: capture.snap_bytes as u32,
-        promiscuous: capture.promiscuous,
-        bpf: capture.bpf.clone(),
-        wait_for_interfaces: capture.wait_for_interfaces,
-        ..live::LiveOptions::default()
-    }
-}
-
-const fn demand(demand: crate::config::Demand) -> privilege::Demand {
-    match demand {
-        crate::config::Demand::Required => privilege::Demand::Required,
-        crate::config::Demand::Preferred => privilege::Demand::Preferred,
-        crate::config::Demand::Off => privilege::Demand::Off,
     }
 }
