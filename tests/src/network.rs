@@ -74,6 +74,21 @@ impl Namespace {
         self.run(&format!("ip link set {one} up; ip link set {other} up"));
     }
 
+    /// Joins a new interface here to a new one in another namespace and sets them up.
+    pub fn cable(&self, here: &str, other: &Self, there: &str) {
+        self.run(&format!("ip link add {here} type veth peer name {there} netns {}", other.name));
+        self.run(&format!("ip link set {here} up"));
+        other.run(&format!("ip link set {there} up"));
+    }
+
+    /// Whatever comes in or goes out at `interface` is sent through `to` as well: a mirror port.
+    pub fn mirror(&self, interface: &str, to: &str) {
+        self.run(&format!("tc qdisc add dev {interface} clsact"));
+        for side in ["ingress", "egress"] {
+            self.run(&format!("tc filter add dev {interface} {side} matchall action mirred egress mirror dev {to}"));
+        }
+    }
+
     /// Does `work` in it, in a thread of its own.
     pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         thread::scope(|scope| {
