@@ -2,12 +2,13 @@
 //! What it says is kept, and told when a test gives up on it.
 #![allow(unsafe_code)]
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
@@ -369,6 +370,100 @@ impl Scrape {
     /// Alerts of which none may be lost.
     pub fn alerts_lost(&self) -> u64 {
         self.sum("vigie_alerts_lost_total", &[])
+    }
+}
+
+/// A pipe with a name, into which a sensor writes its events.
+#[derive(Debug)]
+pub struct Pipe(String);
+
+impl Pipe {
+    /// One in a sensor's folder.
+    ///
+    /// # Panics
+    /// It cannot be made.
+    pub fn new(folder: &Folder) -> Self {
+        let path = folder.text_path("events.pipe");
+        let made = Command::new("mkfifo").args(["-m", "600", &path]).status();
+        assert!(made.is_ok_and(|status| status.success()), "no pipe {path}");
+        chown(&path, Some(USER_ID), Some(USER_ID)).expect("only root comes so far");
+        Self(path)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &str {
+        &self.0
+    }
+
+    /// Somebody who has it open from now on, and takes what comes or not.
+    ///
+    /// # Panics
+    /// It cannot be opened.
+    pub fn read(&self, takes: bool) -> PipeReader {
+        let mut file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&self.0).expect("our pipe");
+        let taken = Arc::new((AtomicBool::new(takes), AtomicBool::new(false), Mutex::new(Vec::new())));
+        let shared = Arc::clone(&taken);
+        let thread = thread::spawn(move || {
+            let (takes, is_over, taken) = &*shared;
+            let mut piece = vec![0; 1 << 16];
+            while !is_over.load(Ordering::Relaxed) {
+                match takes.load(Ordering::Relaxed).then(|| file.read(&mut piece)) {
+                    Some(Ok(count)) if count > 0 => taken.lock().unwrap().extend_from_slice(&piece[..count]),
+                    _ => thread::sleep(Duration::from_millis(2)),
+                }
+            }
+        });
+        PipeReader { shared: taken, thread: Some(thread) }
+    }
+}
+
+/// Who reads a [`Pipe`], until dropped.
+#[derive(Debug)]
+pub struct PipeReader {
+    /// Whether it takes what comes, whether it ends, and what it has taken.
+    shared: Arc<(AtomicBool, AtomicBool, Mutex<Vec<u8>>)>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl PipeReader {
+    /// Takes what comes from now on, or not.
+    pub fn take(&self, takes: bool) {
+        self.shared.0.store(takes, Ordering::Relaxed);
+    }
+
+    /// The events that came, without the last if it is not whole.
+    ///
+    /// # Panics
+    /// A line is none.
+    pub fn events(&self) -> Vec<Value> {
+        let taken = self.shared.2.lock().unwrap();
+        whole_events(&taken)
+    }
+
+    /// The events that came since the last time, which are forgotten here.
+    ///
+    /// # Panics
+    /// A line is none.
+    pub fn drain(&self) -> Vec<Value> {
+        let mut taken = self.shared.2.lock().unwrap();
+        let events = whole_events(&taken);
+        let end = taken.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        taken.drain(..end);
+        events
+    }
+}
+
+fn whole_events(bytes: &[u8]) -> Vec<Value> {
+    let lines = bytes.split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n"));
+    lines.map(|line| serde_json::from_slice(line).expect("a line is an event")).collect()
+}
+
+impl Drop for PipeReader {
+    fn drop(&mut self) {
+        self.shared.1.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 
