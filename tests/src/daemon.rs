@@ -194,6 +194,10 @@ impl Daemon {
         if !arguments.contains(&"--events-file") {
             command.args(["--events-file", &folder.text_path("eve.json")]);
         }
+        // What tests are told by variables is not the sensor's.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("VIGIE_")) {
+            command.env_remove(name);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("ip runs");
         let said = Arc::new(Mutex::new(String::new()));

@@ -81,12 +81,16 @@ impl Namespace {
         other.run(&format!("ip link set {there} up"));
     }
 
-    /// Whatever comes in or goes out at `interface` is sent through `to` as well: a mirror port.
-    pub fn mirror(&self, interface: &str, to: &str) {
-        self.run(&format!("tc qdisc add dev {interface} clsact"));
-        for side in ["ingress", "egress"] {
-            self.run(&format!("tc filter add dev {interface} {side} matchall action mirred egress mirror dev {to}"));
+    /// Whatever comes in or goes out at `interface` is sent through `to` as well: a mirror port. Whether this kernel can
+    /// comes back.
+    pub fn mirror(&self, interface: &str, to: &str) -> bool {
+        if !self.can_run(&format!("tc qdisc add dev {interface} clsact")) {
+            return false;
         }
+        ["ingress", "egress"].into_iter().all(|side| {
+            // Not every kernel has the classifier that is made for that.
+            self.can_run(&format!("tc filter add dev {interface} {side} protocol all u32 match u32 0 0 action mirred egress mirror dev {to}"))
+        })
     }
 
     /// Does `work` in it, in a thread of its own.
