@@ -46,7 +46,9 @@ fn counted(alerts: &[Value]) -> BTreeMap<Ends, usize> {
 
 #[test]
 fn every_packet_is_counted_and_none_is_dropped_by_the_default_ring() {
-    const PACKETS: u64 = 400_000;
+    // Few enough for the rings even where the sensor has to share its processors with other tests.
+    let number = std::env::var("VIGIE_PACKETS").ok().and_then(|text| text.parse().ok());
+    let packets_sent: u64 = number.unwrap_or(150_000);
     let Some(namespace) = tapped() else { return };
     let folder = Folder::new();
     let daemon = Daemon::start(&namespace, &folder, &["-i", "tap0", "--workers", "2"]);
@@ -55,27 +57,27 @@ fn every_packet_is_counted_and_none_is_dropped_by_the_default_ring() {
     namespace.inside(|| {
         let sender = Sender::new("out0");
         let mut sent = 0;
-        while sent < PACKETS {
-            let some = frames.iter().take((PACKETS - sent) as usize);
+        while sent < packets_sent {
+            let some = frames.iter().take((packets_sent - sent) as usize);
             sent += some.len() as u64;
             sender.send(some.map(Vec::as_slice));
         }
     });
     let took = began.elapsed();
-    assert_eq!(namespace.count("out0", "tx_packets"), PACKETS, "somebody else sends");
+    assert_eq!(namespace.count("out0", "tx_packets"), packets_sent, "somebody else sends");
     let arrived = namespace.count("tap0", "rx_packets");
     let all = |scrape: &vigie_tests::daemon::Scrape| {
         let (packets, drops) = scrape.packets_and_drops();
         packets + drops >= arrived
     };
     let scrape = daemon.scrape_until(&namespace, "all packets", all);
-    println!("{PACKETS} packets in {took:.2?}: {:.2} Mpps", PACKETS as f64 / took.as_secs_f64() / 1e6);
+    println!("{packets_sent} packets in {took:.2?}: {:.2} Mpps", packets_sent as f64 / took.as_secs_f64() / 1e6);
     let (packets, drops) = scrape.packets_and_drops();
-    assert_eq!((packets + drops, arrived), (PACKETS, PACKETS), "{drops} drops");
+    assert_eq!((packets + drops, arrived), (packets_sent, packets_sent), "{drops} drops");
     assert_eq!(drops, 0);
-    assert_eq!(scrape.sum("vigie_worker_frames_total", &[]), PACKETS);
+    assert_eq!(scrape.sum("vigie_worker_frames_total", &[]), packets_sent);
     let said = daemon.stop();
-    assert!(said.contains(&format!("stopped: {PACKETS} packets, 0 dropped")), "{said}");
+    assert!(said.contains(&format!("stopped: {packets_sent} packets, 0 dropped")), "{said}");
 }
 
 #[test]
