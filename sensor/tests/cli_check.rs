@@ -161,7 +161,7 @@ fn later_layers_win_and_json_says_where_from() {
         ("log.format", "\"json\"", format!("{}:7", scene.path().display())),
         ("sensor.name", "\"tap-9\"", "VIGIE_SENSOR__NAME".to_owned()),
         ("capture.workers", "2", "--workers".to_owned()),
-        ("capture.snap_bytes", "65_535", "default".to_owned()),
+        ("capture.snap_bytes", "262_144", "default".to_owned()),
     ] {
         assert_eq!(settings[key]["value"], value, "{key}");
         assert_eq!(settings[key]["origin"], origin, "{key}");
@@ -235,6 +235,7 @@ fn completions_manual_and_reference() {
         (&["generate", "completions", "bash"][..], "_vigie"),
         (&["generate", "man"], ".TH vigie 1"),
         (&["generate", "reference"], "## [capture]"),
+        (&["generate", "metrics"], "| `vigie_capture_packets_total` |"),
     ] {
         let output = vigie(line, &[]);
         assert_eq!(code(&output), SUCCESS);

@@ -18,6 +18,9 @@ use crate::rule::{MatchKind, Rule};
 
 include!(concat!(env!("OUT_DIR"), "/services.rs"));
 
+/// Days after which a review is too old, unless told otherwise.
+pub const REVIEW_DAYS_MAX: u32 = 365;
+
 /// Largest file of a bundle.
 pub const FILE_BYTES_MAX: u64 = 256 << 20;
 
@@ -34,7 +37,7 @@ pub struct LoadOptions {
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { builtin: true, today: None, review_days_max: 365 }
+        Self { builtin: true, today: None, review_days_max: REVIEW_DAYS_MAX }
     }
 }
 

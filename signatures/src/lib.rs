@@ -16,7 +16,7 @@ mod pattern;
 mod rule;
 
 pub use address::Network;
-pub use bundle::{Bundle, FILE_BYTES_MAX, LoadOptions, Service, SourceText};
+pub use bundle::{Bundle, FILE_BYTES_MAX, LoadOptions, REVIEW_DAYS_MAX, Service, SourceText};
 pub use diagnostic::{Diagnostic, Severity};
 pub use explain::{Explanation, QueryKind};
 pub use judgement::SERVICE_IDS;

@@ -352,7 +352,7 @@ fn what_a_kernel_lacks_is_told_and_decides() {
     let own = Own::new();
     for measure in ["landlock", "seccomp"] {
         let without = format!("without={measure}");
-        let outcome = own.run(&[&without], &["status"]);
+        let outcome = own.run(&[&without, &format!("{measure}=required")], &["status"]);
         assert_eq!(outcome.code, Some(78), "{}", outcome.said);
         assert!(outcome.of("refused").starts_with(&format!("{measure} is required, but ")), "{}", outcome.said);
         let outcome = own.run(&[&without, &format!("{measure}=preferred")], &["read /etc/passwd", "socket 2 2 0"]);

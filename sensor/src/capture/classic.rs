@@ -75,6 +75,21 @@ impl Classic {
 
     /// Finds records from `at` on until something halts it. `at` is then behind the last record found.
     pub(super) fn scan(&self, bytes: &[u8], at: &mut usize, records: &mut Records) -> Halt {
+        // One body for each byte order, so that the order is not asked for each number.
+        match self.order {
+            ByteOrder::Little => self.scan_in(u32::from_le_bytes, bytes, at, records),
+            ByteOrder::Big => self.scan_in(u32::from_be_bytes, bytes, at, records),
+        }
+    }
+
+    #[inline]
+    fn scan_in(
+        &self,
+        number: impl Fn([u8; 4]) -> u32 + Copy,
+        bytes: &[u8],
+        at: &mut usize,
+        records: &mut Records,
+    ) -> Halt {
         let mut rest = bytes.get(*at..).unwrap_or_default();
         let halt = loop {
             if records.is_full() {
@@ -86,7 +101,7 @@ impl Classic {
             if *header == [0; 16] {
                 break Halt::Damaged("nothing but zeros where a frame should be; what follows is not read");
             }
-            let mut record = self.record(header);
+            let mut record = self.record(number, header);
             let length = record.length as usize;
             if length > FRAME_BYTES_MAX {
                 break Halt::Damaged("a frame longer than any can be; what follows is not read");
@@ -105,7 +120,7 @@ impl Classic {
 
     /// The record at the start of `rest`, which is all that is left, with as many of its bytes as there are.
     pub(super) fn cut_record(&self, rest: &[u8]) -> Option<Record> {
-        let mut record = self.record(rest.first_chunk::<16>()?);
+        let mut record = self.record(|bytes| self.order.u32(bytes), rest.first_chunk::<16>()?);
         let there = rest.len().checked_sub(self.record_header_bytes).filter(|&there| there > 0)?;
         record.start = self.record_header_bytes;
         record.length = record.length.min(there as u32);
@@ -114,12 +129,12 @@ impl Classic {
 
     /// A record from its header, but for the place of its bytes.
     #[inline]
-    fn record(&self, header: &[u8; 16]) -> Record {
+    fn record(&self, number: impl Fn([u8; 4]) -> u32, header: &[u8; 16]) -> Record {
         let &[s0, s1, s2, s3, f0, f1, f2, f3, c0, c1, c2, c3, w0, w1, w2, w3] = header;
-        let seconds = self.order.u32([s0, s1, s2, s3]);
-        let fraction = self.order.u32([f0, f1, f2, f3]);
-        let mut captured = self.order.u32([c0, c1, c2, c3]);
-        let mut wire = self.order.u32([w0, w1, w2, w3]);
+        let seconds = number([s0, s1, s2, s3]);
+        let fraction = number([f0, f1, f2, f3]);
+        let mut captured = number([c0, c1, c2, c3]);
+        let mut wire = number([w0, w1, w2, w3]);
         if captured > wire {
             if self.lengths_may_be_swapped {
                 (captured, wire) = (wire, captured);

@@ -250,11 +250,16 @@ impl<'a> Batch<'a> {
 
     /// Adds frames of one file, as long as none of another is to come before.
     fn run(&mut self, reader: &'a Reader, place: usize, limit: Option<Head>) -> Result<(), CaptureError> {
+        let is_alone = limit.is_none() && self.next_file_ns.is_none();
         while let Some(record) = reader.peek() {
-            let head = Head { timestamp_ns: record.timestamp_ns, reader: place };
-            let is_others_turn = limit.is_some_and(|limit| head > limit);
-            if self.frames.is_full() || is_others_turn || self.is_next_file_due(record.timestamp_ns) {
+            if self.frames.is_full() {
                 break;
+            }
+            if !is_alone {
+                let head = Head { timestamp_ns: record.timestamp_ns, reader: place };
+                if limit.is_some_and(|limit| head > limit) || self.is_next_file_due(record.timestamp_ns) {
+                    break;
+                }
             }
             reader.advance();
             *self.number += 1;

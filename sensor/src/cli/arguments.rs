@@ -42,7 +42,7 @@ pub enum Command {
     Synth(super::synth::SynthArguments),
     /// Checks the configuration and what it needs, and says what would run.
     Check(super::check::CheckArguments),
-    /// Prints the default configuration, completions for a shell, or manual pages.
+    /// Prints the default configuration, completions for a shell, manual pages, or what the metrics mean.
     Generate(super::generate::GenerateArguments),
 }
 

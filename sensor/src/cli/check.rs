@@ -2,8 +2,10 @@
 //! line; nothing is changed, and nothing is kept open.
 
 mod accounts;
+mod capture;
 mod needs;
 mod plan;
+mod privileges;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -18,8 +20,8 @@ use needs::Need;
 /// `vigie check`.
 #[derive(Args, Debug)]
 #[command(
-    long_about = "Checks the configuration and what it needs: signatures, interfaces, events folder, user, metrics \
-                  address. Prints every error and warning, a line each, and what would run.",
+    long_about = "Checks the configuration and what it needs: signatures, interfaces, file descriptors, events \
+                  folder, user, metrics address, and what this kernel has to keep the sensor in. Prints every error and warning, a line each, and what would run.",
     after_help = "Examples:\n  vigie check\n  vigie check --config new.toml && cp new.toml /etc/vigie/vigie.toml\n  \
                   vigie check --interface eth1 --set capture.workers=2\n\n\
                   Exit codes: 0 it can run; 69 something that it needs is not available; 78 the configuration or the \

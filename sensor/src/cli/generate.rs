@@ -9,6 +9,7 @@ use super::arguments::Arguments;
 use super::exit::{Exit, Failure};
 use super::terminal::print;
 use crate::config;
+use crate::metrics;
 
 /// `vigie generate`.
 #[derive(Args, Debug)]
@@ -26,6 +27,8 @@ pub enum Generated {
     Config,
     /// The settings as a page of Markdown.
     Reference,
+    /// The metrics as a page of Markdown: names, types, labels, meanings.
+    Metrics,
     /// Completions of commands and options for a shell.
     Completions {
         /// Which shell.
@@ -47,6 +50,7 @@ pub fn run(arguments: &GenerateArguments) -> Result<Exit, Failure> {
     let text = match &arguments.what {
         Generated::Config => config::default_file(),
         Generated::Reference => config::reference(),
+        Generated::Metrics => metrics::documentation(),
         Generated::Completions { shell } => completions(*shell),
         Generated::Man { folder: None } => man()?,
         Generated::Man { folder: Some(folder) } => {

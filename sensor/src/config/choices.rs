@@ -6,6 +6,34 @@ use std::str::FromStr;
 use super::finding::Fault;
 use super::nearest::nearest;
 use super::typed::{Meant, Place, Typed, toml_text};
+use crate::capture::live::{Backend, Fanout, Timestamps};
+use crate::privilege::Demand;
+
+/// How enums with `WORDS` are read as settings that are one of a few words.
+macro_rules! spoken {
+    ($($Name:ident),+) => {$(
+        impl Meant for $Name {
+            fn kind() -> String {
+                one_of(Self::WORDS)
+            }
+
+            fn mean(typed: &Typed, place: &Place<'_>) -> Result<Self, Fault> {
+                let text = typed.as_text().unwrap_or_default();
+                text.parse().map_err(|_| {
+                    let mend = match nearest(text, Self::WORDS.iter().copied()) {
+                        Some(word) => format!("did you mean {}?", toml_text(word)),
+                        None => place.usual(),
+                    };
+                    Fault::new(format!("expected {}", Self::kind()), mend)
+                })
+            }
+
+            fn toml(&self) -> String {
+                toml_text(&self.to_string())
+            }
+        }
+    )+};
+}
 
 /// Declares settings that are one of a few words: the enum, its words, and how it is read.
 macro_rules! choices {
@@ -17,6 +45,9 @@ macro_rules! choices {
         impl $Name {
             /// All of them.
             pub const ALL: &[Self] = &[$(Self::$Variant),+];
+
+            /// The words for them.
+            pub const WORDS: &[&str] = &[$($word),+];
 
             /// As it is written.
             pub const fn as_str(self) -> &'static str {
@@ -36,63 +67,16 @@ macro_rules! choices {
             fn from_str(text: &str) -> Result<Self, String> {
                 match text {
                     $($word => Ok(Self::$Variant),)+
-                    _ => Err(format!("expected {}", one_of(&[$($word),+]))),
+                    _ => Err(format!("expected {}", one_of(Self::WORDS))),
                 }
             }
         }
 
-        impl Meant for $Name {
-            fn kind() -> String {
-                one_of(&[$($word),+])
-            }
-
-            fn mean(typed: &Typed, place: &Place<'_>) -> Result<Self, Fault> {
-                let text = typed.as_text().unwrap_or_default();
-                text.parse().map_err(|expected: String| {
-                    let mend = match nearest(text, [$($word),+]) {
-                        Some(word) => format!("did you mean {}?", toml_text(word)),
-                        None => place.usual(),
-                    };
-                    Fault::new(expected, mend)
-                })
-            }
-
-            fn toml(&self) -> String {
-                toml_text(self.as_str())
-            }
-        }
+        spoken!($Name);
     )+};
 }
 
 choices! {
-    /// Who takes packets off the interfaces.
-    Backend {
-        /// Rings shared with the kernel (AF_PACKET, TPACKET_V3), one for each worker and interface.
-        Ring = "ring",
-        /// libpcap: works everywhere, with one worker.
-        Pcap = "pcap",
-    }
-
-    /// How the kernel shares packets out among workers (packet(7), PACKET_FANOUT).
-    Fanout {
-        /// By a hash of addresses and ports, the same for both directions of a flow.
-        Hash = "hash",
-        /// By the CPU on which a packet arrived.
-        Cpu = "cpu",
-        /// By the network card's receive queue.
-        Qm = "qm",
-        /// One after the other.
-        RoundRobin = "round-robin",
-    }
-
-    /// Whose clock stamps packets.
-    Timestamps {
-        /// The kernel's.
-        Kernel = "kernel",
-        /// The network card's.
-        Hardware = "hardware",
-    }
-
     /// A kind of record written besides alerts.
     Record {
         /// TLS and DTLS hellos.
@@ -117,16 +101,6 @@ choices! {
         Each = "each",
     }
 
-    /// Whether a protection that the kernel may lack must be there.
-    Demand {
-        /// The sensor does not start without it.
-        Required = "required",
-        /// The sensor says so and starts without it.
-        Preferred = "preferred",
-        /// It is not asked for.
-        Off = "off",
-    }
-
     /// From which gravity on the sensor speaks of itself.
     Level {
         /// What keeps it from working.
@@ -149,6 +123,9 @@ choices! {
         Json = "json",
     }
 }
+
+// What the parts behind the settings declare themselves.
+spoken!(Backend, Fanout, Timestamps, Demand);
 
 impl Record {
     /// Whether such records name traffic that matched nothing.

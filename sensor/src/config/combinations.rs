@@ -2,16 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::choices::{Backend, Demand, Fanout, Fsync, Timestamps};
+use super::choices::Fsync;
 use super::finding::{Fault, Finding, Origin, Severity};
 use super::machine::Machine;
 use super::memory::MemoryNeed;
 use super::table::Settings;
+use crate::capture::live::options::SNAP_BYTES_MAX;
+use crate::capture::live::{Backend, Timestamps};
+use crate::privilege::Demand;
 
 /// Room that the kernel puts before a packet in a ring's block, generously: headers of block and packet, alignment.
 const BLOCK_OVERHEAD_BYTES: usize = 512;
 /// The least that holds any packet of an Ethernet, with a tag.
 const ETHERNET_BYTES: usize = 1518;
+/// The longest that is usual, even where segments are joined.
+const PACKET_BYTES: usize = 65_535;
 
 /// Settings, and what is known of how they came about.
 pub(super) struct View<'a> {
@@ -82,13 +87,8 @@ impl View<'_> {
         if let Some(twice) = interfaces.iter().find(|interface| !seen.insert(*interface)) {
             self.refuse(out, key, format!("{twice} is there twice"), "name each interface once");
         }
-        if interfaces.iter().any(|interface| interface == "any") && self.settings.capture.backend == Backend::Ring {
-            self.refuse(
-                out,
-                &["capture.interfaces", "capture.backend"],
-                "the backend ring has no interface any",
-                "name the interfaces, or set capture.backend = \"pcap\"",
-            );
+        if interfaces.iter().any(|interface| interface == "any") {
+            self.refuse(out, key, "any cannot be listened to", "name the interfaces; 'vigie interfaces' lists them");
         }
     }
 
@@ -115,14 +115,14 @@ impl View<'_> {
             let what = format!("this machine has no CPU {missing}");
             self.refuse(out, &["capture.cpus"], what, &format!("its CPUs are 0 to {last}"));
         }
-        if capture.backend == Backend::Ring && capture.fanout == Fanout::RoundRobin && workers > 1 {
-            let what = "packets of one flow go to different workers, which then see no whole hello";
-            self.warn(out, &["capture.fanout", "capture.workers"], what, "set capture.fanout = \"hash\"");
-        }
     }
 
     fn rings(&self, out: &mut Vec<Finding>) {
         let capture = &self.settings.capture;
+        if capture.snap_bytes < ETHERNET_BYTES {
+            let what = "packets are cut, and hellos with them";
+            self.warn(out, &["capture.snap_bytes"], what, &format!("set capture.snap_bytes = {SNAP_BYTES_MAX}"));
+        }
         if capture.backend != Backend::Ring {
             return;
         }
@@ -138,14 +138,11 @@ impl View<'_> {
             let mend = format!("set capture.ring_bytes = {}", ring - ring % block);
             self.refuse(out, keys, format!("the ring is no multiple of a block of {block} bytes"), &mend);
         }
-        if capture.snap_bytes + BLOCK_OVERHEAD_BYTES > block {
-            let mend = format!("set capture.block_bytes = {}", (capture.snap_bytes * 2).next_power_of_two());
-            let what = format!("a block of {block} bytes holds no packet of {} bytes", capture.snap_bytes);
-            self.refuse(out, &["capture.block_bytes", "capture.snap_bytes"], what, &mend);
-        }
-        if capture.snap_bytes < ETHERNET_BYTES {
-            let what = "packets are cut, and hellos with them";
-            self.warn(out, &["capture.snap_bytes"], what, "set capture.snap_bytes = 65535");
+        let snap = capture.snap_bytes.min(PACKET_BYTES);
+        if snap + BLOCK_OVERHEAD_BYTES > block {
+            let mend = format!("set capture.block_bytes = {}", (snap + BLOCK_OVERHEAD_BYTES).next_power_of_two());
+            let what = format!("a packet of {snap} bytes is cut, as it does not fit into a block of {block}");
+            self.warn(out, &["capture.block_bytes", "capture.snap_bytes"], what, &mend);
         }
     }
 

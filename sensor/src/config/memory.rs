@@ -2,8 +2,8 @@
 
 use std::mem::size_of;
 
-use super::choices::Backend;
 use super::table::Settings;
+use crate::capture::live::Backend;
 use crate::flow::FlowEntry;
 
 /// Bytes of tag and age beside each flow.

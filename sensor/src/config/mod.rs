@@ -7,6 +7,7 @@
 //! in the unit that ends its name; `"64 MiB"` is refused, and the number to write instead is told. Empty text stands
 //! for none.
 
+mod capture;
 mod choices;
 mod combinations;
 mod document;
@@ -17,6 +18,7 @@ pub mod limits;
 mod machine;
 mod memory;
 mod nearest;
+mod readiness;
 mod rules;
 mod table;
 #[cfg(test)]
@@ -25,7 +27,7 @@ mod typed;
 
 use std::collections::BTreeMap;
 
-pub use choices::{Backend, Demand, Fanout, Fsync, Level, LogFormat, Record, Timestamps};
+pub use choices::{Fsync, Level, LogFormat, Record};
 pub use document::{default_file, reference};
 pub use file::File;
 pub use finding::{ConfigErrors, Finding, Origin, Severity};
@@ -38,6 +40,9 @@ pub use table::{
     definitions,
 };
 pub use typed::{Mode, Rule, TextRule, Typed};
+
+pub use crate::capture::live::{Backend, Fanout, Timestamps};
+pub use crate::privilege::Demand;
 
 /// Where the configuration stands if nothing else is said.
 pub const FILE_DEFAULT: &str = "/etc/vigie/vigie.toml";

@@ -35,7 +35,7 @@ pub(super) fn printable(text: &str) -> Verdict {
 
 /// The name of an interface: what the kernel takes for one (`dev_valid_name`).
 pub(super) fn interface(text: &str) -> Verdict {
-    let mend = "'ip -brief link' lists the interfaces";
+    let mend = "'vigie interfaces' lists them";
     match () {
         () if text.is_empty() => refuse("no interface has an empty name", mend),
         () if text.len() > INTERFACE_BYTES_MAX => refuse("too long for an interface", mend),

@@ -6,11 +6,17 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use super::choices::{Backend, Demand, Fanout, Fsync, Level, LogFormat, Record, Timestamps};
+use super::choices::{Fsync, Level, LogFormat, Record};
 use super::finding::Fault;
 use super::limits::Limits;
 use super::rules::{absolute, account, group, interface, output, printable, sensor_name};
 use super::typed::{Meant, Mode, Place, Rule, Typed};
+use crate::capture::live::options::{
+    BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, BLOCK_TIMEOUT_MS_MAX, RING_BYTES_MAX, SNAP_BYTES_MAX, SNAP_BYTES_MIN,
+};
+use crate::capture::live::{Backend, Fanout, Timestamps};
+use crate::metrics::server::ADDRESS_DEFAULT;
+use crate::privilege::{Demand, LANDLOCK_DEFAULT, SECCOMP_DEFAULT};
 
 /// When a changed setting takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,23 +208,24 @@ settings! {
         /// everywhere, with one worker.
         backend: Backend = Backend::Ring, Rule::Any, Restart;
         /// How the kernel shares packets out among workers. `hash` keeps both directions of a flow together whatever
-        /// the card does; `cpu` and `qm` do only if the card's receive hash is symmetric; `round-robin` never does.
+        /// the card does; `cpu` and `qm` do only if the card's receive hash is symmetric.
         fanout: Fanout = Fanout::Hash, Rule::Any, Restart;
         /// Workers, each a thread with a flow table of its own; 0: one for each entry of `cpus`, or else for each CPU
         /// of the machine, and one for the backend pcap.
         workers: usize = 0, Rule::Within(0, 1024), Restart;
         /// CPUs to which workers are pinned, one for each worker; empty: not pinned.
         cpus: Vec<usize> = Vec::new(), Rule::Within(0, 8191), Restart;
-        /// Bytes of each ring; there is one for each worker and interface. A multiple of `block_bytes`. For the
-        /// backend pcap the size of its buffer.
-        ring_bytes: usize = 67_108_864, Rule::Within(131_072, 4_294_901_760), Restart;
-        /// Bytes of a ring's blocks, in which the kernel hands packets over: a power of two.
-        block_bytes: usize = 1_048_576, Rule::Within(65_536, 67_108_864), Restart;
-        /// Milliseconds after which the kernel hands over a block that is not full.
-        block_timeout_ms: u32 = 10, Rule::Within(1, 10_000), Restart;
-        /// Bytes of each packet that are looked at; what lies beyond is cut. Hellos fill whole packets, and a card or
-        /// kernel that joins segments makes packets of up to 65535 bytes.
-        snap_bytes: usize = 65_535, Rule::Within(128, 262_144), Restart;
+        /// Bytes of each ring; there is one for each worker and interface. A multiple of `block_bytes`, of which a
+        /// ring has at least two. For the backend pcap the size of its buffer.
+        ring_bytes: usize = 67_108_864, Rule::Within(2 * BLOCK_BYTES_MIN as u64, RING_BYTES_MAX as u64), Restart;
+        /// Bytes of a ring's blocks, in which the kernel hands packets over: a power of two. A packet that is longer
+        /// than a block is cut.
+        block_bytes: usize = 1_048_576, Rule::Within(BLOCK_BYTES_MIN as u64, BLOCK_BYTES_MAX as u64), Restart;
+        /// Milliseconds after which the kernel hands over a block that is not full: how late a packet may be seen.
+        block_timeout_ms: u32 = 20, Rule::Within(1, BLOCK_TIMEOUT_MS_MAX as u64), Restart;
+        /// Bytes of each packet that are looked at; what lies beyond is cut. The default is all of any packet: hellos
+        /// fill whole packets, and a card or kernel that joins segments makes packets of 64 KiB and more.
+        snap_bytes: usize = SNAP_BYTES_MAX as usize, Rule::Within(SNAP_BYTES_MIN as u64, SNAP_BYTES_MAX as u64), Restart;
         /// Whether interfaces are told to take packets that are not for this machine. A tap needs it.
         promiscuous: bool = true, Rule::Any, Restart;
         /// Filter expression, as of tcpdump, for the packets to look at; empty: all.
@@ -228,6 +235,10 @@ settings! {
         /// Whether the sensor starts when an interface is missing, and waits for it to appear. One that goes away
         /// later is waited for in any case.
         wait_for_interfaces: bool = true, Rule::Any, Restart;
+        /// How often an interface can be made anew, as when its driver is loaded again, while the sensor runs: the
+        /// sockets for it are opened at the start, as it cannot open any without privileges. So many are kept for each
+        /// worker and interface.
+        spare_sockets: usize = 8, Rule::Within(0, 1000), Restart;
     }
 
     /// Where events go.
@@ -257,14 +268,15 @@ settings! {
         /// Folder of signature files (*.toml) that are used on top of the built-in ones; empty: only those. What
         /// stands in the folder is read again on reload.
         folder: Option<PathBuf> = None, Rule::Text("an absolute path", absolute), Restart;
-        /// Days after which a signature that nobody reviewed is stale: the sensor warns of it and is not ready.
-        max_age_days: u32 = 365, Rule::Within(1, 36_500), Live;
+        /// Days after which a signature that nobody reviewed is stale: `vigie check` warns of it, and when the newest
+        /// is, the sensor is not ready.
+        max_age_days: u32 = vigie_signatures::REVIEW_DAYS_MAX, Rule::Within(1, 36_500), Restart;
     }
 
     /// What Prometheus is told, over HTTP.
     metrics: Metrics {
         /// Address and port to answer on; empty: nowhere.
-        listen: Option<SocketAddr> = Some(SocketAddr::from(([127, 0, 0, 1], 19843))), Rule::Any, Restart;
+        listen: Option<SocketAddr> = Some(ADDRESS_DEFAULT), Rule::Any, Restart;
         /// File that turns on TLS and authentication, as the exporters of Prometheus read it; empty: neither.
         web_config: Option<PathBuf> = None, Rule::Text("an absolute path", absolute), Restart;
         /// Whether an address that other machines reach may be answered on without `web_config`.
@@ -272,9 +284,9 @@ settings! {
         /// Connections at once; more are refused.
         connections_max: usize = 32, Rule::Within(1, 4096), Restart;
         /// Seconds without any packet after which the sensor is not ready.
-        silence_s: u64 = 60, Rule::Within(1, 86_400), Live;
-        /// Percent of packets dropped, over a minute, from which on the sensor is not ready.
-        drops_percent: u32 = 20, Rule::Within(1, 100), Live;
+        silence_s: u64 = 60, Rule::Within(1, 86_400), Restart;
+        /// Percent of packets dropped, over ten seconds, from which on the sensor is not ready.
+        drops_percent: u32 = 90, Rule::Within(1, 100), Restart;
     }
 
     /// What the sensor may still do once it runs.
@@ -284,9 +296,9 @@ settings! {
         /// Group as which it goes on; empty: the user's own.
         group: String = String::new(), Rule::Text("a group of this machine", group), Restart;
         /// Landlock, by which the kernel keeps the sensor to its own files.
-        landlock: Demand = Demand::Preferred, Rule::Any, Restart;
+        landlock: Demand = LANDLOCK_DEFAULT, Rule::Any, Restart;
         /// seccomp, by which the kernel keeps the sensor to the system calls that it needs.
-        seccomp: Demand = Demand::Required, Rule::Any, Restart;
+        seccomp: Demand = SECCOMP_DEFAULT, Rule::Any, Restart;
     }
 
     /// What the sensor says of itself, on the standard error.

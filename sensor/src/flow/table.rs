@@ -89,7 +89,7 @@ impl FlowEntry {
 pub struct Slot(u32);
 
 /// The two buckets in which a flow may stand, and its tag.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Places {
     first: u32,
     second: u32,

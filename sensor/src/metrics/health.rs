@@ -15,8 +15,10 @@ pub struct Thresholds {
     pub silence_max: Duration,
     /// Without a worker's going round its loop.
     pub stall_max: Duration,
-    /// Packets only dropped, none kept.
+    /// Over so long drops are judged.
     pub drops_window: Duration,
+    /// So many of a hundred packets dropped within it.
+    pub drops_percent: u32,
     /// Since the newest review among the signatures.
     pub signature_age_max: Duration,
 }
@@ -27,7 +29,8 @@ impl Default for Thresholds {
             silence_max: Duration::from_secs(60),
             stall_max: Duration::from_secs(10),
             drops_window: Duration::from_secs(10),
-            signature_age_max: Duration::from_secs(180 * 24 * 3600),
+            drops_percent: 90,
+            signature_age_max: Duration::from_secs(u64::from(vigie_signatures::REVIEW_DAYS_MAX) * 86_400),
         }
     }
 }
@@ -41,8 +44,8 @@ pub enum Blindness {
     Stopping,
     /// No packet on any interface.
     NoPackets,
-    /// Packets arrive, but all are dropped.
-    AllDropped,
+    /// Packets arrive, but most are dropped.
+    PacketsDropped,
     /// A worker stands still.
     WorkerStalled,
     /// An interface is missing or down.
@@ -59,7 +62,7 @@ impl Blindness {
         Self::Starting,
         Self::Stopping,
         Self::NoPackets,
-        Self::AllDropped,
+        Self::PacketsDropped,
         Self::WorkerStalled,
         Self::InterfaceDown,
         Self::SignaturesStale,
@@ -72,7 +75,7 @@ impl Blindness {
             Self::Starting => "starting",
             Self::Stopping => "stopping",
             Self::NoPackets => "no_packets",
-            Self::AllDropped => "all_dropped",
+            Self::PacketsDropped => "packets_dropped",
             Self::WorkerStalled => "worker_stalled",
             Self::InterfaceDown => "interface_down",
             Self::SignaturesStale => "signatures_stale",
@@ -188,13 +191,13 @@ impl Judge {
         }
         let &(oldest_at, oldest) = self.window.front()?;
         let is_full = now_ms.saturating_sub(oldest_at) >= window_ms;
-        if is_full && sum.packets == oldest.packets && sum.dropped > oldest.dropped {
-            let detail = format!(
-                "all of {} packets in the last {} s were dropped",
-                sum.dropped - oldest.dropped,
-                window_ms.div_ceil(1000)
-            );
-            return Some(Reason::new(Blindness::AllDropped, detail));
+        let dropped = sum.dropped.saturating_sub(oldest.dropped);
+        let all = dropped.saturating_add(sum.packets.saturating_sub(oldest.packets));
+        let bound = u128::from(all) * u128::from(self.thresholds.drops_percent);
+        if is_full && dropped > 0 && u128::from(dropped) * 100 >= bound {
+            let seconds = window_ms.div_ceil(1000);
+            let detail = format!("{dropped} of {all} packets in the last {seconds} s were dropped");
+            return Some(Reason::new(Blindness::PacketsDropped, detail));
         }
         let moved_ms = self.interfaces.values().map(|&(_, moved_ms)| moved_ms).max();
         let silent_ms = now_ms.saturating_sub(moved_ms.unwrap_or(0));
@@ -283,16 +286,22 @@ mod tests {
     }
 
     #[test]
-    fn drops_blind_only_when_nothing_else_comes() {
+    fn drops_blind_when_they_are_most_of_what_comes() {
         let mut case = Case::new();
         for second in 0..100 {
             case.traffic("a", 5, second * 10);
-            let expected: &[Blindness] = if second < 10 { &[] } else { &[Blindness::AllDropped] };
+            let expected: &[Blindness] = if second < 10 { &[] } else { &[Blindness::PacketsDropped] };
             assert_eq!(case.at(second), expected, "{second}");
         }
+        // Ten in eleven are above the bound of ninety in a hundred, five in six are not.
         for second in 100..150 {
-            case.traffic("a", 5 + second, second * 10);
-            assert_eq!(case.at(second), [], "{second}");
+            case.traffic("a", second - 95, second * 10);
+            assert_eq!(case.at(second), [Blindness::PacketsDropped], "{second}");
+        }
+        for second in 150..200 {
+            case.traffic("a", 55 + 2 * (second - 150), second * 10);
+            let reasons = case.at(second);
+            assert!(reasons.is_empty() || second < 170, "{second}: {reasons:?}");
         }
     }
 
@@ -310,8 +319,8 @@ mod tests {
     #[test]
     fn old_signatures_blind_and_so_do_none() {
         let mut case = Case::new();
-        assert_eq!(case.on_day(0, 1_180), []);
-        assert_eq!(case.on_day(1, 1_181), [Blindness::SignaturesStale]);
+        assert_eq!(case.on_day(0, 1_365), []);
+        assert_eq!(case.on_day(1, 1_366), [Blindness::SignaturesStale]);
         let mut facts = case.shared.signature_facts().unwrap().0;
         facts.newest_review = None;
         case.shared.signatures(facts);

@@ -15,9 +15,11 @@ mod report;
 mod status;
 mod system_calls;
 
+use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 pub use report::{Measure, Report, State};
 pub use status::Status;
@@ -25,10 +27,9 @@ pub use status::Status;
 use identity::Identity;
 
 /// How much a measure is wanted of which a kernel may know nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Demand {
     /// Without it the sensor does not run.
-    #[default]
     Required,
     /// Taken where the kernel has it; its lack is reported.
     Preferred,
@@ -36,8 +37,42 @@ pub enum Demand {
     Off,
 }
 
+impl Demand {
+    /// The words for them.
+    pub const WORDS: &[&str] = &["required", "preferred", "off"];
+}
+
+impl fmt::Display for Demand {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Required => "required",
+            Self::Preferred => "preferred",
+            Self::Off => "off",
+        })
+    }
+}
+
+impl FromStr for Demand {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        match word {
+            "required" => Ok(Self::Required),
+            "preferred" => Ok(Self::Preferred),
+            "off" => Ok(Self::Off),
+            _ => Err(format!("\"{word}\" is none of {}", Self::WORDS.join(", "))),
+        }
+    }
+}
+
+/// Landlock's default: a kernel without it can still be one that people run, and what it adds to permissions is small
+/// beside a sensor that does not start.
+pub const LANDLOCK_DEFAULT: Demand = Demand::Preferred;
+/// Seccomp's default: only seccomp keeps the sensor from sending on the tap, and every kernel in use has it.
+pub const SECCOMP_DEFAULT: Demand = Demand::Required;
+
 /// What the process is to be confined to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confinement {
     /// The user to become; `None` to stay who we are, without capabilities.
     pub user: Option<String>,
@@ -61,6 +96,22 @@ pub struct Confinement {
     /// closed one's number would pass to a file that then could not be written). Capture sockets belong here: on them a
     /// frame can be sent as easily as received. Only seccomp can do it.
     pub receive_only: Vec<RawFd>,
+}
+
+impl Default for Confinement {
+    fn default() -> Self {
+        Self {
+            user: None,
+            group: None,
+            landlock: LANDLOCK_DEFAULT,
+            seccomp: SECCOMP_DEFAULT,
+            readable: Vec::new(),
+            writable: Vec::new(),
+            tcp_bind: Vec::new(),
+            tcp_connect: Vec::new(),
+            receive_only: Vec::new(),
+        }
+    }
 }
 
 /// Gives up everything but what `confinement` leaves, for this process and for good. To be called once, while there is one

@@ -8,7 +8,7 @@
 
 mod libpcap;
 mod link;
-mod options;
+pub mod options;
 mod program;
 mod ring;
 mod rings;

@@ -6,6 +6,19 @@ use std::str::FromStr;
 use super::system::RingLayout;
 use crate::capture::{CaptureError, FRAME_BYTES_MAX};
 
+/// The least bytes of a block: a page.
+pub const BLOCK_BYTES_MIN: usize = 4096;
+/// The most bytes of a block.
+pub const BLOCK_BYTES_MAX: usize = 1 << 28;
+/// The most bytes of a ring: the kernel counts its bytes, and libpcap its buffer's, in 32 bits with sign.
+pub const RING_BYTES_MAX: usize = (1 << 31) - 1;
+/// The most milliseconds for which a block may be filled.
+pub const BLOCK_TIMEOUT_MS_MAX: u32 = 1000;
+/// The least bytes of a frame that are captured.
+pub const SNAP_BYTES_MIN: u32 = 64;
+/// All of any frame.
+pub const SNAP_BYTES_MAX: u32 = FRAME_BYTES_MAX as u32;
+
 /// An enumeration of settings, with the words for them.
 macro_rules! words {
     ($(#[doc = $doc:literal])+ $name:ident { $($(#[$variant_attribute:meta])+ $variant:ident = $word:literal,)+ }) => {
@@ -125,7 +138,7 @@ impl Default for LiveOptions {
             ring_bytes_per_worker: 64 << 20,
             block_bytes: 1 << 20,
             block_timeout_ms: 20,
-            snap_bytes: FRAME_BYTES_MAX as u32,
+            snap_bytes: SNAP_BYTES_MAX,
             promiscuous: true,
             bpf: None,
             timestamps: Timestamps::default(),
@@ -163,23 +176,27 @@ impl LiveOptions {
         if self.backend == Backend::Pcap && workers > 1 {
             return wrong("workers", "the backend \"pcap\" has one worker; use \"ring\" for several".to_owned());
         }
-        if !self.block_bytes.is_power_of_two() || !(4096..=1 << 28).contains(&self.block_bytes) {
-            let reason = format!("{} is not a power of two between 4096 and 268435456", self.block_bytes);
-            return wrong("block_bytes", reason);
+        if self.backend == Backend::Ring {
+            if !self.block_bytes.is_power_of_two() || !(BLOCK_BYTES_MIN..=BLOCK_BYTES_MAX).contains(&self.block_bytes) {
+                let (given, least, most) = (self.block_bytes, BLOCK_BYTES_MIN, BLOCK_BYTES_MAX);
+                return wrong("block_bytes", format!("{given} is not a power of two between {least} and {most}"));
+            }
+            if self.ring_bytes_per_worker / self.block_bytes < 2 {
+                let reason = format!("{} bytes do not hold two blocks", self.ring_bytes_per_worker);
+                return wrong("ring_bytes_per_worker", reason);
+            }
         }
-        if self.ring_bytes_per_worker / self.block_bytes < 2 {
-            let reason = format!("{} bytes do not hold two blocks", self.ring_bytes_per_worker);
+        if self.ring_bytes_per_worker > RING_BYTES_MAX {
+            let reason = format!("give at most {RING_BYTES_MAX} bytes, and more workers");
             return wrong("ring_bytes_per_worker", reason);
         }
-        // The kernel counts the ring's bytes and libpcap its buffer's in 32 bits with sign.
-        if self.ring_bytes_per_worker >= 1 << 31 {
-            return wrong("ring_bytes_per_worker", "give less than 2147483648 bytes, and more workers".to_owned());
+        if !(1..=BLOCK_TIMEOUT_MS_MAX).contains(&self.block_timeout_ms) {
+            let reason = format!("{} is not between 1 and {BLOCK_TIMEOUT_MS_MAX}", self.block_timeout_ms);
+            return wrong("block_timeout_ms", reason);
         }
-        if !(1..=1000).contains(&self.block_timeout_ms) {
-            return wrong("block_timeout_ms", format!("{} is not between 1 and 1000", self.block_timeout_ms));
-        }
-        if !(64..=FRAME_BYTES_MAX).contains(&(self.snap_bytes as usize)) {
-            return wrong("snap_bytes", format!("{} is not between 64 and {FRAME_BYTES_MAX}", self.snap_bytes));
+        if !(SNAP_BYTES_MIN..=SNAP_BYTES_MAX).contains(&self.snap_bytes) {
+            let reason = format!("{} is not between {SNAP_BYTES_MIN} and {SNAP_BYTES_MAX}", self.snap_bytes);
+            return wrong("snap_bytes", reason);
         }
         if !(1..=60_000).contains(&self.wait_ms) {
             return wrong("wait_ms", format!("{} is not between 1 and 60000", self.wait_ms));

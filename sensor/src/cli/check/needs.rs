@@ -1,7 +1,6 @@
 //! What a configuration needs of the machine, each need looked at by itself.
 
 use std::fmt;
-use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -12,10 +11,13 @@ use time::OffsetDateTime;
 use vigie_signatures::{Bundle, LoadOptions};
 
 use super::accounts::{Account, PASS, READ, WRITE};
+use super::{capture, privileges};
 use crate::cli::bundle;
 use crate::cli::exit::Exit;
 use crate::cli::words::counted;
-use crate::config::{Backend, Settings};
+use crate::config::Settings;
+use crate::metrics::Server;
+use crate::privilege::probe;
 
 /// How long whoever has the metrics address may take to answer.
 const ANSWER_MAX: Duration = Duration::from_millis(500);
@@ -39,19 +41,19 @@ pub(super) struct Need {
 }
 
 impl Need {
-    fn well(part: &'static str, says: impl Into<String>) -> Self {
+    pub(super) fn well(part: &'static str, says: impl Into<String>) -> Self {
         Self { part, met: Met::Well, says: says.into(), mend: String::new() }
     }
 
-    fn oddly(part: &'static str, says: impl Into<String>, mend: impl Into<String>) -> Self {
+    pub(super) fn oddly(part: &'static str, says: impl Into<String>, mend: impl Into<String>) -> Self {
         Self { part, met: Met::Oddly, says: says.into(), mend: mend.into() }
     }
 
-    fn missing(part: &'static str, says: impl Into<String>, mend: impl Into<String>) -> Self {
+    pub(super) fn missing(part: &'static str, says: impl Into<String>, mend: impl Into<String>) -> Self {
         Self { part, met: Met::Not(Exit::Unavailable), says: says.into(), mend: mend.into() }
     }
 
-    fn wrong(part: &'static str, says: impl Into<String>, mend: impl Into<String>) -> Self {
+    pub(super) fn wrong(part: &'static str, says: impl Into<String>, mend: impl Into<String>) -> Self {
         Self { part, met: Met::Not(Exit::Configuration), says: says.into(), mend: mend.into() }
     }
 
@@ -99,14 +101,14 @@ impl fmt::Display for Need {
 /// All needs of `settings`.
 pub(super) fn all(settings: &Settings) -> Vec<Need> {
     let mut needs = signatures(settings);
-    needs.extend(interfaces(settings, Path::new("/sys/class/net")));
-    needs.extend(filter(settings));
+    needs.extend(capture::all(settings));
     let account = Account::find(&settings.privilege.user, &settings.privilege.group);
     needs.push(user(settings, &account));
     if let Ok(account) = &account {
         needs.push(events(settings, account));
     }
     needs.extend(metrics(settings, account.as_ref().ok()));
+    needs.extend(privileges::all(settings, &probe()));
     needs
 }
 
@@ -134,45 +136,6 @@ fn signatures(settings: &Settings) -> Vec<Need> {
         needs.push(Need::well(PART, format!("{}, {}", counted(services, "service"), counted(rules, "rule"))));
     }
     needs
-}
-
-/// Interfaces as the kernel shows them below `class` (sysfs, `Documentation/ABI/testing/sysfs-class-net`).
-fn interfaces(settings: &Settings, class: &Path) -> Vec<Need> {
-    let capture = &settings.capture;
-    let names = capture.interfaces.iter().filter(|name| capture.backend == Backend::Ring || *name != "any");
-    names.map(|name| interface(name, &class.join(name), capture.wait_for_interfaces)).collect()
-}
-
-fn interface(name: &str, folder: &Path, waits: bool) -> Need {
-    const PART: &str = "interface";
-    const UP: u32 = 1; // IFF_UP of netdevice(7)
-    let read = |file: &str| fs::read_to_string(folder.join(file)).unwrap_or_default().trim().to_owned();
-    if !folder.exists() {
-        let says = format!("{name} does not exist");
-        return match waits {
-            true => Need::oddly(PART, format!("{says}, and is waited for"), "'ip -brief link' lists what does"),
-            false => Need::missing(PART, says, "'ip -brief link' lists what does"),
-        };
-    }
-    let flags = u32::from_str_radix(read("flags").trim_start_matches("0x"), 16).unwrap_or_default();
-    if flags & UP == 0 {
-        return Need::oddly(PART, format!("{name} is down"), format!("ip link set dev {name} up"));
-    }
-    if read("carrier") == "0" {
-        return Need::oddly(PART, format!("{name} has no carrier"), "check the cable and the other end");
-    }
-    Need::well(PART, format!("{name} is up, MTU {}", read("mtu")))
-}
-
-/// Whether libpcap understands the filter, on an Ethernet.
-fn filter(settings: &Settings) -> Option<Need> {
-    const PART: &str = "filter";
-    let expression = settings.capture.bpf.as_deref()?;
-    let compiled = pcap::Capture::dead(pcap::Linktype::ETHERNET).and_then(|dead| dead.compile(expression, true));
-    Some(match compiled {
-        Ok(program) => Need::well(PART, format!("{expression}: {} instructions", program.get_instructions().len())),
-        Err(error) => Need::wrong(PART, format!("{expression}: {error}"), "see pcap-filter(7)"),
-    })
 }
 
 fn user(settings: &Settings, account: &Result<Account, String>) -> Need {
@@ -237,6 +200,11 @@ fn metrics(settings: &Settings, account: Option<&Account>) -> Vec<Need> {
         } else if !may {
             let user = &settings.privilege.user;
             needs.push(Need::missing(PART, format!("{user} may not read {shown}"), format!("chgrp {user} {shown}")));
+        } else {
+            needs.push(match Server::check(file) {
+                Ok(()) => Need::well(PART, format!("as {shown} says")),
+                Err(error) => Need::wrong(PART, error.to_string(), ""),
+            });
         }
     }
     needs
@@ -266,6 +234,7 @@ fn speaks_vigie(listen: SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::path::PathBuf;
 
     fn settings() -> Settings {
@@ -276,32 +245,6 @@ mod tests {
 
     fn lines(needs: &[Need]) -> Vec<String> {
         needs.iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn interfaces_are_up_down_or_missing() {
-        let folder = tempfile::tempdir().unwrap();
-        for (name, flags, carrier) in [("up0", "0x1003", "1"), ("down0", "0x1002", ""), ("dark0", "0x1003", "0")] {
-            let interface = folder.path().join(name);
-            fs::create_dir(&interface).unwrap();
-            for (file, text) in [("flags", flags), ("carrier", carrier), ("mtu", "1500")] {
-                fs::write(interface.join(file), format!("{text}\n")).unwrap();
-            }
-        }
-        let mut settings = settings();
-        settings.capture.interfaces = ["up0", "down0", "dark0", "none0"].map(str::to_owned).to_vec();
-        let needs = interfaces(&settings, folder.path());
-        let expected = [
-            "interface: up0 is up, MTU 1500",
-            "interface: warning: down0 is down; ip link set dev down0 up",
-            "interface: warning: dark0 has no carrier; check the cable and the other end",
-            "interface: warning: none0 does not exist, and is waited for; 'ip -brief link' lists what does",
-        ];
-        assert_eq!(lines(&needs), expected);
-        settings.capture.wait_for_interfaces = false;
-        let needs = interfaces(&settings, folder.path());
-        assert_eq!(needs[3].exit(), Exit::Unavailable);
-        assert_eq!(needs[3].to_string(), "interface: error: none0 does not exist; 'ip -brief link' lists what does");
     }
 
     #[test]
@@ -346,13 +289,24 @@ mod tests {
     }
 
     #[test]
-    fn filters_signatures_and_users() {
+    fn the_file_of_the_endpoint_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("web.yml");
         let mut settings = settings();
-        assert_eq!(filter(&settings), None);
-        settings.capture.bpf = Some("tcp port 443".to_owned());
-        assert_eq!(filter(&settings).unwrap().exit(), Exit::Success);
-        settings.capture.bpf = Some("tcp prt 443".to_owned());
-        assert_eq!(filter(&settings).unwrap().exit(), Exit::Configuration);
+        settings.metrics.listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+        settings.metrics.web_config = Some(file.clone());
+        assert_eq!(metrics(&settings, None)[1].exit(), Exit::Unavailable);
+        fs::write(&file, "").unwrap();
+        assert_eq!(lines(&metrics(&settings, None))[1], format!("metrics: as {} says", file.display()));
+        fs::write(&file, "tls_server_config:\n  cert_file: none.pem\n  key_file: none.key\n").unwrap();
+        let needs = metrics(&settings, None);
+        assert_eq!(needs[1].exit(), Exit::Configuration);
+        assert!(needs[1].says.starts_with(&format!("{}:", file.display())), "{needs:?}");
+    }
+
+    #[test]
+    fn signatures_and_users() {
+        let mut settings = settings();
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("a.toml"), "nonsense = [\n").unwrap();
         settings.signatures.folder = Some(folder.path().to_path_buf());

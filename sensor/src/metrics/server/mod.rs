@@ -32,7 +32,7 @@ use super::health::{Judge, Thresholds};
 use super::shared::Shared;
 
 /// Where the endpoint listens unless told otherwise: only this machine reaches it.
-pub const ADDRESS_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9_844);
+pub const ADDRESS_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 19_843);
 /// How often readiness is judged.
 const JUDGE_INTERVAL: Duration = Duration::from_secs(1);
 /// Rest after a connection could not be accepted, as when there are no file descriptors left.

@@ -9,6 +9,7 @@ use crossbeam_channel::Sender;
 
 use super::outbox::Outbox;
 use super::snapshot::View;
+use crate::alert::{Event, Fact};
 use crate::capture::live::{Change, InterfaceCounts, Live};
 use crate::capture::{CaptureError, Source};
 use crate::metrics::{CaptureCells, CaptureCounts, Shared, WorkerCells};
@@ -76,6 +77,8 @@ pub struct Lane {
     shared: Arc<Shared>,
     reports: Sender<Report>,
     channel_events_max: usize,
+    /// Whether the ends of flows are to be written, not only what flows told.
+    writes_flow_ends: bool,
     unreported: Report,
     busy: Duration,
     shown: Instant,
@@ -94,6 +97,7 @@ impl Lane {
         shared: &Arc<Shared>,
         reports: Sender<Report>,
         channel_events_max: usize,
+        writes_flow_ends: bool,
     ) -> Self {
         let captures = tap.counts().iter().map(|counts| shared.capture(index, &counts.name)).collect();
         let cells = shared.worker(index).unwrap_or_else(|| Arc::new(WorkerCells::new(&[])));
@@ -109,6 +113,7 @@ impl Lane {
             shared: Arc::clone(shared),
             reports,
             channel_events_max,
+            writes_flow_ends,
             unreported: Report { worker: index, ..Report::default() },
             busy: Duration::ZERO,
             shown: now,
@@ -127,8 +132,8 @@ impl Lane {
         }
         let deadline = Instant::now() + DRAIN_MAX;
         while Instant::now() < deadline && self.step()? {}
-        let outbox = &mut self.outbox;
-        self.worker.finish(&mut |event| outbox.offer(event));
+        let (outbox, writes_flow_ends) = (&mut self.outbox, self.writes_flow_ends);
+        self.worker.finish(&mut |event| offer(outbox, event, writes_flow_ends));
         self.tap.refresh();
         self.show();
         self.report(true);
@@ -137,7 +142,8 @@ impl Lane {
 
     /// One batch, or one wait. Whether there were frames.
     fn step(&mut self) -> Result<bool, CaptureError> {
-        let Self { tap, worker, outbox, busy, view, .. } = self;
+        let Self { tap, worker, outbox, busy, view, writes_flow_ends, .. } = self;
+        let mut offer = |event| offer(outbox, event, *writes_flow_ends);
         let mut is_idle = true;
         tap.next_batch(&mut |frames| {
             let began = Instant::now();
@@ -145,7 +151,7 @@ impl Lane {
             if let Some(snapshot) = view.changed() {
                 worker.use_signatures(Arc::clone(&snapshot.bundle));
             }
-            worker.batch(frames, &mut |event| outbox.offer(event));
+            worker.batch(frames, &mut offer);
             *busy += began.elapsed();
             is_idle = false;
         })?;
@@ -154,7 +160,7 @@ impl Lane {
                 worker.use_signatures(Arc::clone(&snapshot.bundle));
             }
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
-            worker.pass_time(now.saturating_sub(LATENESS_NS), &mut |event| outbox.offer(event));
+            worker.pass_time(now.saturating_sub(LATENESS_NS), &mut offer);
         }
         outbox.flush();
         if self.shown.elapsed() >= SHOW_EVERY {
@@ -208,5 +214,11 @@ impl Lane {
         if let Err(report) = refused {
             self.unreported = report;
         }
+    }
+}
+
+fn offer(outbox: &mut Outbox, event: Event, writes_flow_ends: bool) {
+    if writes_flow_ends || !matches!(event.fact, Fact::FlowEnd(..)) {
+        outbox.offer(event);
     }
 }

@@ -102,7 +102,7 @@ pub fn run(layers: &Layers, loaded: Loaded, load_signatures: LoadSignatures<'_>)
     let signals = Signals::register()?;
     let service_manager = ServiceManager::connect();
     let bundle = load_signatures(&settings).map_err(RunError::Signatures)?;
-    let taps = live::open(&live_options(&settings), settings.capture.workers)?;
+    let taps = live::open(&settings.capture.live_options(), settings.capture.workers)?;
     let sockets = taps.iter().flat_map(Live::descriptors).collect();
     let taps = taps.into_iter().map(|live| Box::new(live) as Box<dyn Tap>).collect();
     let prepared = Prepared::new(&settings, &bundle, taps, &log)?;
@@ -193,9 +193,7 @@ impl Prepared {
             ..ServerOptions::default()
         };
         options.limits.connections_max = settings.metrics.connections_max;
-        options.thresholds.silence_max = Duration::from_secs(settings.metrics.silence_s);
-        options.thresholds.signature_age_max =
-            Duration::from_secs(u64::from(settings.signatures.max_age_days) * 86_400);
+        options.thresholds = settings.thresholds();
         Server::bind(address, options, Arc::clone(&self.shared)).map(Some)
     }
 
@@ -250,6 +248,7 @@ impl Prepared {
                 &shared,
                 report_sender.clone(),
                 settings.events.channel_events_max,
+                settings.events.types.contains(&Record::Flow),
             );
             let (stop, log) = (Arc::clone(&stop), Arc::clone(log));
             let cpu = settings.capture.cpus.get(index).copied();
@@ -272,6 +271,7 @@ impl Prepared {
             shared,
             interfaces,
             log: Arc::clone(log),
+            writes_stats: settings.events.types.contains(&Record::Stats),
             seen: Vec::new(),
             started: Instant::now(),
         })
@@ -302,6 +302,7 @@ pub struct Running {
     shared: Arc<Shared>,
     interfaces: Vec<String>,
     log: Arc<Log>,
+    writes_stats: bool,
     /// The last report of each worker.
     seen: Vec<Report>,
     started: Instant,
@@ -342,7 +343,7 @@ impl Running {
                 }
             }
             let stats_interval = Duration::from_secs(settings.events.stats_interval_s);
-            if settings.events.types.contains(&Record::Stats) && counted.elapsed() >= stats_interval {
+            if self.writes_stats && counted.elapsed() >= stats_interval {
                 counted = Instant::now();
                 // A writer that is behind gets the next one.
                 let _ = self.orders.try_send(Order::Stats(Box::new(self.stats())));
@@ -487,7 +488,11 @@ impl Running {
         while let Ok(report) = self.reports.try_recv() {
             self.take(report);
         }
-        let _ = self.orders.try_send(Order::Stats(Box::new(self.stats())));
+        if self.writes_stats {
+            let _ = self.orders.send(Order::Stats(Box::new(self.stats())));
+        }
+        // The writer ends when nobody can order anything any more.
+        drop(std::mem::replace(&mut self.orders, bounded(0).0));
         if self.writer.take().is_some_and(|writer| writer.join().is_err()) {
             outcome = Err(RunError::Broken("the writer of events broke down".to_owned()));
         }
@@ -534,38 +539,11 @@ fn confinement(
     Confinement {
         user: named(&settings.privilege.user),
         group: named(&settings.privilege.group),
-        landlock: demand(settings.privilege.landlock),
-        seccomp: demand(settings.privilege.seccomp),
+        landlock: settings.privilege.landlock,
+        seccomp: settings.privilege.seccomp,
         readable,
         writable,
         receive_only,
         ..Confinement::default()
-    }
-}
-
-fn live_options(settings: &Settings) -> live::LiveOptions {
-    let capture = &settings.capture;
-    live::LiveOptions {
-        interfaces: capture.interfaces.clone(),
-        backend: match capture.backend {
-            crate::config::Backend::Ring => live::Backend::Ring,
-            crate::config::Backend::Pcap => live::Backend::Pcap,
-        },
-        ring_bytes_per_worker: capture.ring_bytes,
-        block_bytes: capture.block_bytes,
-        block_timeout_ms: capture.block_timeout_ms,
-        snap_bytes: capture.snap_bytes as u32,
-        promiscuous: capture.promiscuous,
-        bpf: capture.bpf.clone(),
-        wait_for_interfaces: capture.wait_for_interfaces,
-        ..live::LiveOptions::default()
-    }
-}
-
-const fn demand(demand: crate::config::Demand) -> privilege::Demand {
-    match demand {
-        crate::config::Demand::Required => privilege::Demand::Required,
-        crate::config::Demand::Preferred => privilege::Demand::Preferred,
-        crate::config::Demand::Off => privilege::Demand::Off,
     }
 }

@@ -83,7 +83,7 @@ impl Writer {
         }
     }
 
-    /// Writes until all workers are gone and all that they sent is written, or cannot be.
+    /// Writes until all workers are gone, all that they sent is written or cannot be, and no more orders come.
     pub fn run(mut self) {
         let mut is_over = false;
         while !is_over {
@@ -104,6 +104,9 @@ impl Writer {
             self.sync(is_over);
         }
         // Records ordered at the end, such as the last counts.
+        while let Ok(order) = self.orders.recv() {
+            self.carry_out(order);
+        }
         self.write_until(Some(Instant::now() + PATIENCE_AT_THE_END));
         self.sync(true);
     }
@@ -152,17 +155,21 @@ impl Writer {
 
     fn obey(&mut self) {
         while let Ok(order) = self.orders.try_recv() {
-            match order {
-                Order::Reopen => {
-                    if let Err(error) = self.journal.reopen() {
-                        self.log.error(&format!("the events file cannot be opened again: {error}; the old one stays"));
-                    }
+            self.carry_out(order);
+        }
+    }
+
+    fn carry_out(&mut self, order: Order) {
+        match order {
+            Order::Reopen => {
+                if let Err(error) = self.journal.reopen() {
+                    self.log.error(&format!("the events file cannot be opened again: {error}; the old one stays"));
                 }
-                Order::Signatures(bundle) => self.context.bundle = Some(bundle),
-                Order::Fsync(fsync, interval) => self.fsync = (fsync, interval),
-                Order::Stats(stats) => {
-                    self.bytes += self.journal.add_line(|line| eve::encode_stats(&stats, &self.context, line)) as u64;
-                }
+            }
+            Order::Signatures(bundle) => self.context.bundle = Some(bundle),
+            Order::Fsync(fsync, interval) => self.fsync = (fsync, interval),
+            Order::Stats(stats) => {
+                self.bytes += self.journal.add_line(|line| eve::encode_stats(&stats, &self.context, line)) as u64;
             }
         }
     }

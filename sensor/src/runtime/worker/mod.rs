@@ -76,6 +76,8 @@ struct Sight {
     glance: Glance,
     hash: u64,
     places: Places,
+    /// The flow is this worker's.
+    is_own: bool,
     slot: Option<Slot>,
 }
 
@@ -209,7 +211,9 @@ impl Worker {
             let mut sights = ArrayVec::new();
             self.look(frames, &mut sights);
             for sight in &mut sights {
-                sight.slot = self.table.likely_slot(&sight.places);
+                if sight.is_own {
+                    sight.slot = self.table.likely_slot(&sight.places);
+                }
             }
             let mut settled = 0;
             for (frame, sight) in frames.iter().zip(&sights) {
@@ -247,7 +251,9 @@ impl Worker {
     #[inline]
     fn sight(&self, glance: Glance) -> Sight {
         let hash = self.table.hash(&glance.key);
-        Sight { glance, hash, places: self.table.places(hash), slot: None }
+        let is_own = self.share.owns(hash);
+        let places = if is_own { self.table.places(hash) } else { Places::default() };
+        Sight { glance, hash, places, is_own, slot: None }
     }
 
     /// The flow of a packet for which a glance was not enough.
@@ -265,7 +271,7 @@ impl Worker {
     #[inline]
     fn settled(&mut self, frame: &Frame<'_>, sight: &Sight, emit: &mut dyn FnMut(Event)) -> bool {
         let key = &sight.glance.key;
-        if !self.share.owns(sight.hash) {
+        if !sight.is_own {
             // Here belong the frames that are no packets, which are counted; and DNS, which tells names.
             let is_foreign =
                 key.protocol != Glance::NOTHING.key.protocol && key.low_port != DNS_PORT && key.high_port != DNS_PORT;

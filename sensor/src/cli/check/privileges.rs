@@ -1,0 +1,71 @@
+//! What this kernel and this process have to keep the sensor in.
+
+use super::needs::Need;
+use crate::config::{Demand, Settings};
+use crate::privilege::{Measure, Report, State};
+
+/// Every measure of `report`; one that is required and lacking is an error.
+pub(super) fn all(settings: &Settings, report: &Report) -> Vec<Need> {
+    let demand = |measure: &Measure| match measure.name {
+        "landlock" => settings.privilege.landlock,
+        "seccomp" => settings.privilege.seccomp,
+        // What these lack here, the service may have: it is started by systemd, a check by anybody.
+        _ => Demand::Preferred,
+    };
+    report.measures.iter().map(|measure| need(measure, demand(measure))).collect()
+}
+
+fn need(measure: &Measure, demand: Demand) -> Need {
+    const PART: &str = "privilege";
+    let name = measure.name;
+    match (&measure.state, demand) {
+        (_, Demand::Off) => Need::well(PART, format!("{name}: turned off")),
+        (State::Unavailable(reason), Demand::Required) => Need::missing(
+            PART,
+            format!("{name} is required, but {reason}"),
+            format!("set privilege.{name} = \"preferred\" to run without it"),
+        ),
+        (State::Unavailable(_), Demand::Preferred) => Need::oddly(PART, measure.to_string(), ""),
+        _ => Need::well(PART, measure.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::exit::Exit;
+    use crate::privilege::probe;
+
+    #[test]
+    fn what_is_required_and_lacking_is_an_error() {
+        let lacking = State::Unavailable("this kernel has none".to_owned());
+        let measure = |name, state| Measure { name, state, detail: "a fact".to_owned() };
+        let measures = vec![
+            measure("user", lacking.clone()),
+            measure("landlock", lacking.clone()),
+            measure("seccomp", lacking),
+            measure("core_files", State::Available),
+        ];
+        let report = Report { measures };
+        let mut settings = Settings::default();
+        let lines = |settings: &Settings| all(settings, &report).iter().map(ToString::to_string).collect::<Vec<_>>();
+        let expected = [
+            "privilege: warning: user: unavailable: this kernel has none; a fact",
+            "privilege: warning: landlock: unavailable: this kernel has none; a fact",
+            "privilege: error: seccomp is required, but this kernel has none; set privilege.seccomp = \"preferred\" to \
+             run without it",
+            "privilege: core_files: available; a fact",
+        ];
+        assert_eq!(lines(&settings), expected);
+        assert_eq!(all(&settings, &report)[2].exit(), Exit::Unavailable);
+        settings.privilege.landlock = Demand::Required;
+        settings.privilege.seccomp = Demand::Off;
+        assert_eq!(all(&settings, &report)[1].exit(), Exit::Unavailable);
+        assert_eq!(lines(&settings)[2], "privilege: seccomp: turned off");
+    }
+
+    #[test]
+    fn every_measure_of_this_kernel_is_told() {
+        assert_eq!(all(&Settings::default(), &probe()).len(), probe().measures.len());
+    }
+}

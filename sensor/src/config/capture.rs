@@ -1,0 +1,109 @@
+//! The settings of capture as the options of live capture.
+
+use super::table::Capture;
+use crate::capture::live::LiveOptions;
+
+impl Capture {
+    /// How interfaces are to be listened to.
+    pub fn live_options(&self) -> LiveOptions {
+        LiveOptions {
+            interfaces: self.interfaces.clone(),
+            backend: self.backend,
+            fanout: self.fanout,
+            ring_bytes_per_worker: self.ring_bytes,
+            block_bytes: self.block_bytes,
+            block_timeout_ms: self.block_timeout_ms,
+            snap_bytes: u32::try_from(self.snap_bytes).unwrap_or(u32::MAX),
+            promiscuous: self.promiscuous,
+            bpf: self.bpf.clone(),
+            timestamps: self.timestamps,
+            wait_for_interfaces: self.wait_for_interfaces,
+            spare_sockets: self.spare_sockets,
+            wait_ms: LiveOptions::default().wait_ms,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::live::{Backend, Fanout, Timestamps};
+    use crate::config::{Rule, Settings, definition};
+
+    fn capture() -> Capture {
+        Capture { interfaces: vec!["eth0".to_owned()], ..Settings::of_the_table().capture }
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_live_capture() {
+        let live = LiveOptions { interfaces: vec!["eth0".to_owned()], ..LiveOptions::default() };
+        assert_eq!(capture().live_options(), live);
+    }
+
+    #[test]
+    fn every_setting_arrives() {
+        let capture = Capture {
+            interfaces: vec!["eth0".to_owned(), "eth1".to_owned()],
+            backend: Backend::Pcap,
+            fanout: Fanout::Qm,
+            workers: 1,
+            cpus: vec![0],
+            ring_bytes: 8192,
+            block_bytes: 4096,
+            block_timeout_ms: 3,
+            snap_bytes: 256,
+            promiscuous: false,
+            bpf: Some("tcp".to_owned()),
+            timestamps: Timestamps::Hardware,
+            wait_for_interfaces: false,
+            spare_sockets: 2,
+        };
+        let live = LiveOptions {
+            interfaces: capture.interfaces.clone(),
+            backend: Backend::Pcap,
+            fanout: Fanout::Qm,
+            ring_bytes_per_worker: 8192,
+            block_bytes: 4096,
+            block_timeout_ms: 3,
+            snap_bytes: 256,
+            promiscuous: false,
+            bpf: Some("tcp".to_owned()),
+            timestamps: Timestamps::Hardware,
+            wait_ms: 100,
+            wait_for_interfaces: false,
+            spare_sockets: 2,
+        };
+        assert_eq!(capture.live_options(), live);
+    }
+
+    /// What a setting may be at most and at least is what live capture takes, and not more.
+    #[test]
+    fn ranges_are_those_of_live_capture() {
+        type Set = fn(&mut Capture, u64);
+        let sets: [(&str, Set); 5] = [
+            ("workers", |_, _| {}),
+            ("ring_bytes", |capture, bytes| capture.ring_bytes = bytes as usize),
+            ("block_bytes", |capture, bytes| {
+                (capture.block_bytes, capture.ring_bytes) = (bytes as usize, 2 * bytes as usize);
+            }),
+            ("block_timeout_ms", |capture, time| capture.block_timeout_ms = time as u32),
+            ("snap_bytes", |capture, bytes| capture.snap_bytes = bytes as usize),
+        ];
+        for (name, set) in sets {
+            let Rule::Within(least, most) = definition("capture", name).unwrap().rule else { panic!("{name}") };
+            let takes = |number: u64| {
+                let mut capture = Capture { block_bytes: 4096, ..capture() };
+                set(&mut capture, number);
+                let workers = if name == "workers" { number as usize } else { 1 };
+                capture.live_options().check(workers).is_ok()
+            };
+            // No workers stands for as many as there are CPUs.
+            let least = if name == "workers" { 1 } else { least };
+            assert!(takes(least) && takes(most), "{name} from {least} to {most}");
+            assert!(!takes(least - 1) && !takes(most + 1), "{name} from {least} to {most}");
+            if name == "block_bytes" {
+                assert!(!takes(least / 2) && !takes(most * 2));
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What is deployed with the sensor fits it: the default file, the package's list of files, the scripts, the port.
+
+// Clippy knows only functions marked as tests.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use vigie::config::{Settings, default_file};
+use vigie::metrics::server::ADDRESS_DEFAULT;
+
+fn package() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn deployed(name: &str) -> String {
+    fs::read_to_string(package().join("deploy").join(name)).unwrap()
+}
+
+#[test]
+fn the_default_file_is_what_is_generated() {
+    // To mend: vigie generate config > sensor/deploy/vigie.toml
+    assert_eq!(deployed("vigie.toml"), default_file());
+}
+
+/// What the package's post-installation script says of a configuration that it finds.
+fn names_an_interface(text: &str) -> bool {
+    let script = deployed("debian/postinst");
+    let begin = script.find("interface_configured() {").unwrap();
+    let end = begin + script[begin..].find("\n}\n").unwrap() + 3;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("vigie.toml");
+    fs::write(&file, text).unwrap();
+    let function = script[begin..end].replace("/etc/vigie/vigie.toml", file.to_str().unwrap());
+    assert!(function.contains(file.to_str().unwrap()));
+    Command::new("sh").args(["-c", &format!("{function}interface_configured")]).status().unwrap().success()
+}
+
+#[test]
+fn the_package_starts_the_sensor_where_an_interface_is_named() {
+    let default = default_file();
+    let set = |line: &str| {
+        assert!(default.contains("\n#interfaces = []\n"));
+        default.replace("\n#interfaces = []\n", &format!("\n{line}\n"))
+    };
+    assert!(!names_an_interface(&default));
+    for line in ["interfaces = []", "#interfaces = [\"eth1\"]", "interfaces = [ # \"eth1\"\n]"] {
+        assert!(!names_an_interface(&set(line)), "{line}");
+    }
+    for line in ["interfaces = [\"eth1\"]", "  interfaces=['eth1','eth2']", "interfaces = [\n  # a leg\n  \"eth1\",\n]"]
+    {
+        assert!(names_an_interface(&set(line)), "{line}");
+    }
+    assert!(names_an_interface("capture.interfaces = [\"eth1\"]\n"));
+}
+
+#[test]
+fn every_file_of_the_package_is_there() {
+    let manifest = fs::read_to_string(package().join("Cargo.toml")).unwrap();
+    let listed: Vec<&str> = manifest
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("[\"")?.split_once("\", \""))
+        .map(|(source, _)| source)
+        .collect();
+    assert!(listed.len() > 10, "{listed:?}");
+    let script = deployed("build-deb");
+    for source in listed {
+        match source.strip_prefix("../target/deploy/") {
+            // What the build makes: the script has the name of its folder or file.
+            Some(made) => {
+                let name = made.split_once("/*").map_or(made, |(folder, _)| folder);
+                assert!(script.contains(&format!("$made/{name}\"")), "{source}");
+            }
+            None => assert!(source.starts_with("target/release/") || package().join(source).exists(), "{source}"),
+        }
+    }
+}
+
+#[test]
+fn scripts_are_shell() {
+    for script in ["build-deb", "libexec/tune-nic", "debian/postinst", "debian/prerm", "debian/postrm"] {
+        let path = package().join("deploy").join(script);
+        let checked = Command::new("sh").arg("-n").arg(&path).output().unwrap();
+        assert!(checked.status.success(), "{script}: {}", String::from_utf8_lossy(&checked.stderr));
+    }
+}
+
+#[test]
+fn unit_and_pages_say_what_the_sensor_does() {
+    assert_eq!(Settings::default().metrics.listen, Some(ADDRESS_DEFAULT));
+    let port = ADDRESS_DEFAULT.port().to_string();
+    let readme = fs::read_to_string(package().join("../README.md")).unwrap();
+    for (name, page) in [("deploy/README.md", deployed("README.md")), ("README.md", readme)] {
+        let addresses: Vec<&str> =
+            page.match_indices("127.0.0.1:").map(|(at, host)| &page[at + host.len()..]).collect();
+        assert!(!addresses.is_empty() && addresses.iter().all(|rest| rest.starts_with(&port)), "{name}");
+    }
+    let unit = deployed("systemd/vigie.service");
+    let setting = |name: &str| unit.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    assert_eq!(setting("ExecStart="), "/usr/bin/vigie run --config /etc/vigie/vigie.toml");
+    assert!(Path::new("/etc/vigie/vigie.toml") == Path::new(vigie::config::FILE_DEFAULT));
+    // 64 workers on both legs of a tap, each with its spare sockets.
+    let settings = Settings::default();
+    let sockets = 64 * 2 * (1 + settings.capture.spare_sockets);
+    assert!(setting("LimitNOFILE=").parse::<usize>().unwrap() > 2 * sockets);
+}

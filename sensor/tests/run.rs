@@ -1,0 +1,313 @@
+//! The running sensor without a network: sources made in memory, a sink that stands still, signatures exchanged under
+//! load, a worker that breaks down. What is written is held to what a replay of the same packets gives.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::io::{self, Write};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use vigie::alert::Fact;
+use vigie::alert::eve::{self, Context};
+use vigie::capture::live::{Change, InterfaceCounts};
+use vigie::capture::{CaptureError, Files, FilesOptions, Frame, LinkType, Position, Source, SourceStatistics};
+use vigie::config::Settings;
+use vigie::flow::{Glance, HashKey};
+use vigie::runtime::read;
+use vigie::runtime::run::lane::Tap;
+use vigie::runtime::run::log::Log;
+use vigie::runtime::run::{Prepared, Running};
+use vigie::sink::journal::{Journal, Target};
+use vigie::synth::{self, Profile, Traffic};
+use vigie_signatures::Bundle;
+
+const FRAMES: usize = 60_000;
+const MINUTE_NS: u64 = 60_000_000_000;
+const START_NS: u64 = 1_795_000_000_000_000_000;
+
+const BY_DNS: &str = r#""evidence":["dns"]"#;
+
+type Frames = Arc<Vec<(u64, Vec<u8>)>>;
+
+/// A minute of traffic with many banned names.
+fn traffic() -> Frames {
+    let settings = synth::Settings { profile: Profile::Handshakes, banned_one_in: 3, ..synth::Settings::default() };
+    let mut traffic = Traffic::new(settings);
+    let frames = (0..FRAMES).map(|number| {
+        let mut frame = Vec::new();
+        traffic.frame(&mut frame);
+        (START_NS + number as u64 * (MINUTE_NS / FRAMES as u64), frame)
+    });
+    Arc::new(frames.collect())
+}
+
+/// One worker's part of the frames, in batches; then silence.
+struct Memory {
+    frames: Frames,
+    next: usize,
+    worker: u64,
+    workers: u64,
+    counts: [InterfaceCounts; 1],
+    fails_at: usize,
+}
+
+impl Memory {
+    fn boxed(frames: &Frames, worker: u64, workers: u64) -> Box<dyn Tap> {
+        let frames = Arc::clone(frames);
+        let counts = [InterfaceCounts { name: "memory".to_owned(), ..InterfaceCounts::default() }];
+        Box::new(Self { frames, next: 0, worker, workers, counts, fails_at: usize::MAX })
+    }
+}
+
+impl Source for Memory {
+    fn next_batch(&mut self, visit: &mut dyn FnMut(&[Frame<'_>])) -> Result<bool, CaptureError> {
+        assert!(self.next < self.fails_at, "a worker breaks down, as it should");
+        let end = (self.next + 64).min(self.frames.len());
+        if self.next == end {
+            std::thread::sleep(Duration::from_millis(1));
+            return Ok(true);
+        }
+        let numbered = (self.next..end).zip(&self.frames[self.next..end]);
+        let batch: Vec<Frame<'_>> = numbered
+            .map(|(place, (timestamp_ns, data))| Frame {
+                timestamp_ns: *timestamp_ns,
+                number: place as u64 + 1,
+                wire_length: data.len() as u32,
+                link_type: LinkType::ETHERNET,
+                interface: 0,
+                data,
+            })
+            .filter(|frame| {
+                let hash = Glance::at(frame).map_or(0, |glance| glance.key.hash(&HashKey::REPLAY));
+                hash % self.workers == self.worker
+            })
+            .collect();
+        self.next = end;
+        self.counts[0].frames += batch.len() as u64;
+        if !batch.is_empty() {
+            visit(&batch);
+        }
+        Ok(true)
+    }
+
+    fn statistics(&self) -> SourceStatistics {
+        SourceStatistics::default()
+    }
+
+    fn position(&self) -> Position {
+        Position::default()
+    }
+
+    fn interface_name(&self, _: u16) -> Option<&str> {
+        None
+    }
+}
+
+impl Tap for Memory {
+    fn counts(&self) -> &[InterfaceCounts] {
+        &self.counts
+    }
+
+    fn refresh(&mut self) {}
+
+    fn next_change(&mut self) -> Option<Change> {
+        None
+    }
+}
+
+/// A sink that stands still while its gate is closed.
+#[derive(Clone, Default)]
+struct Gate {
+    is_open: Arc<(Mutex<bool>, Condvar)>,
+    taken: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Gate {
+    fn open(&self) {
+        *self.is_open.0.lock().unwrap() = true;
+        self.is_open.1.notify_all();
+    }
+
+    fn lines(&self) -> Vec<String> {
+        String::from_utf8(self.taken.lock().unwrap().clone()).unwrap().lines().map(str::to_owned).collect()
+    }
+}
+
+impl Write for Gate {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let (is_open, opened) = &*self.is_open;
+        drop(opened.wait_while(is_open.lock().unwrap(), |is_open| !*is_open).unwrap());
+        self.taken.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Target for Gate {
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn settings(channel_events_max: usize, pending_events_max: usize) -> Settings {
+    let mut settings = Settings::default();
+    settings.sensor.name = "sensor".to_owned();
+    settings.capture.interfaces = vec!["memory".to_owned()];
+    settings.limits.flows_max = 65_536;
+    settings.events.channel_events_max = channel_events_max;
+    settings.events.pending_events_max = pending_events_max;
+    settings
+}
+
+fn start(settings: &Settings, taps: Vec<Box<dyn Tap>>, gate: &Gate) -> (Running, Arc<vigie::metrics::Shared>) {
+    let log = Arc::new(Log::new(settings.log.clone()));
+    let bundle = Bundle::builtin();
+    let prepared = Prepared::new(settings, &bundle, taps, &log).unwrap();
+    let shared = Arc::clone(prepared.shared());
+    let journal = Journal::to(Box::new(gate.clone()));
+    (prepared.start_with(journal, settings, bundle, &log).unwrap(), shared)
+}
+
+/// Goes on looking around until all frames were looked at.
+fn until_all_is_seen(running: &mut Running, shared: &vigie::metrics::Shared, mut meanwhile: impl FnMut(&Running)) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while shared.total("capture", Some("frames")) < FRAMES as u64 {
+        assert!(Instant::now() < deadline, "the workers stand still");
+        running.look_around().unwrap();
+        meanwhile(running);
+    }
+}
+
+/// The alerts of a replay, as lines.
+fn replayed(frames: &Frames) -> Vec<String> {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(&synth::pcap::file_header()).unwrap();
+    for (timestamp_ns, data) in frames.iter() {
+        file.write_all(&synth::pcap::record_header(*timestamp_ns, data.len())).unwrap();
+        file.write_all(data).unwrap();
+    }
+    let mut files = Files::open(&[file.path()], &FilesOptions::default()).unwrap();
+    let context = Context {
+        sensor_name: Some("sensor".to_owned()),
+        interfaces: vec!["memory".to_owned()],
+        bundle: Some(Bundle::builtin()),
+    };
+    let mut lines = Vec::new();
+    read(&mut files, &vigie::runtime::Settings::default(), Bundle::builtin(), &mut |event| {
+        if matches!(event.fact, Fact::Alert(_)) {
+            let mut line = Vec::new();
+            eve::encode(&event, &context, &mut line);
+            lines.push(String::from_utf8(line).unwrap().trim_end().to_owned());
+        }
+    })
+    .unwrap();
+    lines
+}
+
+#[test]
+fn a_sink_that_stands_still_for_a_minute_of_traffic_costs_no_packet_and_no_alert() {
+    let frames = traffic();
+    let expected = replayed(&frames);
+    assert!(expected.len() > 500, "{}", expected.len());
+    let gate = Gate::default();
+    let (mut running, shared) = start(&settings(16, 65_536), vec![Memory::boxed(&frames, 0, 1)], &gate);
+    until_all_is_seen(&mut running, &shared, |_| {});
+    assert!(gate.lines().is_empty(), "nothing passes the gate while it is closed");
+    gate.open();
+    running.stop().unwrap();
+    assert!(gate.lines() == expected, "{} of {} lines", gate.lines().len(), expected.len());
+    assert_eq!(shared.alerts_lost_total(), 0);
+}
+
+#[test]
+fn what_finds_no_room_at_all_is_counted() {
+    let frames = traffic();
+    let expected = replayed(&frames).len() as u64;
+    let gate = Gate::default();
+    let (mut running, shared) = start(&settings(16, 16), vec![Memory::boxed(&frames, 0, 1)], &gate);
+    until_all_is_seen(&mut running, &shared, |_| {});
+    gate.open();
+    running.stop().unwrap();
+    let written = gate.lines().len() as u64;
+    assert!(written >= 32 && written < expected, "{written} of {expected}");
+    assert_eq!(written + shared.alerts_lost_total(), expected);
+}
+
+#[test]
+fn signatures_exchanged_under_load_lose_nothing_with_any_number_of_workers() {
+    let frames = traffic();
+    let mut expected = replayed(&frames);
+    expected.sort();
+    for workers in [1, 3] {
+        if workers > 1 {
+            // What DNS told one worker another hears when it comes to it, and here they are not held to one clock.
+            expected.retain(|line| !line.contains(BY_DNS));
+        }
+        let gate = Gate::default();
+        gate.open();
+        let taps = (0..workers).map(|worker| Memory::boxed(&frames, worker, workers)).collect();
+        let (mut running, shared) = start(&settings(1_024, 65_536), taps, &gate);
+        let mut exchanges = 0;
+        until_all_is_seen(&mut running, &shared, |running| {
+            running.use_signatures(Bundle::builtin());
+            exchanges += 1;
+        });
+        running.stop().unwrap();
+        let mut lines = gate.lines();
+        lines.sort();
+        if workers > 1 {
+            lines.retain(|line| !line.contains(BY_DNS));
+        }
+        let missing: Vec<_> = expected.iter().filter(|line| lines.binary_search(line).is_err()).collect();
+        let odd: Vec<_> = lines.iter().filter(|line| expected.binary_search(line).is_err()).collect();
+        let (missing, odd) = ((missing.len(), missing.first()), (odd.len(), odd.first()));
+        assert_eq!(lines.len(), expected.len(), "{workers} workers, {exchanges} exchanges: {missing:?} {odd:?}");
+        assert!(missing.0 + odd.0 == 0, "{workers} workers, {exchanges} exchanges: {missing:?} {odd:?}");
+        assert_eq!(shared.alerts_lost_total(), 0);
+    }
+}
+
+#[test]
+fn other_signatures_take_effect_while_workers_run() {
+    let frames = traffic();
+    let expected = replayed(&frames).len();
+    let gate = Gate::default();
+    gate.open();
+    let folder = tempfile::tempdir().unwrap();
+    let options = vigie_signatures::LoadOptions { builtin: false, ..vigie_signatures::LoadOptions::default() };
+    let (nothing, _) = Bundle::load(&[folder.path().to_path_buf()], options).unwrap();
+    let half: Frames = Arc::new(frames[..FRAMES / 2].to_vec());
+    let (mut running, shared) = start(&settings(1_024, 65_536), vec![Memory::boxed(&half, 0, 1)], &gate);
+    running.use_signatures(Arc::new(nothing));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while shared.total("capture", Some("frames")) < FRAMES as u64 / 2 {
+        assert!(Instant::now() < deadline);
+        running.look_around().unwrap();
+    }
+    running.stop().unwrap();
+    assert!(gate.lines().len() < expected / 4, "{} of {expected}", gate.lines().len());
+}
+
+#[test]
+fn a_worker_that_breaks_down_is_noticed() {
+    let frames = traffic();
+    let gate = Gate::default();
+    gate.open();
+    let counts = [InterfaceCounts { name: "memory".to_owned(), ..InterfaceCounts::default() }];
+    let broken = Memory { frames: Arc::clone(&frames), next: 0, worker: 0, workers: 2, counts, fails_at: 6_400 };
+    let taps = vec![Box::new(broken) as Box<dyn Tap>, Memory::boxed(&frames, 1, 2)];
+    let (mut running, _) = start(&settings(1_024, 65_536), taps, &gate);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let error = loop {
+        assert!(Instant::now() < deadline, "nobody noticed");
+        if let Err(error) = running.look_around() {
+            break error;
+        }
+    };
+    assert!(error.to_string().contains("worker 0"), "{error}");
+    assert!(running.stop().is_err());
+    assert!(!gate.lines().is_empty(), "what the other worker told is written");
+}
