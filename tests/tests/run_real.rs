@@ -131,7 +131,7 @@ fn quic_server(network: &Network, folder: &Folder, certificates: &Path) -> Optio
     let python = std::env::var("VIGIE_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let has_aioquic = Command::new(&python).args(["-c", "import aioquic"]).output();
     if !has_aioquic.is_ok_and(|output| output.status.success()) {
-        println!("no aioquic (VIGIE_PYTHON names a Python that has it): QUIC hellos find no answer");
+        println!("no aioquic (VIGIE_PYTHON names a Python that has it): QUIC finds no server");
         return None;
     }
     for host in Host::all() {
@@ -309,7 +309,8 @@ fn what_real_clients_do_is_alerted_of_as_from_a_capture() {
     }
     assert_eq!(names, banned);
     assert!(live.len() >= banned.len() + 5, "{} alerts", live.len());
-    if has("chromium") {
+    // Without a server the socket is refused before the second half of the hello is sent.
+    if quic.is_some() && has("chromium") {
         assert!(evidence.keys().any(|kind| kind.contains("quic")), "{evidence:?}");
     }
 }
