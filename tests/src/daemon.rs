@@ -87,6 +87,16 @@ pub fn until<T>(what: &str, patience: Duration, mut ask: impl FnMut() -> Option<
     }
 }
 
+/// Raises a flag when dropped, so that threads which wait for it end with a test that fails.
+#[derive(Debug)]
+pub struct RaisedAtTheEnd<'f>(pub &'f AtomicBool);
+
+impl Drop for RaisedAtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// A folder of a sensor: it may write there, and reads its configuration there.
 #[derive(Debug)]
 pub struct Folder(tempfile::TempDir);

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use vigie::synth::{Profile, Settings, Traffic};
-use vigie_tests::daemon::{Daemon, Folder, PATIENCE, Pipe, Scrape, until};
+use vigie_tests::daemon::{Daemon, Folder, PATIENCE, Pipe, RaisedAtTheEnd, Scrape, until};
 use vigie_tests::known::{self, Ends, ends_of};
 use vigie_tests::network::{Namespace, Sender};
 use vigie_tests::packets::SERVER;
@@ -79,6 +79,7 @@ fn killed_while_it_writes_it_leaves_whole_lines_and_mends_the_last() {
     let mut before = Vec::new();
     let (mut cut, mut grown) = (0, 0);
     thread::scope(|scope| {
+        let _over = RaisedAtTheEnd(&is_over);
         let replay = scope.spawn(|| {
             namespace.enter();
             let sender = Sender::new("out0");

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use vigie_tests::daemon::{Daemon, Folder, until};
+use vigie_tests::daemon::{Daemon, Folder, RaisedAtTheEnd, until};
 use vigie_tests::known::{self, Ends, ends_of};
 use vigie_tests::network::{Namespace, Sender};
 
@@ -204,6 +204,7 @@ fn renamed_files_are_made_anew_and_nothing_is_lost_between() {
     let mut daemon = Daemon::start(&namespace, &folder, &["-i", "tap0", "--workers", "2"]);
     let is_over = AtomicBool::new(false);
     let sent = thread::scope(|scope| {
+        let _over = RaisedAtTheEnd(&is_over);
         let sender = scope.spawn(|| {
             let mut number = 0;
             while !is_over.load(Ordering::Relaxed) {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use vigie::synth::{Profile, Settings, Traffic};
-use vigie_tests::daemon::{Daemon, Folder, PATIENCE, Pipe, until};
+use vigie_tests::daemon::{Daemon, Folder, PATIENCE, Pipe, RaisedAtTheEnd, until};
 use vigie_tests::hello::Hello;
 use vigie_tests::known;
 use vigie_tests::network::{Namespace, Sender};
@@ -124,6 +124,7 @@ fn for_a_long_time_nothing_is_lost_and_memory_stays() {
     let mut resident = Vec::new();
     let (mut reloads, mut stalls, mut scrapes) = (0, 0, 0);
     thread::scope(|scope| {
+        let _over = RaisedAtTheEnd(&is_over);
         scope.spawn(|| {
             namespace.enter();
             let sender = Sender::new("out0");
