@@ -1,8 +1,10 @@
 //! What the whole-sensor tests share: packets, hellos and Initials built by hand; tapes of them and capture files
 //! given to the sensor; and what the sensor said, as lines that a test can compare. Nothing here is shipped.
 
+pub mod daemon;
 pub mod dns;
 pub mod hello;
+pub mod known;
 pub mod memory;
 pub mod network;
 pub mod packets;

@@ -74,6 +74,25 @@ impl Namespace {
         self.run(&format!("ip link set {one} up; ip link set {other} up"));
     }
 
+    /// Joins a new interface here to a new one in another namespace and sets them up.
+    pub fn cable(&self, here: &str, other: &Self, there: &str) {
+        self.run(&format!("ip link add {here} type veth peer name {there} netns {}", other.name));
+        self.run(&format!("ip link set {here} up"));
+        other.run(&format!("ip link set {there} up"));
+    }
+
+    /// Whatever comes in or goes out at `interface` is sent through `to` as well: a mirror port. Whether this kernel can
+    /// comes back.
+    pub fn mirror(&self, interface: &str, to: &str) -> bool {
+        if !self.can_run(&format!("tc qdisc add dev {interface} clsact")) {
+            return false;
+        }
+        ["ingress", "egress"].into_iter().all(|side| {
+            // Not every kernel has the classifier that is made for that.
+            self.can_run(&format!("tc filter add dev {interface} {side} protocol all u32 match u32 0 0 action mirred egress mirror dev {to}"))
+        })
+    }
+
     /// Does `work` in it, in a thread of its own.
     pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         thread::scope(|scope| {

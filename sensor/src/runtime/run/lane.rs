@@ -142,19 +142,23 @@ impl Lane {
 
     /// One batch, or one wait. Whether there were frames.
     fn step(&mut self) -> Result<bool, CaptureError> {
-        if let Some(snapshot) = self.view.changed() {
-            self.worker.use_signatures(Arc::clone(&snapshot.bundle));
-        }
-        let Self { tap, worker, outbox, busy, writes_flow_ends, .. } = self;
+        let Self { tap, worker, outbox, busy, view, writes_flow_ends, .. } = self;
         let mut offer = |event| offer(outbox, event, *writes_flow_ends);
         let mut is_idle = true;
         tap.next_batch(&mut |frames| {
             let began = Instant::now();
+            // Here and not before the wait: these frames may have come after the reload was told.
+            if let Some(snapshot) = view.changed() {
+                worker.use_signatures(Arc::clone(&snapshot.bundle));
+            }
             worker.batch(frames, &mut offer);
             *busy += began.elapsed();
             is_idle = false;
         })?;
         if is_idle {
+            if let Some(snapshot) = view.changed() {
+                worker.use_signatures(Arc::clone(&snapshot.bundle));
+            }
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
             worker.pass_time(now.saturating_sub(LATENESS_NS), &mut offer);
         }
