@@ -21,6 +21,8 @@ const SHOW_EVERY: Duration = Duration::from_millis(50);
 const REPORT_EVERY: Duration = Duration::from_millis(250);
 /// How far behind the clock packets may be while flows are ended by it.
 const LATENESS_NS: u64 = 1_000_000_000;
+/// For how long a worker without packets waits for room in the channel.
+const IDLE_FLUSH_MAX: Duration = Duration::from_millis(10);
 /// For how long a worker goes on with what lies in its ring when the sensor stops.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
 /// For how long it offers its last events.
@@ -162,7 +164,11 @@ impl Lane {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
             worker.pass_time(now.saturating_sub(LATENESS_NS), &mut offer);
         }
-        outbox.flush();
+        if is_idle {
+            outbox.flush_until(Instant::now() + IDLE_FLUSH_MAX);
+        } else {
+            outbox.flush();
+        }
         if self.shown.elapsed() >= SHOW_EVERY {
             self.show();
         }

@@ -22,7 +22,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, bounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use vigie_signatures::Bundle;
 
@@ -31,7 +31,7 @@ use self::log::Log;
 use self::notify::ServiceManager;
 use self::outbox::Outbox;
 use self::snapshot::{Current, Snapshot, View};
-use self::writer::{Order, Writer};
+use self::writer::{Orders, Writer};
 use super::told::Wanted;
 use super::worker::{Share, Worker};
 use crate::alert::eve::{Context, Stats};
@@ -50,8 +50,8 @@ const WATCH_EVERY: Duration = Duration::from_millis(50);
 const STALL_MAX: Duration = Duration::from_secs(10);
 /// Reports that wait for the watching thread, for each worker.
 const REPORTS_MAX: usize = 4;
-/// Orders that wait for the writer.
-const ORDERS_MAX: usize = 64;
+/// For how long the writer may take to its end when all workers are gone.
+const WRITER_END_MAX: Duration = Duration::from_secs(20);
 
 /// Reads the signatures that settings name; an error is one line.
 pub type LoadSignatures<'l> = &'l dyn Fn(&Settings) -> Result<Arc<Bundle>, String>;
@@ -225,16 +225,16 @@ impl Prepared {
     ) -> Result<Running, RunError> {
         let Self { taps, workers, shared, interfaces } = self;
         let (event_sender, events) = bounded(settings.events.channel_events_max);
-        let (orders, writer_orders) = bounded(ORDERS_MAX);
+        let orders = Arc::new(Orders::new(fsync(settings)));
         let (report_sender, reports) = bounded(REPORTS_MAX * workers.len().max(1));
         let context = Context {
             sensor_name: Some(settings.sensor.name.clone()),
             interfaces: interfaces.clone(),
             bundle: Some(Arc::clone(&bundle)),
         };
-        let writer = Writer::new(events, writer_orders, journal, context, fsync(settings), &shared, log);
-        let writer = spawn("writer", move || writer.run())?;
         let current: Current = Arc::new(ArcSwap::from_pointee(Snapshot { bundle }));
+        let writer = Writer::new(events, Arc::clone(&orders), View::new(&current), journal, context, &shared, log);
+        let writer = spawn("writer", move || writer.run())?;
         let stop = Arc::new(AtomicBool::new(false));
         let mut lanes = Vec::new();
         for (index, (tap, worker)) in taps.into_iter().zip(workers).enumerate() {
@@ -295,7 +295,7 @@ pub struct Running {
     lanes: Vec<JoinHandle<Result<u64, CaptureError>>>,
     writer: Option<JoinHandle<()>>,
     serving: Option<Serving>,
-    orders: Sender<Order>,
+    orders: Arc<Orders>,
     reports: Receiver<Report>,
     current: Current,
     stop: Arc<AtomicBool>,
@@ -345,8 +345,7 @@ impl Running {
             let stats_interval = Duration::from_secs(settings.events.stats_interval_s);
             if self.writes_stats && counted.elapsed() >= stats_interval {
                 counted = Instant::now();
-                // A writer that is behind gets the next one.
-                let _ = self.orders.try_send(Order::Stats(Box::new(self.stats())));
+                self.orders.stats(self.stats());
             }
         }
         Ok(())
@@ -374,8 +373,7 @@ impl Running {
 
     fn take(&mut self, mut report: Report) {
         for change in std::mem::take(&mut report.changes) {
-            let line = format!("{}: {}", change.interface, change.what);
-            if change.state == State::Up { self.log.info(&line) } else { self.log.warning(&line) }
+            if change.state == State::Up { self.log.info(&change.what) } else { self.log.warning(&change.what) }
         }
         self.shared.alerts_lost(Loss::ChannelFull, std::mem::take(&mut report.alerts_lost));
         self.shared.events_dropped(Loss::ChannelFull, std::mem::take(&mut report.records_dropped));
@@ -399,7 +397,7 @@ impl Running {
 
     fn reload(&mut self, settings: &mut Settings, layers: &Layers, load_signatures: LoadSignatures<'_>) {
         // The file is opened again whatever the rest comes to: it may have been renamed.
-        let _ = self.orders.send(Order::Reopen);
+        self.orders.reopen();
         let new = match Settings::load(layers) {
             Ok(loaded) => {
                 loaded.warnings.iter().for_each(|warning| self.log.warning(&warning.to_string()));
@@ -424,8 +422,7 @@ impl Running {
         }
         *settings = settings.with_live_of(&new);
         self.log.set(settings.log.clone());
-        let (policy, interval) = fsync(settings);
-        let _ = self.orders.send(Order::Fsync(policy, interval));
+        self.orders.fsync(fsync(settings));
         self.use_signatures(bundle);
         self.shared.reloaded(true);
         let what =
@@ -436,7 +433,6 @@ impl Running {
     /// Lets workers and writer go on with other signatures.
     pub fn use_signatures(&self, bundle: Arc<Bundle>) {
         self.shared.signatures(SignatureFacts::of(&bundle));
-        let _ = self.orders.send(Order::Signatures(Arc::clone(&bundle)));
         self.current.store(Arc::new(Snapshot { bundle }));
     }
 
@@ -489,13 +485,10 @@ impl Running {
             self.take(report);
         }
         if self.writes_stats {
-            let _ = self.orders.send(Order::Stats(Box::new(self.stats())));
+            self.orders.stats(self.stats());
         }
-        // The writer ends when nobody can order anything any more.
-        drop(std::mem::replace(&mut self.orders, bounded(0).0));
-        if self.writer.take().is_some_and(|writer| writer.join().is_err()) {
-            outcome = Err(RunError::Broken("the writer of events broke down".to_owned()));
-        }
+        self.orders.end();
+        outcome = outcome.and(self.end_of_writer());
         let stats = self.stats();
         self.log.info(&format!(
             "stopped: {} packets, {} dropped by the kernel, {} flows, {} alerts, {} of them lost",
@@ -505,6 +498,23 @@ impl Running {
             serving.stop();
         }
         outcome
+    }
+}
+
+impl Running {
+    /// Waits for the writer to come to its end; not for ever, since what it writes to may never take anything again.
+    fn end_of_writer(&mut self) -> Result<(), RunError> {
+        let Some(writer) = self.writer.take() else { return Ok(()) };
+        let deadline = Instant::now() + WRITER_END_MAX;
+        while !writer.is_finished() {
+            if Instant::now() >= deadline {
+                return Err(RunError::Broken(
+                    "the events that were left could not be written: nobody takes them".to_owned(),
+                ));
+            }
+            thread::sleep(WATCH_EVERY);
+        }
+        writer.join().map_err(|_| RunError::Broken("the writer of events broke down".to_owned()))
     }
 }
 

@@ -46,14 +46,19 @@ impl Outbox {
         }
     }
 
-    /// Sends all that waits, waiting for room until `deadline`. How many alerts were left over comes back.
-    pub fn close(mut self, deadline: Instant) -> u64 {
+    /// As [`flush`](Self::flush), but waits for room until `deadline`: for a worker that has nothing else to do.
+    pub fn flush_until(&mut self, deadline: Instant) {
         while let Some(event) = self.waiting.pop_front() {
             if let Err(error) = self.channel.send_deadline(event, deadline) {
                 self.waiting.push_front(error.into_inner());
-                break;
+                return;
             }
         }
+    }
+
+    /// Sends all that waits, waiting for room until `deadline`. How many alerts were left over comes back.
+    pub fn close(mut self, deadline: Instant) -> u64 {
+        self.flush_until(deadline);
         self.waiting.iter().filter(|event| is_alert(event)).count() as u64
     }
 

@@ -2,14 +2,16 @@
 //! what was written only afterwards. A journal that refuses is tried again until it takes; meanwhile events wait in the
 //! channel, and behind it with the workers.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use vigie_signatures::{Bundle, Rule};
+use vigie_signatures::Rule;
 
 use super::log::Log;
+use super::snapshot::View;
 use crate::alert::eve::{self, Context, Stats};
 use crate::alert::{Event, Fact};
 use crate::config::Fsync;
@@ -26,26 +28,59 @@ const PATIENCE_AT_THE_END: Duration = Duration::from_secs(5);
 /// How often it says that the journal refuses.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
-/// What the writer is told beside events.
+/// What the writer is told beside events. Orders replace each other and wait in no queue, so that to give one never waits
+/// for a writer that stands still.
 #[derive(Debug)]
-pub enum Order {
+pub struct Orders {
+    reopen: AtomicBool,
+    fsync: Mutex<(Fsync, Duration)>,
+    stats: Mutex<Option<Box<Stats>>>,
+    end: AtomicBool,
+}
+
+impl Orders {
+    /// No orders, but for when to have what was written stored.
+    pub const fn new(fsync: (Fsync, Duration)) -> Self {
+        Self {
+            reopen: AtomicBool::new(false),
+            fsync: Mutex::new(fsync),
+            stats: Mutex::new(None),
+            end: AtomicBool::new(false),
+        }
+    }
+
     /// The file was renamed, or is to be anyway: begin a new one under the name.
-    Reopen,
-    /// Other signatures are in use.
-    Signatures(Arc<Bundle>),
+    pub fn reopen(&self) {
+        self.reopen.store(true, Ordering::Release);
+    }
+
     /// When to have what was written stored.
-    Fsync(Fsync, Duration),
-    /// Write a record of the sensor's own counts.
-    Stats(Box<Stats>),
+    pub fn fsync(&self, fsync: (Fsync, Duration)) {
+        *locked(&self.fsync) = fsync;
+    }
+
+    /// Write a record of the sensor's own counts, in place of one that was not written yet.
+    pub fn stats(&self, stats: Stats) {
+        *locked(&self.stats) = Some(Box::new(stats));
+    }
+
+    /// No more orders come.
+    pub fn end(&self) {
+        self.end.store(true, Ordering::Release);
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The writing thread's own.
 pub struct Writer {
     events: Receiver<Event>,
-    orders: Receiver<Order>,
+    orders: Arc<Orders>,
+    view: View,
     journal: Journal,
     context: Context,
-    fsync: (Fsync, Duration),
     synced: Instant,
     shared: Arc<Shared>,
     sink: Arc<SinkCells>,
@@ -60,19 +95,19 @@ impl Writer {
     /// A writer from a channel to a journal.
     pub fn new(
         events: Receiver<Event>,
-        orders: Receiver<Order>,
+        orders: Arc<Orders>,
+        view: View,
         journal: Journal,
         context: Context,
-        fsync: (Fsync, Duration),
         shared: &Arc<Shared>,
         log: &Arc<Log>,
     ) -> Self {
         Self {
             events,
             orders,
+            view,
             journal,
             context,
-            fsync,
             synced: Instant::now(),
             shared: Arc::clone(shared),
             sink: shared.sink("journal"),
@@ -104,9 +139,10 @@ impl Writer {
             self.sync(is_over);
         }
         // Records ordered at the end, such as the last counts.
-        while let Ok(order) = self.orders.recv() {
-            self.carry_out(order);
+        while !self.orders.end.load(Ordering::Acquire) {
+            thread::sleep(WAIT);
         }
+        self.obey();
         self.write_until(Some(Instant::now() + PATIENCE_AT_THE_END));
         self.sync(true);
     }
@@ -154,28 +190,21 @@ impl Writer {
     }
 
     fn obey(&mut self) {
-        while let Ok(order) = self.orders.try_recv() {
-            self.carry_out(order);
+        if let Some(snapshot) = self.view.changed() {
+            self.context.bundle = Some(Arc::clone(&snapshot.bundle));
         }
-    }
-
-    fn carry_out(&mut self, order: Order) {
-        match order {
-            Order::Reopen => {
-                if let Err(error) = self.journal.reopen() {
-                    self.log.error(&format!("the events file cannot be opened again: {error}; the old one stays"));
-                }
-            }
-            Order::Signatures(bundle) => self.context.bundle = Some(bundle),
-            Order::Fsync(fsync, interval) => self.fsync = (fsync, interval),
-            Order::Stats(stats) => {
-                self.bytes += self.journal.add_line(|line| eve::encode_stats(&stats, &self.context, line)) as u64;
-            }
+        if self.orders.reopen.swap(false, Ordering::AcqRel)
+            && let Err(error) = self.journal.reopen()
+        {
+            self.log.error(&format!("the events file cannot be opened again: {error}; the old one stays"));
+        }
+        if let Some(stats) = locked(&self.orders.stats).take() {
+            self.bytes += self.journal.add_line(|line| eve::encode_stats(&stats, &self.context, line)) as u64;
         }
     }
 
     fn sync(&mut self, is_over: bool) {
-        let is_due = match self.fsync {
+        let is_due = match *locked(&self.orders.fsync) {
             (Fsync::Never, _) => false,
             (Fsync::Interval, interval) => is_over || self.synced.elapsed() >= interval,
             (Fsync::Each, _) => true,
