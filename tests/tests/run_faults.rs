@@ -316,3 +316,25 @@ fn while_nobody_takes_events_packets_are_counted_and_alerts_wait() {
     assert!(counted(&alerts) == every(0..2 * CONNECTIONS), "{} alerts", alerts.len());
     assert!(said.contains("events cannot be written"), "{said}");
 }
+
+#[test]
+fn a_sink_that_never_takes_anything_holds_up_neither_reloads_nor_the_end() {
+    const RELOADS: usize = 40;
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.pair("out0", "tap0");
+    let folder = Folder::new();
+    let pipe = Pipe::new(&folder);
+    let mut daemon =
+        Daemon::start(&namespace, &folder, &["-i", "tap0", "--workers", "1", "--events-file", pipe.path()]);
+    let _idle = pipe.read(false);
+    send(&namespace, "out0", &saying(0..1_000));
+    daemon.scrape_until(&namespace, "alerts", |scrape| scrape.sum("vigie_alerts_raised_total", &[]) == 1_000);
+    for reload in 1..=RELOADS {
+        daemon.signal(libc::SIGHUP);
+        daemon.wait_until_it_says_times("reloaded:", reload);
+    }
+    daemon.signal(libc::SIGTERM);
+    let status = daemon.wait(Duration::from_secs(60));
+    assert!(status.code() == Some(70), "{status}: {}", daemon.said());
+    assert!(daemon.said().contains("could not be written"), "{}", daemon.said());
+}
