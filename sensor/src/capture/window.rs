@@ -12,7 +12,7 @@ use super::mapping::Mapping;
 /// Bytes of a stream's buffer at first. It grows only while a single record needs more than all of it.
 const BUFFER_BYTES: usize = 256 << 10;
 /// Mapped memory is given back in steps of so many bytes.
-const RELEASE_BYTES: usize = 64 << 20;
+const RELEASE_BYTES: usize = 16 << 20;
 /// So many bytes of a mapping are brought near before they are searched.
 const AHEAD_BYTES: usize = 128 << 10;
 const COMPRESSED_BUFFER_BYTES: usize = 64 << 10;

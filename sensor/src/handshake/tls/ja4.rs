@@ -36,7 +36,7 @@ pub struct Ja4([u8; 36]);
 /// The fingerprint before its lists are hashed, which costs more than all else, and which only those pay for that show
 /// it. The specification calls this form `JA4_r`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ja4Raw(String);
+pub struct Ja4Raw(Vec<u8>);
 
 impl Ja4Raw {
     /// The raw fingerprint of `hello`; `None` while it is not complete, and in SSLv2's form.
@@ -50,17 +50,17 @@ impl Ja4Raw {
         let hashed_extensions =
             Sorted::of(hashed_extensions.filter(|kind| !matches!(*kind, extension::SERVER_NAME | extension::ALPN)));
 
-        let mut text = String::with_capacity(RAW_BYTES_USUAL);
+        let mut text = Vec::with_capacity(RAW_BYTES_USUAL);
         text.push(match transport {
-            Ja4Transport::Tcp => 't',
-            Ja4Transport::Quic => 'q',
-            Ja4Transport::Dtls => 'd',
+            Ja4Transport::Tcp => b't',
+            Ja4Transport::Quic => b'q',
+            Ja4Transport::Dtls => b'd',
         });
-        push(&mut text, version(hello.highest_version()));
-        text.push(if hello.has_server_name_extension() { 'd' } else { 'i' });
-        push(&mut text, two_digits(cipher_suites.numbers().len()));
-        push(&mut text, two_digits(extension_count));
-        push(&mut text, first_and_last(hello.alpn().next().unwrap_or_default()));
+        text.extend(version(hello.highest_version()));
+        text.push(if hello.has_server_name_extension() { b'd' } else { b'i' });
+        text.extend(two_digits(cipher_suites.numbers().len()));
+        text.extend(two_digits(extension_count));
+        text.extend(first_and_last(hello.alpn().next().unwrap_or_default()));
         push_list(&mut text, cipher_suites.numbers().iter().copied());
         push_list(&mut text, hashed_extensions.numbers().iter().copied());
         let mut signature_algorithms =
@@ -73,27 +73,25 @@ impl Ja4Raw {
 
     /// The fingerprint.
     pub fn fingerprint(&self) -> Ja4 {
-        let mut parts = self.0.splitn(3, '_');
+        let mut parts = self.0.splitn(3, |&byte| byte == b'_');
         let facts = parts.next().unwrap_or_default();
         let mut text = [b'0'; 36];
         let hashes = [hash(parts.next().unwrap_or_default()), hash(parts.next().unwrap_or_default())];
-        let parts = [facts.as_bytes(), b"_", &hashes[0], b"_", &hashes[1]];
+        let parts = [facts, b"_", &hashes[0], b"_", &hashes[1]];
         text.iter_mut().zip(parts.into_iter().flatten()).for_each(|(place, &byte)| *place = byte);
         Ja4(text)
     }
 }
 
-fn push<const N: usize>(text: &mut String, characters: [u8; N]) {
-    text.extend(characters.map(char::from));
-}
-
-fn push_list(text: &mut String, list: impl Iterator<Item = u16>) {
-    text.push('_');
-    for (place, number) in list.enumerate() {
-        if place > 0 {
-            text.push(',');
-        }
-        push(text, hex(number));
+fn push_list(text: &mut Vec<u8>, list: impl Iterator<Item = u16>) {
+    let mut separator = b'_';
+    for number in list {
+        let [first, second, third, fourth] = hex(number);
+        text.extend_from_slice(&[separator, first, second, third, fourth]);
+        separator = b',';
+    }
+    if separator == b'_' {
+        text.push(separator);
     }
 }
 
@@ -188,12 +186,12 @@ fn first_and_last(protocol: &[u8]) -> [u8; 2] {
 }
 
 /// The start of the SHA-256 over a list; zeros for one without members.
-fn hash(list: &str) -> [u8; HASH_CHARACTERS] {
+fn hash(list: &[u8]) -> [u8; HASH_CHARACTERS] {
     let mut shown = [b'0'; HASH_CHARACTERS];
     if list.is_empty() {
         return shown;
     }
-    let digest = digest(&SHA256, list.as_bytes());
+    let digest = digest(&SHA256, list);
     for (pair, &byte) in shown.as_chunks_mut::<2>().0.iter_mut().zip(digest.as_ref()) {
         *pair = [hex_digit(byte >> 4), hex_digit(byte)];
     }
