@@ -27,12 +27,14 @@ const WAITING_MAX: usize = 4096;
 /// Counters that tell what was read, by family and reason; no reason stands for all of the family. All others, new ones
 /// too, tell what could not be read, or a limit that bit.
 #[rustfmt::skip]
-const TELLS_WHAT_WAS_READ: [(&str, Option<&str>); 23] = [
+const TELLS_WHAT_WAS_READ: [(&str, Option<&str>); 30] = [
     ("capture", Some("frames")), ("capture", Some("bytes")), ("decode", Some("packets")),
     // Frames without IP (ARP, spanning tree) hold nothing to be read.
     ("decode_error", Some("not-ip")), ("fragment", Some("seen")), ("fragment", Some("joined")),
     ("flow", Some("opened")), ("flow", Some("timed_out")), ("hello", None),
-    ("hello_outcome", Some("name")), ("hello_outcome", Some("no_name")), ("hello_outcome", Some("ech")),
+    ("hello_tls", Some("name")), ("hello_tls", Some("no_name")), ("hello_tls", Some("ech")),
+    ("hello_quic", Some("name")), ("hello_quic", Some("no_name")), ("hello_quic", Some("ech")),
+    ("hello_dtls", Some("name")), ("hello_dtls", Some("no_name")), ("hello_dtls", Some("ech")), ("quic_version", None),
     ("quic", Some("initials")), ("quic", Some("opened")), ("quic", Some("keys_derived")), ("quic", Some("clear")),
     ("quic", Some("from_server")), ("quic", Some("retries")), ("quic", Some("version_negotiations")),
     ("clear_text", None), ("dns", Some("answers")), ("match", None), ("alert", None),

@@ -128,12 +128,14 @@ families! {
 
     Hellos: Counter, "vigie_hellos_total", ["protocol"],
         "ClientHellos read.";
-    HelloOutcomes: Counter, "vigie_hello_outcomes_total", ["outcome"],
+    HelloOutcomes: Counter, "vigie_hello_outcomes_total", ["protocol", "outcome"],
         "What hellos had: a server name, none, an ECH extension, a name that is no host name, or a tail that never came. A hello may count under several.";
     ClearTextNames: Counter, "vigie_clear_text_names_total", ["protocol"],
         "Names read outside hellos: HTTP hosts, CONNECT and SOCKS requests, server certificates.";
     DnsAnswers: Counter, "vigie_dns_answers_total", [],
         "DNS answers read.";
+    QuicHellos: Counter, "vigie_quic_hellos_total", ["version"],
+        "Hellos read over QUIC, by version: 1, 2, a draft's, Google's own, another.";
     QuicInitials: Counter, "vigie_quic_initials_total", [],
         "QUIC Initial packets seen.";
     QuicOpenings: Counter, "vigie_quic_openings_total", ["outcome"],
@@ -257,11 +259,26 @@ pub const WORKER_COUNTS: &[WorkerCount] = &[
     ("hello", "tls", Family::Hellos, &["tls"]),
     ("hello", "quic", Family::Hellos, &["quic"]),
     ("hello", "dtls", Family::Hellos, &["dtls"]),
-    ("hello_outcome", "name", Family::HelloOutcomes, &["name"]),
-    ("hello_outcome", "no_name", Family::HelloOutcomes, &["no_name"]),
-    ("hello_outcome", "ech", Family::HelloOutcomes, &["ech"]),
-    ("hello_outcome", "incomplete", Family::HelloOutcomes, &["incomplete"]),
-    ("hello_outcome", "not_a_host_name", Family::HelloOutcomes, &["not_a_host_name"]),
+    ("hello_tls", "name", Family::HelloOutcomes, &["tls", "name"]),
+    ("hello_tls", "no_name", Family::HelloOutcomes, &["tls", "no_name"]),
+    ("hello_tls", "ech", Family::HelloOutcomes, &["tls", "ech"]),
+    ("hello_tls", "incomplete", Family::HelloOutcomes, &["tls", "incomplete"]),
+    ("hello_tls", "not_a_host_name", Family::HelloOutcomes, &["tls", "not_a_host_name"]),
+    ("hello_quic", "name", Family::HelloOutcomes, &["quic", "name"]),
+    ("hello_quic", "no_name", Family::HelloOutcomes, &["quic", "no_name"]),
+    ("hello_quic", "ech", Family::HelloOutcomes, &["quic", "ech"]),
+    ("hello_quic", "incomplete", Family::HelloOutcomes, &["quic", "incomplete"]),
+    ("hello_quic", "not_a_host_name", Family::HelloOutcomes, &["quic", "not_a_host_name"]),
+    ("hello_dtls", "name", Family::HelloOutcomes, &["dtls", "name"]),
+    ("hello_dtls", "no_name", Family::HelloOutcomes, &["dtls", "no_name"]),
+    ("hello_dtls", "ech", Family::HelloOutcomes, &["dtls", "ech"]),
+    ("hello_dtls", "incomplete", Family::HelloOutcomes, &["dtls", "incomplete"]),
+    ("hello_dtls", "not_a_host_name", Family::HelloOutcomes, &["dtls", "not_a_host_name"]),
+    ("quic_version", "v1", Family::QuicHellos, &["v1"]),
+    ("quic_version", "v2", Family::QuicHellos, &["v2"]),
+    ("quic_version", "draft", Family::QuicHellos, &["draft"]),
+    ("quic_version", "google", Family::QuicHellos, &["google"]),
+    ("quic_version", "other", Family::QuicHellos, &["other"]),
     ("clear_text", "http_host", Family::ClearTextNames, &["http_host"]),
     ("clear_text", "http_connect", Family::ClearTextNames, &["http_connect"]),
     ("clear_text", "socks", Family::ClearTextNames, &["socks"]),

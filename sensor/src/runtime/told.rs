@@ -3,7 +3,7 @@
 
 use vigie_signatures::{Bundle, Name, normalise};
 
-use super::counters::{Counter, Counters};
+use super::counters::{Counter, Counters, HelloCounters};
 use crate::alert::{Ech, Hello, HelloTransport};
 use crate::detect::{self, Evidence, Judged, Match};
 use crate::handshake::quic::Chlo;
@@ -47,16 +47,14 @@ impl Told {
         wanted: Wanted,
         counters: &mut Counters,
     ) -> Self {
-        let (evidence, counter, is_wanted) = match transport {
-            HelloTransport::Tcp => (Evidence::TlsSni, Counter::HellosTls, wanted.tls),
-            HelloTransport::Dtls => (Evidence::DtlsSni, Counter::HellosDtls, wanted.tls),
-            HelloTransport::Quic(_) => (Evidence::QuicSni, Counter::HellosQuic, wanted.quic),
+        let (evidence, is_wanted) = match transport {
+            HelloTransport::Tcp => (Evidence::TlsSni, wanted.tls),
+            HelloTransport::Dtls => (Evidence::DtlsSni, wanted.tls),
+            HelloTransport::Quic(_) => (Evidence::QuicSni, wanted.quic),
         };
-        counters.add(counter, 1);
-        counters.add(Counter::HellosPartial, u64::from(!hello.is_complete()));
         let ech = hello.ech();
-        counters.add(Counter::HellosEch, u64::from(ech.is_some()));
-        let mut told = Self::judge(hello.server_name(), evidence, bundle, counters);
+        counters.add(HelloCounters::of(transport).ech, u64::from(ech.is_some()));
+        let mut told = Self::judge(hello.server_name(), hello.is_complete(), transport, evidence, bundle, counters);
         told.is_wanted = is_wanted;
         told.may_show_certificate =
             transport == HelloTransport::Tcp && told.hides_name && tcp::may_show_certificate(hello);
@@ -81,13 +79,12 @@ impl Told {
 
     /// What a hello of Google's own handshake came to.
     pub fn chlo(chlo: &Chlo<'_>, bundle: &Bundle, wanted: Wanted, counters: &mut Counters) -> Self {
-        counters.add(Counter::HellosQuic, 1);
-        counters.add(Counter::HellosPartial, u64::from(!chlo.complete()));
-        let mut told = Self::judge(chlo.sni(), Evidence::QuicSni, bundle, counters);
+        let transport = HelloTransport::Quic(chlo.version());
+        let mut told = Self::judge(chlo.sni(), chlo.complete(), transport, Evidence::QuicSni, bundle, counters);
         told.is_wanted = wanted.quic;
         if told.is_wanted || told.hides_name || told.will_alert() {
             told.hello = Some(Hello {
-                transport: HelloTransport::Quic(chlo.version()),
+                transport,
                 server_name: chlo.sni().map(printable_name),
                 alpn: Vec::new(),
                 version: 0,
@@ -114,17 +111,30 @@ impl Told {
         }
     }
 
-    fn judge(name: Option<&[u8]>, evidence: Evidence, bundle: &Bundle, counters: &mut Counters) -> Self {
+    fn judge(
+        name: Option<&[u8]>,
+        is_complete: bool,
+        transport: HelloTransport,
+        evidence: Evidence,
+        bundle: &Bundle,
+        counters: &mut Counters,
+    ) -> Self {
+        let counted = HelloCounters::of(transport);
+        counters.add(counted.seen, 1);
+        counters.add(counted.partial, u64::from(!is_complete));
+        if let Some(version) = counted.version {
+            counters.add(version, 1);
+        }
         let Some(name) = name else {
-            counters.add(Counter::HellosNameless, 1);
+            counters.add(counted.nameless, 1);
             return Self { hides_name: true, ..Self::default() };
         };
-        counters.add(Counter::HellosNamed, 1);
+        counters.add(counted.named, 1);
         match detect::by_name(bundle, name, evidence) {
             Judged::Matched(matched) => Self { matched: Some(matched), ..Self::default() },
             Judged::Unmatched => Self { hides_name: detect::hides_another(name), ..Self::default() },
             Judged::NotAHostName => {
-                counters.add(Counter::NamesOdd, 1);
+                counters.add(counted.odd, 1);
                 Self { hides_name: true, ..Self::default() }
             }
         }

@@ -69,7 +69,7 @@ fn names_that_are_none_are_told_and_harmless() {
         assert_eq!(long.len(), 255);
         let replay = hello(&Hello::to_bytes(name));
         assert_eq!((replay.said(), replay.alerted()), (tls(&said), none()), "{what}");
-        assert_eq!(replay.count("hello_outcome", "not_a_host_name"), 1, "{what}");
+        assert_eq!(replay.count("hello_tls", "not_a_host_name"), 1, "{what}");
     }
 }
 

@@ -148,8 +148,8 @@ fn counters_that_tell_of_trouble_are_told_apart() {
     for (family, reason, good) in [
         ("capture", "frames", true),
         ("hello", "quic", true),
-        ("hello_outcome", "ech", true),
-        ("hello_outcome", "incomplete", false),
+        ("hello_tls", "ech", true),
+        ("hello_quic", "incomplete", false),
         ("flow", "evicted", false),
         ("limit", "records_max", false),
         ("decode_error", "not-ip", true),
