@@ -6,9 +6,6 @@ use arrayvec::ArrayVec;
 /// How many separate islands of bytes beyond the contiguous prefix are kept.
 pub const ISLANDS_MAX: usize = 64;
 
-/// Bytes for which an assembly takes memory at once.
-const FIRST_BYTES: usize = 4_096;
-
 /// Why a piece, or a part of it, was not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
@@ -98,10 +95,6 @@ impl Assembly {
     pub fn insert(&mut self, offset: usize, piece: &[u8], bytes_max: usize) -> Result<bool, Refused> {
         let end = offset.saturating_add(piece.len());
         if offset == self.buffer.len() && offset == self.contiguous && end <= bytes_max {
-            if self.buffer.capacity() < end {
-                // Room for a hello of any common size: growing piece by piece costs more than the bytes.
-                self.buffer.reserve(piece.len().max(FIRST_BYTES));
-            }
             self.buffer.extend_from_slice(piece);
             self.contiguous = end;
             return Ok(!piece.is_empty());
