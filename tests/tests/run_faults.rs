@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use vigie::synth::{Profile, Settings, Traffic};
-use vigie_tests::daemon::{Daemon, Folder, PATIENCE, Pipe, RaisedAtTheEnd, Scrape, until};
+use vigie_tests::daemon::{Daemon, Folder, PATIENCE, Pipe, PipeReader, RaisedAtTheEnd, Scrape, until};
 use vigie_tests::known::{self, Ends, ends_of};
 use vigie_tests::network::{Namespace, Sender};
 use vigie_tests::packets::SERVER;
@@ -255,18 +255,22 @@ fn told_to_stop_it_writes_all_that_it_has_seen() {
     assert!(daemon.said().contains(&format!("stopped: {} packets, 0 dropped", 4 * CONNECTIONS)), "{}", daemon.said());
 }
 
+/// A sensor that has alerts to write to a pipe which somebody has open and takes nothing from.
+fn stuck(namespace: &Namespace, folder: &Folder, pipe: &Pipe) -> (Daemon, PipeReader) {
+    namespace.pair("out0", "tap0");
+    let daemon = Daemon::start(namespace, folder, &["-i", "tap0", "--workers", "1", "--events-file", pipe.path()]);
+    let idle = pipe.read(false);
+    send(namespace, "out0", &saying(0..1_000));
+    daemon.scrape_until(namespace, "alerts", |scrape| scrape.sum("vigie_alerts_raised_total", &[]) == 1_000);
+    (daemon, idle)
+}
+
 #[test]
 fn told_to_stop_twice_it_stops_at_once() {
     let Some(namespace) = Namespace::new() else { return };
-    namespace.pair("out0", "tap0");
     let folder = Folder::new();
     let pipe = Pipe::new(&folder);
-    let mut daemon =
-        Daemon::start(&namespace, &folder, &["-i", "tap0", "--workers", "1", "--events-file", pipe.path()]);
-    // Somebody has the pipe open and takes nothing: the last events cannot be written.
-    let _idle = pipe.read(false);
-    send(&namespace, "out0", &saying(0..1_000));
-    daemon.scrape_until(&namespace, "alerts", |scrape| scrape.sum("vigie_alerts_raised_total", &[]) == 1_000);
+    let (mut daemon, _idle) = stuck(&namespace, &folder, &pipe);
     daemon.signal(libc::SIGTERM);
     thread::sleep(Duration::from_millis(500));
     daemon.signal(libc::SIGTERM);
@@ -321,14 +325,9 @@ fn while_nobody_takes_events_packets_are_counted_and_alerts_wait() {
 fn a_sink_that_never_takes_anything_holds_up_neither_reloads_nor_the_end() {
     const RELOADS: usize = 40;
     let Some(namespace) = Namespace::new() else { return };
-    namespace.pair("out0", "tap0");
     let folder = Folder::new();
     let pipe = Pipe::new(&folder);
-    let mut daemon =
-        Daemon::start(&namespace, &folder, &["-i", "tap0", "--workers", "1", "--events-file", pipe.path()]);
-    let _idle = pipe.read(false);
-    send(&namespace, "out0", &saying(0..1_000));
-    daemon.scrape_until(&namespace, "alerts", |scrape| scrape.sum("vigie_alerts_raised_total", &[]) == 1_000);
+    let (mut daemon, _idle) = stuck(&namespace, &folder, &pipe);
     for reload in 1..=RELOADS {
         daemon.signal(libc::SIGHUP);
         daemon.wait_until_it_says_times("reloaded:", reload);
