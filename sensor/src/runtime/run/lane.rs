@@ -78,7 +78,6 @@ pub struct Lane {
     captures: Vec<Arc<CaptureCells>>,
     shared: Arc<Shared>,
     reports: Sender<Report>,
-    channel_events_max: usize,
     /// Whether the ends of flows are to be written, not only what flows told.
     writes_flow_ends: bool,
     unreported: Report,
@@ -98,7 +97,6 @@ impl Lane {
         view: View,
         shared: &Arc<Shared>,
         reports: Sender<Report>,
-        channel_events_max: usize,
         writes_flow_ends: bool,
     ) -> Self {
         let captures = tap.counts().iter().map(|counts| shared.capture(index, &counts.name)).collect();
@@ -114,7 +112,6 @@ impl Lane {
             captures,
             shared: Arc::clone(shared),
             reports,
-            channel_events_max,
             writes_flow_ends,
             unreported: Report { worker: index, ..Report::default() },
             busy: Duration::ZERO,
@@ -183,7 +180,7 @@ impl Lane {
         let (flows, slots) = self.worker.flows();
         self.cells.flows(flows, slots);
         let (waiting, depth) = self.outbox.depths();
-        self.cells.channel(depth, self.channel_events_max, waiting);
+        self.cells.channel(depth, self.outbox.channel_events_max(), waiting);
         self.cells.busy(std::mem::take(&mut self.busy), elapsed);
         self.cells.progressed(self.shared.now_ms());
         for (cells, counts) in self.captures.iter().zip(self.tap.counts()) {

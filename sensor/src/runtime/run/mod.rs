@@ -247,7 +247,6 @@ impl Prepared {
                 View::new(&current),
                 &shared,
                 report_sender.clone(),
-                settings.events.channel_events_max,
                 settings.events.types.contains(&Record::Flow),
             );
             let (stop, log) = (Arc::clone(&stop), Arc::clone(log));

@@ -67,6 +67,11 @@ impl Outbox {
         (self.waiting.len(), self.channel.len())
     }
 
+    /// Events for which the channel has room.
+    pub fn channel_events_max(&self) -> usize {
+        self.channel.capacity().unwrap_or(usize::MAX)
+    }
+
     /// Alerts that found no room at all, since the last call.
     pub fn take_alerts_lost(&mut self) -> u64 {
         std::mem::take(&mut self.alerts_lost)
