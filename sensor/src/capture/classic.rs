@@ -2,8 +2,10 @@
 //! Microseconds and nanoseconds, both byte orders, and the variant with longer record headers that old Linux
 //! systems wrote.
 
+use arrayvec::ArrayVec;
+
 use super::record::{ByteOrder, Halt, Interfaces, Record, Records};
-use super::{FRAME_BYTES_MAX, LinkType};
+use super::{BATCH_FRAMES_MAX, FRAME_BYTES_MAX, Frame, LinkType};
 
 /// Bytes of the file header.
 const FILE_HEADER_BYTES: usize = 24;
@@ -73,12 +75,12 @@ impl Classic {
         self.link_type
     }
 
-    /// Finds records from `at` on until something halts it. `at` is then behind the last record found.
-    pub(super) fn scan(&self, bytes: &[u8], at: &mut usize, records: &mut Records) -> Halt {
+    /// Finds records from `at` on until there are `most` or something else halts it. `at` is then behind the last record found.
+    pub(super) fn scan(&self, bytes: &[u8], at: &mut usize, records: &mut Records, most: usize) -> Halt {
         // One body for each byte order, so that the order is not asked for each number.
         match self.order {
-            ByteOrder::Little => self.scan_in(u32::from_le_bytes, bytes, at, records),
-            ByteOrder::Big => self.scan_in(u32::from_be_bytes, bytes, at, records),
+            ByteOrder::Little => self.scan_in(u32::from_le_bytes, bytes, at, records, most),
+            ByteOrder::Big => self.scan_in(u32::from_be_bytes, bytes, at, records, most),
         }
     }
 
@@ -89,20 +91,21 @@ impl Classic {
         bytes: &[u8],
         at: &mut usize,
         records: &mut Records,
+        most: usize,
     ) -> Halt {
         let mut rest = bytes.get(*at..).unwrap_or_default();
         let halt = loop {
-            if records.is_full() {
+            if records.len() >= most || records.is_full() {
                 break Halt::Full;
             }
             let Some((header, behind)) = rest.split_first_chunk::<16>() else {
                 break Halt::Needs(self.record_header_bytes);
             };
-            if *header == [0; 16] {
-                break Halt::Damaged("nothing but zeros where a frame should be; what follows is not read");
-            }
             let mut record = self.record(number, header);
             let length = record.length as usize;
+            if length == 0 && *header == [0; 16] {
+                break Halt::Damaged("nothing but zeros where a frame should be; what follows is not read");
+            }
             if length > FRAME_BYTES_MAX {
                 break Halt::Damaged("a frame longer than any can be; what follows is not read");
             }
@@ -116,6 +119,58 @@ impl Classic {
         };
         *at = bytes.len() - rest.len();
         halt
+    }
+
+    /// Finds frames from `at` on as long as there is nothing to say of them; what halts it is for [`scan`](Self::scan) to
+    /// tell. `number` is that of the last frame.
+    pub(super) fn frames<'w>(
+        &self,
+        bytes: &'w [u8],
+        at: &mut usize,
+        number: &mut u64,
+        frames: &mut ArrayVec<Frame<'w>, BATCH_FRAMES_MAX>,
+    ) {
+        match self.order {
+            ByteOrder::Little => self.frames_in(u32::from_le_bytes, bytes, at, number, frames),
+            ByteOrder::Big => self.frames_in(u32::from_be_bytes, bytes, at, number, frames),
+        }
+    }
+
+    #[inline]
+    fn frames_in<'w>(
+        &self,
+        read: impl Fn([u8; 4]) -> u32 + Copy,
+        bytes: &'w [u8],
+        at: &mut usize,
+        number: &mut u64,
+        frames: &mut ArrayVec<Frame<'w>, BATCH_FRAMES_MAX>,
+    ) {
+        let mut rest = bytes.get(*at..).unwrap_or_default();
+        let behind_header = self.record_header_bytes - 16;
+        for _ in 0..frames.remaining_capacity() {
+            let Some((header, behind)) = rest.split_first_chunk::<16>() else { break };
+            let record = self.record(read, header);
+            let Some((data, next)) =
+                behind.get(behind_header..).and_then(|body| body.split_at_checked(record.length as usize))
+            else {
+                break;
+            };
+            // A frame without bytes may be damage, and a long one.
+            if data.is_empty() || data.len() > FRAME_BYTES_MAX {
+                break;
+            }
+            *number += 1;
+            frames.push(Frame {
+                timestamp_ns: record.timestamp_ns,
+                number: *number,
+                wire_length: record.wire_length,
+                link_type: self.link_type,
+                interface: self.interface,
+                data,
+            });
+            rest = next;
+        }
+        *at = bytes.len() - rest.len();
     }
 
     /// The record at the start of `rest`, which is all that is left, with as many of its bytes as there are.

@@ -250,24 +250,25 @@ impl<'a> Batch<'a> {
 
     /// Adds frames of one file, as long as none of another is to come before.
     fn run(&mut self, reader: &'a Reader, place: usize, limit: Option<Head>) -> Result<(), CaptureError> {
-        let is_alone = limit.is_none() && self.next_file_ns.is_none();
+        if limit.is_none() && self.next_file_ns.is_none() && self.filter.is_none() {
+            self.run_alone(reader);
+            return Ok(());
+        }
         while let Some(record) = reader.peek() {
             if self.frames.is_full() {
                 break;
             }
-            if !is_alone {
-                let head = Head { timestamp_ns: record.timestamp_ns, reader: place };
-                if limit.is_some_and(|limit| head > limit) || self.is_next_file_due(record.timestamp_ns) {
-                    break;
-                }
+            let head = Head { timestamp_ns: record.timestamp_ns, reader: place };
+            if limit.is_some_and(|limit| head > limit) || self.is_next_file_due(record.timestamp_ns) {
+                break;
             }
-            reader.advance();
+            reader.advance(1);
             *self.number += 1;
             if !record.supported {
                 self.statistics.frames_unsupported += 1;
                 continue;
             }
-            let data = reader.data(record);
+            let data = record.data(reader.bytes());
             if let Some(filter) = &mut self.filter
                 && !filter.passes(record.link_type, data)?
             {
@@ -286,6 +287,37 @@ impl<'a> Batch<'a> {
             });
         }
         Ok(())
+    }
+
+    /// Adds frames of the one file that there is: what [`run`](Self::run) does when nothing is to be asked of a frame.
+    fn run_alone(&mut self, reader: &'a Reader) {
+        let records = reader.found();
+        let records = records.get(..records.len().min(self.frames.remaining_capacity())).unwrap_or(records);
+        let window = reader.bytes();
+        let mut number = *self.number;
+        let before = self.frames.len();
+        for record in records {
+            number += 1;
+            if !record.supported {
+                continue;
+            }
+            self.frames.push(Frame {
+                timestamp_ns: record.timestamp_ns,
+                number,
+                wire_length: record.wire_length,
+                link_type: record.link_type,
+                interface: record.interface,
+                data: record.data(window),
+            });
+        }
+        let given = self.frames.len() - before;
+        self.statistics.frames_unsupported += (records.len() - given) as u64;
+        reader.advance(records.len());
+        reader.find_frames(&mut number, &mut self.frames);
+        let added = self.frames.get(before..).unwrap_or_default();
+        self.statistics.frames += added.len() as u64;
+        self.statistics.bytes += added.iter().map(|frame| frame.data.len() as u64).sum::<u64>();
+        *self.number = number;
     }
 
     fn is_next_file_due(&self, timestamp_ns: u64) -> bool {

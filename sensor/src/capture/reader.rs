@@ -7,11 +7,13 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
+use arrayvec::ArrayVec;
+
 use super::classic::Classic;
 use super::pcapng::Pcapng;
 use super::record::{Halt, Interfaces, Record, Records};
 use super::window::{Fill, Window};
-use super::{CaptureError, SourceStatistics, WARNINGS_MAX, Warning};
+use super::{BATCH_FRAMES_MAX, CaptureError, Frame, SourceStatistics, WARNINGS_MAX, Warning};
 
 /// The name that stands for the standard input.
 pub(super) const STANDARD_INPUT: &str = "-";
@@ -21,12 +23,15 @@ pub(super) const STANDARD_INPUT: &str = "-";
 pub(super) struct Reader {
     path: PathBuf,
     window: Window,
-    /// Up to here the window was searched for records.
-    at: usize,
+    /// Up to here the window was searched for records. In a cell, as is `next`, so that both may move while frames borrow
+    /// the window.
+    at: Cell<usize>,
     format: Format,
     records: Records,
-    /// The first of the records not yet given out. In a cell, so that it may move while frames borrow the window.
+    /// The first of the records not yet given out.
     next: Cell<usize>,
+    /// Set for a file that was found cut: from then on each frame is to be found as a record.
+    wants_records: Cell<bool>,
     ended: bool,
     was_cut: bool,
     warnings: Vec<Warning>,
@@ -55,10 +60,11 @@ impl Reader {
         let mut reader = Box::new(Self {
             path: path.to_owned(),
             window,
-            at,
+            at: Cell::new(at),
             format,
             records: Records::new(),
             next: Cell::new(0),
+            wants_records: Cell::new(false),
             ended: false,
             was_cut: false,
             warnings: Vec::new(),
@@ -87,17 +93,45 @@ impl Reader {
         self.records.get(self.next.get())
     }
 
-    /// Takes the record that was peeked at.
+    /// The records found already and not yet taken.
     #[inline]
-    pub(super) fn advance(&self) {
-        self.next.set(self.next.get() + 1);
+    pub(super) fn found(&self) -> &[Record] {
+        self.records.get(self.next.get()..).unwrap_or_default()
     }
 
-    /// The bytes of a record that was found since the last refill.
+    /// Takes `count` of the records found.
     #[inline]
-    pub(super) fn data(&self, record: &Record) -> &[u8] {
-        // Records lie in the window in which they were found.
-        self.window.bytes().get(record.start..record.start + record.length as usize).unwrap_or_default()
+    pub(super) fn advance(&self, count: usize) {
+        self.next.set(self.next.get() + count);
+    }
+
+    /// Whether frames can be found without making records first: nothing has to be read or noted on the way.
+    fn finds_frames(&self) -> bool {
+        matches!((&self.format, &self.window), (Format::Classic(_), Window::Mapped { .. })) && !self.wants_records.get()
+    }
+
+    /// Behind the records found already, if all of them were taken: adds frames as long as they can be found without
+    /// records, up to a full batch. `number` is that of the last frame.
+    pub(super) fn find_frames<'w>(&'w self, number: &mut u64, frames: &mut ArrayVec<Frame<'w>, BATCH_FRAMES_MAX>) {
+        let Format::Classic(classic) = &self.format else { return };
+        if !self.finds_frames() || self.ended || !self.found().is_empty() {
+            return;
+        }
+        let (mut at, mut last, before) = (self.at.get(), *number, frames.len());
+        classic.frames(self.window.bytes(), &mut at, &mut last, frames);
+        // Of a file that was cut meanwhile what was found may be zeros: it is searched again, for records.
+        if self.window.lost_bytes(!frames.is_full()) {
+            self.wants_records.set(true);
+            return frames.truncate(before);
+        }
+        self.at.set(at);
+        *number = last;
+    }
+
+    /// The window in which the records lie that were found since the last refill.
+    #[inline]
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.window.bytes()
     }
 
     /// Whether the file is one that can be opened again later.
@@ -112,7 +146,7 @@ impl Reader {
 
     /// How much of the file is read.
     pub(super) fn position(&self) -> u64 {
-        self.window.file_position(self.at)
+        self.window.file_position(self.at.get())
     }
 
     /// Moves what was odd since the last call.
@@ -123,14 +157,16 @@ impl Reader {
 
     /// Finds more records when those found are used up. False at the end.
     pub(super) fn refill(&mut self, known: &mut Interfaces) -> Result<bool, CaptureError> {
+        // Where frames are found without records, one record tells whether there are any, and of what time.
+        let most = if self.finds_frames() { 1 } else { BATCH_FRAMES_MAX };
         self.records.clear();
         self.next.set(0);
-        self.window.consumed(self.at);
+        self.window.consumed(self.at.get());
         while !self.ended {
             let bytes = self.window.bytes();
             let halt = match &mut self.format {
-                Format::Classic(classic) => classic.scan(bytes, &mut self.at, &mut self.records),
-                Format::Pcapng(pcapng) => pcapng.scan(bytes, &mut self.at, &mut self.records, known),
+                Format::Classic(classic) => classic.scan(bytes, self.at.get_mut(), &mut self.records, most),
+                Format::Pcapng(pcapng) => pcapng.scan(bytes, self.at.get_mut(), &mut self.records, known),
             };
             // Where a mapped file was cut, zeros follow, which are damage, or come as the last bytes.
             let may_be_cut = matches!(halt, Halt::Damaged(_) | Halt::Needs(_));
@@ -151,7 +187,7 @@ impl Reader {
     }
 
     fn fill(&mut self) -> Result<(), CaptureError> {
-        match self.window.fill(&mut self.at) {
+        match self.window.fill(self.at.get_mut()) {
             Ok(Fill::More) => {}
             Ok(Fill::End) => self.finish("the file ends within a record"),
             Ok(Fill::Broken(what)) => {
@@ -171,7 +207,7 @@ impl Reader {
     /// Ends the reading where no more bytes come: what is there of the last record is given.
     fn finish(&mut self, what: &'static str) {
         self.ended = true;
-        let rest = self.window.bytes().get(self.at..).unwrap_or_default();
+        let rest = self.window.bytes().get(self.at.get()..).unwrap_or_default();
         if rest.is_empty() {
             return;
         }
@@ -179,7 +215,7 @@ impl Reader {
             Format::Classic(classic) => classic.cut_record(rest),
             Format::Pcapng(pcapng) => pcapng.cut_record(rest),
         };
-        let start = self.at;
+        let start = self.at.get();
         if !what.is_empty() && !self.was_cut {
             let note = if cut.is_some() { "; its frame is read up to there" } else { "; it is left out" };
             self.warn(format!("{what}{note}").into());
@@ -189,7 +225,7 @@ impl Reader {
             // Room is certain: a full queue halts the search before its end is met.
             let _ = self.records.try_push(record);
         }
-        self.at = self.window.bytes().len();
+        self.at.set(self.window.bytes().len());
     }
 
     /// Ends the reading at damaged bytes.
@@ -206,12 +242,12 @@ impl Reader {
             last.length = last.length.min(u32::try_from(length - last.start).unwrap_or(u32::MAX));
         }
         self.warn_at(length, Cow::Borrowed("the file was cut while it was being read; what follows is lost"));
-        self.at = self.at.min(length);
+        self.at.set(self.at.get().min(length));
         self.was_cut = true;
     }
 
     fn warn(&mut self, what: Cow<'static, str>) {
-        self.warn_at(self.at, what);
+        self.warn_at(self.at.get(), what);
     }
 
     fn warn_at(&mut self, place: usize, what: Cow<'static, str>) {

@@ -22,6 +22,14 @@ pub(super) struct Record {
     pub(super) supported: bool,
 }
 
+impl Record {
+    /// The frame's bytes in the window in which the record was found.
+    #[inline]
+    pub(super) fn data<'w>(&self, window: &'w [u8]) -> &'w [u8] {
+        window.get(self.start..self.start + self.length as usize).unwrap_or_default()
+    }
+}
+
 /// Records found and not yet given out.
 pub(super) type Records = ArrayVec<Record, BATCH_FRAMES_MAX>;
 

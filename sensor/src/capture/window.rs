@@ -115,20 +115,35 @@ impl Window {
         }
     }
 
+    /// How many bytes are left of a mapped file that lost some since it was last asked. `suspect` tells that the bytes may have
+    /// ended: the length is then looked at even if no page was found missing, for zeros fill the last page.
+    #[inline]
+    fn length_if_cut(&self, suspect: bool) -> Option<usize> {
+        match self {
+            Self::Mapped { mapping, length, .. } if suspect || mapping.is_cut() => {
+                Some(mapping.good_length()).filter(|good| good < length)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a mapped file lost bytes that are not left out yet; `suspect` as for
+    /// [`leave_out_what_was_cut`](Self::leave_out_what_was_cut).
+    #[inline]
+    pub(super) fn lost_bytes(&self, suspect: bool) -> bool {
+        self.length_if_cut(suspect).is_some()
+    }
+
     /// Leaves out the bytes that a mapped file lost since it was opened; tells the length that is left if there are
     /// such. `suspect` tells that the bytes may have ended: the length is then looked at even if no page was found
     /// missing, for zeros fill the last page.
     #[inline]
     pub(super) fn leave_out_what_was_cut(&mut self, suspect: bool) -> Option<usize> {
-        match self {
-            Self::Mapped { mapping, length, .. } if suspect || mapping.is_cut() => {
-                let good = mapping.good_length();
-                let fewer = good < *length;
-                *length = good.min(*length);
-                fewer.then_some(good)
-            }
-            _ => None,
+        let good = self.length_if_cut(suspect)?;
+        if let Self::Mapped { length, .. } = self {
+            *length = good;
         }
+        Some(good)
     }
 }
 

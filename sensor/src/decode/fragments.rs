@@ -6,6 +6,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::quality::RandomState;
+
 use super::{Address, Envelope};
 
 /// How much is kept of datagrams that are not yet whole.
@@ -130,7 +132,7 @@ pub struct Fragments {
     limits: FragmentLimits,
     counts: FragmentCounts,
     /// Keyed at random per start, so that nobody chooses collisions.
-    places: HashMap<Key, Place>,
+    places: HashMap<Key, Place, RandomState>,
     slots: Vec<Slot>,
     /// Ends of the list of slots in use, in the order in which they were taken.
     stalest: Option<Place>,
@@ -172,7 +174,7 @@ impl Fragments {
         Self {
             limits,
             counts: FragmentCounts::default(),
-            places: HashMap::new(),
+            places: HashMap::default(),
             slots: Vec::new(),
             stalest: None,
             freshest: None,

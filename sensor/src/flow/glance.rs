@@ -5,7 +5,7 @@
 
 use super::key::{self, FlowKey, Side};
 use crate::capture::{Frame, LinkType};
-use crate::decode::{self, Address, Packet, Segment, Transport};
+use crate::decode::{self, Address, Envelope, Packet, Segment, Transport};
 
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
@@ -38,22 +38,34 @@ pub struct Glance {
 impl Glance {
     /// At what is no packet: the key of no flow.
     pub const NOTHING: Self = Self {
-        key: FlowKey { low: Address(0), high: Address(0), low_port: 0, high_port: 0, network: 0, protocol: u8::MAX },
+        key: FlowKey { low: Address(0), high: Address(0), ports_and_network: 0, protocol: u8::MAX },
         side: Side::Low,
         content: Content::Opening,
     };
 
     /// At a frame; `None` if it takes more than a glance.
-    #[inline]
     pub fn at(frame: &Frame<'_>) -> Option<Self> {
+        let mut glance = Self::NOTHING;
+        glance.look(frame).then_some(glance)
+    }
+
+    /// Tells the flow of a frame's packet; false if it takes more than a glance.
+    #[inline]
+    pub fn look(&mut self, frame: &Frame<'_>) -> bool {
+        // Told in place: what is told of a frame is too much to be handed from function to function.
+        self.tell(frame).is_some()
+    }
+
+    #[inline]
+    fn tell(&mut self, frame: &Frame<'_>) -> Option<()> {
         if frame.link_type != LinkType::ETHERNET {
             return None;
         }
         let (ethernet, packet) = frame.data.split_first_chunk::<14>()?;
         match u16::from_be_bytes([ethernet[12], ethernet[13]]) {
-            IPV4 => v4(packet, 0),
-            IPV6 => v6(packet, 0),
-            VLAN => tagged(packet),
+            IPV4 => self.tell_v4(packet, 0),
+            IPV6 => self.tell_v6(packet, 0),
+            VLAN => self.tell_tagged(packet),
             _ => None,
         }
     }
@@ -65,10 +77,132 @@ impl Glance {
         let content = match packet.transport {
             Transport::Tcp(segment) => of_segment(segment.flags, segment.payload.is_empty()),
             Transport::Udp(payload) => payload.first().map_or(Content::Other, |&first| of_datagram(first)),
-            Transport::Other => Content::Opening,
+            Transport::Other => Content::Other,
         };
         Self { key, side, content }
     }
+
+    /// The whole packet of a frame whose flow this is, told by [`look`](Self::look).
+    #[inline]
+    pub fn packet<'a>(&self, frame: &Frame<'a>) -> Option<Packet<'a>> {
+        let (ethernet, behind) = frame.data.split_first_chunk::<14>()?;
+        let mut envelope = Envelope::default();
+        let mut packet = behind;
+        if u16::from_be_bytes([ethernet[12], ethernet[13]]) == VLAN {
+            let (&[t0, t1, ..], tagged) = behind.split_first_chunk::<4>()?;
+            let id = vlan_id([t0, t1]);
+            envelope.vlans = [id, 0, 0];
+            envelope.vlan_count = u8::from(id != 0);
+            packet = tagged;
+        }
+        let payload = match packet.first()? >> 4 {
+            4 => payload_of(packet.split_first_chunk::<20>()?, |header| [header[2], header[3]], 20)?,
+            _ => payload_of(packet.split_first_chunk::<40>()?, |header| [header[4], header[5]], 0)?,
+        };
+        let transport = if self.key.protocol == TCP {
+            let header = payload.first_chunk::<20>()?;
+            Transport::Tcp(Segment {
+                sequence: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
+                flags: header[13],
+                payload: payload.get(usize::from(header[12] >> 4) * 4..)?,
+            })
+        } else {
+            let header = payload.first_chunk::<8>()?;
+            let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
+            Transport::Udp(payload.get(8..length.min(payload.len()))?)
+        };
+        let key = &self.key;
+        let (low, high) = ((key.low, key.low_port()), (key.high, key.high_port()));
+        let (from, to) = if self.side == Side::Low { (low, high) } else { (high, low) };
+        Some(Packet {
+            source: from.0,
+            destination: to.0,
+            source_port: from.1,
+            destination_port: to.1,
+            protocol: key.protocol,
+            envelope,
+            transport,
+        })
+    }
+
+    /// Behind a tag of 802.1Q.
+    #[inline]
+    fn tell_tagged(&mut self, bytes: &[u8]) -> Option<()> {
+        let (&[t0, t1, e0, e1], packet) = bytes.split_first_chunk::<4>()?;
+        let network = match vlan_id([t0, t1]) {
+            0 => 0,
+            id => key::network_of_vlans([id, 0, 0]),
+        };
+        match u16::from_be_bytes([e0, e1]) {
+            IPV4 => self.tell_v4(packet, network),
+            IPV6 => self.tell_v6(packet, network),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn tell_v4(&mut self, bytes: &[u8], network: u32) -> Option<()> {
+        const PLAIN: u8 = 0x45;
+        /// More fragments, and the offset (RFC 791 §3.1).
+        const FRAGMENT: u16 = 0x3fff;
+        let (header, rest) = bytes.split_first_chunk::<20>()?;
+        let announced = usize::from(u16::from_be_bytes([header[2], header[3]])).checked_sub(20)?;
+        if header[0] != PLAIN || u16::from_be_bytes([header[6], header[7]]) & FRAGMENT != 0 {
+            return None;
+        }
+        let upper = Upper::read(header[9], rest.get(..announced).unwrap_or(rest))?;
+        let source = u32::from_be_bytes([header[12], header[13], header[14], header[15]]);
+        let destination = u32::from_be_bytes([header[16], header[17], header[18], header[19]]);
+        // Address and port in one number: which end is the low one is told without a branch that nobody can foresee.
+        let from = u64::from(source) << 16 | u64::from(upper.source_port);
+        let to = u64::from(destination) << 16 | u64::from(upper.destination_port);
+        let (low, high) = (from.min(to), from.max(to));
+        let address = |end: u64| Address(u128::from(0xffff_0000_0000 | end >> 16));
+        self.key = FlowKey {
+            low: address(low),
+            high: address(high),
+            ports_and_network: key::join(low as u16, high as u16, network),
+            protocol: header[9],
+        };
+        self.side = if from <= to { Side::Low } else { Side::High };
+        self.content = upper.content;
+        Some(())
+    }
+
+    #[inline]
+    fn tell_v6(&mut self, bytes: &[u8], network: u32) -> Option<()> {
+        let (header, rest) = bytes.split_first_chunk::<40>()?;
+        let announced = usize::from(u16::from_be_bytes([header[4], header[5]]));
+        if header[0] >> 4 != 6 || announced == 0 {
+            return None;
+        }
+        let upper = Upper::read(header[6], rest.get(..announced).unwrap_or(rest))?;
+        let (addresses, _) = header.get(8..)?.split_first_chunk::<32>()?;
+        let (source, destination) = addresses.split_at(16);
+        let source = Address(u128::from_be_bytes(source.try_into().ok()?));
+        let destination = Address(u128::from_be_bytes(destination.try_into().ok()?));
+        let ends = (source, upper.source_port, destination, upper.destination_port);
+        (self.key, self.side) = FlowKey::between(ends, network, header[6]);
+        self.content = upper.content;
+        Some(())
+    }
+}
+
+/// What an IP header carries, as much of it as was captured: so many bytes as the header says, less `own`.
+#[inline]
+fn payload_of<'a, const N: usize>(
+    (header, rest): (&[u8; N], &'a [u8]),
+    length: impl Fn(&[u8; N]) -> [u8; 2],
+    own: usize,
+) -> Option<&'a [u8]> {
+    let announced = usize::from(u16::from_be_bytes(length(header))).checked_sub(own)?;
+    Some(rest.get(..announced).unwrap_or(rest))
+}
+
+/// The VLAN of a tag; 0, a priority tag, names none (802.1Q §9.6).
+#[inline]
+const fn vlan_id(tag: [u8; 2]) -> u16 {
+    u16::from_be_bytes(tag) & 0x0fff
 }
 
 #[inline]
@@ -83,67 +217,6 @@ const fn of_segment(flags: u8, is_empty: bool) -> Content {
 #[inline]
 const fn of_datagram(first: u8) -> Content {
     if first & 0xc0 == 0xc0 { Content::Opening } else { Content::Other }
-}
-
-/// Behind a tag of 802.1Q.
-#[inline]
-fn tagged(bytes: &[u8]) -> Option<Glance> {
-    let (&[t0, t1, e0, e1], packet) = bytes.split_first_chunk::<4>()?;
-    let network = match u16::from_be_bytes([t0, t1]) & 0x0fff {
-        0 => 0,
-        id => key::network_of_vlans([id, 0, 0]),
-    };
-    match u16::from_be_bytes([e0, e1]) {
-        IPV4 => v4(packet, network),
-        IPV6 => v6(packet, network),
-        _ => None,
-    }
-}
-
-#[inline]
-fn v4(bytes: &[u8], network: u32) -> Option<Glance> {
-    const PLAIN: u8 = 0x45;
-    /// More fragments, and the offset (RFC 791 §3.1).
-    const FRAGMENT: u16 = 0x3fff;
-    let (header, rest) = bytes.split_first_chunk::<20>()?;
-    let announced = usize::from(u16::from_be_bytes([header[2], header[3]])).checked_sub(20)?;
-    if header[0] != PLAIN || u16::from_be_bytes([header[6], header[7]]) & FRAGMENT != 0 {
-        return None;
-    }
-    let upper = Upper::read(header[9], rest.get(..announced).unwrap_or(rest))?;
-    let source = u32::from_be_bytes([header[12], header[13], header[14], header[15]]);
-    let destination = u32::from_be_bytes([header[16], header[17], header[18], header[19]]);
-    // Address and port in one number: which end is the low one is told without a branch that nobody can foresee.
-    let from = u64::from(source) << 16 | u64::from(upper.source_port);
-    let to = u64::from(destination) << 16 | u64::from(upper.destination_port);
-    let (low, high) = (from.min(to), from.max(to));
-    let address = |end: u64| Address(0xffff_0000_0000 | u128::from(end >> 16));
-    let key = FlowKey {
-        low: address(low),
-        high: address(high),
-        low_port: low as u16,
-        high_port: high as u16,
-        network,
-        protocol: header[9],
-    };
-    Some(Glance { key, side: if from <= to { Side::Low } else { Side::High }, content: upper.content })
-}
-
-#[inline]
-fn v6(bytes: &[u8], network: u32) -> Option<Glance> {
-    let (header, rest) = bytes.split_first_chunk::<40>()?;
-    let announced = usize::from(u16::from_be_bytes([header[4], header[5]]));
-    if header[0] >> 4 != 6 || announced == 0 {
-        return None;
-    }
-    let upper = Upper::read(header[6], rest.get(..announced).unwrap_or(rest))?;
-    let (addresses, _) = header.get(8..)?.split_first_chunk::<32>()?;
-    let (source, destination) = addresses.split_at(16);
-    let source = Address(u128::from_be_bytes(source.try_into().ok()?));
-    let destination = Address(u128::from_be_bytes(destination.try_into().ok()?));
-    let ends = (source, upper.source_port, destination, upper.destination_port);
-    let (key, side) = FlowKey::between(ends, network, header[6]);
-    Some(Glance { key, side, content: upper.content })
 }
 
 /// What stands above IP.
@@ -203,11 +276,17 @@ mod tests {
         Frame { timestamp_ns: 1, number: 1, wire_length, link_type: LinkType::ETHERNET, interface: 0, data }
     }
 
-    fn decoded(data: &[u8]) -> Option<Glance> {
+    /// What is told of a frame's packet, and all of the packet.
+    fn by_decoding(data: &[u8]) -> Option<(Glance, String)> {
         match decode::decode(&frame(data), &DecodeLimits::default()) {
-            Ok(Decoded::Packet(packet)) => Some(Glance::of(&packet)),
+            Ok(Decoded::Packet(packet)) => Some((Glance::of(&packet), format!("{packet:?}"))),
             _ => None,
         }
+    }
+
+    fn by_glance(data: &[u8]) -> Option<(Glance, String)> {
+        let glance = Glance::at(&frame(data))?;
+        Some((glance, format!("{:?}", glance.packet(&frame(data)).unwrap())))
     }
 
     /// A frame of each common kind: VLAN or not, IPv4 or IPv6, TCP or UDP.
@@ -243,13 +322,11 @@ mod tests {
     fn a_glance_is_enough_for_common_packets() {
         for number in 0..8 {
             let bytes = plain(number & 1 != 0, number & 2 != 0, number & 4 != 0, b"payload");
-            let glance = Glance::at(&frame(&bytes));
-            assert!(
-                glance.is_some_and(|glance| glance.content == Content::Other && glance.side == Side::High),
-                "{number}"
-            );
-            assert_eq!(glance, decoded(&bytes));
-            assert_eq!(glance.map(|glance| glance.key.network != 0), Some(number & 1 != 0));
+            let told = by_glance(&bytes);
+            assert_eq!(told, by_decoding(&bytes));
+            let (glance, _) = told.unwrap();
+            assert_eq!((glance.content, glance.side), (Content::Other, Side::High), "{number}");
+            assert_eq!(glance.key.ports_and_network >> 32 != 0, number & 1 != 0);
         }
         let empty = plain(true, true, true, b"");
         assert_eq!(Glance::at(&frame(&empty)).map(|glance| glance.content), Some(Content::Nothing));
@@ -277,8 +354,8 @@ mod tests {
                 }
             }
             bytes.truncate(kept);
-            if let Some(glance) = Glance::at(&frame(&bytes)) {
-                prop_assert_eq!(Some(glance), decoded(&bytes));
+            if let Some(told) = by_glance(&bytes) {
+                prop_assert_eq!(Some(told), by_decoding(&bytes));
             }
         }
     }

@@ -31,12 +31,8 @@ pub struct FlowKey {
     pub low: Address,
     /// The other end.
     pub high: Address,
-    /// Port of `low`.
-    pub low_port: u16,
-    /// Port of `high`.
-    pub high_port: u16,
-    /// VLANs and tunnel identifiers, folded; 0 without any.
-    pub network: u32,
+    /// Both ports and the virtual network, in one word: what is compared and hashed as one is kept as one.
+    pub(super) ports_and_network: u64,
     /// IP protocol number.
     pub protocol: u8,
 }
@@ -57,26 +53,30 @@ impl FlowKey {
         protocol: u8,
     ) -> (Self, Side) {
         if (source, source_port) <= (destination, destination_port) {
-            let key = Self {
-                low: source,
-                high: destination,
-                low_port: source_port,
-                high_port: destination_port,
-                network,
-                protocol,
-            };
-            (key, Side::Low)
+            let ports_and_network = join(source_port, destination_port, network);
+            (Self { low: source, high: destination, ports_and_network, protocol }, Side::Low)
         } else {
-            let key = Self {
-                low: destination,
-                high: source,
-                low_port: destination_port,
-                high_port: source_port,
-                network,
-                protocol,
-            };
-            (key, Side::High)
+            let ports_and_network = join(destination_port, source_port, network);
+            (Self { low: destination, high: source, ports_and_network, protocol }, Side::High)
         }
+    }
+
+    /// Port of `low`.
+    #[inline]
+    pub const fn low_port(&self) -> u16 {
+        self.ports_and_network as u16
+    }
+
+    /// Port of `high`.
+    #[inline]
+    pub const fn high_port(&self) -> u16 {
+        (self.ports_and_network >> 16) as u16
+    }
+
+    /// Whether one of the ports is `port`.
+    #[inline]
+    pub const fn has_port(&self, port: u16) -> bool {
+        self.low_port() == port || self.high_port() == port
     }
 
     /// A number for the flow that is the same on every machine and replay, given the time of its first packet.
@@ -90,7 +90,7 @@ impl FlowKey {
     pub fn hash(&self, secret: &HashKey) -> u64 {
         let [a, b, c, d] = secret.0;
         let (low, high) = (self.low.0, self.high.0);
-        let rest = u64::from(self.low_port) | u64::from(self.high_port) << 16 | u64::from(self.network) << 32;
+        let rest = self.ports_and_network;
         let first = fold((low as u64) ^ a, (high as u64) ^ b);
         let second = fold((low >> 64) as u64 ^ c, (high >> 64) as u64 ^ d);
         fold(first ^ rest ^ c, second ^ u64::from(self.protocol) ^ fold(rest ^ d, a | 1))
@@ -119,6 +119,12 @@ impl HashKey {
 
     /// The fixed secret of replays, where a run must give the same bytes as the last.
     pub const REPLAY: Self = Self([0x452821e638d01377, 0xbe5466cf34e90c6c, 0xc0ac29b7c97c50dd, 0x3f84d5b5b5470917]);
+}
+
+/// Ports of the low and the high end and the virtual network (VLANs and tunnel identifiers, folded; 0 without any).
+#[inline]
+pub(super) const fn join(low_port: u16, high_port: u16, network: u32) -> u64 {
+    low_port as u64 | (high_port as u64) << 16 | (network as u64) << 32
 }
 
 #[inline]

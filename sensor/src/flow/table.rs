@@ -6,7 +6,7 @@
 
 use super::key::{FlowKey, HashKey};
 use super::memory::{Pages, prefetch};
-use super::tags::{WAYS, equal_tags};
+use super::tags::{WAYS, equal_tags, equal_tags_of_two};
 use crate::decode::Address;
 
 /// Tags and ages of eight flows.
@@ -25,9 +25,7 @@ pub(super) struct Bucket {
 pub struct FlowEntry {
     low: u128,
     high: u128,
-    low_port: u16,
-    high_port: u16,
-    network: u32,
+    ports_and_network: u64,
     protocol: u8,
     /// Bits of the owner, such as who is the client.
     pub marks: u8,
@@ -52,9 +50,7 @@ impl FlowEntry {
         FlowKey {
             low: Address(self.low),
             high: Address(self.high),
-            low_port: self.low_port,
-            high_port: self.high_port,
-            network: self.network,
+            ports_and_network: self.ports_and_network,
             protocol: self.protocol,
         }
     }
@@ -62,12 +58,9 @@ impl FlowEntry {
     #[inline]
     fn is(&self, key: &FlowKey) -> bool {
         // All compared before one branch: that they are equal is what is to be expected.
-        (self.low == key.low.0)
-            & (self.high == key.high.0)
-            & (self.low_port == key.low_port)
-            & (self.high_port == key.high_port)
-            & (self.network == key.network)
-            & (self.protocol == key.protocol)
+        let addresses = (self.low ^ key.low.0) | (self.high ^ key.high.0);
+        let rest = (self.ports_and_network ^ key.ports_and_network) | u64::from(self.protocol ^ key.protocol);
+        addresses as u64 | (addresses >> 64) as u64 | rest == 0
     }
 
     /// Counts one packet of `bytes`, at most 2^16 of them, on a packed counter. True when the counter wants to be emptied before it wraps:
@@ -91,8 +84,10 @@ pub struct Slot(u32);
 /// The two buckets in which a flow may stand, and its tag.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Places {
-    first: u32,
-    second: u32,
+    /// A bucket.
+    pub first: u32,
+    /// Another one.
+    pub second: u32,
     /// Sixteen bits of its hash, never 0.
     pub tag: u16,
 }
@@ -159,8 +154,9 @@ impl FlowTable {
         let buckets = self.buckets.len() as u64;
         // Two numbers below `buckets` from the two halves of the hash, without a division.
         let first = ((hash & 0xffff_ffff) * buckets) >> 32;
-        let second = ((hash >> 32) * buckets) >> 32;
-        let second = if first == second { if first + 1 == buckets { 0 } else { first + 1 } } else { second };
+        // The second is another one than the first: drawn from one fewer, it passes over it.
+        let second = ((hash >> 32) * (buckets - 1)) >> 32;
+        let second = second + u64::from(second >= first);
         let tag = ((hash ^ (hash >> 20)) as u16).max(1);
         Places { first: first as u32, second: second as u32, tag }
     }
@@ -169,14 +165,15 @@ impl FlowTable {
     /// another's; its line is fetched.
     #[inline]
     pub fn likely_slot(&self, places: &Places) -> Option<Slot> {
+        let (first, second) = (self.buckets.get(places.first as usize)?, self.buckets.get(places.second as usize)?);
         // Both at once: in which of the two a flow stands nobody can foresee.
-        let first = self.matching(places.first as usize, places.tag);
-        let ways = first | self.matching(places.second as usize, places.tag) << WAYS;
+        let ways = equal_tags_of_two(&first.tags, &second.tags, places.tag);
         if ways == 0 {
             return None;
         }
-        let bucket = if first != 0 { places.first } else { places.second };
-        let slot = Slot(bucket * WAYS as u32 + ways.trailing_zeros() % WAYS as u32);
+        let way = ways.trailing_zeros();
+        let bucket = if way < WAYS as u32 { places.first } else { places.second };
+        let slot = Slot(bucket * WAYS as u32 + way % WAYS as u32);
         prefetch(&self.entries, slot.0 as usize);
         Some(slot)
     }
@@ -241,9 +238,7 @@ impl FlowTable {
         let entry = FlowEntry {
             low: key.low.0,
             high: key.high.0,
-            low_port: key.low_port,
-            high_port: key.high_port,
-            network: key.network,
+            ports_and_network: key.ports_and_network,
             protocol: key.protocol,
             marks: 0,
             spare: 0,
@@ -346,14 +341,8 @@ mod tests {
     use super::*;
 
     fn key(number: u32) -> FlowKey {
-        FlowKey {
-            low: Address::v4(number.to_be_bytes()),
-            high: Address::v4([198, 51, 100, 1]),
-            low_port: 40_000,
-            high_port: 443,
-            network: 0,
-            protocol: 6,
-        }
+        let client = Address::v4(number.to_be_bytes());
+        FlowKey::between((client, 40_000, Address::v4([198, 51, 100, 1]), 443), 0, 6).0
     }
 
     #[test]

@@ -80,9 +80,9 @@ pub enum Placed {
 }
 
 impl Records {
-    /// Room for `records_max` records, taken as it is needed.
+    /// Room for `records_max` records: addresses, for which memory is taken as it is needed.
     pub fn new(records_max: usize) -> Self {
-        Self { records: Vec::new(), free: Vec::new(), records_max, hand: 0 }
+        Self { records: Vec::with_capacity(records_max), free: Vec::new(), records_max, hand: 0 }
     }
 
     /// The record at a number, as the table keeps it: one above the place, 0 for none.

@@ -10,7 +10,7 @@ impl Worker {
         if entry.marks & FOREIGN != 0 {
             return self.give_back(std::mem::take(&mut record.dialogue));
         }
-        self.conclude(entry, record, reason, emit);
+        self.conclude(entry, &mut record, reason, emit);
     }
 
     /// A record had to give way while its flow goes on: unobserved, unless nothing was said on it yet.
@@ -25,11 +25,11 @@ impl Worker {
         if unsettled.marks & FOREIGN != 0 {
             return self.give_back(std::mem::take(&mut record.dialogue));
         }
-        self.conclude(&unsettled, record, FlowEnd::Evicted, emit);
+        self.conclude(&unsettled, &mut record, FlowEnd::Evicted, emit);
     }
 
     /// Tells what a record still holds.
-    fn conclude(&mut self, entry: &FlowEntry, mut record: Record, reason: FlowEnd, emit: &mut dyn FnMut(Event)) {
+    fn conclude(&mut self, entry: &FlowEntry, record: &mut Record, reason: FlowEnd, emit: &mut dyn FnMut(Event)) {
         let mut entry = *entry;
         let nameless = record.nameless.take().map(|hello| *hello);
         let told = match partial(
@@ -60,12 +60,12 @@ impl Worker {
             wire_length: 0,
             interface: record.interface,
         };
-        let flow = flow_of(&entry, Some(&record), &when);
+        let flow = flow_of(&entry, Some(record), &when);
         if let Some(told) = told {
             self.tell_of(&flow, &mut record.rule, (when.timestamp_ns, when.number), told, emit);
         }
         if self.wanted.flows || record.rule.is_some() {
-            self.emit(when.timestamp_ns, when.number, Fact::FlowEnd(Box::new(flow), reason, record.rule), emit);
+            self.emit(when.timestamp_ns, when.number, Fact::FlowEnd(Box::new(flow), reason, record.rule.take()), emit);
         }
     }
 }

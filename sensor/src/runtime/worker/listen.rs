@@ -117,7 +117,7 @@ impl Worker {
             return;
         }
         let key = &record.key;
-        if (key.low_port == DNS_PORT || key.high_port == DNS_PORT) && dialogue.speaks_dns(segment.payload) {
+        if key.has_port(DNS_PORT) && dialogue.speaks_dns(segment.payload) {
             let client = match side {
                 Side::Low => key.high,
                 Side::High => key.low,
@@ -463,7 +463,7 @@ impl Worker {
         }
     }
 
-    fn mark(&mut self, slot: Slot, mark: u8) {
+    pub(super) fn mark(&mut self, slot: Slot, mark: u8) {
         if let Some(entry) = self.table.get_mut(slot) {
             entry.marks |= mark;
         }

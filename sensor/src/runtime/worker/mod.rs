@@ -72,13 +72,38 @@ impl When {
 }
 
 /// What a first look at a frame told: its flow, and where that may stand in the table.
+#[derive(Clone, Copy)]
 struct Sight {
     glance: Glance,
     hash: u64,
     places: Places,
+    /// A glance was enough.
+    is_plain: bool,
     /// The flow is this worker's.
     is_own: bool,
     slot: Option<Slot>,
+}
+
+impl Sight {
+    const NOTHING: Self = Self {
+        glance: Glance::NOTHING,
+        hash: 0,
+        places: Places { first: 0, second: 0, tag: 0 },
+        is_plain: false,
+        is_own: false,
+        slot: None,
+    };
+}
+
+/// What frames come down to for which a glance was not enough.
+type Deeper<'f> = ArrayVec<Result<Decoded<'f>, DecodeError>, BATCH_FRAMES_MAX>;
+
+/// What came of a packet that may have nothing to tell.
+enum Passed {
+    /// It had nothing to tell, and is counted.
+    Counted,
+    /// There is more to it. The slot of its flow, if that is known.
+    Unsettled(Option<Slot>),
 }
 
 /// Which flows of a capture are a worker's own, where several read it side by side. Each sees all packets, so that all
@@ -134,8 +159,10 @@ pub struct Worker {
     scratch: quic::Scratch,
     /// Bytes that dialogues hold for reassembly.
     held_bytes: usize,
-    /// Room for the flows that a sweep ends.
-    swept: Vec<(u64, FlowEntry)>,
+    /// Room for the flows that a sweep ends: their last frames and where they stood.
+    swept: Vec<(u64, Slot)>,
+    /// Room for what a first look at a batch tells.
+    sights: Vec<Sight>,
 }
 
 impl Worker {
@@ -174,6 +201,7 @@ impl Worker {
             scratch: quic::Scratch::default(),
             held_bytes: 0,
             swept: Vec::new(),
+            sights: vec![Sight::NOTHING; BATCH_FRAMES_MAX],
         }
     }
 
@@ -207,90 +235,95 @@ impl Worker {
 
     /// Takes a batch of frames.
     pub fn batch(&mut self, frames: &[Frame<'_>], emit: &mut dyn FnMut(Event)) {
+        let mut sights = std::mem::take(&mut self.sights);
         for frames in frames.chunks(BATCH_FRAMES_MAX) {
-            let mut sights = ArrayVec::new();
-            self.look(frames, &mut sights);
-            for sight in &mut sights {
-                if sight.is_own {
-                    sight.slot = self.table.likely_slot(&sight.places);
-                }
+            let mut deeper = Deeper::new();
+            self.look(frames, &mut sights, &mut deeper);
+            for (sight, _) in sights.iter_mut().zip(frames) {
+                sight.slot = self.table.likely_slot(&sight.places);
             }
-            let mut settled = 0;
+            let mut deeper = deeper.iter();
+            let mut counted = 0;
             for (frame, sight) in frames.iter().zip(&sights) {
-                if self.settled(frame, sight, emit) {
-                    settled += 1;
-                } else {
-                    self.unsettled(frame, sight, emit);
+                let decoded = if sight.is_plain { None } else { deeper.next() };
+                match self.pass(frame, sight, emit) {
+                    Passed::Counted => counted += 1,
+                    Passed::Unsettled(slot) => self.unsettled(frame, sight, decoded, slot, emit),
                 }
             }
-            self.counters.add(Counter::Packets, settled);
+            self.counters.add(Counter::Packets, counted);
         }
+        self.sights = sights;
     }
 
     /// Finds the flows of frames, as far as a frame is a packet, and has their tags fetched.
     #[inline]
-    fn look(&mut self, frames: &[Frame<'_>], sights: &mut ArrayVec<Sight, BATCH_FRAMES_MAX>) {
+    fn look<'f>(&mut self, frames: &[Frame<'f>], sights: &mut [Sight], deeper: &mut Deeper<'f>) {
         let mut bytes = 0;
         for frame in frames.iter().take(AHEAD_FRAMES) {
             fetch_headers(frame);
         }
-        for (number, frame) in frames.iter().enumerate() {
+        for (number, (frame, sight)) in frames.iter().zip(sights).enumerate() {
             if let Some(coming) = frames.get(number + AHEAD_FRAMES) {
                 fetch_headers(coming);
             }
             bytes += u64::from(frame.wire_length);
-            match Glance::at(frame) {
-                Some(glance) => sights.push(self.sight(glance)),
-                None => sights.push(self.sight_within(frame)),
+            sight.is_plain = sight.glance.look(frame);
+            if !sight.is_plain {
+                sight.glance = self.look_deeper(frame, deeper);
             }
+            sight.hash = self.table.hash(&sight.glance.key);
+            sight.is_own = self.share.owns(sight.hash);
+            sight.places = self.table.places(sight.hash);
         }
         self.counters.add(Counter::Frames, frames.len() as u64);
         self.counters.add(Counter::Bytes, bytes);
     }
 
-    #[inline]
-    fn sight(&self, glance: Glance) -> Sight {
-        let hash = self.table.hash(&glance.key);
-        let is_own = self.share.owns(hash);
-        let places = if is_own { self.table.places(hash) } else { Places::default() };
-        Sight { glance, hash, places, is_own, slot: None }
-    }
-
     /// The flow of a packet for which a glance was not enough.
     #[cold]
     #[inline(never)]
-    fn sight_within(&self, frame: &Frame<'_>) -> Sight {
-        match decode::decode(frame, &self.decode_limits) {
-            Ok(Decoded::Packet(packet)) => self.sight(Glance::of(&packet)),
-            Ok(Decoded::Fragment(_)) | Err(_) => self.sight(Glance::NOTHING),
-        }
+    fn look_deeper<'f>(&self, frame: &Frame<'f>, deeper: &mut Deeper<'f>) -> Glance {
+        let decoded = decode::decode(frame, &self.decode_limits);
+        let glance = match &decoded {
+            Ok(Decoded::Packet(packet)) => Glance::of(packet),
+            Ok(Decoded::Fragment(_)) | Err(_) => Glance::NOTHING,
+        };
+        // There is room: a batch has no more frames.
+        let _ = deeper.try_push(decoded);
+        glance
     }
 
-    /// Counts a packet that has nothing to tell: of a settled flow, or empty, or another worker's. False if there is more
-    /// to it.
+    /// Counts a packet that has nothing to tell: of a settled flow, or empty, or another worker's.
     #[inline]
-    fn settled(&mut self, frame: &Frame<'_>, sight: &Sight, emit: &mut dyn FnMut(Event)) -> bool {
+    fn pass(&mut self, frame: &Frame<'_>, sight: &Sight, emit: &mut dyn FnMut(Event)) -> Passed {
         let key = &sight.glance.key;
         if !sight.is_own {
             // Here belong the frames that are no packets, which are counted; and DNS, which tells names.
-            let is_foreign =
-                key.protocol != Glance::NOTHING.key.protocol && key.low_port != DNS_PORT && key.high_port != DNS_PORT;
-            if is_foreign {
-                self.advance(frame, emit);
+            if key.protocol == Glance::NOTHING.key.protocol || key.has_port(DNS_PORT) {
+                return Passed::Unsettled(None);
             }
-            return is_foreign;
+            self.advance(frame, emit);
+            return Passed::Counted;
         }
-        if sight.glance.content == Content::Opening || frame.timestamp_ns >= self.epoch_ends_ns {
-            return false;
+        if frame.timestamp_ns >= self.epoch_ends_ns {
+            return Passed::Unsettled(None);
         }
         let (epoch, idle_epochs) = (self.epoch as u8, self.idle_epochs);
         // A flow that is no older than the batch was not there when the batch was looked at.
-        let Some(slot) = sight.slot.or_else(|| self.table.find(key, sight.hash)) else { return false };
-        let Some((entry, last)) = self.table.at_likely_slot(slot, sight.places.tag, key) else { return false };
-        let is_counted_only = entry.marks & SETTLED != 0
-            || sight.glance.content == Content::Nothing && (entry.record != 0 || !self.wanted.flows);
+        let Some(slot) = sight.slot.or_else(|| self.table.likely_slot(&sight.places)) else {
+            return Passed::Unsettled(None);
+        };
+        let Some((entry, last)) = self.table.at_likely_slot(slot, sight.places.tag, key) else {
+            return Passed::Unsettled(None);
+        };
+        let is_counted_only = match sight.glance.content {
+            Content::Opening => false,
+            Content::Nothing => entry.marks & SETTLED != 0 || entry.record != 0 || !self.wanted.flows,
+            Content::Other => entry.marks & SETTLED != 0,
+        };
         if !is_counted_only || epoch.wrapping_sub(*last) > idle_epochs {
-            return false;
+            return Passed::Unsettled(Some(slot));
         }
         if *last != epoch {
             *last = epoch;
@@ -307,18 +340,32 @@ impl Worker {
         if record != 0 {
             self.seen(record, &When::of(frame));
         }
-        true
+        Passed::Counted
     }
 
-    /// Takes a frame that is no packet of a settled flow.
-    fn unsettled(&mut self, frame: &Frame<'_>, sight: &Sight, emit: &mut dyn FnMut(Event)) {
-        match decode::decode(frame, &self.decode_limits) {
-            Ok(Decoded::Packet(packet)) => {
-                self.advance(frame, emit);
-                self.packet(&When::of(frame), &packet, &sight.glance.key, sight.glance.side, sight.hash, emit);
+    /// Takes a frame with more to it than to be counted. It was decoded before if a glance was not enough.
+    fn unsettled<'f>(
+        &mut self,
+        frame: &Frame<'f>,
+        sight: &Sight,
+        decoded: Option<&Result<Decoded<'f>, DecodeError>>,
+        slot: Option<Slot>,
+        emit: &mut dyn FnMut(Event),
+    ) {
+        let of_a_glance;
+        let packet = match decoded {
+            None => {
+                of_a_glance = sight.glance.packet(frame);
+                of_a_glance.as_ref()
             }
-            Ok(Decoded::Fragment(fragment)) => self.fragment(frame, &fragment, emit),
-            Err(error) => self.count_unreadable(error),
+            Some(Ok(Decoded::Packet(packet))) => Some(packet),
+            Some(Ok(Decoded::Fragment(fragment))) => return self.fragment(frame, fragment, emit),
+            Some(Err(error)) => return self.count_unreadable(*error),
+        };
+        if let Some(packet) = packet {
+            self.advance(frame, emit);
+            let Glance { key, side, .. } = &sight.glance;
+            self.packet(&When::of(frame), packet, key, *side, sight.hash, slot, emit);
         }
     }
 
@@ -344,7 +391,7 @@ impl Worker {
                 let (key, side) = FlowKey::of(&packet);
                 let hash = self.table.hash(&key);
                 self.advance(frame, emit);
-                self.packet(&When::of(frame), &packet, &key, side, hash, emit);
+                self.packet(&When::of(frame), &packet, &key, side, hash, None, emit);
             }
             Ok(Decoded::Fragment(inner)) => self.fragment(frame, &inner, emit),
             Err(error) => self.count_unreadable(error),
@@ -381,28 +428,31 @@ impl Worker {
 
     #[cold]
     fn sweep(&mut self, all: bool, reason: FlowEnd, emit: &mut dyn FnMut(Event)) {
-        let mut with_record = std::mem::take(&mut self.swept);
+        let mut records = std::mem::take(&mut self.swept);
         let mut ended = 0;
         self.table.sweep(self.epoch as u8, self.idle_epochs, all, |entry| {
             ended += u64::from(entry.marks & FOREIGN == 0);
             if let Some(record) = self.records.get(entry.record) {
-                with_record.push((record.last_frame, *entry));
+                records.push((record.last_frame, record.slot));
             }
         });
         if reason == FlowEnd::Timeout {
             self.counters.add(Counter::FlowsTimedOut, ended);
         }
         // In the order of the flows' last packets, whatever their places in the table.
-        with_record.sort_unstable_by_key(|&(last_frame, _)| last_frame);
+        records.sort_unstable_by_key(|&(last_frame, _)| last_frame);
         let order = self.order;
-        for (last_frame, entry) in with_record.drain(..) {
+        for (last_frame, slot) in records.drain(..) {
+            // Its slot is free, but nobody took it yet.
+            let Some(entry) = self.table.get(slot).copied() else { continue };
             self.order = Order { told_at: order.told_at, last_frame, ordinal: 0 };
             self.close(&entry, reason, emit);
         }
         self.order = order;
-        self.swept = with_record;
+        self.swept = records;
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn packet(
         &mut self,
         when: &When,
@@ -410,6 +460,7 @@ impl Worker {
         key: &FlowKey,
         side: Side,
         hash: u64,
+        slot: Option<Slot>,
         emit: &mut dyn FnMut(Event),
     ) {
         self.order = Order { told_at: when.number, last_frame: u64::MAX, ordinal: 0 };
@@ -420,7 +471,7 @@ impl Worker {
             }
             return;
         }
-        self.own(when, packet, key, side, hash, emit);
+        self.own(when, packet, key, side, hash, slot, emit);
     }
 
     /// A packet of DNS that is another worker's: followed for the names that it tells, but not told.
@@ -428,11 +479,12 @@ impl Worker {
     fn foreign(&mut self, when: &When, packet: &Packet<'_>, key: &FlowKey, side: Side, hash: u64) {
         let (counters, handshake_counters) = (self.counters.clone(), self.handshake_counters.clone());
         self.is_muted = true;
-        self.own(when, packet, key, side, hash, &mut |_| {});
+        self.own(when, packet, key, side, hash, None, &mut |_| {});
         self.is_muted = false;
         (self.counters, self.handshake_counters) = (counters, handshake_counters);
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn own(
         &mut self,
         when: &When,
@@ -440,10 +492,15 @@ impl Worker {
         key: &FlowKey,
         side: Side,
         hash: u64,
+        slot: Option<Slot>,
         emit: &mut dyn FnMut(Event),
     ) {
         let epoch = self.epoch as u8;
-        let slot = match self.table.find_or_add(key, hash, epoch) {
+        let found = match slot {
+            Some(slot) => Found::Known(slot),
+            None => self.table.find_or_add(key, hash, epoch),
+        };
+        let slot = match found {
             Found::Known(slot) => {
                 if epoch.wrapping_sub(self.table.touch(slot, epoch)) > self.idle_epochs {
                     self.counters.add(Counter::FlowsTimedOut, 1);
@@ -489,7 +546,11 @@ impl Worker {
                 }
                 self.udp(when, packet, payload, slot, side, emit);
             }
-            Transport::Other => self.seen(number, when),
+            // No hello comes over anything else.
+            Transport::Other => {
+                self.mark(slot, SETTLED);
+                self.seen(number, when);
+            }
         }
     }
 
@@ -622,8 +683,8 @@ fn flow_of(entry: &FlowEntry, record: Option<&Record>, when: &When) -> Flow {
         from_high = (from_high.0 + high.0, from_high.1 + high.1);
     }
     let first_seen_ns = record.map_or(when.timestamp_ns, |record| record.first_seen_ns);
-    let low = (key.low, key.low_port, from_low);
-    let high = (key.high, key.high_port, from_high);
+    let low = (key.low, key.low_port(), from_low);
+    let high = (key.high, key.high_port(), from_high);
     let (client, server) = if entry.marks & CLIENT_IS_HIGH != 0 { (high, low) } else { (low, high) };
     Flow {
         id: key.stable_id(first_seen_ns),
