@@ -5,6 +5,7 @@ pub mod daemon;
 pub mod dns;
 pub mod hello;
 pub mod known;
+pub mod live_frames;
 pub mod memory;
 pub mod network;
 pub mod packets;

@@ -213,6 +213,20 @@ pub fn give_up_privileges() {
     assert_eq!(result, 0, "capset: {}", io::Error::last_os_error());
 }
 
+/// Has the calling thread run on that processor only.
+///
+/// # Panics
+/// There is no such processor.
+pub fn pin_thread(cpu: usize) {
+    // SAFETY: zeros are a valid set of processors, `CPU_SET` checks where it writes, and pointer and length describe it.
+    let result = unsafe {
+        let mut set: libc::cpu_set_t = mem::zeroed();
+        libc::CPU_SET(cpu, &mut set);
+        libc::sched_setaffinity(0, mem::size_of_val(&set), &raw const set)
+    };
+    assert_eq!(result, 0, "processor {cpu}: {}", io::Error::last_os_error());
+}
+
 /// For how long the calling thread has run its own code, and for how long the kernel's.
 pub fn thread_times() -> (Duration, Duration) {
     // SAFETY: zeros are a valid `rusage`, to which the call writes.
