@@ -79,9 +79,10 @@ fn every_file_of_the_package_is_there() {
 
 #[test]
 fn scripts_are_shell() {
-    for script in ["build-deb", "libexec/tune-nic", "debian/postinst", "debian/prerm", "debian/postrm"] {
+    let posix = ["build-deb", "libexec/tune-nic", "debian/postinst", "debian/prerm", "debian/postrm"];
+    for (shell, script) in posix.map(|script| ("sh", script)).into_iter().chain([("bash", "try-package")]) {
         let path = package().join("deploy").join(script);
-        let checked = Command::new("sh").arg("-n").arg(&path).output().unwrap();
+        let checked = Command::new(shell).arg("-n").arg(&path).output().unwrap();
         assert!(checked.status.success(), "{script}: {}", String::from_utf8_lossy(&checked.stderr));
     }
 }

@@ -383,7 +383,9 @@ fn an_unprivileged_start_is_fine() {
     assert_eq!((outcome.of("read /etc/passwd"), outcome.of("spawn /bin/true")), (EACCES, EPERM));
     let outcome = run_as(Some(USER_ID), &["user=daemon", &events], &["status"]);
     assert!(outcome.of("user").starts_with("unavailable: changing user needs CAP_SETUID"), "{}", outcome.said);
-    // Nobody named: stays who we are, and root without capabilities is not root.
+    // Nobody named: stays who we are, which is well for who is not root, and root without capabilities is not root.
+    let outcome = run_as(Some(USER_ID), &[&events], &["status"]);
+    assert!(outcome.of("user").starts_with("already so"), "{}", outcome.said);
     let outcome = run(&[], &["read /etc/shadow", "status"]);
     assert!(outcome.of("user").starts_with("off; no user is named"), "{}", outcome.said);
     assert_eq!(outcome.of("read /etc/shadow"), EACCES);

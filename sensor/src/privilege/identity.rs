@@ -55,6 +55,8 @@ pub(super) fn become_unprivileged(
         caps::clear(None, CapSet::Bounding).map_err(|error| broken("empty the bounding set", &error))?;
     }
     let (state, detail) = match wanted {
+        // The service manager has changed it before: there is nothing to go back to.
+        None if before.is(before.user(), before.group()) && before.user() != 0 => (State::AlreadySo, words(before)),
         None => (State::Off, format!("no user is named; stays {}", words(before))),
         Some(identity) if before.is(identity.user.as_raw(), identity.group.as_raw()) => {
             (State::AlreadySo, words(before))
