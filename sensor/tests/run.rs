@@ -165,10 +165,10 @@ fn settings(channel_events_max: usize, pending_events_max: usize) -> Settings {
 fn start(settings: &Settings, taps: Vec<Box<dyn Tap>>, gate: &Gate) -> (Running, Arc<vigie::metrics::Shared>) {
     let log = Arc::new(Log::new(settings.log.clone()));
     let bundle = Bundle::builtin();
-    let prepared = Prepared::new(settings, &bundle, taps, &log).unwrap();
+    let prepared = Prepared::new(settings, &bundle, taps.len(), &log).unwrap();
     let shared = Arc::clone(prepared.shared());
     let journal = Journal::to(Box::new(gate.clone()));
-    (prepared.start_with(journal, settings, bundle, &log).unwrap(), shared)
+    (prepared.start_with(taps, journal, settings, bundle, &log).unwrap(), shared)
 }
 
 /// Goes on looking around until all frames were looked at.

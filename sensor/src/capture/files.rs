@@ -17,18 +17,10 @@ use super::record::Interfaces;
 use super::{BATCH_FRAMES_MAX, CaptureError, Frame, LinkType, Position, Source, SourceStatistics};
 
 /// How files are read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct FilesOptions {
     /// Only frames that this expression (as of `tcpdump`) lets pass are given.
     pub filter: Option<String>,
-    /// Plain files of at least so many bytes are mapped into memory; smaller ones are read.
-    pub mapped_bytes_min: u64,
-}
-
-impl Default for FilesOptions {
-    fn default() -> Self {
-        Self { filter: None, mapped_bytes_min: 1 << 20 }
-    }
 }
 
 /// Capture files as a source.
@@ -45,7 +37,6 @@ pub struct Files {
     used_up: Option<usize>,
     filter: Option<Filter>,
     interfaces: Interfaces,
-    mapped_bytes_min: u64,
     number: u64,
     statistics: SourceStatistics,
     bytes_closed: u64,
@@ -82,7 +73,6 @@ impl Files {
             used_up: None,
             filter: options.filter.clone().map(Filter::new),
             interfaces: Interfaces::default(),
-            mapped_bytes_min: options.mapped_bytes_min,
             number: 0,
             statistics: SourceStatistics::default(),
             bytes_closed: 0,
@@ -100,7 +90,7 @@ impl Files {
 
     /// Learns when a file begins, and whether it can be read.
     fn look_at(&mut self, path: PathBuf, alone: bool) -> Result<(), CaptureError> {
-        let mut reader = Reader::open(&path, self.mapped_bytes_min, &mut self.interfaces)?;
+        let mut reader = Reader::open(&path, &mut self.interfaces)?;
         self.bytes_total = self.bytes_total.zip(reader.length()).map(|(total, length)| total + length);
         match reader.peek().map(|record| record.timestamp_ns) {
             Some(first_timestamp_ns) => {
@@ -160,7 +150,7 @@ impl Files {
             let Some(pending) = self.pending.pop_front() else { break };
             let reader = match pending.reader {
                 Some(reader) => reader,
-                None => Reader::open(&pending.path, self.mapped_bytes_min, &mut self.interfaces)?,
+                None => Reader::open(&pending.path, &mut self.interfaces)?,
             };
             // Places are never used again: the order of places is the order in which files were taken up.
             self.readers.push(None);
@@ -387,16 +377,14 @@ mod tests {
             file(folder.path(), "a", b'a', &[1, 5, 9, 20]),
             file(folder.path(), "b", b'b', &[5, 6, 30]),
         ];
-        for mapped_bytes_min in [0, u64::MAX] {
-            let (frames, statistics) = read_files(&paths, mapped_bytes_min).unwrap();
-            let expected =
-                [(1, b'a'), (5, b'a'), (5, b'b'), (6, b'b'), (9, b'a'), (20, b'a'), (30, b'b'), (50, b'c'), (60, b'c')];
-            assert_eq!(marks(&frames), expected);
-            let numbers: Vec<_> = frames.iter().map(|frame| frame.number).collect();
-            assert_eq!(numbers, (1..=9).collect::<Vec<_>>());
-            assert!(frames.iter().all(|frame| frame.interface == 0), "a ring of files has one interface");
-            assert_eq!(statistics.warnings, []);
-        }
+        let (frames, statistics) = read_files(&paths).unwrap();
+        let expected =
+            [(1, b'a'), (5, b'a'), (5, b'b'), (6, b'b'), (9, b'a'), (20, b'a'), (30, b'b'), (50, b'c'), (60, b'c')];
+        assert_eq!(marks(&frames), expected);
+        let numbers: Vec<_> = frames.iter().map(|frame| frame.number).collect();
+        assert_eq!(numbers, (1..=9).collect::<Vec<_>>());
+        assert!(frames.iter().all(|frame| frame.interface == 0), "a ring of files has one interface");
+        assert_eq!(statistics.warnings, []);
     }
 
     #[test]
@@ -406,7 +394,7 @@ mod tests {
             let start = number * 100;
             file(folder.path(), &format!("{:03}.pcap", 299 - number), 0, &[start, start + 50, start + 99, start + 101]);
         }
-        let options = FilesOptions { mapped_bytes_min: 0, ..FilesOptions::default() };
+        let options = FilesOptions::default();
         let mut files = Files::open(&[folder.path().join("*.pcap")], &options).unwrap();
         let (mut last, mut count, mut open_max, mut done) = (0, 0, 0, 0);
         while files
@@ -439,7 +427,7 @@ mod tests {
         fs::create_dir(here("a3.pcap")).unwrap();
         let read = |names: &[&str]| {
             let paths: Vec<PathBuf> = names.iter().map(|name| here(name)).collect();
-            read_files(&paths, 0).map(|(frames, _)| frames.iter().map(|frame| frame.data[0]).collect::<Vec<_>>())
+            read_files(&paths).map(|(frames, _)| frames.iter().map(|frame| frame.data[0]).collect::<Vec<_>>())
         };
         assert_eq!(read(&["a*.pcap"]).unwrap(), [1, 2]);
         assert_eq!(read(&["a2.pcap", "a?.pcap", "a2.pcap"]).unwrap(), [1, 2]);
@@ -477,7 +465,7 @@ mod tests {
             fs::write(path, &bytes[..bytes.len() - 1]).unwrap();
         }
         fs::write(&paths[2], &fs::read(&paths[0]).unwrap()[..30]).unwrap();
-        let (frames, statistics) = read_files(&paths, 0).unwrap();
+        let (frames, statistics) = read_files(&paths).unwrap();
         assert_eq!(frames.len(), 3);
         let warnings: Vec<_> =
             statistics.warnings.iter().map(|warning| (warning.file.clone(), warning.offset)).collect();
@@ -498,7 +486,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), forge.bytes).unwrap();
         let open = |expression: &str| {
-            let options = FilesOptions { filter: Some(expression.to_owned()), ..FilesOptions::default() };
+            let options = FilesOptions { filter: Some(expression.to_owned()) };
             Files::open(&[file.path()], &options)
         };
         let (frames, statistics) = drain(&mut open("udp port 53").unwrap()).unwrap();
@@ -513,7 +501,7 @@ mod tests {
 
     #[test]
     fn a_wrong_filter_is_told_even_where_there_is_nothing_to_filter() {
-        let options = FilesOptions { filter: Some("port port".to_owned()), ..FilesOptions::default() };
+        let options = FilesOptions { filter: Some("port port".to_owned()) };
         assert!(matches!(Files::open::<&str>(&[], &options), Err(CaptureError::Filter { .. })));
     }
 
@@ -546,7 +534,6 @@ mod tests {
         fn any_files_merge_by_time(
             times in proptest::collection::vec(proptest::collection::vec(0_u32..500, 0..200), 0..6),
             sorted in proptest::collection::vec(any::<bool>(), 6),
-            mapped in any::<bool>(),
         ) {
             let mut times = times;
             for (times, sorted) in times.iter_mut().zip(sorted) {
@@ -557,7 +544,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let paths: Vec<PathBuf> =
                 times.iter().enumerate().map(|(n, times)| file(folder.path(), &n.to_string(), n as u8, times)).collect();
-            let (frames, _) = read_files(&paths, if mapped { 0 } else { u64::MAX }).unwrap();
+            let (frames, _) = read_files(&paths).unwrap();
             prop_assert_eq!(marks(&frames), merged(&times));
             prop_assert!(frames.iter().zip(1..).all(|(frame, number)| frame.number == number));
         }

@@ -1,9 +1,8 @@
 //! Frames, and where they come from. A [`Source`] gives them in batches whose bytes stay valid while the batch is
 //! being worked on; nothing is copied on the way.
 //!
-//! Capture files are read by [`Files`]: `reader` reads one of them, record by record, through a `window` that is a
-//! `mapping` of a big file or the buffer of a stream; `classic` and `pcapng` know the two formats. Interfaces are listened
-//! to by [`live`].
+//! Capture files are read by [`Files`]: `reader` reads one of them, record by record, through a `window` on it;
+//! `classic` and `pcapng` know the two formats. Interfaces are listened to by [`live`].
 
 mod classic;
 mod files;
@@ -11,7 +10,6 @@ mod filter;
 #[cfg(test)]
 mod forge;
 mod link_type;
-mod mapping;
 mod pcapng;
 mod reader;
 mod record;

@@ -30,10 +30,7 @@ pub(super) struct Reader {
     records: Records,
     /// The first of the records not yet given out.
     next: Cell<usize>,
-    /// Set for a file that was found cut: from then on each frame is to be found as a record.
-    wants_records: Cell<bool>,
     ended: bool,
-    was_cut: bool,
     warnings: Vec<Warning>,
     warnings_left_out: u64,
     /// The file's length when it was opened; `None` for what has none, as a pipe.
@@ -48,11 +45,11 @@ enum Format {
 
 impl Reader {
     /// Opens a capture and finds its first records.
-    pub(super) fn open(path: &Path, mapped_bytes_min: u64, known: &mut Interfaces) -> Result<Box<Self>, CaptureError> {
+    pub(super) fn open(path: &Path, known: &mut Interfaces) -> Result<Box<Self>, CaptureError> {
         let io_error = |source| CaptureError::Io { file: path.to_owned(), source };
         let file = open_file(path).map_err(io_error)?;
         let length = file.metadata().ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.len());
-        let mut window = Window::open(file, mapped_bytes_min).map_err(io_error)?;
+        let mut window = Window::open(file).map_err(io_error)?;
         let (format, at) = recognise(&mut window, known).map_err(|unreadable| match unreadable {
             Unreadable::Io(source) => io_error(source),
             Unreadable::NotACapture(seen) => CaptureError::NotACapture { file: path.to_owned(), seen },
@@ -64,9 +61,7 @@ impl Reader {
             format,
             records: Records::new(),
             next: Cell::new(0),
-            wants_records: Cell::new(false),
             ended: false,
-            was_cut: false,
             warnings: Vec::new(),
             warnings_left_out: 0,
             length,
@@ -105,27 +100,17 @@ impl Reader {
         self.next.set(self.next.get() + count);
     }
 
-    /// Whether frames can be found without making records first: nothing has to be read or noted on the way.
-    fn finds_frames(&self) -> bool {
-        matches!((&self.format, &self.window), (Format::Classic(_), Window::Mapped { .. })) && !self.wants_records.get()
-    }
-
     /// Behind the records found already, if all of them were taken: adds frames as long as they can be found without
     /// records, up to a full batch. `number` is that of the last frame.
     pub(super) fn find_frames<'w>(&'w self, number: &mut u64, frames: &mut ArrayVec<Frame<'w>, BATCH_FRAMES_MAX>) {
-        let Format::Classic(classic) = &self.format else { return };
-        if !self.finds_frames() || self.ended || !self.found().is_empty() {
-            return;
+        if let Format::Classic(classic) = &self.format
+            && !self.ended
+            && self.found().is_empty()
+        {
+            let mut at = self.at.get();
+            classic.frames(self.window.bytes(), &mut at, number, frames);
+            self.at.set(at);
         }
-        let (mut at, mut last, before) = (self.at.get(), *number, frames.len());
-        classic.frames(self.window.bytes(), &mut at, &mut last, frames);
-        // Of a file that was cut meanwhile what was found may be zeros: it is searched again, for records.
-        if self.window.lost_bytes(!frames.is_full()) {
-            self.wants_records.set(true);
-            return frames.truncate(before);
-        }
-        self.at.set(at);
-        *number = last;
     }
 
     /// The window in which the records lie that were found since the last refill.
@@ -146,7 +131,7 @@ impl Reader {
 
     /// How much of the file is read.
     pub(super) fn position(&self) -> u64 {
-        self.window.file_position(self.at.get())
+        self.window.file_position()
     }
 
     /// Moves what was odd since the last call.
@@ -157,29 +142,21 @@ impl Reader {
 
     /// Finds more records when those found are used up. False at the end.
     pub(super) fn refill(&mut self, known: &mut Interfaces) -> Result<bool, CaptureError> {
-        // Where frames are found without records, one record tells whether there are any, and of what time.
-        let most = if self.finds_frames() { 1 } else { BATCH_FRAMES_MAX };
         self.records.clear();
         self.next.set(0);
-        self.window.consumed(self.at.get());
         while !self.ended {
             let bytes = self.window.bytes();
             let halt = match &mut self.format {
-                Format::Classic(classic) => classic.scan(bytes, self.at.get_mut(), &mut self.records, most),
+                // One record tells whether there are any, and of what time; frames are found without.
+                Format::Classic(classic) => classic.scan(bytes, self.at.get_mut(), &mut self.records, 1),
                 Format::Pcapng(pcapng) => pcapng.scan(bytes, self.at.get_mut(), &mut self.records, known),
             };
-            // Where a mapped file was cut, zeros follow, which are damage, or come as the last bytes.
-            let may_be_cut = matches!(halt, Halt::Damaged(_) | Halt::Needs(_));
-            if let Some(length) = self.window.leave_out_what_was_cut(may_be_cut) {
-                self.cut_off(length);
-                continue;
-            }
             match halt {
                 Halt::Full => break,
                 Halt::Damaged(what) => self.end(what),
                 Halt::Odd(place, what) => self.warn_at(place, what),
                 // The records found must be given out before the window may move.
-                Halt::Needs(_) if !self.records.is_empty() && matches!(self.window, Window::Streamed(_)) => break,
+                Halt::Needs(_) if !self.records.is_empty() => break,
                 Halt::Needs(_) => self.fill()?,
             }
         }
@@ -190,6 +167,10 @@ impl Reader {
         match self.window.fill(self.at.get_mut()) {
             Ok(Fill::More) => {}
             Ok(Fill::End) => self.finish("the file ends within a record"),
+            Ok(Fill::Cut) => {
+                self.finish("");
+                self.warn("the file was cut while it was being read; what follows is lost".into());
+            }
             Ok(Fill::Broken(what)) => {
                 self.finish("");
                 self.warn(
@@ -216,7 +197,7 @@ impl Reader {
             Format::Pcapng(pcapng) => pcapng.cut_record(rest),
         };
         let start = self.at.get();
-        if !what.is_empty() && !self.was_cut {
+        if !what.is_empty() {
             let note = if cut.is_some() { "; its frame is read up to there" } else { "; it is left out" };
             self.warn(format!("{what}{note}").into());
         }
@@ -232,18 +213,6 @@ impl Reader {
     fn end(&mut self, what: &'static str) {
         self.ended = true;
         self.warn(Cow::Borrowed(what));
-    }
-
-    /// A mapped file was found cut to `length`: what was found beyond was never there. What was not yet searched
-    /// before it is still to be read.
-    fn cut_off(&mut self, length: usize) {
-        self.records.retain(|record| record.start < length);
-        if let Some(last) = self.records.last_mut() {
-            last.length = last.length.min(u32::try_from(length - last.start).unwrap_or(u32::MAX));
-        }
-        self.warn_at(length, Cow::Borrowed("the file was cut while it was being read; what follows is lost"));
-        self.at.set(self.at.get().min(length));
-        self.was_cut = true;
     }
 
     fn warn(&mut self, what: Cow<'static, str>) {
@@ -284,7 +253,7 @@ fn recognise(window: &mut Window, known: &mut Interfaces) -> Result<(Format, usi
         while window.bytes().len() < wanted && broken.is_none() {
             match window.fill(&mut at).map_err(Unreadable::Io)? {
                 Fill::More => {}
-                Fill::End => break,
+                Fill::End | Fill::Cut => break,
                 Fill::Broken(what) => broken = Some(what),
             }
             // A pipe may give a header and then nothing for long.
@@ -350,10 +319,9 @@ fn describe(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::forge::{Forge, Kept, drain};
+    use super::super::forge::{Forge, drain};
     use super::super::record::ByteOrder;
-    use super::super::{Files, FilesOptions, Source, SourceStatistics};
-    use super::*;
+    use super::super::{Files, FilesOptions};
     use std::process::{Command, Stdio};
 
     const FRAMES: u32 = 4000;
@@ -375,57 +343,19 @@ mod tests {
         file.bytes
     }
 
-    /// Reads a mapped file that is cut to `length` while the first batch is in work.
-    fn read_while_cut(bytes: &[u8], length: usize) -> (Vec<Kept>, SourceStatistics) {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), bytes).unwrap();
-        let options = FilesOptions { mapped_bytes_min: 0, ..FilesOptions::default() };
-        let mut files = Files::open(&[file.path()], &options).unwrap();
-        let mut sum = 0;
-        let more = files.next_batch(&mut |frames| {
-            file.as_file().set_len(length as u64).unwrap();
-            sum += frames.iter().flat_map(|frame| frame.data).map(|&byte| u64::from(byte)).sum::<u64>();
-        });
-        assert!(more.unwrap());
-        assert!(sum > 0 || length < 5000);
-        let mut kept = Vec::new();
-        while files
-            .next_batch(&mut |frames| {
-                kept.extend(frames.iter().map(|frame| Kept {
-                    timestamp_ns: frame.timestamp_ns,
-                    number: frame.number,
-                    wire_length: frame.wire_length,
-                    link_type: frame.link_type,
-                    interface: frame.interface,
-                    data: frame.data.to_vec(),
-                }));
-            })
-            .unwrap()
-        {}
-        (kept, files.statistics())
-    }
-
     #[test]
     fn a_file_cut_while_it_is_read_gives_the_frames_before_the_cut() {
         for (bytes, record, header) in [(classic(), 700, 16), (pcapng(), 700, 28)] {
             let head = bytes.len() - FRAMES as usize * record;
-            let page = 4096;
-            let within = 20 * page;
-            let whole = bytes.len();
-            for length in
-                [0, 1, page, within - 1, within, within + 1, 70 * page + 9, 400 * page, whole - 500, whole - 1]
-            {
-                let (frames, statistics) = read_while_cut(&bytes, length);
-                let (complete, rest) = (length.saturating_sub(head) / record, length.saturating_sub(head) % record);
-                // The first batch was found before the cut.
-                let expected = (complete + usize::from(rest > header)).saturating_sub(64);
-                assert_eq!(frames.len(), expected, "{length}");
-                if expected > 0 {
-                    let last = if rest > header { rest - header } else { record };
-                    assert_eq!(frames[expected - 1].data.len(), last.min(frames[0].data.len()), "{length}");
-                }
-                for (place, frame) in frames.iter().enumerate() {
-                    let number = place as u64 + 65;
+            for length in [1 << 19, (1 << 19) + 300, bytes.len() - 500, bytes.len() - 1] {
+                let file = tempfile::NamedTempFile::new().unwrap();
+                std::fs::write(file.path(), &bytes).unwrap();
+                let mut files = Files::open(&[file.path()], &FilesOptions::default()).unwrap();
+                file.as_file().set_len(length as u64).unwrap();
+                let (frames, statistics) = drain(&mut files).unwrap();
+                let (complete, rest) = ((length - head) / record, (length - head) % record);
+                assert_eq!(frames.len(), complete + usize::from(rest > header), "{length}");
+                for (frame, number) in frames.iter().zip(1_u64..) {
                     assert_eq!((frame.number, frame.wire_length), (number, 700), "{length}");
                     assert!(frame.data.iter().all(|&byte| byte == number as u8 | 1), "{length}: {number}");
                 }
@@ -434,42 +364,6 @@ mod tests {
                 assert!(warnings[0].contains("was cut while it was being read"), "{length}: {warnings:?}");
             }
         }
-    }
-
-    #[test]
-    fn a_file_cut_by_another_at_any_time_does_no_harm() {
-        let bytes = classic();
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let options = FilesOptions { mapped_bytes_min: 0, ..FilesOptions::default() };
-        for round in 0..40_u64 {
-            std::fs::write(file.path(), &bytes).unwrap();
-            std::thread::scope(|scope| {
-                scope.spawn(|| {
-                    for step in 0..40 {
-                        std::thread::yield_now();
-                        file.as_file().set_len((round * 7919 + step * 104_729) * 7919 % 2_800_024).unwrap();
-                    }
-                });
-                match Files::open(&[file.path()], &options) {
-                    Ok(mut files) => assert!(drain_what_is_there(&mut files) <= FRAMES as usize + 1),
-                    Err(error) => assert!(matches!(error, CaptureError::NotACapture { .. }), "{error}"),
-                }
-            });
-        }
-    }
-
-    /// Touches all bytes, tells how many frames there were.
-    fn drain_what_is_there(files: &mut Files) -> usize {
-        let (mut count, mut sum) = (0, 0);
-        while files
-            .next_batch(&mut |frames| {
-                count += frames.len();
-                sum += frames.iter().flat_map(|frame| frame.data).map(|&byte| u64::from(byte)).sum::<u64>();
-            })
-            .unwrap()
-        {}
-        std::hint::black_box(sum);
-        count
     }
 
     #[test]
@@ -495,27 +389,5 @@ mod tests {
             assert!(outcome.status.success() && text.contains("1 passed"), "{text}");
         }
         cat.wait().unwrap();
-    }
-
-    #[test]
-    fn a_bus_error_elsewhere_still_kills() {
-        const CHILD: &str = "VIGIE_TEST_RAISES_BUS_ERROR";
-        if std::env::var_os(CHILD).is_some() {
-            let file = tempfile::NamedTempFile::new().unwrap();
-            std::fs::write(file.path(), classic()).unwrap();
-            let options = FilesOptions { mapped_bytes_min: 0, ..FilesOptions::default() };
-            let _files = Files::open(&[file.path()], &options).unwrap();
-            let _ = Command::new("sh").args(["-c", "kill -BUS $PPID"]).status();
-            let _ = Command::new("sh").args(["-c", "kill -BUS $PPID"]).status();
-            std::thread::sleep(std::time::Duration::from_secs(5));
-            return;
-        }
-        let status = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "capture::reader::tests::a_bus_error_elsewhere_still_kills"])
-            .env(CHILD, "1")
-            .stdout(Stdio::null())
-            .status()
-            .unwrap();
-        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(libc::SIGBUS));
     }
 }

@@ -1,5 +1,8 @@
-//! A stretch of a capture's bytes that a format can look at: all of a mapped file, or the buffer of a stream, which
-//! may be compressed. What a file is compressed with is told by its first bytes, not by its name.
+//! A stretch of a capture's bytes that a format can look at: the buffer of a file that is being read, which may be
+//! compressed. What it is compressed with is told by its first bytes, not by its name.
+//!
+//! Files are read, not mapped into memory: the buffer fits the processor's own cache, so that nobody waits for far memory;
+//! on a file in the page cache that takes less time than the faults and misses of a mapping.
 
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek};
@@ -7,157 +10,46 @@ use std::mem;
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::mapping::Mapping;
-
-/// Bytes of a stream's buffer at first. It grows only while a single record needs more than all of it.
+/// Bytes of the buffer at first. It grows only while a single record needs more than all of it.
 const BUFFER_BYTES: usize = 256 << 10;
-/// Mapped memory is given back in steps of so many bytes.
-const RELEASE_BYTES: usize = 16 << 20;
-/// So many bytes of a mapping are brought near before they are searched.
-const AHEAD_BYTES: usize = 128 << 10;
 const COMPRESSED_BUFFER_BYTES: usize = 64 << 10;
 
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-
-/// Bytes to look at, and how to get more.
-#[derive(Debug)]
-pub(super) enum Window {
-    /// The whole file; there is no more.
-    Mapped {
-        mapping: Mapping,
-        /// So many bytes are good, as far as is known.
-        length: usize,
-        /// Up to here, memory was given back.
-        released: usize,
-        /// Up to here, bytes were brought near.
-        touched: usize,
-    },
-    /// What was read of a stream and not yet consumed.
-    Streamed(Box<Streamed>),
-}
 
 /// What an attempt to get more bytes came to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fill {
     More,
     End,
+    /// The file ends before the length that it had when it was opened.
+    Cut,
     /// The compressed stream ends early or is damaged.
     Broken(String),
 }
 
-impl Window {
-    /// A window on an open file. A plain file of at least `mapped_bytes_min` bytes is mapped.
-    pub(super) fn open(mut file: File, mapped_bytes_min: u64) -> io::Result<Self> {
-        let start = first_bytes(&mut file)?;
-        let metadata = file.metadata()?;
-        let compression = Compression::recognise(&start);
-        let length = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
-        let is_big = metadata.is_file() && metadata.len() >= mapped_bytes_min.max(1);
-        // The standard input may be a file of which the beginning was read by another.
-        let is_at_start = is_big && file.stream_position().is_ok_and(|position| position == start.len() as u64);
-        // Where mapping fails (a file system without it, too many mappings), reading does not.
-        if compression.is_none()
-            && is_at_start
-            && let Ok(mapping) = Mapping::new(&file, length)
-        {
-            return Ok(Self::Mapped { mapping, length, released: 0, touched: 0 });
-        }
-        // What is appended meanwhile is not read. Some file systems tell no length.
-        let length = if metadata.is_file() && metadata.len() > 0 { metadata.len() } else { u64::MAX };
-        let plain = Counted { file: Cursor::new(start).chain(file).take(length), count: 0 };
-        Ok(Self::Streamed(Box::new(Streamed::new(plain, compression)?)))
-    }
-
-    #[inline]
-    pub(super) fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Mapped { mapping, length, .. } => mapping.bytes().get(..*length).unwrap_or_default(),
-            Self::Streamed(streamed) => streamed.bytes.get(..streamed.filled).unwrap_or_default(),
-        }
-    }
-
-    /// Where the window begins, in the capture's (decompressed) bytes.
-    pub(super) fn offset(&self) -> u64 {
-        match self {
-            Self::Mapped { .. } => 0,
-            Self::Streamed(streamed) => streamed.offset,
-        }
-    }
-
-    /// Bytes of the file as it lies on the disk that are done with, when the window is consumed up to `at`.
-    pub(super) fn file_position(&self, at: usize) -> u64 {
-        match self {
-            Self::Mapped { .. } => at as u64,
-            Self::Streamed(streamed) => streamed.stream.position(),
-        }
-    }
-
-    /// Gets more bytes into the window, which may first move away those before `at`; `at` moves along.
-    pub(super) fn fill(&mut self, at: &mut usize) -> io::Result<Fill> {
-        match self {
-            Self::Mapped { .. } => Ok(Fill::End),
-            Self::Streamed(streamed) => streamed.fill(at),
-        }
-    }
-
-    /// Tells that the bytes before `at` are done with and those behind it will be looked at next.
-    pub(super) fn consumed(&mut self, at: usize) {
-        let Self::Mapped { mapping, length, released, touched } = self else { return };
-        if at.saturating_sub(*released) >= RELEASE_BYTES {
-            mapping.release(*released, at);
-            *released = at;
-        }
-        if at.saturating_add(AHEAD_BYTES / 2) >= *touched {
-            let end = at.saturating_add(AHEAD_BYTES).min(*length);
-            bring_near(mapping.bytes().get((*touched).max(at)..end).unwrap_or_default());
-            *touched = end;
-        }
-    }
-
-    /// How many bytes are left of a mapped file that lost some since it was last asked. `suspect` tells that the bytes may have
-    /// ended: the length is then looked at even if no page was found missing, for zeros fill the last page.
-    #[inline]
-    fn length_if_cut(&self, suspect: bool) -> Option<usize> {
-        match self {
-            Self::Mapped { mapping, length, .. } if suspect || mapping.is_cut() => {
-                Some(mapping.good_length()).filter(|good| good < length)
-            }
-            _ => None,
-        }
-    }
-
-    /// Whether a mapped file lost bytes that are not left out yet; `suspect` as for
-    /// [`leave_out_what_was_cut`](Self::leave_out_what_was_cut).
-    #[inline]
-    pub(super) fn lost_bytes(&self, suspect: bool) -> bool {
-        self.length_if_cut(suspect).is_some()
-    }
-
-    /// Leaves out the bytes that a mapped file lost since it was opened; tells the length that is left if there are
-    /// such. `suspect` tells that the bytes may have ended: the length is then looked at even if no page was found
-    /// missing, for zeros fill the last page.
-    #[inline]
-    pub(super) fn leave_out_what_was_cut(&mut self, suspect: bool) -> Option<usize> {
-        let good = self.length_if_cut(suspect)?;
-        if let Self::Mapped { length, .. } = self {
-            *length = good;
-        }
-        Some(good)
-    }
-}
-
-/// A stream's buffer.
+/// What was read of a file and not yet consumed, and how to get more.
 #[derive(Debug)]
-pub(super) struct Streamed {
+pub(super) struct Window {
     bytes: Vec<u8>,
     filled: usize,
     offset: u64,
     stream: Stream,
 }
 
-impl Streamed {
-    fn new(plain: Counted, compression: Option<Compression>) -> io::Result<Self> {
+impl Window {
+    /// A window on an open file.
+    pub(super) fn open(mut file: File) -> io::Result<Self> {
+        let start = first_bytes(&mut file)?;
+        let metadata = file.metadata()?;
+        let compression = Compression::recognise(&start);
+        // What is appended meanwhile is not read. Some file systems tell no length; and the standard input may be a file of
+        // which the beginning was read by another.
+        let length = if metadata.is_file() && metadata.len() > 0 { metadata.len() } else { u64::MAX };
+        let is_at_start =
+            length < u64::MAX && file.stream_position().is_ok_and(|position| position == start.len() as u64);
+        let expected = if is_at_start { Some(length) } else { None };
+        let plain = Counted { file: Cursor::new(start).chain(file).take(length), count: 0, expected };
         let stream = match compression {
             None => Stream::Plain(plain),
             Some(Compression::Gzip) => {
@@ -171,7 +63,23 @@ impl Streamed {
         Ok(Self { bytes: vec![0; BUFFER_BYTES], filled: 0, offset: 0, stream })
     }
 
-    fn fill(&mut self, at: &mut usize) -> io::Result<Fill> {
+    #[inline]
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.filled).unwrap_or_default()
+    }
+
+    /// Where the window begins, in the capture's (decompressed) bytes.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Bytes of the file as it lies on the disk that were read.
+    pub(super) fn file_position(&self) -> u64 {
+        self.stream.position()
+    }
+
+    /// Gets more bytes into the window, which first moves away those before `at`; `at` moves along.
+    pub(super) fn fill(&mut self, at: &mut usize) -> io::Result<Fill> {
         let consumed = mem::take(at);
         self.bytes.copy_within(consumed..self.filled, 0);
         self.filled -= consumed;
@@ -183,7 +91,7 @@ impl Streamed {
         let free = self.bytes.get_mut(self.filled..).unwrap_or_default();
         loop {
             return match self.stream.read(free) {
-                Ok(0) => Ok(Fill::End),
+                Ok(0) => Ok(if self.stream.is_cut() { Fill::Cut } else { Fill::End }),
                 Ok(count) => {
                     self.filled += count;
                     Ok(Fill::More)
@@ -236,6 +144,11 @@ impl Stream {
         !matches!(self, Self::Plain(_))
     }
 
+    /// Whether a file that is not compressed gave less than it had when it was opened.
+    fn is_cut(&self) -> bool {
+        matches!(self, Self::Plain(plain) if plain.expected.is_some_and(|expected| plain.count < expected))
+    }
+
     fn position(&self) -> u64 {
         match self {
             Self::Plain(stream) => stream.count,
@@ -255,6 +168,8 @@ impl std::fmt::Debug for Stream {
 struct Counted {
     file: io::Take<io::Chain<Cursor<Start>, File>>,
     count: u64,
+    /// The file's length when it was opened, if it has one.
+    expected: Option<u64>,
 }
 
 impl Read for Counted {
@@ -263,15 +178,6 @@ impl Read for Counted {
         self.count += count as u64;
         Ok(count)
     }
-}
-
-/// Brings bytes into the cache. Where a record's header lies is told by the one before, so that to search for records
-/// in far memory is to wait for each in turn; reads at places known beforehand are waited for together. On a file
-/// in the page cache this was measured to spare a third of the search's time.
-fn bring_near(bytes: &[u8]) {
-    const LINE_BYTES: usize = 64;
-    let sum = bytes.iter().step_by(LINE_BYTES).fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
-    std::hint::black_box(sum);
 }
 
 type Start = Vec<u8>;
@@ -311,7 +217,7 @@ mod tests {
     fn read(bytes: &[u8]) -> Outcome {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
-        read_files(&[file.path()], 0)
+        read_files(&[file.path()])
     }
 
     #[test]
@@ -390,28 +296,11 @@ mod tests {
 
     #[test]
     fn what_is_appended_while_reading_is_not_read() {
-        for mapped_bytes_min in [0, u64::MAX] {
-            let mut file = tempfile::NamedTempFile::new().unwrap();
-            file.write_all(&capture(400)).unwrap();
-            let options = super::super::FilesOptions { mapped_bytes_min, ..Default::default() };
-            let mut files = super::super::Files::open(&[file.path()], &options).unwrap();
-            file.write_all(&capture(400)[24..]).unwrap();
-            let (frames, statistics) = super::super::forge::drain(&mut files).unwrap();
-            assert_eq!((frames.len(), statistics.warnings.len()), (400, 0));
-        }
-    }
-
-    #[test]
-    fn big_files_are_mapped_and_small_or_compressed_ones_are_not() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(&capture(1)).unwrap();
-        let open = |bytes_min| Window::open(file.reopen().unwrap(), bytes_min).unwrap();
-        assert!(matches!(open(41), Window::Mapped { .. }));
-        assert!(matches!(open(42), Window::Streamed(_)));
-        let mut partly_read = file.reopen().unwrap();
-        partly_read.seek(io::SeekFrom::Start(24)).unwrap();
-        assert!(matches!(Window::open(partly_read, 0).unwrap(), Window::Streamed(_)));
-        std::fs::write(file.path(), gzip(&capture(9))).unwrap();
-        assert!(matches!(open(0), Window::Streamed(_)));
+        file.write_all(&capture(400)).unwrap();
+        let mut files = super::super::Files::open(&[file.path()], &Default::default()).unwrap();
+        file.write_all(&capture(400)[24..]).unwrap();
+        let (frames, statistics) = super::super::forge::drain(&mut files).unwrap();
+        assert_eq!((frames.len(), statistics.warnings.len()), (400, 0));
     }
 }

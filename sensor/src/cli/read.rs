@@ -77,7 +77,7 @@ pub fn run(arguments: &ReadArguments, terminal: Terminal) -> Result<Exit, Failur
 
 /// The captures, opened once for each worker. What cannot be read twice is left to one worker.
 fn open_sources(arguments: &ReadArguments) -> Result<Vec<Box<dyn Source + Send>>, Failure> {
-    let options = FilesOptions { filter: arguments.bpf.clone(), ..FilesOptions::default() };
+    let options = FilesOptions { filter: arguments.bpf.clone() };
     let open = || Files::open(&arguments.files, &options).map_err(|error| capture_failure(&error));
     let first = open()?;
     let can_be_read_twice = first.position().bytes_total.is_some();

@@ -61,6 +61,17 @@ impl<T: Zeroed> Pages<T> {
     }
 }
 
+impl<T: Zeroed> Pages<T> {
+    /// Has all pages brought in at once (madvise(2), Linux 5.14); where the kernel does not know how, each comes when it is first
+    /// written to.
+    pub fn populate(&mut self) {
+        let bytes = self.length * size_of::<T>();
+        // SAFETY: the range is within the mapping and `self` is borrowed exclusively; the kernel acts as if every page of it
+        // were written to, without changing its content.
+        unsafe { libc::madvise(self.start.as_ptr().cast(), bytes, libc::MADV_POPULATE_WRITE) };
+    }
+}
+
 impl<T: Zeroed> Drop for Pages<T> {
     fn drop(&mut self) {
         // SAFETY: mapped in `zeroed` with this very length, and unmapped once; no reference outlives `self`.

@@ -119,6 +119,12 @@ impl FlowTable {
         Self { buckets: Pages::zeroed(buckets), entries: Pages::zeroed(buckets * WAYS), secret, flows: 0 }
     }
 
+    /// Has all of the table's memory brought in, which otherwise is when a page of it is first written to.
+    pub fn populate(&mut self) {
+        self.buckets.populate();
+        self.entries.populate();
+    }
+
     /// Flows in the table.
     pub const fn len(&self) -> usize {
         self.flows

@@ -126,6 +126,14 @@ pub fn open(options: &LiveOptions, workers: usize) -> Result<Vec<Live>, CaptureE
     }
 }
 
+/// How many sources [`open`] gives for so many workers.
+pub const fn sources(options: &LiveOptions, workers: usize) -> usize {
+    match options.backend {
+        Backend::Ring => workers,
+        Backend::Pcap => 1,
+    }
+}
+
 impl Live {
     fn rings(rings: Rings) -> Self {
         Self { backend: Opened::Rings(Box::new(rings)) }

@@ -102,17 +102,19 @@ pub fn run(layers: &Layers, loaded: Loaded, load_signatures: LoadSignatures<'_>)
     let signals = Signals::register()?;
     let service_manager = ServiceManager::connect();
     let bundle = load_signatures(&settings).map_err(RunError::Signatures)?;
-    let taps = live::open(&settings.capture.live_options(), settings.capture.workers)?;
+    let options = settings.capture.live_options();
+    let prepared = Prepared::new(&settings, &bundle, live::sources(&options, settings.capture.workers), &log)?;
+    // From now on packets wait to be looked at: what takes time was done before.
+    let taps = live::open(&options, settings.capture.workers)?;
     let sockets = taps.iter().flat_map(Live::descriptors).collect();
     let taps = taps.into_iter().map(|live| Box::new(live) as Box<dyn Tap>).collect();
-    let prepared = Prepared::new(&settings, &bundle, taps, &log)?;
     let server = prepared.bind(&settings, &log)?;
     let confinement = confinement(&settings, loaded.file.as_deref(), server.as_ref(), sockets);
     for line in privilege::confine(&confinement)?.to_string().lines() {
         log.info(line);
     }
     let serving = server.map(Server::serve).transpose().map_err(|error| system("start the endpoint", &error))?;
-    let mut running = prepared.start(&settings, bundle, &log)?;
+    let mut running = prepared.start(taps, &settings, bundle, &log)?;
     running.serving = serving;
     service_manager.ready(&running.status());
     log.info(&format!("running: {}", running.status()));
@@ -146,34 +148,32 @@ impl Signals {
     }
 }
 
-/// Workers with their memory and sources, before any thread.
+/// Workers with their memory, before any source or thread.
 pub struct Prepared {
-    taps: Vec<Box<dyn Tap>>,
     workers: Vec<Worker>,
     shared: Arc<Shared>,
     interfaces: Vec<String>,
 }
 
 impl Prepared {
-    /// Workers for these sources.
+    /// So many workers.
     ///
     /// # Errors
     /// The system has no random numbers, or metrics cannot be set up.
-    pub fn new(
-        settings: &Settings,
-        bundle: &Arc<Bundle>,
-        taps: Vec<Box<dyn Tap>>,
-        log: &Log,
-    ) -> Result<Self, RunError> {
+    pub fn new(settings: &Settings, bundle: &Arc<Bundle>, workers: usize, log: &Log) -> Result<Self, RunError> {
         let names = Arc::new(AddressNames::new(address_names::Limits {
             entries_max: settings.limits.address_names_max,
             ..address_names::Limits::default()
         }));
         let secret = HashKey::random().map_err(|error| system("have random numbers", &error))?;
         let wanted = wanted(&settings.events.types);
-        let worker =
-            |_| Worker::new(&settings.limits, wanted, Arc::clone(bundle), Arc::clone(&names), secret, Share::ALL);
-        let workers: Vec<Worker> = (0..taps.len()).map(worker).collect();
+        let worker = |_| {
+            let (bundle, names) = (Arc::clone(bundle), Arc::clone(&names));
+            let mut worker = Worker::new(&settings.limits, wanted, bundle, names, secret, Share::ALL);
+            worker.populate();
+            worker
+        };
+        let workers: Vec<Worker> = (0..workers).map(worker).collect();
         let labels: Vec<_> = workers.first().map(Worker::all_counts).unwrap_or_default();
         let labels: Vec<_> = labels.into_iter().map(|(family, reason, _)| (family, reason)).collect();
         let shared = Shared::new(&settings.sensor.name, &labels, workers.len())
@@ -181,7 +181,7 @@ impl Prepared {
         shared.signatures(SignatureFacts::of(bundle));
         log.info(&format!("{} rules of {} services", bundle.rules().len(), SignatureFacts::of(bundle).services));
         let interfaces = settings.capture.interfaces.clone();
-        Ok(Self { taps, workers, shared, interfaces })
+        Ok(Self { workers, shared, interfaces })
     }
 
     fn bind(&self, settings: &Settings, log: &Arc<Log>) -> Result<Option<Server>, ServerError> {
@@ -202,28 +202,35 @@ impl Prepared {
         &self.shared
     }
 
-    fn start(self, settings: &Settings, bundle: Arc<Bundle>, log: &Arc<Log>) -> Result<Running, RunError> {
+    fn start(
+        self,
+        taps: Vec<Box<dyn Tap>>,
+        settings: &Settings,
+        bundle: Arc<Bundle>,
+        log: &Arc<Log>,
+    ) -> Result<Running, RunError> {
         let path = &settings.events.file;
         let (journal, cut_bytes) = Journal::open(path, settings.events.mode.0)
             .map_err(|source| RunError::Events { path: path.clone(), source })?;
         if cut_bytes > 0 {
             log.warning(&format!("{}: {cut_bytes} bytes of a cut line were taken away", path.display()));
         }
-        self.start_with(journal, settings, bundle, log)
+        self.start_with(taps, journal, settings, bundle, log)
     }
 
-    /// Starts all threads.
+    /// Starts all threads; each worker takes one of the sources.
     ///
     /// # Errors
     /// The system does not give them.
     pub fn start_with(
         self,
+        taps: Vec<Box<dyn Tap>>,
         journal: Journal,
         settings: &Settings,
         bundle: Arc<Bundle>,
         log: &Arc<Log>,
     ) -> Result<Running, RunError> {
-        let Self { taps, workers, shared, interfaces } = self;
+        let Self { workers, shared, interfaces } = self;
         let (event_sender, events) = bounded(settings.events.channel_events_max);
         let orders = Arc::new(Orders::new(fsync(settings)));
         let (report_sender, reports) = bounded(REPORTS_MAX * workers.len().max(1));

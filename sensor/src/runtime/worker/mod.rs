@@ -205,6 +205,11 @@ impl Worker {
         }
     }
 
+    /// Takes the memory of the flow table now and not when flows come: a running sensor's first packets find it there.
+    pub fn populate(&mut self) {
+        self.table.populate();
+    }
+
     /// What was counted.
     pub const fn counters(&self) -> &Counters {
         &self.counters
