@@ -254,6 +254,33 @@ fn any_number_of_workers_and_any_order_of_files() {
 }
 
 #[test]
+fn many_blocks_by_many_workers() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    // The first two are of the same time, and so merged frame by frame.
+    for (name, seed, packets) in [("a", "1", "30000"), ("b", "2", "20000"), ("c", "1", "60000")] {
+        let made =
+            vigie(&["synth", "--packets", packets, "--seed", seed, "--profile", "handshakes", "-o", &path(name)]);
+        assert_eq!(code(&made), SUCCESS, "{}", err(&made));
+    }
+    for captures in [vec![path("c")], vec![path("a"), path("b")]] {
+        let read = |workers: &str| {
+            let mut arguments = vec!["read", "--json", "--events", "alert,tls,quic,dns,flow", "--workers", workers];
+            arguments.extend(captures.iter().map(String::as_str));
+            out(&vigie(&arguments))
+        };
+        let alone = read("1");
+        assert!(alone.lines().count() > 5_000, "{}", alone.lines().count());
+        for workers in ["2", "3", "8"] {
+            assert!(read(workers) == alone, "{captures:?} by {workers}");
+        }
+    }
+    let bytes = std::fs::read(path("c")).unwrap();
+    let piped = |workers| out(&fed(&["read", "--json", "--workers", workers, "-"], &bytes));
+    assert_eq!(piped("3"), piped("1"));
+}
+
+#[test]
 fn explain_answers_in_json_one_object_a_line() {
     let output = vigie(&["explain", "--json", "tiktok.com", "api16-normal-no1a.tiktokv.eu", "mytiktok.com"]);
     assert_eq!((code(&output), err(&output).as_str()), (SUCCESS, ""));

@@ -6,7 +6,7 @@ use std::path::Path;
 use vigie::alert::eve::{self, Context};
 use vigie::alert::{Alert, DnsAnswer, Event, Fact, Flow, Hello, HelloTransport};
 use vigie::capture::{CaptureError, Files, FilesOptions, Source, SourceStatistics};
-use vigie::runtime::read::{GoOn, News, read_side_by_side};
+use vigie::runtime::read::{GoOn, News, read_by};
 use vigie::runtime::told::Wanted;
 use vigie::runtime::{self, Settings, Totals};
 use vigie_signatures::Bundle;
@@ -39,15 +39,14 @@ pub fn file(path: &Path, settings: &Settings) -> Result<Replay, CaptureError> {
     source(&mut Files::open(&[path], &FilesOptions::default())?, settings)
 }
 
-/// Reads a capture file by several workers side by side; gives the events.
+/// Reads a capture file by several workers; gives the events.
 pub fn side_by_side(path: &Path, workers: usize, settings: &Settings) -> Vec<Event> {
-    let open = |_| Box::new(Files::open(&[path], &FilesOptions::default()).unwrap()) as Box<dyn Source + Send>;
+    let mut source = Files::open(&[path], &FilesOptions::default()).unwrap();
     let mut events = Vec::new();
-    let (_, error) =
-        read_side_by_side((0..workers).map(open).collect(), settings, &Bundle::builtin(), &mut |news: News<'_>| {
-            events.append(news.events);
-            GoOn::Yes
-        });
+    let (_, error) = read_by(workers, &mut source, settings, &Bundle::builtin(), &mut |news: News<'_>| {
+        events.append(news.events);
+        GoOn::Yes
+    });
     assert!(error.is_none(), "{error:?}");
     events
 }

@@ -14,7 +14,7 @@ use arrayvec::ArrayVec;
 use super::filter::Filter;
 use super::reader::Reader;
 use super::record::Interfaces;
-use super::{BATCH_FRAMES_MAX, CaptureError, Frame, LinkType, Position, Source, SourceStatistics};
+use super::{BATCH_FRAMES_MAX, Block, CaptureError, Frame, LinkType, Position, Source, SourceStatistics, copy_block};
 
 /// How files are read.
 #[derive(Clone, Debug, Default)]
@@ -184,6 +184,30 @@ impl Source for Files {
                 return Ok(true);
             }
         }
+    }
+
+    fn next_block(&mut self, block: &mut Block) -> Result<bool, CaptureError> {
+        block.clear();
+        self.refill()?;
+        self.open_due()?;
+        let is_alone = self.heads.len() == 1 && self.filter.is_none();
+        let Some(place) = self.heads.peek().filter(|_| is_alone).map(|Reverse(head)| head.reader) else {
+            return copy_block(self, block);
+        };
+        let Some(mut reader) = self.readers.get_mut(place).and_then(Option::take) else { return Ok(true) };
+        self.heads.clear();
+        let due_ns = self.pending.front().map(|pending| pending.first_timestamp_ns);
+        self.statistics.frames_unsupported += reader.take_block(due_ns, &mut self.interfaces, &mut self.number, block);
+        self.statistics.frames += block.len() as u64;
+        self.statistics.bytes += block.frames.iter().map(|placed| u64::from(placed.length)).sum::<u64>();
+        match reader.peek() {
+            Some(record) => self.heads.push(Reverse(Head { timestamp_ns: record.timestamp_ns, reader: place })),
+            None => self.used_up = Some(place),
+        }
+        if let Some(slot) = self.readers.get_mut(place) {
+            *slot = Some(reader);
+        }
+        Ok(true)
     }
 
     fn statistics(&self) -> SourceStatistics {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::record::ByteOrder;
-use super::{BATCH_FRAMES_MAX, CaptureError, Files, FilesOptions, LinkType, Source, SourceStatistics};
+use super::{BATCH_FRAMES_MAX, Block, CaptureError, Files, FilesOptions, Frame, LinkType, Source, SourceStatistics};
 
 /// A frame that outlives its batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,22 +17,49 @@ pub(super) struct Kept {
     pub(super) data: Vec<u8>,
 }
 
-pub(super) type Outcome = Result<(Vec<Kept>, SourceStatistics), CaptureError>;
-
-/// All that a source gives.
-pub(super) fn drain(files: &mut Files) -> Outcome {
-    let mut kept = Vec::new();
-    while files.next_batch(&mut |frames| {
-        assert!(!frames.is_empty() && frames.len() <= BATCH_FRAMES_MAX);
-        kept.extend(frames.iter().map(|frame| Kept {
+impl Kept {
+    fn of(frame: &Frame<'_>) -> Self {
+        Self {
             timestamp_ns: frame.timestamp_ns,
             number: frame.number,
             wire_length: frame.wire_length,
             link_type: frame.link_type,
             interface: frame.interface,
             data: frame.data.to_vec(),
-        }));
+        }
+    }
+}
+
+pub(super) type Outcome = Result<(Vec<Kept>, SourceStatistics), CaptureError>;
+
+/// All that a source gives, batch by batch.
+pub(super) fn drain(files: &mut Files) -> Outcome {
+    let mut kept = Vec::new();
+    while files.next_batch(&mut |frames| {
+        assert!(!frames.is_empty() && frames.len() <= BATCH_FRAMES_MAX);
+        kept.extend(frames.iter().map(Kept::of));
     })? {}
+    outcome(files, kept)
+}
+
+/// All that a source gives, by a batch and then by blocks, which take turns in the same memory.
+fn drain_blocks(files: &mut Files) -> Outcome {
+    let mut kept = Vec::new();
+    let mut blocks = [Block::default(), Block::default()];
+    let mut turn = 0;
+    let mut more = files.next_batch(&mut |frames| kept.extend(frames.iter().map(Kept::of)))?;
+    while more {
+        let [block, other] = &mut blocks;
+        let block = if turn % 2 == 0 { block } else { other };
+        more = files.next_block(block)?;
+        assert_eq!(block.iter().len(), block.len());
+        kept.extend(block.iter().map(|frame| Kept::of(&frame)));
+        turn += 1;
+    }
+    outcome(files, kept)
+}
+
+fn outcome(files: &Files, kept: Vec<Kept>) -> Outcome {
     let statistics = files.statistics();
     assert_eq!(statistics.frames, kept.len() as u64);
     assert_eq!(statistics.bytes, kept.iter().map(|frame| frame.data.len() as u64).sum::<u64>());
@@ -42,7 +69,18 @@ pub(super) fn drain(files: &mut Files) -> Outcome {
 }
 
 pub(super) fn read_files<P: AsRef<Path>>(paths: &[P]) -> Outcome {
-    drain(&mut Files::open(paths, &FilesOptions::default())?)
+    let open = || Files::open(paths, &FilesOptions::default());
+    let (by_batches, by_blocks) = (drain(&mut open()?), drain_blocks(&mut open()?));
+    assert_same(&by_batches, &by_blocks);
+    by_batches
+}
+
+fn assert_same(one: &Outcome, other: &Outcome) {
+    match (one, other) {
+        (Ok(one), Ok(other)) => assert_eq!(one, other),
+        (Err(one), Err(other)) => assert_eq!(one.to_string(), other.to_string()),
+        (one, other) => panic!("{one:?} but {other:?}"),
+    }
 }
 
 /// What a file of these bytes gives, as it is and compressed, which must be the same.
@@ -52,11 +90,7 @@ pub(super) fn read(bytes: &[u8]) -> Outcome {
     fs::write(&path, bytes).unwrap();
     let plain = read_files(&[&path]);
     fs::write(&path, zstd::encode_all(bytes, 1).unwrap()).unwrap();
-    match (&plain, &read_files(&[&path])) {
-        (Ok(one), Ok(other)) => assert_eq!(one, other),
-        (Err(one), Err(other)) => assert_eq!(one.to_string(), other.to_string()),
-        (one, other) => panic!("{one:?} but {other:?}"),
-    }
+    assert_same(&plain, &read_files(&[&path]));
     plain
 }
 

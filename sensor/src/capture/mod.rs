@@ -4,6 +4,7 @@
 //! Capture files are read by [`Files`]: `reader` reads one of them, record by record, through a `window` on it;
 //! `classic` and `pcapng` know the two formats. Interfaces are listened to by [`live`].
 
+mod block;
 mod classic;
 mod files;
 mod filter;
@@ -22,6 +23,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+pub use block::Block;
 pub use files::{Files, FilesOptions};
 pub use link_type::LinkType;
 
@@ -61,6 +63,15 @@ pub trait Source {
     /// Frames cannot be had any more; what was seen before stays good.
     fn next_batch(&mut self, visit: &mut dyn FnMut(&[Frame<'_>])) -> Result<bool, CaptureError>;
 
+    /// Puts the next frames into `block`, in place of what was there. False at the end; true with an empty block may be a source
+    /// that waited in vain.
+    ///
+    /// # Errors
+    /// Frames cannot be had any more; those in the block stay good.
+    fn next_block(&mut self, block: &mut Block) -> Result<bool, CaptureError> {
+        copy_block(self, block)
+    }
+
     /// What was read up to now.
     fn statistics(&self) -> SourceStatistics;
 
@@ -69,6 +80,22 @@ pub trait Source {
 
     /// The name of an interface, where the capture tells it.
     fn interface_name(&self, interface: u16) -> Option<&str>;
+}
+
+/// A block of copied batches.
+fn copy_block<S: Source + ?Sized>(source: &mut S, block: &mut Block) -> Result<bool, CaptureError> {
+    block.clear();
+    block.bytes.clear();
+    while !block.is_full() {
+        let before = block.len();
+        if !source.next_batch(&mut |frames| frames.iter().for_each(|frame| block.push(frame)))? {
+            return Ok(!block.is_empty());
+        }
+        if block.len() == before {
+            break;
+        }
+    }
+    Ok(true)
 }
 
 /// How far the reading is, in bytes of the files as they lie on the disk.

@@ -13,7 +13,7 @@ use super::classic::Classic;
 use super::pcapng::Pcapng;
 use super::record::{Halt, Interfaces, Record, Records};
 use super::window::{Fill, Window};
-use super::{BATCH_FRAMES_MAX, CaptureError, Frame, SourceStatistics, WARNINGS_MAX, Warning};
+use super::{BATCH_FRAMES_MAX, Block, CaptureError, Frame, SourceStatistics, WARNINGS_MAX, Warning};
 
 /// The name that stands for the standard input.
 pub(super) const STANDARD_INPUT: &str = "-";
@@ -144,23 +144,71 @@ impl Reader {
     pub(super) fn refill(&mut self, known: &mut Interfaces) -> Result<bool, CaptureError> {
         self.records.clear();
         self.next.set(0);
+        // One record tells whether there are any, and of what time; more frames are found without.
+        while self.search(1, known) && self.records.is_empty() {
+            // The records found must be given out before the window may move.
+            self.fill()?;
+        }
+        Ok(!self.records.is_empty())
+    }
+
+    /// Searches the window for records, up to `most` of them. True if there may be more behind it.
+    fn search(&mut self, most: usize, known: &mut Interfaces) -> bool {
         while !self.ended {
             let bytes = self.window.bytes();
             let halt = match &mut self.format {
-                // One record tells whether there are any, and of what time; frames are found without.
-                Format::Classic(classic) => classic.scan(bytes, self.at.get_mut(), &mut self.records, 1),
+                Format::Classic(classic) => classic.scan(bytes, self.at.get_mut(), &mut self.records, most),
                 Format::Pcapng(pcapng) => pcapng.scan(bytes, self.at.get_mut(), &mut self.records, known),
             };
             match halt {
                 Halt::Full => break,
                 Halt::Damaged(what) => self.end(what),
                 Halt::Odd(place, what) => self.warn_at(place, what),
-                // The records found must be given out before the window may move.
-                Halt::Needs(_) if !self.records.is_empty() => break,
-                Halt::Needs(_) => self.fill()?,
+                Halt::Needs(_) => return true,
             }
         }
-        Ok(!self.records.is_empty())
+        false
+    }
+
+    /// Gives all frames in the window before `due_ns`, and the window with them. How many were passed over because their
+    /// link type is unsupported comes back. `number` is that of the last frame.
+    pub(super) fn take_block(
+        &mut self,
+        due_ns: Option<u64>,
+        known: &mut Interfaces,
+        number: &mut u64,
+        block: &mut Block,
+    ) -> u64 {
+        let mut unsupported = 0;
+        let mut kept = None;
+        while !self.found().is_empty() {
+            let is_due = |record: &Record| due_ns.is_some_and(|due_ns| record.timestamp_ns >= due_ns);
+            let due = self.found().iter().position(is_due);
+            let given = due.unwrap_or(self.found().len());
+            for record in self.found().iter().take(given) {
+                *number += 1;
+                if record.supported {
+                    block.frames.push(record.placed(*number));
+                } else {
+                    unsupported += 1;
+                }
+            }
+            self.advance(given);
+            if due.is_some() {
+                kept = self.peek().map(|record| record.start);
+                break;
+            }
+            self.records.clear();
+            self.next.set(0);
+            self.search(BATCH_FRAMES_MAX, known);
+        }
+        let kept = kept.unwrap_or(self.at.get());
+        self.window.exchange(&mut block.bytes, kept);
+        for record in &mut self.records {
+            record.start = record.start.saturating_sub(kept);
+        }
+        self.at.set(self.at.get() - kept);
+        unsupported
     }
 
     fn fill(&mut self) -> Result<(), CaptureError> {

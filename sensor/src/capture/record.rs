@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use arrayvec::ArrayVec;
 
+use super::block::Placed;
 use super::{BATCH_FRAMES_MAX, LinkType};
 
 /// How many interfaces a capture may have; frames of further ones are passed over. A 16-bit number must name them.
@@ -27,6 +28,20 @@ impl Record {
     #[inline]
     pub(super) fn data<'w>(&self, window: &'w [u8]) -> &'w [u8] {
         window.get(self.start..self.start + self.length as usize).unwrap_or_default()
+    }
+
+    /// The frame, its bytes told by their place.
+    #[inline]
+    pub(super) fn placed(&self, number: u64) -> Placed {
+        Placed {
+            timestamp_ns: self.timestamp_ns,
+            number,
+            start: self.start,
+            length: self.length,
+            wire_length: self.wire_length,
+            link_type: self.link_type,
+            interface: self.interface,
+        }
     }
 }
 

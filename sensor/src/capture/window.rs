@@ -78,6 +78,20 @@ impl Window {
         self.stream.position()
     }
 
+    /// Gives the window's bytes away and takes other memory for them; those from `kept` on are still to be read and stay.
+    pub(super) fn exchange(&mut self, bytes: &mut Vec<u8>, kept: usize) {
+        let rest = self.bytes.get(kept..self.filled).unwrap_or_default();
+        if bytes.len() < BUFFER_BYTES.max(rest.len()) {
+            bytes.resize(BUFFER_BYTES.max(rest.len()), 0);
+        }
+        if let Some(place) = bytes.get_mut(..rest.len()) {
+            place.copy_from_slice(rest);
+        }
+        self.filled = rest.len();
+        self.offset += kept as u64;
+        mem::swap(&mut self.bytes, bytes);
+    }
+
     /// Gets more bytes into the window, which first moves away those before `at`; `at` moves along.
     pub(super) fn fill(&mut self, at: &mut usize) -> io::Result<Fill> {
         let consumed = mem::take(at);

@@ -96,8 +96,7 @@ pub struct ReadArguments {
     #[arg(long, value_name = "DIR")]
     pub signatures: Vec<PathBuf>,
 
-    /// Threads that read the captures side by side, each its share of the flows; the events are the same whatever the
-    /// number. The standard input is read by one.
+    /// Threads that read the captures together, each its share of the flows; the events are the same whatever the number.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub workers: u16,
 

@@ -46,7 +46,8 @@ const TELLS_WHAT_WAS_READ: [(&str, Option<&str>); 30] = [
 /// Captures or signatures cannot be read, or events cannot be written.
 pub fn run(arguments: &ReadArguments, terminal: Terminal) -> Result<Exit, Failure> {
     let bundle = bundle::load(&arguments.signatures)?;
-    let sources = open_sources(arguments)?;
+    let options = FilesOptions { filter: arguments.bpf.clone() };
+    let mut source = Files::open(&arguments.files, &options).map_err(|error| capture_failure(&error))?;
     let target = arguments.output.as_deref().or(arguments.json.then_some(Path::new("-")));
     let lines = target.map(open).transpose()?;
     let context = Context {
@@ -55,7 +56,6 @@ pub fn run(arguments: &ReadArguments, terminal: Terminal) -> Result<Exit, Failur
         bundle: Some(std::sync::Arc::clone(&bundle)),
     };
     let progress_terminal = terminal.stderr && !arguments.quiet && !(target.is_some() && terminal.stdout);
-    let position = sources.first().map(|source| source.position()).unwrap_or_default();
     let mut run = Run {
         lines,
         context,
@@ -64,30 +64,16 @@ pub fn run(arguments: &ReadArguments, terminal: Terminal) -> Result<Exit, Failur
         waiting: Vec::new(),
         write_error: None,
         read_error: None,
-        progress: Progress::start(arguments.progress, progress_terminal, position),
+        progress: Progress::start(arguments.progress, progress_terminal, source.position()),
     };
     let settings = Settings { wanted: wanted(&arguments.events), limits: limits(&arguments.limits)? };
-    let (totals, error) = runtime::read_side_by_side(sources, &settings, &bundle, &mut |news| run.news(news));
+    let workers = usize::from(arguments.workers);
+    let (totals, error) = runtime::read_by(workers, &mut source, &settings, &bundle, &mut |news| run.news(news));
     run.read_error = error;
     run.finish();
     let inspected = inspected(arguments, &totals);
     report(arguments, terminal, &run, &inspected)?;
     run.outcome(target, arguments.fail_on_alert)
-}
-
-/// The captures, opened once for each worker. What cannot be read twice is left to one worker.
-fn open_sources(arguments: &ReadArguments) -> Result<Vec<Box<dyn Source + Send>>, Failure> {
-    let options = FilesOptions { filter: arguments.bpf.clone() };
-    let open = || Files::open(&arguments.files, &options).map_err(|error| capture_failure(&error));
-    let first = open()?;
-    let can_be_read_twice = first.position().bytes_total.is_some();
-    let mut sources: Vec<Box<dyn Source + Send>> = vec![Box::new(first)];
-    for _ in 1..arguments.workers {
-        if can_be_read_twice {
-            sources.push(Box::new(open()?));
-        }
-    }
-    Ok(sources)
 }
 
 fn limits(changed: &[(String, usize)]) -> Result<Limits, Failure> {

@@ -10,4 +10,4 @@ pub mod worker;
 
 pub use crate::config::{Limits, limits};
 pub use counters::Counters;
-pub use read::{Settings, Totals, read, read_side_by_side};
+pub use read::{Settings, Totals, read, read_by};

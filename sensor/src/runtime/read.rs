@@ -1,24 +1,24 @@
-//! Replays frames from sources through workers.
-//!
-//! Several workers read the same capture side by side: each has a source of its own and decodes every packet, but follows only
-//! its share of the flows. So no packet crosses threads, and since all see the same packets in the same order, the
-//! same events come out in the same order for any number of workers.
+//! Replays frames of a source through workers. For several of them the [`relay`] says who works on what; the same events come
+//! out in the same order for any number of workers, put together by [`merge`].
 
 mod merge;
+mod relay;
 
 use std::sync::Arc;
 use std::thread;
 
+use arrayvec::ArrayVec;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use vigie_signatures::Bundle;
 
 use self::merge::Merge;
+use self::relay::{Lane, Presence, Relay};
 use super::counters::Counter;
 use super::limits::Limits;
 use super::told::Wanted;
-use super::worker::{Share, Worker};
+use super::worker::{Look, Share, Worker};
 use crate::alert::Event;
-use crate::capture::{CaptureError, Frame, Position, Source, SourceStatistics};
+use crate::capture::{BATCH_FRAMES_MAX, CaptureError, Frame, Position, Source, SourceStatistics};
 use crate::flow::HashKey;
 use crate::handshake::address_names::{self, AddressNames};
 
@@ -94,35 +94,41 @@ pub fn read(
     let mut replay = Replay::new(source, settings, bundle, Share::ALL);
     while replay.step(source, on_event)? {}
     replay.worker.finish(on_event);
-    replay.statistics = source.statistics();
-    Ok(totals(&[replay]))
+    Ok(totals(&[replay], source.statistics()))
 }
 
-/// Replays a capture, of which each worker gets a source of its own. The first error ends the replay, and comes back beside
-/// what was read until then.
-pub fn read_side_by_side(
-    mut sources: Vec<Box<dyn Source + Send>>,
+/// Replays a capture by so many workers. The first error ends the replay, and comes back beside what was read until then.
+pub fn read_by(
+    workers: usize,
+    source: &mut (dyn Source + Send),
     settings: &Settings,
     bundle: &Arc<Bundle>,
     on_news: &mut dyn FnMut(News<'_>) -> GoOn,
 ) -> (Totals, Option<CaptureError>) {
-    if let [source] = sources.as_mut_slice() {
-        return read_alone(&mut **source, settings, bundle, on_news);
+    if workers <= 1 {
+        return read_alone(source, settings, bundle, on_news);
     }
-    let count = sources.len() as u32;
-    thread::scope(|scope| {
+    let replay = |index| {
+        let share = Share { index: index as u32, count: workers as u32 };
+        Replay::new(source, settings, Arc::clone(bundle), share)
+    };
+    let replays: Vec<Replay> = (0..workers).map(replay).collect();
+    let (relay, lanes) = Relay::new(source, workers, settings.limits.decode());
+    let replays: Vec<Replay> = thread::scope(|scope| {
         let mut receivers = Vec::new();
         let mut threads = Vec::new();
-        for (index, source) in sources.into_iter().enumerate() {
+        for (lane, replay) in lanes.into_iter().zip(replays) {
             let (sender, receiver) = bounded(CHANNEL_PARCELS_MAX);
-            let share = Share { index: index as u32, count };
             receivers.push(receiver);
-            threads.push(scope.spawn(move || run(source, settings, Arc::clone(bundle), share, &sender)));
+            let relay = &relay;
+            threads.push(scope.spawn(move || run(relay, lane, replay, &sender)));
         }
-        let error = gather(receivers, on_news);
-        let replays: Vec<Replay> = threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
-        (totals(&replays), error)
-    })
+        gather(receivers, on_news);
+        threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
+    });
+    let error = relay.take_error();
+    drop(relay);
+    (totals(&replays, source.statistics()), error)
 }
 
 fn read_alone(
@@ -151,8 +157,7 @@ fn read_alone(
         }
     });
     on_news(News { events: &mut events, position: source.position(), interfaces: &interfaces });
-    replay.statistics = source.statistics();
-    (totals(&[replay]), error)
+    (totals(&[replay], source.statistics()), error)
 }
 
 /// Frames after which a worker tells how far it is.
@@ -168,85 +173,69 @@ struct Parcel {
     /// All events told at frames below this number were handed over.
     complete_below: u64,
     position: Position,
-    interfaces: Vec<String>,
-    error: Option<CaptureError>,
+    interfaces: Arc<[String]>,
 }
 
-/// A worker's thread: reads its source to the end, or until nobody listens any more.
-fn run(
-    mut source: Box<dyn Source + Send>,
-    settings: &Settings,
-    bundle: Arc<Bundle>,
-    share: Share,
-    sender: &Sender<Parcel>,
-) -> Replay {
-    let mut replay = Replay::new(&*source, settings, bundle, share);
+/// A worker's thread: works on its frames of the capture to its end, or until nobody listens any more.
+fn run(relay: &Relay<'_>, mut lane: Lane, mut replay: Replay, sender: &Sender<Parcel>) -> Replay {
+    let mut presence = Presence::new(relay, lane.index);
     let mut events = Vec::new();
-    let mut interfaces = Vec::new();
     let mut handed_over_at = 0;
-    let error = loop {
-        match replay.step(&mut *source, &mut |event| events.push(event)) {
-            Ok(true) => {}
-            Ok(false) => break None,
-            Err(error) => break Some(error),
+    while let Some(pack) = lane.next(relay) {
+        replay.worker_on(pack.frames_of(lane.index), &mut |event| events.push(event));
+        replay.seen_ns = (replay.seen_ns.0.min(pack.seen_ns.0), replay.seen_ns.1.max(pack.seen_ns.1));
+        presence.is_at_the_end = pack.is_last;
+        if pack.is_last {
+            replay.worker.finish(&mut |event| events.push(event));
         }
-        if replay.next_frame >= handed_over_at + PARCEL_FRAMES || events.len() >= PARCEL_EVENTS_MAX {
-            handed_over_at = replay.next_frame;
-            name_interfaces(&mut interfaces, replay.interface_highest, &*source);
+        let is_due = pack.next_frame >= handed_over_at + PARCEL_FRAMES || events.len() >= PARCEL_EVENTS_MAX;
+        if is_due || pack.is_last {
+            handed_over_at = pack.next_frame;
             let parcel = Parcel {
                 events: std::mem::take(&mut events),
-                complete_below: replay.next_frame,
-                position: source.position(),
-                interfaces: interfaces.clone(),
-                error: None,
+                complete_below: if pack.is_last { u64::MAX } else { pack.next_frame },
+                position: pack.position,
+                interfaces: Arc::clone(&pack.interfaces),
             };
-            if sender.send(parcel).is_err() {
+            // Nobody listening is no error: the replay was cut short.
+            if sender.send(parcel).is_err() || pack.is_last {
                 return replay;
             }
         }
-    };
-    replay.worker.finish(&mut |event| events.push(event));
-    name_interfaces(&mut interfaces, replay.interface_highest, &*source);
-    // Nobody listening is no error: the replay was cut short.
-    replay.statistics = source.statistics();
-    let _ = sender.send(Parcel { events, complete_below: u64::MAX, position: source.position(), interfaces, error });
+        lane.done(relay, pack);
+    }
     replay
 }
 
 /// Takes what the workers hand over, always from the one that is furthest behind, and tells it in order.
-fn gather(receivers: Vec<Receiver<Parcel>>, on_news: &mut dyn FnMut(News<'_>) -> GoOn) -> Option<CaptureError> {
+fn gather(receivers: Vec<Receiver<Parcel>>, on_news: &mut dyn FnMut(News<'_>) -> GoOn) {
     let mut merge = Merge::new(receivers.len());
     let mut events = Vec::new();
-    let mut error = None;
-    let mut interfaces: Vec<String> = Vec::new();
+    let mut interfaces: Arc<[String]> = Arc::new([]);
     while let Some(behind) = merge.furthest_behind() {
         let Some(Ok(parcel)) = receivers.get(behind).map(Receiver::recv) else {
             // The thread is gone without a last word; what it had told is kept.
             merge.end(behind);
             continue;
         };
-        error = error.or(parcel.error);
         if parcel.interfaces.len() > interfaces.len() {
             interfaces = parcel.interfaces;
         }
         merge.add(behind, parcel.events, parcel.complete_below);
         merge.take(&mut events);
         if on_news(News { events: &mut events, position: parcel.position, interfaces: &interfaces }) == GoOn::No {
-            return error;
+            return;
         }
     }
-    error
 }
 
 /// One worker on its way through a capture.
 struct Replay {
     worker: Worker,
     names: Arc<AddressNames>,
-    next_frame: u64,
     interface_highest: Option<u16>,
-    first_seen_ns: u64,
-    last_seen_ns: u64,
-    statistics: SourceStatistics,
+    /// Times of the earliest and the latest frame; the earlier is the later without frames.
+    seen_ns: (u64, u64),
 }
 
 impl Replay {
@@ -256,17 +245,10 @@ impl Replay {
             ..address_names::Limits::default()
         }));
         let mut limits = settings.limits.clone();
-        limits.flows_max = limits.flows_max.min(flows_possible(source));
+        // All workers together follow as many flows as one alone.
+        limits.flows_max = limits.flows_max.min(flows_possible(source)).div_ceil(share.count as usize);
         let worker = Worker::new(&limits, settings.wanted, bundle, Arc::clone(&names), HashKey::REPLAY, share);
-        Self {
-            worker,
-            names,
-            next_frame: 0,
-            interface_highest: None,
-            first_seen_ns: u64::MAX,
-            last_seen_ns: 0,
-            statistics: SourceStatistics::default(),
-        }
+        Self { worker, names, interface_highest: None, seen_ns: (u64::MAX, 0) }
     }
 
     /// One batch. False at the end.
@@ -279,13 +261,30 @@ impl Replay {
 
     #[inline]
     fn note(&mut self, frames: &[Frame<'_>]) {
+        let (mut first_ns, mut last_ns) = self.seen_ns;
+        let mut highest = 0;
         for frame in frames {
-            self.first_seen_ns = self.first_seen_ns.min(frame.timestamp_ns);
-            self.last_seen_ns = self.last_seen_ns.max(frame.timestamp_ns);
-            self.interface_highest = self.interface_highest.max(Some(frame.interface));
+            first_ns = first_ns.min(frame.timestamp_ns);
+            last_ns = last_ns.max(frame.timestamp_ns);
+            highest = highest.max(frame.interface);
         }
-        if let Some(last) = frames.last() {
-            self.next_frame = last.number + 1;
+        self.seen_ns = (first_ns, last_ns);
+        self.interface_highest = self.interface_highest.max(Some(highest));
+    }
+
+    /// Takes frames that were looked at already.
+    fn worker_on<'f>(
+        &mut self,
+        mut frames: impl Iterator<Item = (Frame<'f>, &'f Look)>,
+        on_event: &mut dyn FnMut(Event),
+    ) {
+        loop {
+            let (batch, looks): (ArrayVec<_, BATCH_FRAMES_MAX>, ArrayVec<_, BATCH_FRAMES_MAX>) =
+                frames.by_ref().take(BATCH_FRAMES_MAX).unzip();
+            if batch.is_empty() {
+                return;
+            }
+            self.worker.batch_looked_at(&batch, &looks, on_event);
         }
     }
 }
@@ -312,34 +311,34 @@ fn flows_possible(source: &dyn Source) -> usize {
     }
 }
 
-/// Adds up the workers. What each of them counts of all packets is taken from the first.
-fn totals(replays: &[Replay]) -> Totals {
+/// Adds up the workers. What all of them see is taken from the first.
+fn totals(replays: &[Replay], source: SourceStatistics) -> Totals {
     let Some(first) = replays.first() else { return Totals::default() };
     let sum = |counter: Counter| replays.iter().map(|replay| replay.worker.counters().get(counter)).sum();
-    let common = |counter: Counter| first.worker.counters().get(counter);
     let mut counters = first.worker.all_counts();
     for replay in replays.iter().skip(1) {
         for (count, (family, _, more)) in counters.iter_mut().zip(replay.worker.all_counts()) {
-            if !matches!(family, "capture" | "decode" | "decode_error" | "fragment") {
+            if !matches!(family, "decode_error" | "fragment") {
                 count.2 += more;
             }
         }
     }
     counters.push(("limit", "address_names_max", first.names.refused()));
     counters.retain(|&(_, _, count)| count > 0);
+    let (first_seen_ns, last_seen_ns) = first.seen_ns;
     Totals {
-        frames: common(Counter::Frames),
-        bytes: common(Counter::Bytes),
-        packets: common(Counter::Packets),
+        frames: sum(Counter::Frames),
+        bytes: sum(Counter::Bytes),
+        packets: sum(Counter::Packets),
         flows: sum(Counter::Flows),
         hellos_tls: sum(Counter::HellosTls),
         hellos_quic: sum(Counter::HellosQuic),
         hellos_dtls: sum(Counter::HellosDtls),
         dns_answers: sum(Counter::DnsAnswers),
         alerts: sum(Counter::Alerts),
-        first_seen_ns: if first.next_frame == 0 { 0 } else { first.first_seen_ns },
-        last_seen_ns: first.last_seen_ns,
-        source: first.statistics.clone(),
+        first_seen_ns: if first_seen_ns > last_seen_ns { 0 } else { first_seen_ns },
+        last_seen_ns,
+        source,
         counters,
     }
 }

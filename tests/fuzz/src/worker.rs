@@ -68,7 +68,7 @@ fn events(packets: &[(u64, Vec<u8>)], share: Share, flows_max: usize) -> Vec<Eve
     events
 }
 
-/// Any packets: one worker, and two side by side, which must tell the same; and one with next to no room.
+/// Any packets: one worker, and two that share it, which must tell the same; and one with next to no room.
 pub fn packets(data: &[u8]) {
     let mut input = Input::new(data);
     let mut clock_ns = 1_700_000_000_000_000_000_u64;

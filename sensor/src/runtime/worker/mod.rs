@@ -71,28 +71,75 @@ impl When {
     }
 }
 
-/// What a first look at a frame told: its flow, and where that may stand in the table.
-#[derive(Clone, Copy)]
-struct Sight {
+/// What a first look at a frame told.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
     glance: Glance,
     hash: u64,
-    places: Places,
     /// A glance was enough.
     is_plain: bool,
+}
+
+impl Look {
+    const NOTHING: Self = Self { glance: Glance::NOTHING, hash: 0, is_plain: false };
+
+    /// At a frame.
+    #[inline]
+    pub fn at(frame: &Frame<'_>, limits: &DecodeLimits, secret: &HashKey) -> Self {
+        let mut look = Self::NOTHING;
+        look.is_plain = look.glance.look(frame);
+        if !look.is_plain {
+            look.glance = glance_of(&decode::decode(frame, limits));
+        }
+        look.hash = look.glance.key.hash(secret);
+        look
+    }
+
+    /// Whether every worker wants to see the frame: DNS, which tells names, and what is no packet of a flow, as fragments
+    /// are, which may become one.
+    pub fn is_for_all(&self) -> bool {
+        let key = &self.glance.key;
+        key.protocol == Glance::NOTHING.key.protocol || key.has_port(DNS_PORT)
+    }
+
+    /// Which of so many workers follows the flow.
+    #[inline]
+    pub fn owner(&self, workers: u32) -> u32 {
+        owner(self.hash, workers)
+    }
+}
+
+/// What a first look at a frame told, and where its flow may stand in the table.
+#[derive(Clone, Copy)]
+struct Sight {
+    look: Look,
+    places: Places,
     /// The flow is this worker's.
     is_own: bool,
     slot: Option<Slot>,
 }
 
 impl Sight {
-    const NOTHING: Self = Self {
-        glance: Glance::NOTHING,
-        hash: 0,
-        places: Places { first: 0, second: 0, tag: 0 },
-        is_plain: false,
-        is_own: false,
-        slot: None,
-    };
+    const NOTHING: Self =
+        Self { look: Look::NOTHING, places: Places { first: 0, second: 0, tag: 0 }, is_own: false, slot: None };
+}
+
+/// The end of the epoch of a time, nanoseconds since the Unix epoch: then flows that fell silent are looked for.
+pub const fn epoch_end_ns(timestamp_ns: u64) -> u64 {
+    (timestamp_ns / EPOCH_NS + 1).saturating_mul(EPOCH_NS)
+}
+
+/// Which of so many workers follows a flow. Other bits than those that choose places in the table.
+#[inline]
+const fn owner(hash: u64, workers: u32) -> u32 {
+    (((hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) * workers as u64) >> 32) as u32
+}
+
+fn glance_of(decoded: &Result<Decoded<'_>, DecodeError>) -> Glance {
+    match decoded {
+        Ok(Decoded::Packet(packet)) => Glance::of(packet),
+        Ok(Decoded::Fragment(_)) | Err(_) => Glance::NOTHING,
+    }
 }
 
 /// What frames come down to for which a glance was not enough.
@@ -102,12 +149,14 @@ type Deeper<'f> = ArrayVec<Result<Decoded<'f>, DecodeError>, BATCH_FRAMES_MAX>;
 enum Passed {
     /// It had nothing to tell, and is counted.
     Counted,
+    /// It is another worker's.
+    Elsewhere,
     /// There is more to it. The slot of its flow, if that is known.
     Unsettled(Option<Slot>),
 }
 
-/// Which flows of a capture are a worker's own, where several read it side by side. Each sees all packets, so that all
-/// clocks agree and all know what DNS told.
+/// Which flows of a capture are a worker's own, where several read it. Each also sees the frames that begin an epoch and those
+/// that are [for all](Look::is_for_all), so that all clocks agree and all know what DNS told.
 #[derive(Clone, Copy, Debug)]
 pub struct Share {
     /// Number of the worker, from 0.
@@ -122,9 +171,7 @@ impl Share {
 
     #[inline]
     fn owns(self, hash: u64) -> bool {
-        // Other bits than those that choose places in the table.
-        self.count == 1
-            || ((hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) * u64::from(self.count)) >> 32 == u64::from(self.index)
+        self.count == 1 || owner(hash, self.count) == self.index
     }
 }
 
@@ -244,19 +291,24 @@ impl Worker {
         for frames in frames.chunks(BATCH_FRAMES_MAX) {
             let mut deeper = Deeper::new();
             self.look(frames, &mut sights, &mut deeper);
-            for (sight, _) in sights.iter_mut().zip(frames) {
-                sight.slot = self.table.likely_slot(&sight.places);
-            }
-            let mut deeper = deeper.iter();
-            let mut counted = 0;
-            for (frame, sight) in frames.iter().zip(&sights) {
-                let decoded = if sight.is_plain { None } else { deeper.next() };
-                match self.pass(frame, sight, emit) {
-                    Passed::Counted => counted += 1,
-                    Passed::Unsettled(slot) => self.unsettled(frame, sight, decoded, slot, emit),
+            self.pass_all(frames, &mut sights, &deeper, emit);
+        }
+        self.sights = sights;
+    }
+
+    /// Takes a batch of frames that were looked at already, some perhaps for another worker.
+    pub fn batch_looked_at(&mut self, frames: &[Frame<'_>], looks: &[&Look], emit: &mut dyn FnMut(Event)) {
+        let mut sights = std::mem::take(&mut self.sights);
+        for (frames, looks) in frames.chunks(BATCH_FRAMES_MAX).zip(looks.chunks(BATCH_FRAMES_MAX)) {
+            let mut deeper = Deeper::new();
+            for ((frame, look), sight) in frames.iter().zip(looks).zip(&mut sights) {
+                sight.look = **look;
+                if !look.is_plain {
+                    self.look_deeper(frame, &mut deeper);
                 }
+                self.find_place(frame, sight);
             }
-            self.counters.add(Counter::Packets, counted);
+            self.pass_all(frames, &mut sights, &deeper, emit);
         }
         self.sights = sights;
     }
@@ -264,7 +316,6 @@ impl Worker {
     /// Finds the flows of frames, as far as a frame is a packet, and has their tags fetched.
     #[inline]
     fn look<'f>(&mut self, frames: &[Frame<'f>], sights: &mut [Sight], deeper: &mut Deeper<'f>) {
-        let mut bytes = 0;
         for frame in frames.iter().take(AHEAD_FRAMES) {
             fetch_headers(frame);
         }
@@ -272,17 +323,25 @@ impl Worker {
             if let Some(coming) = frames.get(number + AHEAD_FRAMES) {
                 fetch_headers(coming);
             }
-            bytes += u64::from(frame.wire_length);
-            sight.is_plain = sight.glance.look(frame);
-            if !sight.is_plain {
-                sight.glance = self.look_deeper(frame, deeper);
+            let look = &mut sight.look;
+            look.is_plain = look.glance.look(frame);
+            if !look.is_plain {
+                look.glance = self.look_deeper(frame, deeper);
             }
-            sight.hash = self.table.hash(&sight.glance.key);
-            sight.is_own = self.share.owns(sight.hash);
-            sight.places = self.table.places(sight.hash);
+            look.hash = self.table.hash(&look.glance.key);
+            self.find_place(frame, sight);
         }
-        self.counters.add(Counter::Frames, frames.len() as u64);
-        self.counters.add(Counter::Bytes, bytes);
+    }
+
+    /// Whose the frame is, and where its flow may stand.
+    #[inline]
+    fn find_place(&mut self, frame: &Frame<'_>, sight: &mut Sight) {
+        sight.is_own = self.share.owns(sight.look.hash);
+        if sight.is_own {
+            self.counters.add(Counter::Frames, 1);
+            self.counters.add(Counter::Bytes, u64::from(frame.wire_length));
+        }
+        sight.places = self.table.places(sight.look.hash);
     }
 
     /// The flow of a packet for which a glance was not enough.
@@ -290,39 +349,60 @@ impl Worker {
     #[inline(never)]
     fn look_deeper<'f>(&self, frame: &Frame<'f>, deeper: &mut Deeper<'f>) -> Glance {
         let decoded = decode::decode(frame, &self.decode_limits);
-        let glance = match &decoded {
-            Ok(Decoded::Packet(packet)) => Glance::of(packet),
-            Ok(Decoded::Fragment(_)) | Err(_) => Glance::NOTHING,
-        };
+        let glance = glance_of(&decoded);
         // There is room: a batch has no more frames.
         let _ = deeper.try_push(decoded);
         glance
     }
 
+    /// Takes the frames of a batch, in order.
+    #[inline]
+    fn pass_all(
+        &mut self,
+        frames: &[Frame<'_>],
+        sights: &mut [Sight],
+        deeper: &Deeper<'_>,
+        emit: &mut dyn FnMut(Event),
+    ) {
+        for (sight, _) in sights.iter_mut().zip(frames) {
+            sight.slot = self.table.likely_slot(&sight.places);
+        }
+        let mut deeper = deeper.iter();
+        let mut counted = 0;
+        for (frame, sight) in frames.iter().zip(&*sights) {
+            let decoded = if sight.look.is_plain { None } else { deeper.next() };
+            match self.pass(frame, sight, emit) {
+                Passed::Counted => counted += 1,
+                Passed::Elsewhere => {}
+                Passed::Unsettled(slot) => self.unsettled(frame, sight, decoded, slot, emit),
+            }
+        }
+        self.counters.add(Counter::Packets, counted);
+    }
+
     /// Counts a packet that has nothing to tell: of a settled flow, or empty, or another worker's.
     #[inline]
     fn pass(&mut self, frame: &Frame<'_>, sight: &Sight, emit: &mut dyn FnMut(Event)) -> Passed {
-        let key = &sight.glance.key;
         if !sight.is_own {
-            // Here belong the frames that are no packets, which are counted; and DNS, which tells names.
-            if key.protocol == Glance::NOTHING.key.protocol || key.has_port(DNS_PORT) {
+            if sight.look.is_for_all() {
                 return Passed::Unsettled(None);
             }
             self.advance(frame, emit);
-            return Passed::Counted;
+            return Passed::Elsewhere;
         }
         if frame.timestamp_ns >= self.epoch_ends_ns {
             return Passed::Unsettled(None);
         }
+        let glance = &sight.look.glance;
         let (epoch, idle_epochs) = (self.epoch as u8, self.idle_epochs);
         // A flow that is no older than the batch was not there when the batch was looked at.
         let Some(slot) = sight.slot.or_else(|| self.table.likely_slot(&sight.places)) else {
             return Passed::Unsettled(None);
         };
-        let Some((entry, last)) = self.table.at_likely_slot(slot, sight.places.tag, key) else {
+        let Some((entry, last)) = self.table.at_likely_slot(slot, sight.places.tag, &glance.key) else {
             return Passed::Unsettled(None);
         };
-        let is_counted_only = match sight.glance.content {
+        let is_counted_only = match glance.content {
             Content::Opening => false,
             Content::Nothing => entry.marks & SETTLED != 0 || entry.record != 0 || !self.wanted.flows,
             Content::Other => entry.marks & SETTLED != 0,
@@ -333,7 +413,7 @@ impl Worker {
         if *last != epoch {
             *last = epoch;
         }
-        let counter = match sight.glance.side {
+        let counter = match glance.side {
             Side::Low => &mut entry.from_low,
             Side::High => &mut entry.from_high,
         };
@@ -357,10 +437,12 @@ impl Worker {
         slot: Option<Slot>,
         emit: &mut dyn FnMut(Event),
     ) {
+        self.advance(frame, emit);
+        let Look { glance, hash, .. } = &sight.look;
         let of_a_glance;
         let packet = match decoded {
             None => {
-                of_a_glance = sight.glance.packet(frame);
+                of_a_glance = glance.packet(frame);
                 of_a_glance.as_ref()
             }
             Some(Ok(Decoded::Packet(packet))) => Some(packet),
@@ -368,9 +450,7 @@ impl Worker {
             Some(Err(error)) => return self.count_unreadable(*error),
         };
         if let Some(packet) = packet {
-            self.advance(frame, emit);
-            let Glance { key, side, .. } = &sight.glance;
-            self.packet(&When::of(frame), packet, key, *side, sight.hash, slot, emit);
+            self.packet(&When::of(frame), packet, &glance.key, glance.side, *hash, slot, emit);
         }
     }
 
@@ -395,7 +475,6 @@ impl Worker {
             Ok(Decoded::Packet(packet)) => {
                 let (key, side) = FlowKey::of(&packet);
                 let hash = self.table.hash(&key);
-                self.advance(frame, emit);
                 self.packet(&When::of(frame), &packet, &key, side, hash, None, emit);
             }
             Ok(Decoded::Fragment(inner)) => self.fragment(frame, &inner, emit),
@@ -426,7 +505,7 @@ impl Worker {
         // Beyond the idle time every flow is idle; so ages of one byte never wrap unseen.
         let all = epoch - self.epoch > u64::from(self.idle_epochs);
         self.epoch = epoch;
-        self.epoch_ends_ns = (epoch + 1).saturating_mul(EPOCH_NS);
+        self.epoch_ends_ns = epoch_end_ns(timestamp_ns);
         self.order = Order { told_at, last_frame: u64::MAX, ordinal: 0 };
         self.sweep(all, FlowEnd::Timeout, emit);
     }
@@ -469,13 +548,13 @@ impl Worker {
         emit: &mut dyn FnMut(Event),
     ) {
         self.order = Order { told_at: when.number, last_frame: u64::MAX, ordinal: 0 };
-        self.counters.add(Counter::Packets, 1);
         if !self.share.owns(hash) {
             if packet.source_port == DNS_PORT || packet.destination_port == DNS_PORT {
                 self.foreign(when, packet, key, side, hash);
             }
             return;
         }
+        self.counters.add(Counter::Packets, 1);
         self.own(when, packet, key, side, hash, slot, emit);
     }
 
