@@ -1,24 +1,101 @@
-//! Lists the files of `services/`, so that adding one is all it takes to build it in.
+//! Reads and checks the files of `services/`, and writes down what they say for `src/builtin.rs`. A fault in them fails
+//! the build. Adding a file is all it takes to build it in.
 
 use std::error::Error;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+// What the parser of the operator's files consists of; only a part of each is needed here.
+#[allow(dead_code)]
+#[path = "src/address.rs"]
+mod address;
+#[allow(dead_code)]
+#[path = "src/diagnostic.rs"]
+mod diagnostic;
+#[allow(dead_code)]
+#[path = "src/judgement.rs"]
+mod judgement;
+#[allow(dead_code, clippy::enum_variant_names)]
+#[path = "src/normalise.rs"]
+mod normalise;
+#[allow(dead_code)]
+#[path = "src/parse.rs"]
+mod parse;
+#[allow(dead_code)]
+#[path = "src/pattern.rs"]
+mod pattern;
+#[allow(dead_code)]
+#[path = "src/rule.rs"]
+mod rule;
+
+use parse::{Draft, File, Matches};
+
 fn main() -> Result<(), Box<dyn Error>> {
-    println!("cargo::rerun-if-changed=services");
+    for inputs in ["services", "src"] {
+        println!("cargo::rerun-if-changed={inputs}");
+    }
     let directory = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("services");
     let mut paths = std::fs::read_dir(&directory)?
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<Result<Vec<PathBuf>, _>>()?;
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
     paths.sort();
-    let mut list = String::from("/// Label and text of each file built in.\nconst SERVICES: &[(&str, &str)] = &[\n");
+    let mut list = String::from("/// The files of `services/`, in order of name.\nstatic FILES: &[BuiltinFile] = &[\n");
+    let mut faults = Vec::new();
     for path in &paths {
-        println!("cargo::rerun-if-changed={}", path.display());
         let name = path.file_name().ok_or("a file without a name")?.to_string_lossy();
-        writeln!(list, "    ({:?}, include_str!({:?})),", format!("services/{name}"), path)?;
+        let (file, mut found) = parse::parse(&format!("services/{name}"), &std::fs::read_to_string(path)?);
+        faults.append(&mut found);
+        write_file(&mut list, file)?;
     }
     list.push_str("];\n");
+    if !faults.is_empty() {
+        return Err(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n").into());
+    }
     std::fs::write(PathBuf::from(std::env::var("OUT_DIR")?).join("services.rs"), list)?;
+    Ok(())
+}
+
+fn write_file(list: &mut String, file: File) -> Result<(), Box<dyn Error>> {
+    let File { label, header, mut drafts } = file;
+    if header.replace {
+        return Err(format!("{label}: a file built in replaces nothing").into());
+    }
+    writeln!(
+        list,
+        "BuiltinFile {{ label: {label:?}, service: {:?}, name: {:?}, owner: {:?}, category: {:?}, base: {:?}, line: {}, \
+         rules: &[",
+        header.service, header.name, header.owner, header.category, header.base, header.line
+    )?;
+    drafts.sort_by_key(|draft| draft.rule.line);
+    for draft in &drafts {
+        write_rule(list, draft)?;
+    }
+    list.push_str("] },\n");
+    Ok(())
+}
+
+fn write_rule(list: &mut String, draft: &Draft) -> Result<(), Box<dyn Error>> {
+    let Draft { rule, matches, note } = draft;
+    let pattern = match matches {
+        Matches::Pattern { head, zones } => format!("Some(({head:?}, &{zones:?}))"),
+        _ => "None".to_owned(),
+    };
+    writeln!(
+        list,
+        "BuiltinRule {{ kind: MatchKind::{:?}, text: {:?}, pattern: {pattern}, place: {}, role: Role::{:?}, \
+         signal: Signal::{:?}, confidence: Confidence::{:?}, asn: {:?}, sources: &{:?}, reviewed: {:?}, note: {note:?}, \
+         line: {} }},",
+        rule.kind,
+        rule.text,
+        rule.signature_id,
+        rule.role,
+        rule.signal,
+        rule.confidence,
+        rule.asn,
+        rule.sources,
+        rule.reviewed,
+        rule.line
+    )?;
     Ok(())
 }

@@ -1,8 +1,6 @@
 //! Bytes that arrive in any order, cut anywhere, more than once: an interval set with a bounded buffer behind it.
 //! Used for TCP streams, QUIC CRYPTO streams and DTLS handshake messages alike.
 
-use arrayvec::ArrayVec;
-
 /// How many separate islands of bytes beyond the contiguous prefix are kept.
 pub const ISLANDS_MAX: usize = 64;
 
@@ -20,7 +18,8 @@ pub enum Refused {
 pub struct Assembly {
     buffer: Vec<u8>,
     contiguous: usize,
-    islands: ArrayVec<(u32, u32), ISLANDS_MAX>,
+    /// In order and apart; at most [`ISLANDS_MAX`]. It has no memory until a piece comes out of order.
+    islands: Vec<(u32, u32)>,
 }
 
 impl Assembly {
@@ -32,7 +31,7 @@ impl Assembly {
 
     /// Bytes of memory held.
     pub fn capacity(&self) -> usize {
-        self.buffer.capacity()
+        self.buffer.capacity() + self.islands.capacity() * size_of::<(u32, u32)>()
     }
 
     /// Forgets all bytes, keeps the memory.
@@ -65,10 +64,8 @@ impl Assembly {
         let known_to = std::mem::take(&mut self.contiguous);
         if known_to > 0 {
             // With the list full, the last island gives its place up.
-            if self.islands.is_full() {
-                self.islands.pop();
-            }
-            let _ = self.islands.try_insert(0, (count as u32, (known_to + count) as u32));
+            self.islands.truncate(ISLANDS_MAX - 1);
+            self.islands.insert(0, (count as u32, (known_to + count) as u32));
         }
     }
 
@@ -77,13 +74,11 @@ impl Assembly {
         let offset = offset.min(self.buffer.len());
         self.buffer.drain(..offset);
         let known_to = self.contiguous.saturating_sub(offset);
-        let shifted: ArrayVec<(u32, u32), ISLANDS_MAX> = self
-            .islands
-            .iter()
-            .filter(|&&(_, end)| end as usize > offset)
-            .map(|&(start, end)| (start.saturating_sub(offset as u32), end - offset as u32))
-            .collect();
-        self.islands = shifted;
+        let offset = offset as u32;
+        self.islands.retain(|&(_, end)| end > offset);
+        for (start, end) in &mut self.islands {
+            (*start, *end) = (start.saturating_sub(offset), *end - offset);
+        }
         self.contiguous = 0;
         self.record(0, known_to);
     }
@@ -104,7 +99,8 @@ impl Assembly {
         if offset >= bounded_end {
             return cut.map(|()| false);
         }
-        if offset > self.contiguous && self.islands.is_full() && !self.touches_an_island(offset, bounded_end) {
+        if offset > self.contiguous && self.islands.len() >= ISLANDS_MAX && !self.touches_an_island(offset, bounded_end)
+        {
             return Err(Refused::TooManyIslands);
         }
         if self.buffer.len() < bounded_end {
@@ -155,7 +151,7 @@ impl Assembly {
             self.contiguous = self.contiguous.max(end);
         } else {
             let (mut start, mut end) = (start as u32, end as u32);
-            self.islands.retain(|&mut (island_start, island_end)| {
+            self.islands.retain(|&(island_start, island_end)| {
                 let apart = island_end < start || end < island_start;
                 if !apart {
                     start = start.min(island_start);
@@ -164,8 +160,8 @@ impl Assembly {
                 apart
             });
             let place = self.islands.partition_point(|&(island_start, _)| island_start < start);
-            // Room is certain: `insert` refused a piece that touches nothing while the list was full.
-            let _ = self.islands.try_insert(place, (start, end));
+            // The bound holds: `insert` refused a piece that touches nothing while the list was full.
+            self.islands.insert(place, (start, end));
         }
         while let Some(&(island_start, island_end)) = self.islands.first() {
             if island_start as usize > self.contiguous {
@@ -205,6 +201,21 @@ mod tests {
         assert_eq!(islands.insert(usize::MAX, b"x", 4096), Err(Refused::TooFar));
         assert_eq!(islands.insert(0, &[7; 1000], 4096), Ok(true));
         assert_eq!(islands.contiguous().len(), 1000);
+    }
+
+    #[test]
+    fn islands_take_memory_only_once_there_are_any() {
+        let mut assembly = Assembly::default();
+        assembly.insert(0, b"abc", 64).unwrap();
+        assert_eq!((assembly.islands.capacity(), assembly.capacity()), (0, assembly.buffer.capacity()));
+        assembly.insert(5, b"f", 64).unwrap();
+        let held = assembly.capacity();
+        assert!(held > assembly.buffer.capacity());
+        assembly.clear();
+        assert_eq!(assembly.capacity(), held, "kept for the next stream");
+        assert_eq!(assembly.island(5), None);
+        assembly.insert(3, b"d", 64).unwrap();
+        assert_eq!((assembly.contiguous(), assembly.island(3)), (&b""[..], Some((3, &b"d"[..]))));
     }
 
     #[test]

@@ -5,18 +5,19 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
+
+use foldhash::fast::FixedState;
 use time::Date;
 
 use crate::address::AddressTable;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::explain::Brands;
-use crate::lookup::{Asked, NameTable};
+use crate::lookup::NameTable;
 use crate::merge::Merge;
 use crate::parse::parse_day;
+use crate::pattern::Asked;
 use crate::rule::{MatchKind, Rule};
-
-include!(concat!(env!("OUT_DIR"), "/services.rs"));
 
 /// Days after which a review is too old, unless told otherwise.
 pub const REVIEW_DAYS_MAX: u32 = 365;
@@ -89,23 +90,19 @@ impl Service {
 pub struct Bundle {
     pub(crate) rules: Vec<Arc<Rule>>,
     /// By the rules' text.
-    pub(crate) notes: HashMap<String, Vec<(MatchKind, String)>>,
+    pub(crate) notes: HashMap<String, Vec<(MatchKind, String)>, FixedState>,
     pub(crate) names: NameTable,
     pub(crate) addresses: AddressTable,
-    pub(crate) fingerprints: HashMap<String, u32>,
+    pub(crate) fingerprints: HashMap<String, u32, FixedState>,
     pub(crate) services: Vec<Service>,
-    pub(crate) brands: Brands,
+    /// Made when an explanation asks for it.
+    pub(crate) brands: OnceLock<Brands>,
 }
 
 static BUILTIN: LazyLock<Arc<Bundle>> = LazyLock::new(|| {
     let mut findings = Vec::new();
-    let merged = Merge::default().with_layer(&builtin_texts(), &mut findings);
-    Arc::new(merged.finish(&mut findings))
+    Arc::new(Merge::with_builtin(&mut findings).finish(&mut findings))
 });
-
-fn builtin_texts() -> Vec<SourceText> {
-    SERVICES.iter().map(|(label, text)| SourceText { label: (*label).to_owned(), text: (*text).to_owned() }).collect()
-}
 
 impl Bundle {
     /// The signatures built in. Read once.
@@ -140,10 +137,7 @@ impl Bundle {
         options: LoadOptions,
         mut findings: Vec<Diagnostic>,
     ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
-        let mut merge = Merge::default();
-        if options.builtin {
-            merge = merge.with_layer(&builtin_texts(), &mut findings);
-        }
+        let mut merge = if options.builtin { Merge::with_builtin(&mut findings) } else { Merge::default() };
         for layer in layers {
             merge = merge.with_layer(layer, &mut findings);
         }

@@ -2,7 +2,6 @@
 //!
 //! For people: it looks further than the look-ups on the packet's way do, and allocates.
 
-use regex_automata::meta::Regex;
 use std::fmt;
 use std::sync::Arc;
 
@@ -113,7 +112,8 @@ impl Bundle {
             near.push((Arc::clone(rule), told));
         }
         if near.is_empty()
-            && let Some((word, rule)) = self.brands.find(name).and_then(|(word, rule)| Some((word, self.rule(rule)?)))
+            && let Some((word, rule)) = self.brands.get_or_init(|| Brands::new(&self.rules)).find(name)
+            && let Some(rule) = self.rule(rule)
         {
             let told =
                 format!("the name contains \"{word}\", yet no signature says that it belongs to {}", rule.service_name);
@@ -150,8 +150,7 @@ impl Bundle {
 /// Words that make a name look as if it belonged to a service.
 #[derive(Debug, Default)]
 pub(crate) struct Brands {
-    finder: Option<Regex>,
-    /// Word and its service's plainest rule, for each pattern of the finder.
+    /// Word and its service's plainest rule.
     words: Vec<(String, u32)>,
 }
 
@@ -178,14 +177,13 @@ impl Brands {
                 }
             }
         }
-        let literals: Vec<&str> = words.iter().map(|(word, _)| word.as_str()).collect();
-        let finder = if literals.is_empty() { None } else { Regex::new_many(&literals).ok() };
-        Self { finder, words }
+        Self { words }
     }
 
+    /// The word that begins first in a name, and its rule.
     fn find(&self, name: &str) -> Option<(&str, u32)> {
-        let found = self.finder.as_ref()?.find(name)?;
-        self.words.get(found.pattern().as_usize()).map(|(word, rule)| (word.as_str(), *rule))
+        let found = self.words.iter().filter_map(|(word, rule)| Some((name.find(word)?, word.as_str(), *rule)));
+        found.min_by_key(|(at, ..)| *at).map(|(_, word, rule)| (word, rule))
     }
 }
 

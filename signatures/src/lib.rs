@@ -4,6 +4,7 @@
 //! answers look-ups without allocating. [`normalise`] brings a name off the wire to the form that look-ups take.
 
 mod address;
+mod builtin;
 mod bundle;
 mod diagnostic;
 mod explain;

@@ -10,39 +10,32 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::normalise::NAME_BYTES_MAX;
-use crate::pattern::{Pattern, PatternSets};
+use foldhash::fast::FixedState;
 
-/// Where a name was seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
-    /// On a flow: SNI, host header, certificate.
-    Flow,
-    /// In a DNS answer.
-    Dns,
-}
+use crate::normalise::NAME_BYTES_MAX;
+use crate::pattern::{self, Asked, Pattern, PatternSets};
 
 /// What a rule asks of a name.
 #[derive(Clone, Debug)]
-pub(crate) enum Form {
+pub(crate) enum Form<'t> {
     /// The whole name.
-    Exact(String),
+    Exact(&'t str),
     /// The name and everything below it.
-    Suffix(String),
+    Suffix(&'t str),
     /// The labels before a zone.
     Pattern {
         /// Regular expression that these labels must match whole.
-        head: String,
+        head: &'t str,
         /// Names below which the pattern is tried.
-        zones: Vec<String>,
+        zones: Vec<&'t str>,
     },
 }
 
 /// One rule as the table needs it.
 #[derive(Clone, Debug)]
-pub(crate) struct Entry {
+pub(crate) struct Entry<'t> {
     /// What it asks of a name.
-    pub(crate) form: Form,
+    pub(crate) form: Form<'t>,
     /// Number given back by look-ups.
     pub(crate) rule: u32,
     /// Only for names in DNS answers.
@@ -90,6 +83,9 @@ struct Zone {
     /// The next zone up, as in [`Node::zone`].
     above: u32,
 }
+
+/// The node of each text, while the table is built. The texts are the operator's own: no one floods it with collisions.
+type Index<'t> = HashMap<&'t str, u32, FixedState>;
 
 /// The table.
 #[derive(Debug, Default)]
@@ -151,11 +147,11 @@ fn hash_of(text: &[u8]) -> u64 {
 impl NameTable {
     /// Builds the table. Of two entries with the same form the later one answers; patterns keep their order.
     /// Fails, with the rule's number and a reason, if a pattern cannot be used.
-    pub(crate) fn build(entries: &[Entry]) -> Result<Self, (u32, String)> {
+    pub(crate) fn build(entries: &[Entry<'_>]) -> Result<Self, (u32, String)> {
         let mut table = Self::default();
-        let mut index: HashMap<&str, u32> = HashMap::new();
+        let mut index = Index::with_capacity_and_hasher(entries.len() * 2, FixedState::default());
         let mut by_zone: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
-        let mut patterns: Vec<Pattern<'_>> = Vec::new();
+        let mut patterns: Vec<Pattern> = Vec::new();
         for entry in entries {
             let answer = Answer::new(entry.rule, entry.dns_only);
             match &entry.form {
@@ -172,6 +168,7 @@ impl NameTable {
                         table.plant(zone, &mut index);
                         by_zone.entry(zone).or_default().push(patterns.len() as u32);
                     }
+                    let head = pattern::read(head).map_err(|reason| (entry.rule, reason))?;
                     patterns.push(Pattern { head, rule: entry.rule, dns_only: entry.dns_only });
                 }
             }
@@ -182,7 +179,7 @@ impl NameTable {
     }
 
     /// Number of the node of `text`; makes it and its ancestors as needed.
-    fn plant<'t>(&mut self, text: &'t str, index: &mut HashMap<&'t str, u32>) -> u32 {
+    fn plant<'t>(&mut self, text: &'t str, index: &mut Index<'t>) -> u32 {
         let whole = self.node_of(text, index);
         let mut rest = text;
         while let Some((_, above)) = rest.split_once('.') {
@@ -195,7 +192,7 @@ impl NameTable {
         whole
     }
 
-    fn node_of<'t>(&mut self, text: &'t str, index: &mut HashMap<&'t str, u32>) -> u32 {
+    fn node_of<'t>(&mut self, text: &'t str, index: &mut Index<'t>) -> u32 {
         *index.entry(text).or_insert_with(|| {
             let node = self.nodes.len() as u32;
             self.nodes.push(Node {
@@ -219,8 +216,8 @@ impl NameTable {
     fn lay_out_zones(
         &mut self,
         by_zone: &BTreeMap<&str, Vec<u32>>,
-        patterns: &[Pattern<'_>],
-        index: &HashMap<&str, u32>,
+        patterns: &[Pattern],
+        index: &Index<'_>,
     ) -> Result<(), (u32, String)> {
         let numbers: HashMap<&str, u32> = by_zone.keys().zip(1..).map(|(zone, number)| (*zone, number)).collect();
         for (zone, list) in by_zone {
@@ -369,23 +366,19 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn exact(rule: u32, text: &str) -> Entry {
-        Entry { form: Form::Exact(text.into()), rule, dns_only: false }
+    fn exact(rule: u32, text: &str) -> Entry<'_> {
+        Entry { form: Form::Exact(text), rule, dns_only: false }
     }
 
-    fn suffix(rule: u32, text: &str) -> Entry {
-        Entry { form: Form::Suffix(text.into()), rule, dns_only: false }
+    fn suffix(rule: u32, text: &str) -> Entry<'_> {
+        Entry { form: Form::Suffix(text), rule, dns_only: false }
     }
 
-    fn pattern(rule: u32, head: &str, zones: &[&str]) -> Entry {
-        Entry {
-            form: Form::Pattern { head: head.into(), zones: zones.iter().map(|zone| zone.to_string()).collect() },
-            rule,
-            dns_only: false,
-        }
+    fn pattern<'t>(rule: u32, head: &'t str, zones: &[&'t str]) -> Entry<'t> {
+        Entry { form: Form::Pattern { head, zones: zones.to_vec() }, rule, dns_only: false }
     }
 
-    fn dns(entry: Entry) -> Entry {
+    fn dns(entry: Entry<'_>) -> Entry<'_> {
         Entry { dns_only: true, ..entry }
     }
 
@@ -472,7 +465,7 @@ mod tests {
             names in proptest::collection::vec(small_name(), 1..60),
         ) {
             let heads = ["a+", "[ab]+(\\.b)?", ".*boot", "a.*"];
-            let entries: Vec<Entry> = drafts.iter().enumerate().map(|(rule, (kind, text, other, dns_only))| {
+            let entries: Vec<Entry<'_>> = drafts.iter().enumerate().map(|(rule, (kind, text, other, dns_only))| {
                 let rule = rule as u32;
                 let entry = match kind {
                     0 => exact(rule, text),

@@ -3,13 +3,15 @@
 //! A rule for the same name in a later layer overrides; twice in one layer is a fault.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+use foldhash::fast::FixedState;
 
 use crate::address::{self, AddressTable};
+use crate::builtin;
 use crate::bundle::{Bundle, Service, SourceText};
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::explain::Brands;
-use crate::lookup::{self, NameTable};
+use crate::lookup::{self, Form, NameTable};
 use crate::parse::{Draft, File, Header, Matches, parse};
 use crate::rule::{MatchKind, Rule, Signal};
 
@@ -31,14 +33,33 @@ pub(crate) struct Merge {
     layers: u32,
     services: BTreeMap<String, Gathered>,
     drafts: Vec<Option<(u32, Draft)>>,
-    index: HashMap<Key, usize>,
+    /// Where each draft stands. Without those of the layer built in until another layer is laid over it.
+    index: HashMap<Key, usize, FixedState>,
 }
 
 impl Merge {
+    /// The signatures built in, as the first layer. The crate's tests see to it that nothing stands in it twice.
+    pub(crate) fn with_builtin(findings: &mut Vec<Diagnostic>) -> Self {
+        let mut merge = Self { layers: 1, ..Self::default() };
+        let mut files: Vec<File> = builtin::files().collect();
+        merge.drafts.reserve(files.iter().map(|file| file.drafts.len()).sum());
+        files.sort_by_key(|file| file.header.name.is_none());
+        for file in files {
+            if merge.announce(&file.label, &file.header, findings) {
+                merge.drafts.extend(file.drafts.into_iter().map(|draft| Some((0, draft))));
+            }
+        }
+        merge
+    }
+
     /// Lays one more layer on top.
     pub(crate) fn with_layer(mut self, texts: &[SourceText], findings: &mut Vec<Diagnostic>) -> Self {
         let layer = self.layers;
         self.layers += 1;
+        if self.index.is_empty() {
+            let places = self.drafts.iter().enumerate();
+            self.index = places.filter_map(|(place, slot)| Some((key(&slot.as_ref()?.1), place))).collect();
+        }
         let mut files = Vec::new();
         for text in texts {
             let (file, mut faults) = parse(&text.label, &text.text);
@@ -115,9 +136,7 @@ impl Merge {
 
     fn add(&mut self, layer: u32, file: File, findings: &mut Vec<Diagnostic>) {
         for draft in file.drafts {
-            let asn = if draft.rule.kind == MatchKind::Prefix { draft.rule.asn } else { None };
-            let key = (draft.rule.kind, draft.rule.text.clone(), asn);
-            let place = *self.index.entry(key).or_insert(self.drafts.len());
+            let place = *self.index.entry(key(&draft)).or_insert(self.drafts.len());
             match self.drafts.get_mut(place) {
                 Some(Some((of, other))) if *of == layer => {
                     let Rule { text, file, line, .. } = &draft.rule;
@@ -132,28 +151,33 @@ impl Merge {
 
     /// The bundle that the layers make.
     pub(crate) fn finish(self, findings: &mut Vec<Diagnostic>) -> Bundle {
-        let mut drafts: Vec<(u32, Draft)> = self.drafts.into_iter().flatten().collect();
+        let mut drafts = Vec::with_capacity(self.drafts.len());
+        drafts.extend(self.drafts.into_iter().flatten());
         let service_numbers: HashMap<&str, u32> = self.services.keys().map(String::as_str).zip(0..).collect();
-        for (_, draft) in &mut drafts {
-            if let Some(service) = self.services.get(&draft.rule.service) {
-                draft.rule.service_name.clone_from(&service.name);
-                draft.rule.signature_id += service.base;
-            }
-        }
         drafts.sort_by(|(_, one), (_, other)| {
             let (one, other) = (&one.rule, &other.rule);
             one.service.cmp(&other.service).then_with(|| one.file.cmp(&other.file)).then(one.line.cmp(&other.line))
         });
+        for rules in drafts.chunk_by_mut(|(_, one), (_, other)| one.rule.service == other.rule.service) {
+            let service = rules.first().and_then(|(_, draft)| self.services.get(&draft.rule.service));
+            let Some(Gathered { name, base, .. }) = service else { continue };
+            for (_, draft) in rules {
+                draft.rule.service_name.clone_from(name);
+                draft.rule.signature_id += base;
+            }
+        }
         let mut names = Vec::new();
         let mut addresses = Vec::new();
-        let mut fingerprints = HashMap::new();
-        let mut notes: HashMap<String, Vec<(MatchKind, String)>> = HashMap::new();
+        let mut fingerprints = HashMap::default();
+        let mut notes: HashMap<String, Vec<(MatchKind, String)>, FixedState> = HashMap::default();
         for (number, (layer, draft)) in (0_u32..).zip(&drafts) {
             let rule = &draft.rule;
             match &draft.matches {
-                Matches::Name(form) => {
-                    let dns_only = rule.signal == Signal::DnsCname;
-                    names.push((*layer, lookup::Entry { form: form.clone(), rule: number, dns_only }));
+                Matches::Exact => names.push((*layer, name_entry(Form::Exact(&rule.text), number, rule))),
+                Matches::Suffix => names.push((*layer, name_entry(Form::Suffix(&rule.text), number, rule))),
+                Matches::Pattern { head, zones } => {
+                    let zones = zones.iter().map(String::as_str).collect();
+                    names.push((*layer, name_entry(Form::Pattern { head, zones }, number, rule)));
                 }
                 Matches::Network(network) => addresses.push(address::Entry {
                     network: *network,
@@ -174,10 +198,9 @@ impl Merge {
         }
         // The operator's patterns are tried before the built-in ones; within a layer the order of files holds.
         names.sort_by_key(|(layer, _)| std::cmp::Reverse(*layer));
-        let names: Vec<lookup::Entry> = names.into_iter().map(|(_, entry)| entry).collect();
-        let rules: Vec<Arc<Rule>> = drafts.into_iter().map(|(_, draft)| Arc::new(draft.rule)).collect();
+        let names: Vec<lookup::Entry<'_>> = names.into_iter().map(|(_, entry)| entry).collect();
         let names = NameTable::build(&names).unwrap_or_else(|(number, reason)| {
-            if let Some(rule) = rules.get(number as usize) {
+            if let Some((_, Draft { rule, .. })) = drafts.get(number as usize) {
                 let message = format!("the patterns beside it cannot be compiled together: {reason}");
                 findings.push(Diagnostic::new(
                     Severity::Error,
@@ -190,24 +213,35 @@ impl Merge {
             }
             NameTable::default()
         });
+        let rules: Vec<Arc<Rule>> = drafts.into_iter().map(|(_, draft)| Arc::new(draft.rule)).collect();
         Bundle {
             notes,
             names,
             addresses: AddressTable::build(&addresses),
             fingerprints,
             services: summaries(&self.services, &rules),
-            brands: Brands::new(&rules),
+            brands: OnceLock::new(),
             rules,
         }
     }
 }
 
+fn key(draft: &Draft) -> Key {
+    let Rule { kind, text, asn, .. } = &draft.rule;
+    (*kind, text.clone(), if *kind == MatchKind::Prefix { *asn } else { None })
+}
+
+fn name_entry<'t>(form: Form<'t>, number: u32, rule: &Rule) -> lookup::Entry<'t> {
+    lookup::Entry { form, rule: number, dns_only: rule.signal == Signal::DnsCname }
+}
+
+/// What there is of each service; the rules come in order of service.
 fn summaries(gathered: &BTreeMap<String, Gathered>, rules: &[Arc<Rule>]) -> Vec<Service> {
-    let mut services: BTreeMap<&str, Service> = gathered
+    gathered
         .iter()
         .map(|(key, service)| {
             let Gathered { name, owner, category, base } = service;
-            let service = Service {
+            let mut service = Service {
                 key: key.clone(),
                 name: name.clone(),
                 owner: owner.clone(),
@@ -220,21 +254,20 @@ fn summaries(gathered: &BTreeMap<String, Gathered>, rules: &[Arc<Rule>]) -> Vec<
                 alerting: 0,
                 oldest_review: String::new(),
             };
-            (key.as_str(), service)
+            let first = rules.partition_point(|rule| rule.service < *key);
+            for rule in rules.iter().skip(first).take_while(|rule| rule.service == *key) {
+                match rule.kind {
+                    MatchKind::Exact | MatchKind::Suffix => service.names += 1,
+                    MatchKind::Pattern => service.patterns += 1,
+                    MatchKind::Prefix => service.prefixes += 1,
+                    MatchKind::Ja4 => service.fingerprints += 1,
+                }
+                service.alerting += usize::from(rule.raises_alert());
+                if service.oldest_review.is_empty() || rule.reviewed < service.oldest_review {
+                    service.oldest_review.clone_from(&rule.reviewed);
+                }
+            }
+            service
         })
-        .collect();
-    for rule in rules {
-        let Some(service) = services.get_mut(rule.service.as_str()) else { continue };
-        match rule.kind {
-            MatchKind::Exact | MatchKind::Suffix => service.names += 1,
-            MatchKind::Pattern => service.patterns += 1,
-            MatchKind::Prefix => service.prefixes += 1,
-            MatchKind::Ja4 => service.fingerprints += 1,
-        }
-        service.alerting += usize::from(rule.raises_alert());
-        if service.oldest_review.is_empty() || rule.reviewed < service.oldest_review {
-            service.oldest_review.clone_from(&rule.reviewed);
-        }
-    }
-    services.into_values().collect()
+        .collect()
 }

@@ -9,18 +9,24 @@ use toml::de::{DeTable, DeValue};
 use crate::address::Network;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::judgement::{SERVICE_IDS, place};
-use crate::lookup::Form;
 use crate::normalise::{LABEL_BYTES_MAX, NAME_BYTES_MAX, Name, normalise};
-use crate::pattern::whole;
+use crate::pattern;
 use crate::rule::{Confidence, MatchKind, Role, Rule, Signal};
 
 /// Findings kept per file; a file that has more is not read by anyone.
 const DIAGNOSTICS_MAX: usize = 200;
 
-/// What a rule matches, as the look-up tables need it.
+/// What a rule matches, as far as its text does not say it.
 #[derive(Clone, Debug)]
 pub(crate) enum Matches {
-    Name(Form),
+    Exact,
+    Suffix,
+    Pattern {
+        /// Regular expression that the labels before a zone must match whole.
+        head: String,
+        /// Names below which the pattern is tried.
+        zones: Vec<String>,
+    },
     Network(Network),
     Ja4,
 }
@@ -184,10 +190,8 @@ impl<'t> Reader<'t> {
         let mut group = Group { at, facts, file, faulty: false };
         for (key, value) in table.iter() {
             match key.get_ref().as_ref() {
-                "exact" => self.each(&mut group, "exact", value, |text| host(text).map(Form::Exact).map(Matches::Name)),
-                "suffix" => {
-                    self.each(&mut group, "suffix", value, |text| host(text).map(Form::Suffix).map(Matches::Name))
-                }
+                "exact" => self.each(&mut group, "exact", value, |text| host(text).map(|()| Matches::Exact)),
+                "suffix" => self.each(&mut group, "suffix", value, |text| host(text).map(|()| Matches::Suffix)),
                 "prefix" => self.each(&mut group, "prefix", value, |text| match text.parse::<Network>() {
                     Ok(network) => Ok(Matches::Network(network)),
                     Err(message) => Err((message, "write it as 192.0.2.0/24 or 2001:db8::/32".to_owned())),
@@ -269,19 +273,19 @@ impl<'t> Reader<'t> {
         }
         let mut sound = Ok(());
         for zone in &zones {
-            sound = sound.and(host(zone).map(|_| ()));
+            sound = sound.and(host(zone));
         }
         if head.is_empty() || head.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii_graphic()) {
             sound = Err((format!("pattern \"{head}\" is empty or not in lower-case ASCII"), LOWER_CASE.to_owned()));
         }
-        if let Err(reason) = whole(&[&head]) {
+        if let Err(reason) = pattern::read(&head).and_then(|head| pattern::program(&[head])) {
             let mend = "mend the regular expression; it must match the labels before the zone whole".to_owned();
             sound = Err((format!("pattern \"{head}\": {reason}"), mend));
         }
         let escaped: Vec<String> = zones.iter().map(|zone| zone.replace('.', "\\.")).collect();
         let text = format!("^(?:{head})\\.(?:{})$", escaped.join("|"));
         let facts = group.facts.clone();
-        let matches = sound.map(|()| Matches::Name(Form::Pattern { head, zones }));
+        let matches = sound.map(|()| Matches::Pattern { head, zones });
         self.rule(group, at, &text, matches, facts);
     }
 
@@ -309,9 +313,9 @@ impl<'t> Reader<'t> {
             return self.error(at, text, format!("\"{text}\" has no review date"), mend);
         };
         let kind = match &matches {
-            Matches::Name(Form::Exact(_)) => MatchKind::Exact,
-            Matches::Name(Form::Suffix(_)) => MatchKind::Suffix,
-            Matches::Name(Form::Pattern { .. }) => MatchKind::Pattern,
+            Matches::Exact => MatchKind::Exact,
+            Matches::Suffix => MatchKind::Suffix,
+            Matches::Pattern { .. } => MatchKind::Pattern,
             Matches::Network(_) => MatchKind::Prefix,
             Matches::Ja4 => MatchKind::Ja4,
         };
@@ -455,10 +459,10 @@ struct Group<'f> {
 const LOWER_CASE: &str = "write it in lower case";
 
 /// Checks a name as rules write it: normal form, at least two labels.
-fn host(text: &str) -> Result<String, (String, String)> {
+fn host(text: &str) -> Result<(), (String, String)> {
     let mut buffer = [0; 256];
     let mend = match normalise(text.as_bytes(), &mut buffer) {
-        Name::Host(name) if name == text && name.contains('.') => return Ok(name.to_owned()),
+        Name::Host(name) if name == text && name.contains('.') => return Ok(()),
         Name::Host(name) if name == text => "give at least two labels".to_owned(),
         Name::Host(name) => format!("write it as \"{name}\""),
         Name::IpLiteral(_) => "addresses belong under [[prefixes]]".to_owned(),

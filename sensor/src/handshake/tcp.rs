@@ -43,6 +43,9 @@ pub struct TcpDialogue {
     dns: Option<Box<[DnsStream; 2]>>,
 }
 
+// There are as many as connections being opened: what few need stands in memory of its own.
+const _: () = assert!(size_of::<TcpDialogue>() <= 448);
+
 /// One direction of a DNS connection.
 #[derive(Debug, Default)]
 struct DnsStream {

@@ -31,7 +31,8 @@ pub enum Hello<'a> {
 #[derive(Debug, Default)]
 pub struct UdpDialogue {
     quic: Connection,
-    dtls: DtlsHello,
+    /// Made with the first datagram of DTLS.
+    dtls: Option<Box<DtlsHello>>,
     /// A QUIC hello whose tail is not there: version, length announced, bytes.
     partial: Option<(u32, usize, Vec<u8>)>,
     datagrams: u32,
@@ -39,18 +40,23 @@ pub struct UdpDialogue {
     is_over: bool,
 }
 
+// There are as many as flows whose hello is awaited: what few need stands in memory of its own.
+const _: () = assert!(size_of::<UdpDialogue>() <= 128);
+
 impl UdpDialogue {
     /// Bytes of memory held for reassembly.
     pub fn capacity(&self) -> usize {
         self.quic.memory_bytes()
-            + self.dtls.capacity()
+            + self.dtls.as_ref().map_or(0, |dtls| dtls.capacity())
             + self.partial.as_ref().map_or(0, |partial| partial.2.capacity())
     }
 
     /// Forgets all, keeps the memory.
     pub fn reset(&mut self) {
         self.quic.reset();
-        self.dtls = DtlsHello::default();
+        if let Some(dtls) = &mut self.dtls {
+            **dtls = DtlsHello::default();
+        }
         self.partial = None;
         self.datagrams = 0;
         self.patience = 0;
@@ -79,7 +85,7 @@ impl UdpDialogue {
             return self.quic_datagram(payload, scratch, limits, counts);
         }
         if dtls::looks_like_dtls(payload) {
-            return match self.dtls.datagram(payload, limits.hello_bytes_max) {
+            return match self.dtls.get_or_insert_default().datagram(payload, limits.hello_bytes_max) {
                 DtlsStep::Hello(hello) if hello.is_complete() => {
                     self.is_over = true;
                     Some(Hello::Dtls(hello))
@@ -146,8 +152,11 @@ impl UdpDialogue {
             return None;
         }
         self.is_over = true;
-        concluded(self.partial.as_ref())
-            .or_else(|| self.dtls.so_far().filter(|hello| hello.server_name().is_some()).map(Hello::Dtls))
+        let Self { partial, dtls, .. } = self;
+        concluded(partial.as_ref()).or_else(|| {
+            let hello = dtls.as_mut()?.so_far()?;
+            hello.server_name().is_some().then_some(Hello::Dtls(hello))
+        })
     }
 }
 

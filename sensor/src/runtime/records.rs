@@ -6,7 +6,7 @@ use std::sync::Arc;
 use vigie_signatures::Rule;
 
 use crate::alert::Hello;
-use crate::decode::Envelope;
+use crate::decode::{Address, Envelope, Tunnel, TunnelKind, VLANS_MAX};
 use crate::flow::{FlowKey, Side, Slot};
 use crate::handshake::tcp::TcpDialogue;
 use crate::handshake::udp::UdpDialogue;
@@ -32,6 +32,57 @@ pub enum Dialogue {
     Udp(Box<UdpDialogue>),
 }
 
+/// An envelope in less room: for as long as the flow is followed.
+#[derive(Clone, Copy, Debug)]
+pub struct KeptEnvelope {
+    vlans: [u16; VLANS_MAX],
+    vlan_count: u8,
+    tunnel_depth: u8,
+    network: u32,
+    tunnel: Option<TunnelKind>,
+    has_source: bool,
+    has_destination: bool,
+    source: [u8; 16],
+    destination: [u8; 16],
+}
+
+impl From<Envelope> for KeptEnvelope {
+    fn from(envelope: Envelope) -> Self {
+        let Envelope { vlans, vlan_count, tunnel_depth, tunnel, network } = envelope;
+        let source = tunnel.and_then(|tunnel| tunnel.source);
+        let destination = tunnel.and_then(|tunnel| tunnel.destination);
+        let bytes = |address: Option<Address>| address.map_or([0; 16], |address| address.0.to_ne_bytes());
+        Self {
+            vlans,
+            vlan_count,
+            tunnel_depth,
+            network,
+            tunnel: tunnel.map(|tunnel| tunnel.kind),
+            has_source: source.is_some(),
+            has_destination: destination.is_some(),
+            source: bytes(source),
+            destination: bytes(destination),
+        }
+    }
+}
+
+impl From<KeptEnvelope> for Envelope {
+    fn from(kept: KeptEnvelope) -> Self {
+        let address = |known: bool, bytes| known.then_some(Address(u128::from_ne_bytes(bytes)));
+        Self {
+            vlans: kept.vlans,
+            vlan_count: kept.vlan_count,
+            tunnel_depth: kept.tunnel_depth,
+            tunnel: kept.tunnel.map(|kind| Tunnel {
+                kind,
+                source: address(kept.has_source, kept.source),
+                destination: address(kept.has_destination, kept.destination),
+            }),
+            network: kept.network,
+        }
+    }
+}
+
 /// A flow under observation.
 #[derive(Debug)]
 pub struct Record {
@@ -48,7 +99,7 @@ pub struct Record {
     /// Interface of the first packet.
     pub interface: u16,
     /// What stood around the first packet.
-    pub envelope: Envelope,
+    pub envelope: KeptEnvelope,
     /// Packets and bytes taken over from the table's small counters: low end, high end.
     pub spilled: [(u64, u64); 2],
     /// Handshake under way.
@@ -58,6 +109,8 @@ pub struct Record {
     /// The rule that the flow matched and alerted under.
     pub rule: Option<Arc<Rule>>,
 }
+
+const _: () = assert!(size_of::<Record>() <= 192);
 
 /// The records of one worker.
 #[derive(Debug)]
@@ -160,5 +213,30 @@ impl Records {
         }
         self.hand = (self.hand + CANDIDATES) % length.max(1);
         best.map(|(_, place)| place as u32 + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tunnelled(source: Option<Address>, destination: Option<Address>) -> Envelope {
+        let tunnel = Some(Tunnel { kind: TunnelKind::Vxlan, source, destination });
+        Envelope { vlans: [100, 7, 0], vlan_count: 2, tunnel_depth: 1, tunnel, network: 42 }
+    }
+
+    #[test]
+    fn an_envelope_comes_back_as_it_was_kept() {
+        let (near, far) = (Address::v4([192, 0, 2, 1]), Address::v6([0x20; 16]));
+        let cases = [
+            Envelope::default(),
+            tunnelled(Some(near), Some(far)),
+            tunnelled(None, Some(near)),
+            tunnelled(Some(far), None),
+            tunnelled(None, None),
+        ];
+        for envelope in cases {
+            assert_eq!(Envelope::from(KeptEnvelope::from(envelope)), envelope);
+        }
     }
 }

@@ -75,8 +75,8 @@ pub struct Prelude {
     base: usize,
     layers: u8,
     bytes_max: usize,
-    proxied: Option<Proxied>,
-    destination: Option<Endpoint>,
+    proxied: Option<Box<Proxied>>,
+    destination: Option<Box<Endpoint>>,
 }
 
 #[derive(Clone, Debug)]
@@ -123,13 +123,13 @@ impl Prelude {
     }
 
     /// What a PROXY header said, if there was one.
-    pub const fn proxied(&self) -> Option<&Proxied> {
-        self.proxied.as_ref()
+    pub fn proxied(&self) -> Option<&Proxied> {
+        self.proxied.as_deref()
     }
 
     /// The address that the client asked a proxy to connect it to, if it asked for an address and not for a name.
-    pub const fn tunnel_destination(&self) -> Option<Endpoint> {
-        self.destination
+    pub fn tunnel_destination(&self) -> Option<Endpoint> {
+        self.destination.as_deref().copied()
     }
 
     /// The next step, given all bytes of the stream known without a hole from its start; they must begin with what
@@ -172,7 +172,7 @@ impl Prelude {
             Message::Proxied(mut proxied, length) => {
                 proxied.authority = proxied.authority.map(|range| self.base + range.start..self.base + range.end);
                 // The first header is that of the balancer nearest to the client's side of the stream.
-                self.proxied.get_or_insert(proxied);
+                self.proxied.get_or_insert_with(|| Box::new(proxied));
                 self.pass(length);
             }
             Message::Http => self.state = State::Http(http::RequestReader::default(), false),
@@ -206,8 +206,8 @@ impl Prelude {
             match literal_address(stream.get(name.clone()).unwrap_or_default()) {
                 None => return Some(Step::Name { evidence, name, port: request.port }),
                 Some(address) if connect => {
-                    self.destination =
-                        Some(Endpoint { address: address.into(), port: request.port.unwrap_or_default() });
+                    let port = request.port.unwrap_or_default();
+                    self.destination = Some(Box::new(Endpoint { address: address.into(), port }));
                 }
                 Some(_) => {}
             }
@@ -232,7 +232,7 @@ impl Prelude {
                 port: Some(request.port),
             }),
             socks::Destination::Address(address) => {
-                self.destination = Some(Endpoint { address: address.into(), port: request.port });
+                self.destination = Some(Box::new(Endpoint { address: address.into(), port: request.port }));
                 None
             }
         }
