@@ -61,17 +61,23 @@ impl Block {
 
     /// Copies a frame.
     pub(super) fn push(&mut self, frame: &Frame<'_>) {
+        self.place(frame, self.bytes.len());
+        self.bytes.extend_from_slice(frame.data);
+    }
+
+    /// Notes a frame whose bytes stand, or will stand, at `start`.
+    #[inline]
+    pub(super) fn place(&mut self, frame: &Frame<'_>, start: usize) {
         self.frames.push(Placed {
             timestamp_ns: frame.timestamp_ns,
             number: frame.number,
-            start: self.bytes.len(),
+            start,
             // No frame has more bytes than fit.
             length: frame.data.len() as u32,
             wire_length: frame.wire_length,
             link_type: frame.link_type,
             interface: frame.interface,
         });
-        self.bytes.extend_from_slice(frame.data);
     }
 }
 

@@ -2,10 +2,8 @@
 //! Microseconds and nanoseconds, both byte orders, and the variant with longer record headers that old Linux
 //! systems wrote.
 
-use arrayvec::ArrayVec;
-
 use super::record::{ByteOrder, Halt, Interfaces, Record, Records};
-use super::{BATCH_FRAMES_MAX, FRAME_BYTES_MAX, Frame, LinkType};
+use super::{FRAME_BYTES_MAX, Frame, LinkType};
 
 /// Bytes of the file header.
 const FILE_HEADER_BYTES: usize = 24;
@@ -121,18 +119,20 @@ impl Classic {
         halt
     }
 
-    /// Finds frames from `at` on as long as there is nothing to say of them; what halts it is for [`scan`](Self::scan) to
-    /// tell. `number` is that of the last frame.
+    /// Finds frames from `at` on, `most` at most, as long as there is nothing to say of them, and shows each with the place of
+    /// its bytes; what halts it is for [`scan`](Self::scan) to tell. `number` is that of the last frame.
+    #[inline]
     pub(super) fn frames<'w>(
         &self,
         bytes: &'w [u8],
         at: &mut usize,
         number: &mut u64,
-        frames: &mut ArrayVec<Frame<'w>, BATCH_FRAMES_MAX>,
+        most: usize,
+        visit: impl FnMut(Frame<'w>, usize),
     ) {
         match self.order {
-            ByteOrder::Little => self.frames_in(u32::from_le_bytes, bytes, at, number, frames),
-            ByteOrder::Big => self.frames_in(u32::from_be_bytes, bytes, at, number, frames),
+            ByteOrder::Little => self.frames_in(u32::from_le_bytes, bytes, at, number, most, visit),
+            ByteOrder::Big => self.frames_in(u32::from_be_bytes, bytes, at, number, most, visit),
         }
     }
 
@@ -143,33 +143,34 @@ impl Classic {
         bytes: &'w [u8],
         at: &mut usize,
         number: &mut u64,
-        frames: &mut ArrayVec<Frame<'w>, BATCH_FRAMES_MAX>,
+        most: usize,
+        mut visit: impl FnMut(Frame<'w>, usize),
     ) {
         let mut rest = bytes.get(*at..).unwrap_or_default();
         let behind_header = self.record_header_bytes - 16;
-        for _ in 0..frames.remaining_capacity() {
+        let mut last = *number;
+        for _ in 0..most {
             let Some((header, behind)) = rest.split_first_chunk::<16>() else { break };
             let record = self.record(read, header);
-            let Some((data, next)) =
-                behind.get(behind_header..).and_then(|body| body.split_at_checked(record.length as usize))
-            else {
-                break;
-            };
+            let whole = behind.get(behind_header..).and_then(|body| body.split_at_checked(record.length as usize));
+            let Some((data, next)) = whole else { break };
             // A frame without bytes may be damage, and a long one.
             if data.is_empty() || data.len() > FRAME_BYTES_MAX {
                 break;
             }
-            *number += 1;
-            frames.push(Frame {
+            last += 1;
+            let frame = Frame {
                 timestamp_ns: record.timestamp_ns,
-                number: *number,
+                number: last,
                 wire_length: record.wire_length,
                 link_type: self.link_type,
                 interface: self.interface,
                 data,
-            });
+            };
+            visit(frame, bytes.len() - next.len() - data.len());
             rest = next;
         }
+        *number = last;
         *at = bytes.len() - rest.len();
     }
 

@@ -108,7 +108,8 @@ impl Reader {
             && self.found().is_empty()
         {
             let mut at = self.at.get();
-            classic.frames(self.window.bytes(), &mut at, number, frames);
+            let most = frames.remaining_capacity();
+            classic.frames(self.window.bytes(), &mut at, number, most, |frame, _| frames.push(frame));
             self.at.set(at);
         }
     }
@@ -197,6 +198,10 @@ impl Reader {
             if due.is_some() {
                 kept = self.peek().map(|record| record.start);
                 break;
+            }
+            if let (Format::Classic(classic), None, false) = (&self.format, due_ns, self.ended) {
+                let bytes = self.window.bytes();
+                classic.frames(bytes, self.at.get_mut(), number, usize::MAX, |frame, start| block.place(&frame, start));
             }
             self.records.clear();
             self.next.set(0);

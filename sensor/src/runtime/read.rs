@@ -7,7 +7,6 @@ mod relay;
 use std::sync::Arc;
 use std::thread;
 
-use arrayvec::ArrayVec;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use vigie_signatures::Bundle;
 
@@ -16,9 +15,9 @@ use self::relay::{Lane, Presence, Relay};
 use super::counters::Counter;
 use super::limits::Limits;
 use super::told::Wanted;
-use super::worker::{Look, Share, Worker};
+use super::worker::{Share, Worker};
 use crate::alert::Event;
-use crate::capture::{BATCH_FRAMES_MAX, CaptureError, Frame, Position, Source, SourceStatistics};
+use crate::capture::{CaptureError, Frame, Position, Source, SourceStatistics};
 use crate::flow::HashKey;
 use crate::handshake::address_names::{self, AddressNames};
 
@@ -182,7 +181,7 @@ fn run(relay: &Relay<'_>, mut lane: Lane, mut replay: Replay, sender: &Sender<Pa
     let mut events = Vec::new();
     let mut handed_over_at = 0;
     while let Some(pack) = lane.next(relay) {
-        replay.worker_on(pack.frames_of(lane.index), &mut |event| events.push(event));
+        replay.worker.batch_of(&pack.block, &pack.looks, pack.places_of(lane.index), &mut |event| events.push(event));
         replay.seen_ns = (replay.seen_ns.0.min(pack.seen_ns.0), replay.seen_ns.1.max(pack.seen_ns.1));
         presence.is_at_the_end = pack.is_last;
         if pack.is_last {
@@ -270,22 +269,6 @@ impl Replay {
         }
         self.seen_ns = (first_ns, last_ns);
         self.interface_highest = self.interface_highest.max(Some(highest));
-    }
-
-    /// Takes frames that were looked at already.
-    fn worker_on<'f>(
-        &mut self,
-        mut frames: impl Iterator<Item = (Frame<'f>, &'f Look)>,
-        on_event: &mut dyn FnMut(Event),
-    ) {
-        loop {
-            let (batch, looks): (ArrayVec<_, BATCH_FRAMES_MAX>, ArrayVec<_, BATCH_FRAMES_MAX>) =
-                frames.by_ref().take(BATCH_FRAMES_MAX).unzip();
-            if batch.is_empty() {
-                return;
-            }
-            self.worker.batch_looked_at(&batch, &looks, on_event);
-        }
     }
 }
 

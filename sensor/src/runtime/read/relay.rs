@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
-use crate::capture::{Block, CaptureError, Frame, Position, Source};
+use crate::capture::{Block, CaptureError, Position, Source};
 use crate::decode::DecodeLimits;
 use crate::flow::HashKey;
 use crate::runtime::worker::{Look, epoch_end_ns};
@@ -22,9 +22,12 @@ const PATIENCE: Duration = Duration::from_millis(1);
 pub struct Pack {
     /// Place among all blocks, from 0.
     number: u64,
-    block: Block,
-    /// For each worker its frames' places in the block, and what was seen at a first look, in order.
-    own: Vec<Vec<(u32, Look)>>,
+    /// The frames.
+    pub block: Block,
+    /// What a first look at each frame told; of more frames than there are.
+    pub looks: Vec<Look>,
+    /// For each worker the places of its frames in the block, in order.
+    own: Vec<Vec<u32>>,
     /// How far the reading is.
     pub position: Position,
     /// Names of the interfaces met until now.
@@ -42,6 +45,7 @@ impl Pack {
         Self {
             number: 0,
             block: Block::default(),
+            looks: Vec::new(),
             own: vec![Vec::new(); workers],
             position: Position::default(),
             interfaces: Arc::new([]),
@@ -51,24 +55,33 @@ impl Pack {
         }
     }
 
-    /// A worker's frames, in order.
-    pub fn frames_of(&self, worker: usize) -> impl Iterator<Item = (Frame<'_>, &Look)> {
-        let own = self.own.get(worker).map(Vec::as_slice).unwrap_or_default();
-        own.iter().filter_map(|(place, look)| Some((self.block.frame(*place as usize)?, look)))
+    /// The places of a worker's frames.
+    pub fn places_of(&self, worker: usize) -> &[u32] {
+        self.own.get(worker).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Says whose each frame is. Those at `beginnings` begin an epoch, which all workers have to know.
     fn share_out(&mut self, beginnings: &[usize], limits: &DecodeLimits) {
-        let mut beginnings = beginnings.iter().peekable();
+        let mut beginnings = beginnings.iter().copied();
+        let mut beginning = beginnings.next();
         let workers = self.own.len() as u32;
-        self.own.iter_mut().for_each(Vec::clear);
-        for (place, frame) in self.block.iter().enumerate() {
-            let look = Look::at(&frame, limits, &HashKey::REPLAY);
-            let begins_an_epoch = beginnings.next_if(|&&beginning| beginning == place).is_some();
+        for own in &mut self.own {
+            own.clear();
+            own.reserve(self.block.len());
+        }
+        if self.looks.len() < self.block.len() {
+            self.looks.resize(self.block.len(), Look::NOTHING);
+        }
+        for (place, (frame, look)) in self.block.iter().zip(&mut self.looks).enumerate() {
+            look.look(&frame, limits, &HashKey::REPLAY);
+            let begins_an_epoch = beginning == Some(place);
+            if begins_an_epoch {
+                beginning = beginnings.next();
+            }
             if begins_an_epoch || look.is_for_all() {
-                self.own.iter_mut().for_each(|own| own.push((place as u32, look)));
+                self.own.iter_mut().for_each(|own| own.push(place as u32));
             } else if let Some(own) = self.own.get_mut(look.owner(workers) as usize) {
-                own.push((place as u32, look));
+                own.push(place as u32);
             }
         }
     }

@@ -11,7 +11,7 @@ use arrayvec::ArrayVec;
 use vigie_signatures::{Bundle, Rule};
 
 use crate::alert::{Alert, DnsAnswer, Event, Fact, Flow, FlowEnd, Hello, HelloTransport, Order};
-use crate::capture::{BATCH_FRAMES_MAX, Frame};
+use crate::capture::{BATCH_FRAMES_MAX, Block, Frame};
 use crate::decode::fragments::{Fragment, Fragments};
 use crate::decode::{self, Address, DecodeError, DecodeLimits, Decoded, Packet, Segment, Transport};
 use crate::detect::{self, Evidence, Judged, Match};
@@ -81,18 +81,17 @@ pub struct Look {
 }
 
 impl Look {
-    const NOTHING: Self = Self { glance: Glance::NOTHING, hash: 0, is_plain: false };
+    /// At nothing yet.
+    pub const NOTHING: Self = Self { glance: Glance::NOTHING, hash: 0, is_plain: false };
 
-    /// At a frame.
+    /// Looks at a frame; what was told before is forgotten.
     #[inline]
-    pub fn at(frame: &Frame<'_>, limits: &DecodeLimits, secret: &HashKey) -> Self {
-        let mut look = Self::NOTHING;
-        look.is_plain = look.glance.look(frame);
-        if !look.is_plain {
-            look.glance = glance_of(&decode::decode(frame, limits));
+    pub fn look(&mut self, frame: &Frame<'_>, limits: &DecodeLimits, secret: &HashKey) {
+        self.is_plain = self.glance.look(frame);
+        if !self.is_plain {
+            self.glance = glance_of(&decode::decode(frame, limits));
         }
-        look.hash = look.glance.key.hash(secret);
-        look
+        self.hash = self.glance.key.hash(secret);
     }
 
     /// Whether every worker wants to see the frame: DNS, which tells names, and what is no packet of a flow, as fragments
@@ -296,19 +295,22 @@ impl Worker {
         self.sights = sights;
     }
 
-    /// Takes a batch of frames that were looked at already, some perhaps for another worker.
-    pub fn batch_looked_at(&mut self, frames: &[Frame<'_>], looks: &[&Look], emit: &mut dyn FnMut(Event)) {
+    /// Takes the frames at some places of a block that was looked at already, by this worker or another.
+    pub fn batch_of(&mut self, block: &Block, looks: &[Look], places: &[u32], emit: &mut dyn FnMut(Event)) {
         let mut sights = std::mem::take(&mut self.sights);
-        for (frames, looks) in frames.chunks(BATCH_FRAMES_MAX).zip(looks.chunks(BATCH_FRAMES_MAX)) {
+        for places in places.chunks(BATCH_FRAMES_MAX) {
             let mut deeper = Deeper::new();
-            for ((frame, look), sight) in frames.iter().zip(looks).zip(&mut sights) {
-                sight.look = **look;
+            let mut frames = ArrayVec::<_, BATCH_FRAMES_MAX>::new();
+            for (&place, sight) in places.iter().zip(&mut sights) {
+                let (Some(frame), Some(look)) = (block.frame(place as usize), looks.get(place as usize)) else { break };
+                sight.look = *look;
                 if !look.is_plain {
-                    self.look_deeper(frame, &mut deeper);
+                    self.look_deeper(&frame, &mut deeper);
                 }
-                self.find_place(frame, sight);
+                self.find_place(&frame, sight);
+                frames.push(frame);
             }
-            self.pass_all(frames, &mut sights, &deeper, emit);
+            self.pass_all(&frames, &mut sights, &deeper, emit);
         }
         self.sights = sights;
     }
