@@ -79,21 +79,31 @@ impl FlowKey {
         self.low_port() == port || self.high_port() == port
     }
 
-    /// A number for the flow that is the same on every machine and replay, given the time of its first packet.
+    /// A number for the flow that is the same on every machine and replay, given the time of its first packet. It stands in
+    /// events: how it is made does not change.
     pub fn stable_id(&self, first_seen_ns: u64) -> u64 {
-        self.hash(&HashKey([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, first_seen_ns]))
-            & 0x7fff_ffff_ffff_ffff
+        let [a, b, c] = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0];
+        let (first, second, rest) = (self.fold_low(a, b), self.fold_high(c, first_seen_ns), self.ports_and_network);
+        let last = second ^ u64::from(self.protocol) ^ fold(rest ^ first_seen_ns, a | 1);
+        fold(first ^ rest ^ c, last) & 0x7fff_ffff_ffff_ffff
     }
 
     /// Keyed hash: multiplications folded to their halves, every word of the key under its own secret.
     #[inline]
     pub fn hash(&self, secret: &HashKey) -> u64 {
         let [a, b, c, d] = secret.0;
-        let (low, high) = (self.low.0, self.high.0);
-        let rest = self.ports_and_network;
-        let first = fold((low as u64) ^ a, (high as u64) ^ b);
-        let second = fold((low >> 64) as u64 ^ c, (high >> 64) as u64 ^ d);
-        fold(first ^ rest ^ c, second ^ u64::from(self.protocol) ^ fold(rest ^ d, a | 1))
+        let (first, second) = (self.fold_low(a, b), self.fold_high(c, d));
+        fold(first ^ self.ports_and_network ^ c, second ^ u64::from(self.protocol) ^ a)
+    }
+
+    #[inline]
+    fn fold_low(&self, a: u64, b: u64) -> u64 {
+        fold((self.low.0 as u64) ^ a, (self.high.0 as u64) ^ b)
+    }
+
+    #[inline]
+    fn fold_high(&self, c: u64, d: u64) -> u64 {
+        fold((self.low.0 >> 64) as u64 ^ c, (self.high.0 >> 64) as u64 ^ d)
     }
 }
 
@@ -184,6 +194,16 @@ mod tests {
         for host in 0..65_536_u128 {
             let (key, _) = FlowKey::of(&packet(0xffff_0a00_0000 + host, 0xffff_0808_0808, 40_000, 443));
             buckets[(key.hash(&HashKey::REPLAY) & 255) as usize] += 1;
+        }
+        assert!(buckets.iter().all(|&count| (170..350).contains(&count)), "{buckets:?}");
+    }
+
+    #[test]
+    fn ports_spread_too() {
+        let mut buckets = [0_u32; 256];
+        for port in 0..=u16::MAX {
+            let (key, _) = FlowKey::of(&packet(0xffff_0a00_0001, 0xffff_0808_0808, port, 443));
+            buckets[(key.hash(&HashKey::REPLAY) >> 56) as usize] += 1;
         }
         assert!(buckets.iter().all(|&count| (170..350).contains(&count)), "{buckets:?}");
     }

@@ -307,7 +307,7 @@ impl Worker {
                 if !look.is_plain {
                     self.look_deeper(&frame, &mut deeper);
                 }
-                self.find_place(&frame, sight);
+                self.find_place(sight);
                 frames.push(frame);
             }
             self.pass_all(&frames, &mut sights, &deeper, emit);
@@ -317,7 +317,7 @@ impl Worker {
 
     /// Finds the flows of frames, as far as a frame is a packet, and has their tags fetched.
     #[inline]
-    fn look<'f>(&mut self, frames: &[Frame<'f>], sights: &mut [Sight], deeper: &mut Deeper<'f>) {
+    fn look<'f>(&self, frames: &[Frame<'f>], sights: &mut [Sight], deeper: &mut Deeper<'f>) {
         for frame in frames.iter().take(AHEAD_FRAMES) {
             fetch_headers(frame);
         }
@@ -331,18 +331,14 @@ impl Worker {
                 look.glance = self.look_deeper(frame, deeper);
             }
             look.hash = self.table.hash(&look.glance.key);
-            self.find_place(frame, sight);
+            self.find_place(sight);
         }
     }
 
     /// Whose the frame is, and where its flow may stand.
     #[inline]
-    fn find_place(&mut self, frame: &Frame<'_>, sight: &mut Sight) {
+    fn find_place(&self, sight: &mut Sight) {
         sight.is_own = self.share.owns(sight.look.hash);
-        if sight.is_own {
-            self.counters.add(Counter::Frames, 1);
-            self.counters.add(Counter::Bytes, u64::from(frame.wire_length));
-        }
         sight.places = self.table.places(sight.look.hash);
     }
 
@@ -370,8 +366,10 @@ impl Worker {
             sight.slot = self.table.likely_slot(&sight.places);
         }
         let mut deeper = deeper.iter();
-        let mut counted = 0;
+        let (mut counted, mut own, mut bytes) = (0, 0, 0);
         for (frame, sight) in frames.iter().zip(&*sights) {
+            own += u64::from(sight.is_own);
+            bytes += if sight.is_own { u64::from(frame.wire_length) } else { 0 };
             let decoded = if sight.look.is_plain { None } else { deeper.next() };
             match self.pass(frame, sight, emit) {
                 Passed::Counted => counted += 1,
@@ -380,6 +378,8 @@ impl Worker {
             }
         }
         self.counters.add(Counter::Packets, counted);
+        self.counters.add(Counter::Frames, own);
+        self.counters.add(Counter::Bytes, bytes);
     }
 
     /// Counts a packet that has nothing to tell: of a settled flow, or empty, or another worker's.
