@@ -4,7 +4,7 @@
 //! can be short of room: every frame that the program lets pass meets the packet sockets of the interface.
 //!
 //! The kernel runs the program on frames all of which are the same. The program makes each into another: the next of a
-//! [`Tape`] in memory that it shares with the test. The test may write to the tape between two runs.
+//! tape in memory that it shares with the test. The test may write to the tape between two runs.
 #![allow(unsafe_code)]
 
 use std::ffi::CString;

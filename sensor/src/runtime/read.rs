@@ -1,5 +1,5 @@
-//! Replays frames of a source through workers. For several of them the [`relay`] says who works on what; the same events come
-//! out in the same order for any number of workers, put together by [`merge`].
+//! Replays frames of a source through workers. For several of them the `relay` says who works on what; the same events come
+//! out in the same order for any number of workers, put together by `merge`.
 
 mod merge;
 mod relay;
