@@ -82,8 +82,9 @@ impl Block {
 }
 
 impl Placed {
+    /// The frame, where its bytes stand among these.
     #[inline]
-    fn frame<'b>(&self, bytes: &'b [u8]) -> Frame<'b> {
+    pub(super) fn frame<'b>(&self, bytes: &'b [u8]) -> Frame<'b> {
         Frame {
             timestamp_ns: self.timestamp_ns,
             number: self.number,

@@ -282,23 +282,16 @@ impl<'a> Batch<'a> {
                 self.statistics.frames_unsupported += 1;
                 continue;
             }
-            let data = record.data(reader.bytes());
+            let frame = record.frame(*self.number, reader.bytes());
             if let Some(filter) = &mut self.filter
-                && !filter.passes(record.link_type, data)?
+                && !filter.passes(frame.link_type, frame.data)?
             {
                 self.statistics.frames_filtered += 1;
                 continue;
             }
             self.statistics.frames += 1;
-            self.statistics.bytes += data.len() as u64;
-            self.frames.push(Frame {
-                timestamp_ns: record.timestamp_ns,
-                number: *self.number,
-                wire_length: record.wire_length,
-                link_type: record.link_type,
-                interface: record.interface,
-                data,
-            });
+            self.statistics.bytes += frame.data.len() as u64;
+            self.frames.push(frame);
         }
         Ok(())
     }
@@ -315,14 +308,7 @@ impl<'a> Batch<'a> {
             if !record.supported {
                 continue;
             }
-            self.frames.push(Frame {
-                timestamp_ns: record.timestamp_ns,
-                number,
-                wire_length: record.wire_length,
-                link_type: record.link_type,
-                interface: record.interface,
-                data: record.data(window),
-            });
+            self.frames.push(record.frame(number, window));
         }
         let given = self.frames.len() - before;
         self.statistics.frames_unsupported += (records.len() - given) as u64;

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use arrayvec::ArrayVec;
 
 use super::block::Placed;
-use super::{BATCH_FRAMES_MAX, LinkType};
+use super::{BATCH_FRAMES_MAX, Frame, LinkType};
 
 /// How many interfaces a capture may have; frames of further ones are passed over. A 16-bit number must name them.
 pub(super) const INTERFACES_MAX: usize = 4096;
@@ -24,10 +24,10 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// The frame's bytes in the window in which the record was found.
+    /// The frame, in the window in which the record was found.
     #[inline]
-    pub(super) fn data<'w>(&self, window: &'w [u8]) -> &'w [u8] {
-        window.get(self.start..self.start + self.length as usize).unwrap_or_default()
+    pub(super) fn frame<'w>(&self, number: u64, window: &'w [u8]) -> Frame<'w> {
+        self.placed(number).frame(window)
     }
 
     /// The frame, its bytes told by their place.

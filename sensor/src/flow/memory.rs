@@ -59,9 +59,7 @@ impl<T: Zeroed> Pages<T> {
         }
         Self { start: start.cast(), length, mapping, mapping_bytes }
     }
-}
 
-impl<T: Zeroed> Pages<T> {
     /// Has all pages brought in at once (madvise(2), Linux 5.14); where the kernel does not know how, each comes when it is first
     /// written to.
     pub fn populate(&mut self) {
