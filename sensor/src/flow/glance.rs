@@ -33,6 +33,10 @@ pub struct Glance {
     pub side: Side,
     /// What the packet may have to tell.
     pub content: Content,
+    /// Where in the frame the TCP or UDP header begins, if a glance was enough.
+    transport_start: u16,
+    /// Where in the frame the IP packet ends.
+    packet_end: u32,
 }
 
 impl Glance {
@@ -41,6 +45,8 @@ impl Glance {
         key: FlowKey { low: Address(0), high: Address(0), ports_and_network: 0, protocol: u8::MAX },
         side: Side::Low,
         content: Content::Opening,
+        transport_start: 0,
+        packet_end: 0,
     };
 
     /// At a frame; `None` if it takes more than a glance.
@@ -63,8 +69,8 @@ impl Glance {
         }
         let (ethernet, packet) = frame.data.split_first_chunk::<14>()?;
         match u16::from_be_bytes([ethernet[12], ethernet[13]]) {
-            IPV4 => self.tell_v4(packet, 0),
-            IPV6 => self.tell_v6(packet, 0),
+            IPV4 => self.tell_v4(packet, 14, 0),
+            IPV6 => self.tell_v6(packet, 14, 0),
             VLAN => self.tell_tagged(packet),
             _ => None,
         }
@@ -79,50 +85,38 @@ impl Glance {
             Transport::Udp(payload) => payload.first().map_or(Content::Other, |&first| of_datagram(first)),
             Transport::Other => Content::Other,
         };
-        Self { key, side, content }
+        Self { key, side, content, transport_start: 0, packet_end: 0 }
     }
 
-    /// The whole packet of a frame whose flow this is, told by [`look`](Self::look).
+    /// What the frame's packet carries, if this was told of it by [`look`](Self::look).
     #[inline]
-    pub fn packet<'a>(&self, frame: &Frame<'a>) -> Option<Packet<'a>> {
-        let (ethernet, behind) = frame.data.split_first_chunk::<14>()?;
+    pub fn transport<'a>(&self, frame: &Frame<'a>) -> Option<Transport<'a>> {
+        let bytes = frame.data.get(usize::from(self.transport_start)..self.packet_end as usize)?;
+        if self.key.protocol == TCP {
+            let header = bytes.first_chunk::<20>()?;
+            Some(Transport::Tcp(Segment {
+                sequence: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
+                flags: header[13],
+                payload: bytes.get(usize::from(header[12] >> 4) * 4..)?,
+            }))
+        } else {
+            let header = bytes.first_chunk::<8>()?;
+            let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
+            Some(Transport::Udp(bytes.get(8..length.min(bytes.len()))?))
+        }
+    }
+
+    /// What stands around the packet of a frame that a glance is enough for.
+    pub fn envelope(frame: &Frame<'_>) -> Envelope {
         let mut envelope = Envelope::default();
-        let mut packet = behind;
-        if u16::from_be_bytes([ethernet[12], ethernet[13]]) == VLAN {
-            let (&[t0, t1, ..], tagged) = behind.split_first_chunk::<4>()?;
+        if let Some(&[e0, e1, t0, t1]) = frame.data.get(12..16)
+            && u16::from_be_bytes([e0, e1]) == VLAN
+        {
             let id = vlan_id([t0, t1]);
             envelope.vlans = [id, 0, 0];
             envelope.vlan_count = u8::from(id != 0);
-            packet = tagged;
         }
-        let payload = match packet.first()? >> 4 {
-            4 => payload_of(packet.split_first_chunk::<20>()?, |header| [header[2], header[3]], 20)?,
-            _ => payload_of(packet.split_first_chunk::<40>()?, |header| [header[4], header[5]], 0)?,
-        };
-        let transport = if self.key.protocol == TCP {
-            let header = payload.first_chunk::<20>()?;
-            Transport::Tcp(Segment {
-                sequence: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
-                flags: header[13],
-                payload: payload.get(usize::from(header[12] >> 4) * 4..)?,
-            })
-        } else {
-            let header = payload.first_chunk::<8>()?;
-            let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
-            Transport::Udp(payload.get(8..length.min(payload.len()))?)
-        };
-        let key = &self.key;
-        let (low, high) = ((key.low, key.low_port()), (key.high, key.high_port()));
-        let (from, to) = if self.side == Side::Low { (low, high) } else { (high, low) };
-        Some(Packet {
-            source: from.0,
-            destination: to.0,
-            source_port: from.1,
-            destination_port: to.1,
-            protocol: key.protocol,
-            envelope,
-            transport,
-        })
+        envelope
     }
 
     /// Behind a tag of 802.1Q.
@@ -134,14 +128,14 @@ impl Glance {
             id => key::network_of_vlans([id, 0, 0]),
         };
         match u16::from_be_bytes([e0, e1]) {
-            IPV4 => self.tell_v4(packet, network),
-            IPV6 => self.tell_v6(packet, network),
+            IPV4 => self.tell_v4(packet, 18, network),
+            IPV6 => self.tell_v6(packet, 18, network),
             _ => None,
         }
     }
 
     #[inline]
-    fn tell_v4(&mut self, bytes: &[u8], network: u32) -> Option<()> {
+    fn tell_v4(&mut self, bytes: &[u8], start: u16, network: u32) -> Option<()> {
         const PLAIN: u8 = 0x45;
         /// More fragments, and the offset (RFC 791 §3.1).
         const FRAGMENT: u16 = 0x3fff;
@@ -150,7 +144,8 @@ impl Glance {
         if header[0] != PLAIN || u16::from_be_bytes([header[6], header[7]]) & FRAGMENT != 0 {
             return None;
         }
-        let upper = Upper::read(header[9], rest.get(..announced).unwrap_or(rest))?;
+        let carried = rest.get(..announced).unwrap_or(rest);
+        let upper = Upper::read(header[9], carried)?;
         let source = u32::from_be_bytes([header[12], header[13], header[14], header[15]]);
         let destination = u32::from_be_bytes([header[16], header[17], header[18], header[19]]);
         // Address and port in one number: which end is the low one is told without a branch that nobody can foresee.
@@ -166,17 +161,20 @@ impl Glance {
         };
         self.side = if from <= to { Side::Low } else { Side::High };
         self.content = upper.content;
+        self.transport_start = start + 20;
+        self.packet_end = u32::from(self.transport_start) + carried.len() as u32;
         Some(())
     }
 
     #[inline]
-    fn tell_v6(&mut self, bytes: &[u8], network: u32) -> Option<()> {
+    fn tell_v6(&mut self, bytes: &[u8], start: u16, network: u32) -> Option<()> {
         let (header, rest) = bytes.split_first_chunk::<40>()?;
         let announced = usize::from(u16::from_be_bytes([header[4], header[5]]));
         if header[0] >> 4 != 6 || announced == 0 {
             return None;
         }
-        let upper = Upper::read(header[6], rest.get(..announced).unwrap_or(rest))?;
+        let carried = rest.get(..announced).unwrap_or(rest);
+        let upper = Upper::read(header[6], carried)?;
         let (addresses, _) = header.get(8..)?.split_first_chunk::<32>()?;
         let (source, destination) = addresses.split_at(16);
         let source = Address(u128::from_be_bytes(source.try_into().ok()?));
@@ -184,19 +182,10 @@ impl Glance {
         let ends = (source, upper.source_port, destination, upper.destination_port);
         (self.key, self.side) = FlowKey::between(ends, network, header[6]);
         self.content = upper.content;
+        self.transport_start = start + 40;
+        self.packet_end = u32::from(self.transport_start) + carried.len() as u32;
         Some(())
     }
-}
-
-/// What an IP header carries, as much of it as was captured: so many bytes as the header says, less `own`.
-#[inline]
-fn payload_of<'a, const N: usize>(
-    (header, rest): (&[u8; N], &'a [u8]),
-    length: impl Fn(&[u8; N]) -> [u8; 2],
-    own: usize,
-) -> Option<&'a [u8]> {
-    let announced = usize::from(u16::from_be_bytes(length(header))).checked_sub(own)?;
-    Some(rest.get(..announced).unwrap_or(rest))
 }
 
 /// The VLAN of a tag; 0, a priority tag, names none (802.1Q §9.6).
@@ -276,17 +265,24 @@ mod tests {
         Frame { timestamp_ns: 1, number: 1, wire_length, link_type: LinkType::ETHERNET, interface: 0, data }
     }
 
-    /// What is told of a frame's packet, and all of the packet.
-    fn by_decoding(data: &[u8]) -> Option<(Glance, String)> {
+    /// What tells the flow, and what goes on to it.
+    type Told = (FlowKey, Side, Content, String);
+
+    fn by_decoding(data: &[u8]) -> Option<Told> {
         match decode::decode(&frame(data), &DecodeLimits::default()) {
-            Ok(Decoded::Packet(packet)) => Some((Glance::of(&packet), format!("{packet:?}"))),
+            Ok(Decoded::Packet(packet)) => {
+                let Glance { key, side, content, .. } = Glance::of(&packet);
+                Some((key, side, content, format!("{:?} in {:?}", packet.transport, packet.envelope)))
+            }
             _ => None,
         }
     }
 
-    fn by_glance(data: &[u8]) -> Option<(Glance, String)> {
-        let glance = Glance::at(&frame(data))?;
-        Some((glance, format!("{:?}", glance.packet(&frame(data)).unwrap())))
+    fn by_glance(data: &[u8]) -> Option<Told> {
+        let frame = frame(data);
+        let glance = Glance::at(&frame)?;
+        let carried = format!("{:?} in {:?}", glance.transport(&frame).unwrap(), Glance::envelope(&frame));
+        Some((glance.key, glance.side, glance.content, carried))
     }
 
     /// A frame of each common kind: VLAN or not, IPv4 or IPv6, TCP or UDP.
@@ -324,9 +320,9 @@ mod tests {
             let bytes = plain(number & 1 != 0, number & 2 != 0, number & 4 != 0, b"payload");
             let told = by_glance(&bytes);
             assert_eq!(told, by_decoding(&bytes));
-            let (glance, _) = told.unwrap();
-            assert_eq!((glance.content, glance.side), (Content::Other, Side::High), "{number}");
-            assert_eq!(glance.key.ports_and_network >> 32 != 0, number & 1 != 0);
+            let (key, side, content, _) = told.unwrap();
+            assert_eq!((content, side), (Content::Other, Side::High), "{number}");
+            assert_eq!(key.ports_and_network >> 32 != 0, number & 1 != 0);
         }
         let empty = plain(true, true, true, b"");
         assert_eq!(Glance::at(&frame(&empty)).map(|glance| glance.content), Some(Content::Nothing));

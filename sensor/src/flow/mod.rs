@@ -9,4 +9,4 @@ mod tags;
 
 pub use glance::Glance;
 pub use key::{FlowKey, HashKey, Side};
-pub use table::{FlowEntry, FlowTable, Found, Places, Slot};
+pub use table::{FlowEntry, FlowTable, Found, Home, Likely, Slot};

@@ -1,22 +1,31 @@
 //! The flow table of one worker: allocated once, never growing.
 //!
-//! A flow's hash names two buckets of eight slots. A bucket is half a cache line of 16-bit tags and one-byte epochs;
-//! the flows stand apart, one cache line each. A look-up compares tags and touches a flow's line only on a likely hit.
-//! When both buckets are full the flow longest without a packet gives way.
+//! A flow's hash names its home, a bucket of sixteen slots, and another bucket where it may stand when its home is crowded.
+//! A bucket is a cache line of 16-bit tags and one-byte epochs; the flows stand apart, one cache line each. Nearly every
+//! look-up touches two lines: the home, and the flow's own on a likely hit; only of a home that says that some of its flows
+//! are away the other bucket is looked at. When both are full the flow longest without a packet gives way.
 
 use super::key::{FlowKey, HashKey};
 use super::memory::{Pages, prefetch};
-use super::tags::{WAYS, equal_tags, equal_tags_of_two};
+use super::tags::{WAYS, equal_tags, idle_ways};
 use crate::decode::Address;
 
-/// Tags and ages of eight flows.
+/// So many flows stand in a bucket before the emptier one is chosen of two: a table filled to its limit then loses next to none,
+/// and one filled by half has one flow in a hundred away from home.
+const CROWDED_WAYS: u32 = 13;
+
+/// Tags and ages of sixteen flows.
 #[derive(Clone, Copy, Debug)]
-#[repr(C, align(32))]
+#[repr(C, align(64))]
 pub(super) struct Bucket {
     /// Sixteen bits of the hash; 0 for an empty slot.
     tags: [u16; WAYS],
     /// Epoch of the last packet.
     epochs: [u8; WAYS],
+    /// A bit for each way whose flow has its home elsewhere.
+    strangers: u16,
+    /// How many flows have their home here and stand elsewhere.
+    away: u32,
 }
 
 /// A flow: one cache line.
@@ -39,7 +48,7 @@ pub struct FlowEntry {
     pub from_high: u64,
 }
 
-const _: () = assert!(size_of::<FlowEntry>() == 64 && size_of::<Bucket>() == 32);
+const _: () = assert!(size_of::<FlowEntry>() == 64 && size_of::<Bucket>() == 64);
 
 /// Bits of a packed counter that count bytes.
 const BYTE_BITS: u32 = 40;
@@ -81,15 +90,24 @@ impl FlowEntry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot(u32);
 
-/// The two buckets in which a flow may stand, and its tag.
+/// Where a flow stands unless its home was crowded, and its tag.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Places {
+pub struct Home {
     /// A bucket.
-    pub first: u32,
-    /// Another one.
-    pub second: u32,
+    bucket: u32,
     /// Sixteen bits of its hash, never 0.
-    pub tag: u16,
+    tag: u16,
+}
+
+/// What a first look at a flow's home told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Likely {
+    /// There its flow stands, or another with its tag.
+    At(Slot),
+    /// Not at home, but it may be away.
+    Away,
+    /// In the table there is none.
+    Nowhere,
 }
 
 /// What a look-up gave.
@@ -113,9 +131,9 @@ pub struct FlowTable {
 }
 
 impl FlowTable {
-    /// A table for `flows_max` flows, with a sixth more slots: filled to the limit, one flow in some 600 has to give way early.
+    /// A table for `flows_max` flows, with a sixth more slots: filled to the limit, one flow in ten thousand has to give way early.
     pub fn new(flows_max: usize, secret: HashKey) -> Self {
-        let buckets = flows_max.saturating_add(flows_max / 6).div_ceil(WAYS).clamp(2, 1 << 28);
+        let buckets = flows_max.saturating_add(flows_max / 6).div_ceil(WAYS).clamp(2, 1 << 27);
         Self { buckets: Pages::zeroed(buckets), entries: Pages::zeroed(buckets * WAYS), secret, flows: 0 }
     }
 
@@ -146,52 +164,68 @@ impl FlowTable {
         key.hash(&self.secret)
     }
 
-    /// Where a flow may stand, from its hash; its tags are fetched.
+    /// The home of a flow, from its hash; its line is fetched.
     #[inline]
-    pub fn places(&self, hash: u64) -> Places {
-        let places = self.places_of(hash);
-        prefetch(&self.buckets, places.first as usize);
-        prefetch(&self.buckets, places.second as usize);
-        places
+    pub fn home(&self, hash: u64) -> Home {
+        let home = self.home_of(hash);
+        prefetch(&self.buckets, home.bucket as usize);
+        home
     }
 
     #[inline]
-    fn places_of(&self, hash: u64) -> Places {
-        let buckets = self.buckets.len() as u64;
-        // Two numbers below `buckets` from the two halves of the hash, without a division.
-        let first = ((hash & 0xffff_ffff) * buckets) >> 32;
-        // The second is another one than the first: drawn from one fewer, it passes over it.
-        let second = ((hash >> 32) * (buckets - 1)) >> 32;
-        let second = second + u64::from(second >= first);
-        let tag = ((hash ^ (hash >> 20)) as u16).max(1);
-        Places { first: first as u32, second: second as u32, tag }
+    fn home_of(&self, hash: u64) -> Home {
+        // A number below that of the buckets from half of the hash, without a division.
+        let bucket = (hash & 0xffff_ffff) * self.buckets.len() as u64 >> 32;
+        Home { bucket: bucket as u32, tag: ((hash ^ (hash >> 20)) as u16).max(1) }
     }
 
-    /// Some packets after [`places`](Self::places): the slot where the flow stands if it is in the table, unless its tag is also
-    /// another's; its line is fetched.
+    /// The other bucket of a flow, from the other half of its hash. Drawn from one fewer, it passes over the home.
     #[inline]
-    pub fn likely_slot(&self, places: &Places) -> Option<Slot> {
-        let (first, second) = (self.buckets.get(places.first as usize)?, self.buckets.get(places.second as usize)?);
-        // Both at once: in which of the two a flow stands nobody can foresee.
-        let ways = equal_tags_of_two(&first.tags, &second.tags, places.tag);
-        if ways == 0 {
-            return None;
+    fn other_of(&self, hash: u64, home: Home) -> usize {
+        let other = (hash >> 32) * (self.buckets.len() as u64 - 1) >> 32;
+        (other + u64::from(other >= u64::from(home.bucket))) as usize
+    }
+
+    /// Some packets after [`home`](Self::home): where the flow stands if it is in the table, unless its tag is also another's;
+    /// the line that is touched next is fetched.
+    #[inline]
+    pub fn likely_slot(&self, home: Home, hash: u64) -> Likely {
+        let Some(bucket) = self.buckets.get(home.bucket as usize) else { return Likely::Nowhere };
+        let ways = equal_tags(&bucket.tags, home.tag);
+        if ways != 0 {
+            return Likely::At(self.fetch(home.bucket as usize, ways));
         }
-        let way = ways.trailing_zeros();
-        let bucket = if way < WAYS as u32 { places.first } else { places.second };
-        let slot = Slot(bucket * WAYS as u32 + way % WAYS as u32);
-        prefetch(&self.entries, slot.0 as usize);
-        Some(slot)
+        if bucket.away == 0 {
+            return Likely::Nowhere;
+        }
+        prefetch(&self.buckets, self.other_of(hash, home));
+        Likely::Away
+    }
+
+    /// Some packets after [`likely_slot`](Self::likely_slot) told that a flow may be away: the slot where it stands then.
+    #[inline]
+    pub fn likely_slot_away(&self, home: Home, hash: u64) -> Option<Slot> {
+        let other = self.other_of(hash, home);
+        let ways = self.matching(other, home.tag);
+        if ways == 0 { None } else { Some(self.fetch(other, ways)) }
+    }
+
+    /// The first slot of some ways of a bucket, its line fetched.
+    #[inline]
+    fn fetch(&self, bucket: usize, ways: u32) -> Slot {
+        let place = bucket * WAYS + ways.trailing_zeros() as usize;
+        prefetch(&self.entries, place);
+        Slot(place as u32)
     }
 
     /// The flow in a likely slot and the epoch of its last packet, if it is the one looked for.
     #[inline]
-    pub fn at_likely_slot(&mut self, slot: Slot, tag: u16, key: &FlowKey) -> Option<(&mut FlowEntry, &mut u8)> {
+    pub fn at_likely_slot(&mut self, slot: Slot, home: Home, key: &FlowKey) -> Option<(&mut FlowEntry, &mut u8)> {
         let place = slot.0 as usize;
         let bucket = self.buckets.get_mut(place / WAYS)?;
         let entry = self.entries.get_mut(place)?;
         // A slot that was freed meanwhile keeps its flow's key, but not the tag.
-        if *bucket.tags.get(place % WAYS)? != tag || !entry.is(key) {
+        if *bucket.tags.get(place % WAYS)? != home.tag || !entry.is(key) {
             return None;
         }
         Some((entry, bucket.epochs.get_mut(place % WAYS)?))
@@ -207,16 +241,21 @@ impl FlowTable {
     /// The slot of a flow, if it is in the table.
     #[inline]
     pub fn find(&self, key: &FlowKey, hash: u64) -> Option<Slot> {
-        let Places { first, second, tag } = self.places_of(hash);
-        for bucket in [first as usize, second as usize] {
-            let mut ways = self.matching(bucket, tag);
-            while ways != 0 {
-                let place = bucket * WAYS + ways.trailing_zeros() as usize;
-                if self.entries.get(place).is_some_and(|entry| entry.is(key)) {
-                    return Some(Slot(place as u32));
-                }
-                ways &= ways - 1;
+        let home = self.home_of(hash);
+        let at_home = self.find_in(home.bucket as usize, home.tag, key);
+        let may_be_away = || self.buckets.get(home.bucket as usize).is_some_and(|bucket| bucket.away > 0);
+        at_home.or_else(|| if may_be_away() { self.find_in(self.other_of(hash, home), home.tag, key) } else { None })
+    }
+
+    #[inline]
+    fn find_in(&self, bucket: usize, tag: u16, key: &FlowKey) -> Option<Slot> {
+        let mut ways = self.matching(bucket, tag);
+        while ways != 0 {
+            let place = bucket * WAYS + ways.trailing_zeros() as usize;
+            if self.entries.get(place).is_some_and(|entry| entry.is(key)) {
+                return Some(Slot(place as u32));
             }
+            ways &= ways - 1;
         }
         None
     }
@@ -231,47 +270,64 @@ impl FlowTable {
     }
 
     fn add(&mut self, key: &FlowKey, hash: u64, epoch: u8) -> Found {
-        let Places { first, second, tag } = self.places_of(hash);
-        let (first, second) = (first as usize, second as usize);
-        let bucket =
-            if self.matching(second, 0).count_ones() > self.matching(first, 0).count_ones() { second } else { first };
-        let free = self.matching(bucket, 0);
-        let place = if free != 0 {
-            bucket * WAYS + free.trailing_zeros() as usize
+        let home = self.home_of(hash);
+        let place = self.place_for(home, hash, epoch);
+        let old = if self.matching(place / WAYS, 0) & 1 << (place % WAYS) == 0 {
+            self.remove(Slot(place as u32))
         } else {
-            self.stalest([first, second], epoch, hash)
+            None
         };
-        let entry = FlowEntry {
-            low: key.low.0,
-            high: key.high.0,
-            ports_and_network: key.ports_and_network,
-            protocol: key.protocol,
-            marks: 0,
-            spare: 0,
-            record: 0,
-            from_low: 0,
-            from_high: 0,
-        };
+        let is_away = place / WAYS != home.bucket as usize;
         if let Some(bucket) = self.buckets.get_mut(place / WAYS)
-            && let Some(slot_tag) = bucket.tags.get_mut(place % WAYS)
-            && let Some(slot_epoch) = bucket.epochs.get_mut(place % WAYS)
+            && let Some(tag) = bucket.tags.get_mut(place % WAYS)
+            && let Some(last) = bucket.epochs.get_mut(place % WAYS)
         {
-            *slot_tag = tag;
-            *slot_epoch = epoch;
+            (*tag, *last) = (home.tag, epoch);
+            bucket.strangers |= u16::from(is_away) << (place % WAYS);
         }
-        let slot = Slot(place as u32);
-        let Some(old) = self.entries.get_mut(place).map(|old| std::mem::replace(old, entry)) else {
-            return Found::New(slot);
-        };
-        if free == 0 {
-            return Found::Replaced(slot, old);
+        if is_away && let Some(bucket) = self.buckets.get_mut(home.bucket as usize) {
+            bucket.away += 1;
+        }
+        if let Some(entry) = self.entries.get_mut(place) {
+            *entry = FlowEntry {
+                low: key.low.0,
+                high: key.high.0,
+                ports_and_network: key.ports_and_network,
+                protocol: key.protocol,
+                marks: 0,
+                spare: 0,
+                record: 0,
+                from_low: 0,
+                from_high: 0,
+            };
         }
         self.flows += 1;
-        Found::New(slot)
+        let slot = Slot(place as u32);
+        old.map_or(Found::New(slot), |old| Found::Replaced(slot, old))
+    }
+
+    /// Where a new flow is to stand: at home if there is room, or in the other bucket if the home is crowded and that is less so,
+    /// or else in the place of the stalest flow of both.
+    #[inline]
+    fn place_for(&self, home: Home, hash: u64, epoch: u8) -> usize {
+        let (home_bucket, free) = (home.bucket as usize, self.matching(home.bucket as usize, 0));
+        if free.count_ones() > WAYS as u32 - CROWDED_WAYS {
+            return home_bucket * WAYS + free.trailing_zeros() as usize;
+        }
+        let other = self.other_of(hash, home);
+        let free_there = self.matching(other, 0);
+        if free_there.count_ones() > free.count_ones() {
+            other * WAYS + free_there.trailing_zeros() as usize
+        } else if free != 0 {
+            home_bucket * WAYS + free.trailing_zeros() as usize
+        } else {
+            self.stalest([home_bucket, other], epoch, hash)
+        }
     }
 
     /// The place in the two buckets whose last packet is longest ago. Of several that are alike, which one hangs on the
     /// hash of the flow that wants the place, so that the newest flows are not the first to go.
+    #[cold]
     fn stalest(&self, buckets: [usize; 2], epoch: u8, hash: u64) -> usize {
         let [first, second] = buckets;
         let turn = (hash >> 40) as usize;
@@ -314,31 +370,57 @@ impl FlowTable {
     /// Frees a slot.
     pub fn remove(&mut self, slot: Slot) -> Option<FlowEntry> {
         let place = slot.0 as usize;
-        let tag = self.buckets.get_mut(place / WAYS)?.tags.get_mut(place % WAYS)?;
+        let bucket = self.buckets.get_mut(place / WAYS)?;
+        let tag = bucket.tags.get_mut(place % WAYS)?;
         if *tag == 0 {
             return None;
         }
         *tag = 0;
         self.flows -= 1;
+        let stranger = bucket.strangers & 1 << (place % WAYS);
+        bucket.strangers ^= stranger;
+        if stranger != 0 {
+            self.strangers_left(place / WAYS, u32::from(stranger));
+        }
         self.entries.get(place).copied()
     }
 
-    /// Frees the flows without a packet for more than `idle_epochs`, telling each; `all` frees every flow.
-    pub fn sweep(&mut self, epoch: u8, idle_epochs: u8, all: bool, mut visit: impl FnMut(&FlowEntry)) {
-        for (number, bucket) in self.buckets.iter_mut().enumerate() {
-            let mut taken = !equal_tags(&bucket.tags, 0) & ((1 << WAYS) - 1);
-            while taken != 0 {
-                let way = taken.trailing_zeros() as usize;
-                taken &= taken - 1;
-                let (Some(tag), Some(last)) = (bucket.tags.get_mut(way), bucket.epochs.get(way)) else { continue };
-                if all || epoch.wrapping_sub(*last) > idle_epochs {
+    /// Tells the homes of flows at these ways of a bucket that they are gone.
+    #[cold]
+    fn strangers_left(&mut self, bucket: usize, mut ways: u32) {
+        while ways != 0 {
+            let place = bucket * WAYS + ways.trailing_zeros() as usize;
+            ways &= ways - 1;
+            let Some(entry) = self.entries.get(place) else { continue };
+            let home = self.home_of(entry.key().hash(&self.secret));
+            if let Some(home) = self.buckets.get_mut(home.bucket as usize) {
+                home.away = home.away.saturating_sub(1);
+            }
+        }
+    }
+
+    /// Frees the flows without a packet for more than `idle_epochs`, telling each and where it stood; `all` frees every flow.
+    pub fn sweep(&mut self, epoch: u8, idle_epochs: u8, all: bool, mut visit: impl FnMut(Slot, &FlowEntry)) {
+        for number in 0..self.buckets.len() {
+            let Some(bucket) = self.buckets.get_mut(number) else { break };
+            let idle = if all { u32::from(u16::MAX) } else { idle_ways(&bucket.epochs, epoch, idle_epochs) };
+            let gone = idle & !equal_tags(&bucket.tags, 0);
+            if gone == 0 {
+                continue;
+            }
+            let strangers = gone & u32::from(bucket.strangers);
+            bucket.strangers ^= strangers as u16;
+            let mut ways = gone;
+            while ways != 0 {
+                let way = ways.trailing_zeros() as usize;
+                ways &= ways - 1;
+                if let (Some(tag), Some(entry)) = (bucket.tags.get_mut(way), self.entries.get(number * WAYS + way)) {
                     *tag = 0;
-                    self.flows -= 1;
-                    if let Some(entry) = self.entries.get(number * WAYS + way) {
-                        visit(entry);
-                    }
+                    visit(Slot((number * WAYS + way) as u32), entry);
                 }
             }
+            self.flows -= gone.count_ones() as usize;
+            self.strangers_left(number, strangers);
         }
     }
 }
@@ -381,7 +463,32 @@ mod tests {
             let hash = table.hash(&key);
             replaced += u32::from(matches!(table.find_or_add(&key, hash, 1), Found::Replaced(..)));
         }
-        assert!(replaced * 200 < wanted, "{replaced} of {wanted} in {} slots", table.capacity());
+        assert!(replaced * 2_000 < wanted, "{replaced} of {wanted} in {} slots", table.capacity());
+    }
+
+    #[test]
+    fn flows_away_from_home_are_found_and_leave_no_trace() {
+        let mut table = FlowTable::new(6_000, HashKey::REPLAY);
+        for round in 0..3 {
+            let keys: Vec<_> = (0..6_000).map(|number| key(round * 10_000 + number)).collect();
+            for key in &keys {
+                table.find_or_add(key, table.hash(key), 1);
+            }
+            let away: u32 = table.buckets.iter().map(|bucket| bucket.away).sum();
+            let strangers: u32 = table.buckets.iter().map(|bucket| bucket.strangers.count_ones()).sum();
+            assert!(away == strangers && away > 100, "{away} away, {strangers} strangers");
+            let missing = keys.iter().filter(|key| table.find(key, table.hash(key)).is_none()).count();
+            assert!(missing <= 6, "{missing}");
+            // Half of them one by one, the others by a sweep.
+            for key in keys.iter().step_by(2) {
+                if let Some(slot) = table.find(key, table.hash(key)) {
+                    assert_eq!(table.remove(slot).unwrap().key(), *key);
+                }
+            }
+            table.sweep(100, 10, false, |_, _| {});
+            assert_eq!(table.len(), 0);
+            assert!(table.buckets.iter().all(|bucket| bucket.away == 0 && bucket.strangers == 0));
+        }
     }
 
     #[test]
@@ -413,7 +520,7 @@ mod tests {
         let kept = table.find(&key(3), table.hash(&key(3))).unwrap();
         assert_eq!(table.touch(kept, 4), 250);
         let mut gone = 0;
-        table.sweep(5, 10, false, |_| gone += 1);
+        table.sweep(5, 10, false, |_, _| gone += 1);
         assert_eq!((gone, table.len()), (19, 1));
         assert!(table.find(&key(3), table.hash(&key(3))).is_some());
         assert!(table.remove(kept).is_some() && table.remove(kept).is_none());

@@ -248,6 +248,11 @@ impl Stream {
         Heard { name, hello }
     }
 
+    /// Whether [`conclude`](Self::conclude) may have something to tell.
+    pub fn may_tell(&self) -> bool {
+        !self.is_over && self.stage.as_ref().is_some_and(|stage| stage.hello.is_some())
+    }
+
     /// The hello without its tail, if its name is there and was not told yet; for when nothing more will come. Without
     /// a name the stream goes on: what looked like the end may have been forged, or have overtaken the rest.
     pub fn conclude(&mut self, limits: &Limits) -> Option<ClientHello<'_>> {

@@ -145,6 +145,11 @@ impl TcpDialogue {
         Said { name, hello }
     }
 
+    /// Whether a part of a hello may have come that was not told.
+    pub fn may_tell(&self) -> bool {
+        self.low.may_tell() || self.high.may_tell()
+    }
+
     /// The hello without its tail, if a name was read of one that was not told yet.
     pub fn conclude(&mut self, limits: &Limits) -> Option<(Side, ClientHello<'_>)> {
         let Self { low, high, .. } = self;

@@ -146,6 +146,11 @@ impl UdpDialogue {
         }
     }
 
+    /// Whether [`conclude`](Self::conclude) may have something to tell.
+    pub const fn may_tell(&self) -> bool {
+        !self.is_over && (self.partial.is_some() || self.dtls.is_some())
+    }
+
     /// The hello without its tail, if a name was read of one that was not told yet.
     pub fn conclude(&mut self) -> Option<Hello<'_>> {
         if self.is_over {

@@ -181,7 +181,9 @@ fn run(relay: &Relay<'_>, mut lane: Lane, mut replay: Replay, sender: &Sender<Pa
     let mut events = Vec::new();
     let mut handed_over_at = 0;
     while let Some(pack) = lane.next(relay) {
-        replay.worker.batch_of(&pack.block, &pack.looks, pack.places_of(lane.index), &mut |event| events.push(event));
+        if let Some(portion) = pack.portion(lane.index) {
+            replay.worker.batch_of(&pack.block, &portion.places, &portion.looks, &mut |event| events.push(event));
+        }
         replay.seen_ns = (replay.seen_ns.0.min(pack.seen_ns.0), replay.seen_ns.1.max(pack.seen_ns.1));
         presence.is_at_the_end = pack.is_last;
         if pack.is_last {

@@ -32,6 +32,17 @@ pub enum Dialogue {
     Udp(Box<UdpDialogue>),
 }
 
+impl Dialogue {
+    /// Whether a part of a hello may have come that was not told.
+    pub fn may_tell(&self) -> bool {
+        match self {
+            Self::Over | Self::Opening(..) => false,
+            Self::Tcp(dialogue) => dialogue.may_tell(),
+            Self::Udp(dialogue) => dialogue.may_tell(),
+        }
+    }
+}
+
 /// An envelope in less room: for as long as the flow is followed.
 #[derive(Clone, Copy, Debug)]
 pub struct KeptEnvelope {
@@ -183,6 +194,19 @@ impl Records {
             self.free.push(number);
         }
         record
+    }
+
+    /// Drops a record; what was being followed comes back.
+    pub fn discard(&mut self, number: u32) -> Dialogue {
+        let Some(place) = (number as usize).checked_sub(1).and_then(|place| self.records.get_mut(place)) else {
+            return Dialogue::Over;
+        };
+        let dialogue = place.as_mut().map(|record| std::mem::take(&mut record.dialogue));
+        if dialogue.is_some() {
+            *place = None;
+            self.free.push(number);
+        }
+        dialogue.unwrap_or_default()
     }
 
     /// The stalest of the records whose dialogue holds bytes.

@@ -24,10 +24,8 @@ pub struct Pack {
     number: u64,
     /// The frames.
     pub block: Block,
-    /// What a first look at each frame told; of more frames than there are.
-    pub looks: Vec<Look>,
-    /// For each worker the places of its frames in the block, in order.
-    own: Vec<Vec<u32>>,
+    /// For each worker its part of the frames.
+    portions: Vec<Portion>,
     /// How far the reading is.
     pub position: Position,
     /// Names of the interfaces met until now.
@@ -40,13 +38,29 @@ pub struct Pack {
     pub is_last: bool,
 }
 
+/// A worker's part of a block: frames of flows that it follows, and those that all want to know of.
+#[derive(Clone, Default)]
+pub struct Portion {
+    /// The frames' places in the block, in order.
+    pub places: Vec<u32>,
+    /// What a first look at each told.
+    pub looks: Vec<Look>,
+}
+
+impl Portion {
+    #[inline]
+    fn push(&mut self, place: usize, look: Look) {
+        self.places.push(place as u32);
+        self.looks.push(look);
+    }
+}
+
 impl Pack {
     fn new(workers: usize) -> Self {
         Self {
             number: 0,
             block: Block::default(),
-            looks: Vec::new(),
-            own: vec![Vec::new(); workers],
+            portions: vec![Portion::default(); workers],
             position: Position::default(),
             interfaces: Arc::new([]),
             next_frame: 0,
@@ -55,33 +69,33 @@ impl Pack {
         }
     }
 
-    /// The places of a worker's frames.
-    pub fn places_of(&self, worker: usize) -> &[u32] {
-        self.own.get(worker).map(Vec::as_slice).unwrap_or_default()
+    /// A worker's part.
+    pub fn portion(&self, worker: usize) -> Option<&Portion> {
+        self.portions.get(worker)
     }
 
     /// Says whose each frame is. Those at `beginnings` begin an epoch, which all workers have to know.
     fn share_out(&mut self, beginnings: &[usize], limits: &DecodeLimits) {
         let mut beginnings = beginnings.iter().copied();
         let mut beginning = beginnings.next();
-        let workers = self.own.len() as u32;
-        for own in &mut self.own {
-            own.clear();
-            own.reserve(self.block.len());
+        let workers = self.portions.len() as u32;
+        for portion in &mut self.portions {
+            portion.places.clear();
+            portion.looks.clear();
         }
-        if self.looks.len() < self.block.len() {
-            self.looks.resize(self.block.len(), Look::NOTHING);
-        }
-        for (place, (frame, look)) in self.block.iter().zip(&mut self.looks).enumerate() {
-            look.look(&frame, limits, &HashKey::REPLAY);
+        for (place, frame) in self.block.iter().enumerate() {
+            let look = Look::at(&frame, limits, &HashKey::REPLAY);
+            let owner = look.owner(workers);
             let begins_an_epoch = beginning == Some(place);
             if begins_an_epoch {
                 beginning = beginnings.next();
             }
             if begins_an_epoch || look.is_for_all() {
-                self.own.iter_mut().for_each(|own| own.push(place as u32));
-            } else if let Some(own) = self.own.get_mut(look.owner(workers) as usize) {
-                own.push(place as u32);
+                for (worker, portion) in (0..).zip(&mut self.portions) {
+                    portion.push(place, look.of(worker == owner));
+                }
+            } else if let Some(portion) = self.portions.get_mut(owner as usize) {
+                portion.push(place, look);
             }
         }
     }

@@ -13,6 +13,21 @@ impl Worker {
         self.conclude(entry, &mut record, reason, emit);
     }
 
+    /// Lets a flow go that left the table and has nothing to tell; false if it may have.
+    pub(super) fn close_silent(&mut self, entry: &FlowEntry) -> bool {
+        let Some(record) = self.records.get(entry.record) else { return true };
+        if self.wanted.flows || entry.marks & FOREIGN != 0 || record.rule.is_some() || record.dialogue.may_tell() {
+            return false;
+        }
+        let is_undecided = entry.marks & PAYLOAD != 0 && entry.marks & SETTLED == 0;
+        if is_undecided && self.match_without_a_name(entry, record.last_seen_ns).is_some() {
+            return false;
+        }
+        let dialogue = self.records.discard(entry.record);
+        self.give_back(dialogue);
+        true
+    }
+
     /// A record had to give way while its flow goes on: unobserved, unless nothing was said on it yet.
     pub(super) fn forget(&mut self, mut record: Record, emit: &mut dyn FnMut(Event)) {
         let Some(entry) = self.table.get_mut(record.slot) else { return };

@@ -6,46 +6,37 @@ use super::*;
 impl Worker {
     pub(super) fn tcp(
         &mut self,
-        when: &When,
-        packet: &Packet<'_>,
+        arrival: &Arrival<'_>,
         segment: &Segment<'_>,
         slot: Slot,
-        side: Side,
         emit: &mut dyn FnMut(Event),
     ) {
-        if segment.flags & Segment::SYN != 0 && !self.syn(when, packet, segment, slot, side, emit) {
+        if segment.flags & Segment::SYN != 0 && !self.syn(arrival, segment, slot, emit) {
             return;
         }
         let ends = segment.flags & (Segment::FIN | Segment::RST) != 0;
         if segment.payload.is_empty() && !ends {
             if self.wanted.flows {
-                self.record(slot, when, packet, emit);
+                self.record(slot, arrival, emit);
             }
             return;
         }
-        let number = self.record(slot, when, packet, emit);
+        let number = self.record(slot, arrival, emit);
         if number == 0 {
             return;
         }
         if !segment.payload.is_empty() {
             self.mark(slot, PAYLOAD);
-            self.tcp_payload(when, segment, slot, number, side, emit);
+            self.tcp_payload(arrival, segment, slot, number, emit);
         }
         if ends {
-            self.tell_partial(when, slot, number, emit);
+            self.tell_partial(&arrival.when, slot, number, emit);
         }
     }
 
     /// A connection opens, perhaps on the 5-tuple of another. False for the opening, sent again, of one that is settled.
-    fn syn(
-        &mut self,
-        when: &When,
-        packet: &Packet<'_>,
-        segment: &Segment<'_>,
-        slot: Slot,
-        side: Side,
-        emit: &mut dyn FnMut(Event),
-    ) -> bool {
+    fn syn(&mut self, arrival: &Arrival<'_>, segment: &Segment<'_>, slot: Slot, emit: &mut dyn FnMut(Event)) -> bool {
+        let side = arrival.side;
         if segment.flags & Segment::ACK != 0 {
             self.set_client(slot, side.opposite());
             return true;
@@ -54,16 +45,16 @@ impl Worker {
         let opening = mark_of(&segment.sequence.to_be_bytes());
         if entry.marks & SETTLED != 0 {
             if entry.spare == opening {
-                self.seen(entry.record, when);
+                self.seen(entry.record, &arrival.when);
                 return false;
             }
-            self.reopen(slot, packet, side, FlowEnd::Timeout, emit);
+            self.reopen(slot, arrival, FlowEnd::Timeout, emit);
         }
         if let Some(entry) = self.table.get_mut(slot) {
             entry.spare = opening;
         }
         self.set_client(slot, side);
-        let number = self.record(slot, when, packet, emit);
+        let number = self.record(slot, arrival, emit);
         let first_byte = segment.sequence.wrapping_add(1);
         if let Some(record) = self.records.get_mut(number) {
             match &mut record.dialogue {
@@ -78,13 +69,13 @@ impl Worker {
 
     fn tcp_payload(
         &mut self,
-        when: &When,
+        arrival: &Arrival<'_>,
         segment: &Segment<'_>,
         slot: Slot,
         number: u32,
-        side: Side,
         emit: &mut dyn FnMut(Event),
     ) {
+        let (when, side) = (&arrival.when, arrival.side);
         let Self {
             records,
             tcp_pool,
@@ -116,12 +107,8 @@ impl Worker {
             }
             return;
         }
-        let key = &record.key;
-        if key.has_port(DNS_PORT) && dialogue.speaks_dns(segment.payload) {
-            let client = match side {
-                Side::Low => key.high,
-                Side::High => key.low,
-            };
+        if arrival.key.has_port(DNS_PORT) && dialogue.speaks_dns(segment.payload) {
+            let client = arrival.destination();
             let mut answers =
                 Answers { names, counters, wanted: *wanted, client, now_ns: when.timestamp_ns, owned: Vec::new() };
             dialogue.dns(side, segment, handshake_limits, |message| answers.take(message));
@@ -150,20 +137,13 @@ impl Worker {
         }
     }
 
-    pub(super) fn udp(
-        &mut self,
-        when: &When,
-        packet: &Packet<'_>,
-        payload: &[u8],
-        slot: Slot,
-        side: Side,
-        emit: &mut dyn FnMut(Event),
-    ) {
+    pub(super) fn udp(&mut self, arrival: &Arrival<'_>, payload: &[u8], slot: Slot, emit: &mut dyn FnMut(Event)) {
+        let (when, side) = (&arrival.when, arrival.side);
         self.mark(slot, PAYLOAD);
-        if (packet.source_port == DNS_PORT || packet.destination_port == DNS_PORT) && !udp::opens_a_handshake(payload) {
-            return self.udp_dns(when, packet, payload, slot, side, emit);
+        if arrival.key.has_port(DNS_PORT) && !udp::opens_a_handshake(payload) {
+            return self.udp_dns(arrival, payload, slot, emit);
         }
-        let number = self.record(slot, when, packet, emit);
+        let number = self.record(slot, arrival, emit);
         let has_dialogue = self.records.get(number).is_some_and(|record| matches!(record.dialogue, Dialogue::Udp(_)));
         if !has_dialogue && !quic::looks_like_quic(payload) && !dtls::looks_like_dtls(payload) {
             return self.no_hello(when, slot, number, emit);
@@ -218,16 +198,9 @@ impl Worker {
     }
 
     /// A datagram of DNS: its answers are remembered. Such a flow never settles.
-    fn udp_dns(
-        &mut self,
-        when: &When,
-        packet: &Packet<'_>,
-        payload: &[u8],
-        slot: Slot,
-        side: Side,
-        emit: &mut dyn FnMut(Event),
-    ) {
-        let number = if self.wanted.flows { self.record(slot, when, packet, emit) } else { 0 };
+    fn udp_dns(&mut self, arrival: &Arrival<'_>, payload: &[u8], slot: Slot, emit: &mut dyn FnMut(Event)) {
+        let (when, side) = (&arrival.when, arrival.side);
+        let number = if self.wanted.flows { self.record(slot, arrival, emit) } else { 0 };
         let Some(message) = dns::Message::parse(payload) else { return };
         let client = if message.is_response() { side.opposite() } else { side };
         self.set_client(slot, client);
@@ -235,7 +208,7 @@ impl Worker {
             names: &self.names,
             counters: &mut self.counters,
             wanted: self.wanted,
-            client: packet.destination,
+            client: arrival.destination(),
             now_ns: when.timestamp_ns,
             owned: Vec::new(),
         };
@@ -342,6 +315,12 @@ impl Worker {
 
     /// What is known of a flow that told no name.
     pub(super) fn without_a_name(&self, entry: &FlowEntry, now_ns: u64, hello: Option<Hello>) -> Option<Told> {
+        let matched = self.match_without_a_name(entry, now_ns)?;
+        Some(Told { matched: Some(matched), hello, ..Told::default() })
+    }
+
+    /// What a flow that told no name matches.
+    pub(super) fn match_without_a_name(&self, entry: &FlowEntry, now_ns: u64) -> Option<Match> {
         let key = entry.key();
         let (client, server) =
             if entry.marks & CLIENT_IS_HIGH != 0 { (key.high, key.low) } else { (key.low, key.high) };
@@ -352,8 +331,7 @@ impl Worker {
                 Judged::Unmatched | Judged::NotAHostName => None,
             }
         };
-        let matched = by_dns().or_else(|| detect::by_address(&self.bundle, server))?;
-        Some(Told { matched: Some(matched), hello, ..Told::default() })
+        by_dns().or_else(|| detect::by_address(&self.bundle, server))
     }
 
     fn tell(&mut self, when: &When, slot: Slot, number: u32, told: Told, emit: &mut dyn FnMut(Event)) {

@@ -13,11 +13,11 @@ use vigie_signatures::{Bundle, Rule};
 use crate::alert::{Alert, DnsAnswer, Event, Fact, Flow, FlowEnd, Hello, HelloTransport, Order};
 use crate::capture::{BATCH_FRAMES_MAX, Block, Frame};
 use crate::decode::fragments::{Fragment, Fragments};
-use crate::decode::{self, Address, DecodeError, DecodeLimits, Decoded, Packet, Segment, Transport};
+use crate::decode::{self, Address, DecodeError, DecodeLimits, Decoded, Envelope, Segment, Transport};
 use crate::detect::{self, Evidence, Judged, Match};
 use crate::flow::glance::Content;
 use crate::flow::memory::prefetch;
-use crate::flow::{FlowEntry, FlowKey, FlowTable, Found, Glance, HashKey, Places, Side, Slot};
+use crate::flow::{FlowEntry, FlowKey, FlowTable, Found, Glance, HashKey, Home, Likely, Side, Slot};
 use crate::handshake::address_names::AddressNames;
 use crate::handshake::tcp::TcpDialogue;
 use crate::handshake::udp::UdpDialogue;
@@ -78,20 +78,29 @@ pub struct Look {
     hash: u64,
     /// A glance was enough.
     is_plain: bool,
+    /// The flow is that of the worker that gets the frame, which otherwise only wants to know of it.
+    is_own: bool,
 }
 
 impl Look {
     /// At nothing yet.
-    pub const NOTHING: Self = Self { glance: Glance::NOTHING, hash: 0, is_plain: false };
+    pub const NOTHING: Self = Self { glance: Glance::NOTHING, hash: 0, is_plain: false, is_own: true };
 
-    /// Looks at a frame; what was told before is forgotten.
+    /// At a frame, for a worker that follows all flows.
     #[inline]
-    pub fn look(&mut self, frame: &Frame<'_>, limits: &DecodeLimits, secret: &HashKey) {
-        self.is_plain = self.glance.look(frame);
-        if !self.is_plain {
-            self.glance = glance_of(&decode::decode(frame, limits));
+    pub fn at(frame: &Frame<'_>, limits: &DecodeLimits, secret: &HashKey) -> Self {
+        let mut look = Self::NOTHING;
+        look.is_plain = look.glance.look(frame);
+        if !look.is_plain {
+            look.glance = glance_of(&decode::decode(frame, limits));
         }
-        self.hash = self.glance.key.hash(secret);
+        look.hash = look.glance.key.hash(secret);
+        look
+    }
+
+    /// The same, for a worker that follows the flow or does not.
+    pub const fn of(&self, is_own: bool) -> Self {
+        Self { is_own, ..*self }
     }
 
     /// Whether every worker wants to see the frame: DNS, which tells names, and what is no packet of a flow, as fragments
@@ -108,19 +117,58 @@ impl Look {
     }
 }
 
-/// What a first look at a frame told, and where its flow may stand in the table.
-#[derive(Clone, Copy)]
-struct Sight {
-    look: Look,
-    places: Places,
-    /// The flow is this worker's.
-    is_own: bool,
+/// Where the flow of a frame may stand in the table.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stand {
+    home: Home,
     slot: Option<Slot>,
+    /// Place among the [`Deeper`] if a glance was not enough.
+    deeper: u8,
 }
 
-impl Sight {
-    const NOTHING: Self =
-        Self { look: Look::NOTHING, places: Places { first: 0, second: 0, tag: 0 }, is_own: false, slot: None };
+/// A packet that comes to its flow.
+#[derive(Clone, Copy)]
+struct Arrival<'p> {
+    when: When,
+    key: &'p FlowKey,
+    side: Side,
+    hash: u64,
+    transport: Transport<'p>,
+    wrapping: Wrapping<'p>,
+}
+
+/// Where to learn what stands around a packet, which is asked only of a flow's first.
+#[derive(Clone, Copy)]
+enum Wrapping<'p> {
+    /// In the frame, for which a glance was enough.
+    OfFrame(&'p Frame<'p>),
+    /// The packet was decoded.
+    Decoded(&'p Envelope),
+}
+
+impl Arrival<'_> {
+    fn envelope(&self) -> Envelope {
+        match self.wrapping {
+            Wrapping::OfFrame(frame) => Glance::envelope(frame),
+            Wrapping::Decoded(envelope) => *envelope,
+        }
+    }
+
+    /// The receiver's address.
+    const fn destination(&self) -> Address {
+        match self.side {
+            Side::Low => self.key.high,
+            Side::High => self.key.low,
+        }
+    }
+
+    /// The sender's port and the receiver's.
+    const fn ports(&self) -> (u16, u16) {
+        match self.side {
+            Side::Low => (self.key.low_port(), self.key.high_port()),
+            Side::High => (self.key.high_port(), self.key.low_port()),
+        }
+    }
 }
 
 /// The end of the epoch of a time, nanoseconds since the Unix epoch: then flows that fell silent are looked for.
@@ -208,7 +256,8 @@ pub struct Worker {
     /// Room for the flows that a sweep ends: their last frames and where they stood.
     swept: Vec<(u64, Slot)>,
     /// Room for what a first look at a batch tells.
-    sights: Vec<Sight>,
+    looks: Vec<Look>,
+    stands: Vec<Stand>,
 }
 
 impl Worker {
@@ -247,7 +296,8 @@ impl Worker {
             scratch: quic::Scratch::default(),
             held_bytes: 0,
             swept: Vec::new(),
-            sights: vec![Sight::NOTHING; BATCH_FRAMES_MAX],
+            looks: vec![Look::NOTHING; BATCH_FRAMES_MAX],
+            stands: vec![Stand::default(); BATCH_FRAMES_MAX],
         }
     }
 
@@ -286,60 +336,53 @@ impl Worker {
 
     /// Takes a batch of frames.
     pub fn batch(&mut self, frames: &[Frame<'_>], emit: &mut dyn FnMut(Event)) {
-        let mut sights = std::mem::take(&mut self.sights);
+        let (mut looks, mut stands) = (std::mem::take(&mut self.looks), std::mem::take(&mut self.stands));
         for frames in frames.chunks(BATCH_FRAMES_MAX) {
             let mut deeper = Deeper::new();
-            self.look(frames, &mut sights, &mut deeper);
-            self.pass_all(frames, &mut sights, &deeper, emit);
+            self.look(frames, &mut looks, &mut stands, &mut deeper);
+            self.pass_all(frames, &looks, &mut stands, &deeper, emit);
         }
-        self.sights = sights;
+        (self.looks, self.stands) = (looks, stands);
     }
 
-    /// Takes the frames at some places of a block that was looked at already, by this worker or another.
-    pub fn batch_of(&mut self, block: &Block, looks: &[Look], places: &[u32], emit: &mut dyn FnMut(Event)) {
-        let mut sights = std::mem::take(&mut self.sights);
-        for places in places.chunks(BATCH_FRAMES_MAX) {
+    /// Takes the frames at some places of a block that were looked at already, by this worker or another.
+    pub fn batch_of(&mut self, block: &Block, places: &[u32], looks: &[Look], emit: &mut dyn FnMut(Event)) {
+        let mut stands = std::mem::take(&mut self.stands);
+        for (places, looks) in places.chunks(BATCH_FRAMES_MAX).zip(looks.chunks(BATCH_FRAMES_MAX)) {
             let mut deeper = Deeper::new();
             let mut frames = ArrayVec::<_, BATCH_FRAMES_MAX>::new();
-            for (&place, sight) in places.iter().zip(&mut sights) {
-                let (Some(frame), Some(look)) = (block.frame(place as usize), looks.get(place as usize)) else { break };
-                sight.look = *look;
+            for ((&place, look), stand) in places.iter().zip(looks).zip(&mut stands) {
+                let Some(frame) = block.frame(place as usize) else { break };
                 if !look.is_plain {
+                    stand.deeper = deeper.len() as u8;
                     self.look_deeper(&frame, &mut deeper);
                 }
-                self.find_place(sight);
+                stand.home = self.table.home(look.hash);
                 frames.push(frame);
             }
-            self.pass_all(&frames, &mut sights, &deeper, emit);
+            self.pass_all(&frames, looks, &mut stands, &deeper, emit);
         }
-        self.sights = sights;
+        self.stands = stands;
     }
 
     /// Finds the flows of frames, as far as a frame is a packet, and has their tags fetched.
     #[inline]
-    fn look<'f>(&self, frames: &[Frame<'f>], sights: &mut [Sight], deeper: &mut Deeper<'f>) {
+    fn look<'f>(&self, frames: &[Frame<'f>], looks: &mut [Look], stands: &mut [Stand], deeper: &mut Deeper<'f>) {
         for frame in frames.iter().take(AHEAD_FRAMES) {
             fetch_headers(frame);
         }
-        for (number, (frame, sight)) in frames.iter().zip(sights).enumerate() {
+        for (number, ((frame, look), stand)) in frames.iter().zip(looks).zip(stands).enumerate() {
             if let Some(coming) = frames.get(number + AHEAD_FRAMES) {
                 fetch_headers(coming);
             }
-            let look = &mut sight.look;
             look.is_plain = look.glance.look(frame);
             if !look.is_plain {
+                stand.deeper = deeper.len() as u8;
                 look.glance = self.look_deeper(frame, deeper);
             }
             look.hash = self.table.hash(&look.glance.key);
-            self.find_place(sight);
+            stand.home = self.table.home(look.hash);
         }
-    }
-
-    /// Whose the frame is, and where its flow may stand.
-    #[inline]
-    fn find_place(&self, sight: &mut Sight) {
-        sight.is_own = self.share.owns(sight.look.hash);
-        sight.places = self.table.places(sight.look.hash);
     }
 
     /// The flow of a packet for which a glance was not enough.
@@ -353,28 +396,48 @@ impl Worker {
         glance
     }
 
+    /// Finds the slots of frames whose homes were fetched; the lines of their flows are fetched.
+    #[inline]
+    fn find_slots(&self, looks: &[Look], stands: &mut [Stand]) {
+        let mut away = ArrayVec::<_, BATCH_FRAMES_MAX>::new();
+        for (stand, look) in stands.iter_mut().zip(looks) {
+            stand.slot = None;
+            match self.table.likely_slot(stand.home, look.hash) {
+                Likely::At(slot) => stand.slot = Some(slot),
+                Likely::Nowhere => {}
+                Likely::Away => {
+                    let _ = away.try_push((stand, look.hash));
+                }
+            }
+        }
+        for (stand, hash) in away {
+            stand.slot = self.table.likely_slot_away(stand.home, hash);
+        }
+    }
+
     /// Takes the frames of a batch, in order.
     #[inline]
     fn pass_all(
         &mut self,
         frames: &[Frame<'_>],
-        sights: &mut [Sight],
+        looks: &[Look],
+        stands: &mut [Stand],
         deeper: &Deeper<'_>,
         emit: &mut dyn FnMut(Event),
     ) {
-        for (sight, _) in sights.iter_mut().zip(frames) {
-            sight.slot = self.table.likely_slot(&sight.places);
-        }
-        let mut deeper = deeper.iter();
+        let (Some(looks), Some(stands)) = (looks.get(..frames.len()), stands.get_mut(..frames.len())) else { return };
+        self.find_slots(looks, stands);
         let (mut counted, mut own, mut bytes) = (0, 0, 0);
-        for (frame, sight) in frames.iter().zip(&*sights) {
-            own += u64::from(sight.is_own);
-            bytes += if sight.is_own { u64::from(frame.wire_length) } else { 0 };
-            let decoded = if sight.look.is_plain { None } else { deeper.next() };
-            match self.pass(frame, sight, emit) {
+        for ((frame, look), stand) in frames.iter().zip(looks).zip(&*stands) {
+            own += u64::from(look.is_own);
+            bytes += if look.is_own { u64::from(frame.wire_length) } else { 0 };
+            match self.pass(frame, look, stand, emit) {
                 Passed::Counted => counted += 1,
                 Passed::Elsewhere => {}
-                Passed::Unsettled(slot) => self.unsettled(frame, sight, decoded, slot, emit),
+                Passed::Unsettled(slot) => {
+                    let decoded = if look.is_plain { None } else { deeper.get(usize::from(stand.deeper)) };
+                    self.unsettled(frame, look, decoded, slot, emit);
+                }
             }
         }
         self.counters.add(Counter::Packets, counted);
@@ -384,9 +447,9 @@ impl Worker {
 
     /// Counts a packet that has nothing to tell: of a settled flow, or empty, or another worker's.
     #[inline]
-    fn pass(&mut self, frame: &Frame<'_>, sight: &Sight, emit: &mut dyn FnMut(Event)) -> Passed {
-        if !sight.is_own {
-            if sight.look.is_for_all() {
+    fn pass(&mut self, frame: &Frame<'_>, look: &Look, stand: &Stand, emit: &mut dyn FnMut(Event)) -> Passed {
+        if !look.is_own {
+            if look.is_for_all() {
                 return Passed::Unsettled(None);
             }
             self.advance(frame, emit);
@@ -395,13 +458,17 @@ impl Worker {
         if frame.timestamp_ns >= self.epoch_ends_ns {
             return Passed::Unsettled(None);
         }
-        let glance = &sight.look.glance;
+        let glance = &look.glance;
         let (epoch, idle_epochs) = (self.epoch as u8, self.idle_epochs);
-        // A flow that is no older than the batch was not there when the batch was looked at.
-        let Some(slot) = sight.slot.or_else(|| self.table.likely_slot(&sight.places)) else {
-            return Passed::Unsettled(None);
+        let slot = match stand.slot {
+            Some(slot) => slot,
+            // A flow that is no older than the batch was not there when the batch was looked at.
+            None => match self.table.likely_slot(stand.home, look.hash) {
+                Likely::At(slot) => slot,
+                Likely::Away | Likely::Nowhere => return Passed::Unsettled(None),
+            },
         };
-        let Some((entry, last)) = self.table.at_likely_slot(slot, sight.places.tag, &glance.key) else {
+        let Some((entry, last)) = self.table.at_likely_slot(slot, stand.home, &glance.key) else {
             return Passed::Unsettled(None);
         };
         let is_counted_only = match glance.content {
@@ -434,26 +501,24 @@ impl Worker {
     fn unsettled<'f>(
         &mut self,
         frame: &Frame<'f>,
-        sight: &Sight,
+        look: &Look,
         decoded: Option<&Result<Decoded<'f>, DecodeError>>,
         slot: Option<Slot>,
         emit: &mut dyn FnMut(Event),
     ) {
         self.advance(frame, emit);
-        let Look { glance, hash, .. } = &sight.look;
-        let of_a_glance;
-        let packet = match decoded {
-            None => {
-                of_a_glance = glance.packet(frame);
-                of_a_glance.as_ref()
-            }
-            Some(Ok(Decoded::Packet(packet))) => Some(packet),
+        let Look { glance, hash, .. } = look;
+        let (transport, wrapping) = match decoded {
+            None => match glance.transport(frame) {
+                Some(transport) => (transport, Wrapping::OfFrame(frame)),
+                None => return,
+            },
+            Some(Ok(Decoded::Packet(packet))) => (packet.transport, Wrapping::Decoded(&packet.envelope)),
             Some(Ok(Decoded::Fragment(fragment))) => return self.fragment(frame, fragment, emit),
             Some(Err(error)) => return self.count_unreadable(*error),
         };
-        if let Some(packet) = packet {
-            self.packet(&When::of(frame), packet, &glance.key, glance.side, *hash, slot, emit);
-        }
+        let (key, side, hash) = (&glance.key, glance.side, *hash);
+        self.packet(&Arrival { when: When::of(frame), key, side, hash, transport, wrapping }, slot, emit);
     }
 
     fn count_unreadable(&mut self, error: DecodeError) {
@@ -476,8 +541,13 @@ impl Worker {
         match decode::decode_joined(&datagram, &self.decode_limits) {
             Ok(Decoded::Packet(packet)) => {
                 let (key, side) = FlowKey::of(&packet);
-                let hash = self.table.hash(&key);
-                self.packet(&When::of(frame), &packet, &key, side, hash, None, emit);
+                let (hash, wrapping) = (self.table.hash(&key), Wrapping::Decoded(&packet.envelope));
+                let when = When::of(frame);
+                self.packet(
+                    &Arrival { when, key: &key, side, hash, transport: packet.transport, wrapping },
+                    None,
+                    emit,
+                );
             }
             Ok(Decoded::Fragment(inner)) => self.fragment(frame, &inner, emit),
             Err(error) => self.count_unreadable(error),
@@ -514,128 +584,114 @@ impl Worker {
 
     #[cold]
     fn sweep(&mut self, all: bool, reason: FlowEnd, emit: &mut dyn FnMut(Event)) {
-        let mut records = std::mem::take(&mut self.swept);
+        let mut swept = std::mem::take(&mut self.swept);
         let mut ended = 0;
-        self.table.sweep(self.epoch as u8, self.idle_epochs, all, |entry| {
+        self.table.sweep(self.epoch as u8, self.idle_epochs, all, |slot, entry| {
             ended += u64::from(entry.marks & FOREIGN == 0);
-            if let Some(record) = self.records.get(entry.record) {
-                records.push((record.last_frame, record.slot));
+            if entry.record != 0 {
+                swept.push((0, slot));
             }
         });
         if reason == FlowEnd::Timeout {
             self.counters.add(Counter::FlowsTimedOut, ended);
         }
+        // Most have nothing to tell, and it does not matter when they go.
+        swept.retain_mut(|(last_frame, slot)| {
+            let Some(entry) = self.table.get(*slot).copied() else { return false };
+            *last_frame = self.records.get(entry.record).map_or(0, |record| record.last_frame);
+            !self.close_silent(&entry)
+        });
         // In the order of the flows' last packets, whatever their places in the table.
-        records.sort_unstable_by_key(|&(last_frame, _)| last_frame);
+        swept.sort_unstable_by_key(|&(last_frame, _)| last_frame);
         let order = self.order;
-        for (last_frame, slot) in records.drain(..) {
+        for (last_frame, slot) in swept.drain(..) {
             // Its slot is free, but nobody took it yet.
             let Some(entry) = self.table.get(slot).copied() else { continue };
             self.order = Order { told_at: order.told_at, last_frame, ordinal: 0 };
             self.close(&entry, reason, emit);
         }
         self.order = order;
-        self.swept = records;
+        self.swept = swept;
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn packet(
-        &mut self,
-        when: &When,
-        packet: &Packet<'_>,
-        key: &FlowKey,
-        side: Side,
-        hash: u64,
-        slot: Option<Slot>,
-        emit: &mut dyn FnMut(Event),
-    ) {
-        self.order = Order { told_at: when.number, last_frame: u64::MAX, ordinal: 0 };
-        if !self.share.owns(hash) {
-            if packet.source_port == DNS_PORT || packet.destination_port == DNS_PORT {
-                self.foreign(when, packet, key, side, hash);
+    fn packet(&mut self, arrival: &Arrival<'_>, slot: Option<Slot>, emit: &mut dyn FnMut(Event)) {
+        self.order = Order { told_at: arrival.when.number, last_frame: u64::MAX, ordinal: 0 };
+        if !self.share.owns(arrival.hash) {
+            if arrival.key.has_port(DNS_PORT) {
+                self.foreign(arrival);
             }
             return;
         }
         self.counters.add(Counter::Packets, 1);
-        self.own(when, packet, key, side, hash, slot, emit);
+        self.own(arrival, slot, emit);
     }
 
     /// A packet of DNS that is another worker's: followed for the names that it tells, but not told.
     #[cold]
-    fn foreign(&mut self, when: &When, packet: &Packet<'_>, key: &FlowKey, side: Side, hash: u64) {
+    fn foreign(&mut self, arrival: &Arrival<'_>) {
         let (counters, handshake_counters) = (self.counters.clone(), self.handshake_counters.clone());
         self.is_muted = true;
-        self.own(when, packet, key, side, hash, None, &mut |_| {});
+        self.own(arrival, None, &mut |_| {});
         self.is_muted = false;
         (self.counters, self.handshake_counters) = (counters, handshake_counters);
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn own(
-        &mut self,
-        when: &When,
-        packet: &Packet<'_>,
-        key: &FlowKey,
-        side: Side,
-        hash: u64,
-        slot: Option<Slot>,
-        emit: &mut dyn FnMut(Event),
-    ) {
+    fn own(&mut self, arrival: &Arrival<'_>, slot: Option<Slot>, emit: &mut dyn FnMut(Event)) {
         let epoch = self.epoch as u8;
         let found = match slot {
             Some(slot) => Found::Known(slot),
-            None => self.table.find_or_add(key, hash, epoch),
+            None => self.table.find_or_add(arrival.key, arrival.hash, epoch),
         };
         let slot = match found {
             Found::Known(slot) => {
                 if epoch.wrapping_sub(self.table.touch(slot, epoch)) > self.idle_epochs {
                     self.counters.add(Counter::FlowsTimedOut, 1);
-                    self.reopen(slot, packet, side, FlowEnd::Timeout, emit);
+                    self.reopen(slot, arrival, FlowEnd::Timeout, emit);
                 }
                 slot
             }
             Found::New(slot) => {
-                self.open(slot, packet, side);
+                self.open(slot, arrival);
                 slot
             }
             Found::Replaced(slot, old) => {
                 self.counters.add(Counter::FlowsEvicted, 1);
                 self.close(&old, FlowEnd::Evicted, emit);
-                self.open(slot, packet, side);
+                self.open(slot, arrival);
                 slot
             }
         };
         let Some(entry) = self.table.get_mut(slot) else { return };
-        let counter = match side {
+        let counter = match arrival.side {
             Side::Low => &mut entry.from_low,
             Side::High => &mut entry.from_high,
         };
-        let is_full = FlowEntry::count(counter, when.wire_length);
+        let is_full = FlowEntry::count(counter, arrival.when.wire_length);
         let (marks, number) = (entry.marks, entry.record);
         if is_full {
             self.spill(slot);
         }
-        match packet.transport {
+        match arrival.transport {
             Transport::Tcp(segment) => {
                 let is_syn = segment.flags & (Segment::SYN | Segment::ACK) == Segment::SYN;
                 if marks & SETTLED != 0 && !is_syn {
-                    return self.seen(number, when);
+                    return self.seen(number, &arrival.when);
                 }
-                self.tcp(when, packet, &segment, slot, side, emit);
+                self.tcp(arrival, &segment, slot, emit);
             }
             Transport::Udp(payload) => {
                 if marks & SETTLED != 0 {
-                    if !self.is_another_connection(slot, side, payload) {
-                        return self.seen(number, when);
+                    if !self.is_another_connection(slot, arrival.side, payload) {
+                        return self.seen(number, &arrival.when);
                     }
-                    self.reopen(slot, packet, side, FlowEnd::Timeout, emit);
+                    self.reopen(slot, arrival, FlowEnd::Timeout, emit);
                 }
-                self.udp(when, packet, payload, slot, side, emit);
+                self.udp(arrival, payload, slot, emit);
             }
             // No hello comes over anything else.
             Transport::Other => {
                 self.mark(slot, SETTLED);
-                self.seen(number, when);
+                self.seen(number, &arrival.when);
             }
         }
     }
@@ -652,9 +708,9 @@ impl Worker {
     }
 
     /// A flow's first packet: who is the client, as far as it tells.
-    fn open(&mut self, slot: Slot, packet: &Packet<'_>, side: Side) {
+    fn open(&mut self, slot: Slot, arrival: &Arrival<'_>) {
         self.counters.add(Counter::Flows, 1);
-        let (client, known) = client_side(packet, side);
+        let (client, known) = client_side(arrival);
         if let Some(entry) = self.table.get_mut(slot) {
             let known = if known { CLIENT_KNOWN } else { 0 };
             entry.marks = mark_client(known | if self.is_muted { FOREIGN } else { 0 }, client);
@@ -662,12 +718,12 @@ impl Worker {
     }
 
     /// Ends the flow in a slot and lets another one begin there, of the same 5-tuple.
-    fn reopen(&mut self, slot: Slot, packet: &Packet<'_>, side: Side, reason: FlowEnd, emit: &mut dyn FnMut(Event)) {
+    fn reopen(&mut self, slot: Slot, arrival: &Arrival<'_>, reason: FlowEnd, emit: &mut dyn FnMut(Event)) {
         let Some(entry) = self.table.get_mut(slot) else { return };
         let old = *entry;
         (entry.marks, entry.spare, entry.record, entry.from_low, entry.from_high) = (0, 0, 0, 0, 0);
         self.close(&old, reason, emit);
-        self.open(slot, packet, side);
+        self.open(slot, arrival);
     }
 
     /// Empties the small counters of a flow into its record; a flow without one starts over.
@@ -685,21 +741,26 @@ impl Worker {
     }
 
     /// The number of the flow's record, which is made if there was none.
-    fn record(&mut self, slot: Slot, when: &When, packet: &Packet<'_>, emit: &mut dyn FnMut(Event)) -> u32 {
-        let Some(entry) = self.table.get(slot) else { return 0 };
-        let (number, key) = (entry.record, entry.key());
-        if number != 0 {
-            self.seen(number, when);
-            return number;
+    #[inline]
+    fn record(&mut self, slot: Slot, arrival: &Arrival<'_>, emit: &mut dyn FnMut(Event)) -> u32 {
+        let number = self.table.get(slot).map_or(0, |entry| entry.record);
+        if number == 0 {
+            return self.new_record(slot, arrival, emit);
         }
+        self.seen(number, &arrival.when);
+        number
+    }
+
+    fn new_record(&mut self, slot: Slot, arrival: &Arrival<'_>, emit: &mut dyn FnMut(Event)) -> u32 {
+        let when = &arrival.when;
         let record = Record {
             slot,
-            key,
+            key: *arrival.key,
             first_seen_ns: when.timestamp_ns,
             last_seen_ns: when.timestamp_ns,
             last_frame: when.number,
             interface: when.interface,
-            envelope: packet.envelope.into(),
+            envelope: arrival.envelope().into(),
             spilled: [(0, 0); 2],
             dialogue: Dialogue::Over,
             nameless: None,
@@ -746,15 +807,17 @@ fn mark_client(marks: u8, client: Side) -> u8 {
 }
 
 /// Who is the client by a flow's first packet, and whether that is certain: the SYN tells, else the lower port serves.
-fn client_side(packet: &Packet<'_>, side: Side) -> (Side, bool) {
-    if let Transport::Tcp(segment) = packet.transport
+fn client_side(arrival: &Arrival<'_>) -> (Side, bool) {
+    let side = arrival.side;
+    if let Transport::Tcp(segment) = arrival.transport
         && segment.flags & Segment::SYN != 0
     {
         let answers = segment.flags & Segment::ACK != 0;
         return (if answers { side.opposite() } else { side }, true);
     }
     let serves = |port: u16| port < 1024;
-    let client = if serves(packet.source_port) && !serves(packet.destination_port) { side.opposite() } else { side };
+    let (source, destination) = arrival.ports();
+    let client = if serves(source) && !serves(destination) { side.opposite() } else { side };
     (client, false)
 }
 
