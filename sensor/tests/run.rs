@@ -98,6 +98,10 @@ impl Source for Memory {
         Position::default()
     }
 
+    fn interfaces(&self) -> usize {
+        1
+    }
+
     fn interface_name(&self, _: u16) -> Option<&str> {
         None
     }

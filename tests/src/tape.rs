@@ -115,6 +115,10 @@ impl<F: FnMut(u64) -> Vec<u8>> Source for Generator<F> {
         Position { bytes_done: self.given, bytes_total: None }
     }
 
+    fn interfaces(&self) -> usize {
+        1
+    }
+
     fn interface_name(&self, _: u16) -> Option<&str> {
         None
     }
@@ -148,6 +152,10 @@ impl Source for Tape {
     fn position(&self) -> Position {
         let bytes = |frames: &[(u64, Vec<u8>)]| frames.iter().map(|(_, data)| data.len() as u64 + 16).sum();
         Position { bytes_done: bytes(&self.frames[..self.given]), bytes_total: Some(bytes(&self.frames)) }
+    }
+
+    fn interfaces(&self) -> usize {
+        1
     }
 
     fn interface_name(&self, _: u16) -> Option<&str> {

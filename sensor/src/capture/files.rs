@@ -198,8 +198,7 @@ impl Source for Files {
         self.heads.clear();
         let due_ns = self.pending.front().map(|pending| pending.first_timestamp_ns);
         self.statistics.frames_unsupported += reader.take_block(due_ns, &mut self.interfaces, &mut self.number, block);
-        self.statistics.frames += block.len() as u64;
-        self.statistics.bytes += block.frames.iter().map(|placed| u64::from(placed.length)).sum::<u64>();
+        self.statistics.count(block.frames.iter().map(|placed| (placed.timestamp_ns, u64::from(placed.length))));
         match reader.peek() {
             Some(record) => self.heads.push(Reverse(Head { timestamp_ns: record.timestamp_ns, reader: place })),
             None => self.used_up = Some(place),
@@ -217,6 +216,10 @@ impl Source for Files {
     fn position(&self) -> Position {
         let open: u64 = self.readers.iter().flatten().map(|reader| reader.position()).sum();
         Position { bytes_done: self.bytes_closed + open, bytes_total: self.bytes_total }
+    }
+
+    fn interfaces(&self) -> usize {
+        self.interfaces.count()
     }
 
     fn interface_name(&self, interface: u16) -> Option<&str> {
@@ -289,8 +292,7 @@ impl<'a> Batch<'a> {
                 self.statistics.frames_filtered += 1;
                 continue;
             }
-            self.statistics.frames += 1;
-            self.statistics.bytes += frame.data.len() as u64;
+            self.statistics.count(std::iter::once((frame.timestamp_ns, frame.data.len() as u64)));
             self.frames.push(frame);
         }
         Ok(())
@@ -315,8 +317,7 @@ impl<'a> Batch<'a> {
         reader.advance(records.len());
         reader.find_frames(&mut number, &mut self.frames);
         let added = self.frames.get(before..).unwrap_or_default();
-        self.statistics.frames += added.len() as u64;
-        self.statistics.bytes += added.iter().map(|frame| frame.data.len() as u64).sum::<u64>();
+        self.statistics.count(added.iter().map(|frame| (frame.timestamp_ns, frame.data.len() as u64)));
         *self.number = number;
     }
 

@@ -78,6 +78,9 @@ pub trait Source {
     /// How far the reading is.
     fn position(&self) -> Position;
 
+    /// How many interfaces are known by now: no frame given yet is of any other.
+    fn interfaces(&self) -> usize;
+
     /// The name of an interface, where the capture tells it.
     fn interface_name(&self, interface: u16) -> Option<&str>;
 }
@@ -114,6 +117,8 @@ pub struct SourceStatistics {
     pub frames: u64,
     /// Captured bytes of the frames given.
     pub bytes: u64,
+    /// Times of the earliest and the latest frame of a capture file, nanoseconds since the Unix epoch.
+    pub seen_ns: Option<(u64, u64)>,
     /// Frames that the filter did not let pass.
     pub frames_filtered: u64,
     /// Frames passed over because the link type of their interface is unsupported, or the interface unknown.
@@ -125,6 +130,24 @@ pub struct SourceStatistics {
 }
 
 impl SourceStatistics {
+    /// Counts frames given: the time of each, and its captured bytes.
+    #[inline]
+    fn count(&mut self, frames: impl Iterator<Item = (u64, u64)>) {
+        let (mut first_ns, mut last_ns) = self.seen_ns.unwrap_or((u64::MAX, 0));
+        let (mut count, mut total) = (0, 0);
+        for (timestamp_ns, bytes) in frames {
+            first_ns = first_ns.min(timestamp_ns);
+            last_ns = last_ns.max(timestamp_ns);
+            total += bytes;
+            count += 1;
+        }
+        if count > 0 {
+            self.seen_ns = Some((first_ns, last_ns));
+            self.frames += count;
+            self.bytes += total;
+        }
+    }
+
     fn warn(&mut self, warning: Warning) {
         if self.warnings.len() < WARNINGS_MAX {
             self.warnings.push(warning);

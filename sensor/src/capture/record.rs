@@ -126,6 +126,10 @@ impl Interfaces {
         }
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.names.len()
+    }
+
     pub(super) fn name(&self, number: u16) -> Option<&str> {
         self.names.get(usize::from(number))?.as_deref()
     }

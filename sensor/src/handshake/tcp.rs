@@ -4,19 +4,10 @@
 use super::stream::{Heard, Stream};
 use super::tls::certificate::Names;
 use super::tls::{ClientHello, ServerStep, ServerStream};
-use super::{Counts, Evidence, Limits, dns};
+use super::{Counts, Limits, dns};
 use crate::assembly::Assembly;
 use crate::decode::Segment;
 use crate::flow::Side;
-
-/// What a segment brought to light.
-#[derive(Debug, Default)]
-pub struct Said<'a> {
-    /// A name in clear text.
-    pub name: Option<(Evidence, &'a [u8])>,
-    /// A hello; its sender is the client.
-    pub hello: Option<ClientHello<'a>>,
-}
 
 /// The server's flight, listened to for its certificate.
 #[derive(Debug, Default)]
@@ -127,22 +118,22 @@ impl TcpDialogue {
         self.is_given_up || self.low.is_over() && self.high.is_over()
     }
 
-    /// Takes a segment with payload from one side.
+    /// Takes a segment with payload from one side; if there is a hello in it, that side is the client.
     pub fn segment<'a>(
         &'a mut self,
         side: Side,
         segment: &Segment<'a>,
         limits: &Limits,
         counts: &mut Counts,
-    ) -> Said<'a> {
+    ) -> Heard<'a> {
         self.segments += 1;
         if self.segments as usize > limits.undecided_segments_max {
             counts.undecided_segments += 1;
             self.is_given_up = true;
-            return self.conclude(limits).map(|(_, hello)| Said { name: None, hello: Some(hello) }).unwrap_or_default();
+            let hello = self.conclude(limits).map(|(_, hello)| hello);
+            return Heard { name: None, hello };
         }
-        let Heard { name, hello } = self.stream(side).segment(segment, limits, counts);
-        Said { name, hello }
+        self.stream(side).segment(segment, limits, counts)
     }
 
     /// Whether a part of a hello may have come that was not told.

@@ -17,7 +17,7 @@ use super::limits::Limits;
 use super::told::Wanted;
 use super::worker::{Share, Worker};
 use crate::alert::Event;
-use crate::capture::{CaptureError, Frame, Position, Source, SourceStatistics};
+use crate::capture::{CaptureError, Position, Source, SourceStatistics};
 use crate::flow::HashKey;
 use crate::handshake::address_names::{self, AddressNames};
 
@@ -143,7 +143,7 @@ fn read_alone(
             Ok(more) => more,
             Err(error) => break Some(error),
         };
-        name_interfaces(&mut interfaces, replay.interface_highest, source);
+        name_interfaces(&mut interfaces, source);
         let news = News { events: &mut events, position: source.position(), interfaces: &interfaces };
         if on_news(news) == GoOn::No || !more {
             break None;
@@ -184,7 +184,6 @@ fn run(relay: &Relay<'_>, mut lane: Lane, mut replay: Replay, sender: &Sender<Pa
         if let Some(portion) = pack.portion(lane.index) {
             replay.worker.batch_of(&pack.block, &portion.places, &portion.looks, &mut |event| events.push(event));
         }
-        replay.seen_ns = (replay.seen_ns.0.min(pack.seen_ns.0), replay.seen_ns.1.max(pack.seen_ns.1));
         presence.is_at_the_end = pack.is_last;
         if pack.is_last {
             replay.worker.finish(&mut |event| events.push(event));
@@ -234,9 +233,6 @@ fn gather(receivers: Vec<Receiver<Parcel>>, on_news: &mut dyn FnMut(News<'_>) ->
 struct Replay {
     worker: Worker,
     names: Arc<AddressNames>,
-    interface_highest: Option<u16>,
-    /// Times of the earliest and the latest frame; the earlier is the later without frames.
-    seen_ns: (u64, u64),
 }
 
 impl Replay {
@@ -249,36 +245,21 @@ impl Replay {
         // All workers together follow as many flows as one alone.
         limits.flows_max = limits.flows_max.min(flows_possible(source)).div_ceil(share.count as usize);
         let worker = Worker::new(&limits, settings.wanted, bundle, Arc::clone(&names), HashKey::REPLAY, share);
-        Self { worker, names, interface_highest: None, seen_ns: (u64::MAX, 0) }
+        Self { worker, names }
     }
 
     /// One batch. False at the end.
     fn step(&mut self, source: &mut dyn Source, on_event: &mut dyn FnMut(Event)) -> Result<bool, CaptureError> {
-        source.next_batch(&mut |frames| {
-            self.note(frames);
-            self.worker.batch(frames, on_event);
-        })
-    }
-
-    #[inline]
-    fn note(&mut self, frames: &[Frame<'_>]) {
-        let (mut first_ns, mut last_ns) = self.seen_ns;
-        let mut highest = 0;
-        for frame in frames {
-            first_ns = first_ns.min(frame.timestamp_ns);
-            last_ns = last_ns.max(frame.timestamp_ns);
-            highest = highest.max(frame.interface);
-        }
-        self.seen_ns = (first_ns, last_ns);
-        self.interface_highest = self.interface_highest.max(Some(highest));
+        source.next_batch(&mut |frames| self.worker.batch(frames, on_event))
     }
 }
 
-fn name_interfaces(interfaces: &mut Vec<String>, highest: Option<u16>, source: &dyn Source) {
-    while let Some(next) =
-        u16::try_from(interfaces.len()).ok().filter(|next| highest.is_some_and(|highest| *next <= highest))
+/// Adds the names of interfaces met since the last time.
+fn name_interfaces(names: &mut Vec<String>, source: &dyn Source) {
+    while names.len() < source.interfaces()
+        && let Ok(next) = u16::try_from(names.len())
     {
-        interfaces.push(source.interface_name(next).unwrap_or_default().to_owned());
+        names.push(source.interface_name(next).unwrap_or_default().to_owned());
     }
 }
 
@@ -310,7 +291,7 @@ fn totals(replays: &[Replay], source: SourceStatistics) -> Totals {
     }
     counters.push(("limit", "address_names_max", first.names.refused()));
     counters.retain(|&(_, _, count)| count > 0);
-    let (first_seen_ns, last_seen_ns) = first.seen_ns;
+    let (first_seen_ns, last_seen_ns) = source.seen_ns.unwrap_or_default();
     Totals {
         frames: sum(Counter::Frames),
         bytes: sum(Counter::Bytes),
@@ -321,7 +302,7 @@ fn totals(replays: &[Replay], source: SourceStatistics) -> Totals {
         hellos_dtls: sum(Counter::HellosDtls),
         dns_answers: sum(Counter::DnsAnswers),
         alerts: sum(Counter::Alerts),
-        first_seen_ns: if first_seen_ns > last_seen_ns { 0 } else { first_seen_ns },
+        first_seen_ns,
         last_seen_ns,
         source,
         counters,

@@ -161,30 +161,25 @@ impl Records {
     }
 
     /// Adds a record.
+    #[inline]
     pub fn add(&mut self, record: Record) -> Placed {
-        if let Some(number) = self.free.pop() {
-            self.put(number, record);
-            return Placed::At(number);
-        }
-        if self.records.len() < self.records_max {
-            self.records.push(Some(record));
-            return Placed::At(self.records.len() as u32);
-        }
-        let Some(number) = self.stalest(|_| true) else { return Placed::Full };
-        match self.remove(number) {
-            Some(old) => {
-                self.free.pop();
-                self.put(number, record);
-                Placed::Instead(number, Box::new(old))
+        let mut old = None;
+        let number = match self.free.pop() {
+            Some(number) => number,
+            None if self.records.len() < self.records_max => {
+                self.records.push(None);
+                self.records.len() as u32
             }
-            None => Placed::Full,
-        }
-    }
-
-    fn put(&mut self, number: u32, record: Record) {
-        if let Some(place) = self.records.get_mut((number as usize).wrapping_sub(1)) {
-            *place = Some(record);
-        }
+            None => {
+                let Some(number) = self.stalest(|_| true) else { return Placed::Full };
+                old = self.remove(number).map(Box::new);
+                self.free.pop();
+                number
+            }
+        };
+        let Some(place) = self.records.get_mut((number as usize).wrapping_sub(1)) else { return Placed::Full };
+        *place = Some(record);
+        old.map_or(Placed::At(number), |old| Placed::Instead(number, old))
     }
 
     /// Takes a record out.
@@ -217,14 +212,15 @@ impl Records {
     /// Among the next records in turn that may go, the one longest without a packet, where a connection on which nothing
     /// was said counts as stale early. Flows that matched go too when they are the stalest, or a flood of matches would
     /// leave no room for what comes after.
+    #[cold]
     fn stalest(&mut self, may_go: impl Fn(&Record) -> bool) -> Option<u32> {
-        let length = self.records.len();
         let mut best: Option<(u64, usize)> = None;
-        for step in 0..length {
-            if step >= CANDIDATES && best.is_some() || step >= CANDIDATES * 64 {
+        for step in 0..self.records.len().min(CANDIDATES * 64) {
+            if step >= CANDIDATES && best.is_some() {
                 break;
             }
-            let place = (self.hand + step) % length;
+            let place = self.hand;
+            self.hand = if place + 1 < self.records.len() { place + 1 } else { 0 };
             let Some(Some(record)) = self.records.get(place) else { continue };
             if !may_go(record) {
                 continue;
@@ -235,7 +231,6 @@ impl Records {
                 best = Some(candidate);
             }
         }
-        self.hand = (self.hand + CANDIDATES) % length.max(1);
         best.map(|(_, place)| place as u32 + 1)
     }
 }

@@ -196,6 +196,10 @@ impl Source for Live {
         Position::default()
     }
 
+    fn interfaces(&self) -> usize {
+        self.counts().len()
+    }
+
     fn interface_name(&self, interface: u16) -> Option<&str> {
         self.counts().get(usize::from(interface)).map(|counts| counts.name.as_str())
     }

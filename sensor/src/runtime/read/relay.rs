@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
+use super::name_interfaces;
 use crate::capture::{Block, CaptureError, Position, Source};
 use crate::decode::DecodeLimits;
 use crate::flow::HashKey;
@@ -32,8 +33,6 @@ pub struct Pack {
     pub interfaces: Arc<[String]>,
     /// Number of the frame behind the last.
     pub next_frame: u64,
-    /// Times of the earliest and the latest frame; the earlier is the later without frames.
-    pub seen_ns: (u64, u64),
     /// No frames come after these.
     pub is_last: bool,
 }
@@ -64,7 +63,6 @@ impl Pack {
             position: Position::default(),
             interfaces: Arc::new([]),
             next_frame: 0,
-            seen_ns: (u64::MAX, 0),
             is_last: false,
         }
     }
@@ -189,22 +187,20 @@ impl Desk<'_> {
         pack.number = self.next_number;
         self.next_number += 1;
         let mut beginnings = Vec::new();
-        let mut highest = None;
-        pack.seen_ns = (u64::MAX, 0);
         for (place, frame) in pack.block.iter().enumerate() {
             if frame.timestamp_ns >= self.epoch_ends_ns {
                 self.epoch_ends_ns = epoch_end_ns(frame.timestamp_ns);
                 beginnings.push(place);
             }
-            pack.seen_ns = (pack.seen_ns.0.min(frame.timestamp_ns), pack.seen_ns.1.max(frame.timestamp_ns));
-            highest = highest.max(Some(frame.interface));
-            self.next_frame = frame.number + 1;
         }
+        let last = pack.block.len().checked_sub(1).and_then(|last| pack.block.frame(last));
+        self.next_frame = last.map_or(self.next_frame, |frame| frame.number + 1);
         pack.next_frame = self.next_frame;
         pack.position = self.source.position();
-        if highest.is_some_and(|highest| usize::from(highest) >= self.interfaces.len()) {
-            let name = |number| self.source.interface_name(number).unwrap_or_default().to_owned();
-            self.interfaces = (0..=highest.unwrap_or_default()).map(name).collect();
+        if self.interfaces.len() < self.source.interfaces() {
+            let mut names = self.interfaces.to_vec();
+            name_interfaces(&mut names, &*self.source);
+            self.interfaces = names.into();
         }
         pack.interfaces = Arc::clone(&self.interfaces);
         beginnings

@@ -116,10 +116,11 @@ impl Worker {
             *held_bytes += dialogue.capacity().saturating_sub(held_before);
             return self.tell_answers(when, slot, number, owned, emit);
         }
-        let said = dialogue.segment(side, segment, handshake_limits, handshake_counters);
-        let name = said.name.map(|(kind, name)| Told::clear_text(kind, name, bundle, counters));
+        let heard = dialogue.segment(side, segment, handshake_limits, handshake_counters);
+        let name = heard.name.map(|(kind, name)| Told::clear_text(kind, name, bundle, counters));
         let has_name = name.is_some();
-        let hello = said.hello.map(|hello| Told::hello(&hello, HelloTransport::Tcp, bundle, *wanted, counters));
+        let tell = |hello: &_| Told::hello(hello, HelloTransport::Tcp, bundle, *wanted, counters);
+        let hello = heard.hello.as_ref().map(tell);
         *held_bytes += dialogue.capacity().saturating_sub(held_before);
         let is_over = dialogue.is_over();
         if let Some(told) = name {

@@ -371,8 +371,9 @@ impl Worker {
         for frame in frames.iter().take(AHEAD_FRAMES) {
             fetch_headers(frame);
         }
-        for (number, ((frame, look), stand)) in frames.iter().zip(looks).zip(stands).enumerate() {
-            if let Some(coming) = frames.get(number + AHEAD_FRAMES) {
+        let mut coming = frames.get(AHEAD_FRAMES..).unwrap_or_default().iter();
+        for ((frame, look), stand) in frames.iter().zip(looks).zip(stands) {
+            if let Some(coming) = coming.next() {
                 fetch_headers(coming);
             }
             look.is_plain = look.glance.look(frame);
@@ -410,8 +411,8 @@ impl Worker {
                 }
             }
         }
-        for (stand, hash) in away {
-            stand.slot = self.table.likely_slot_away(stand.home, hash);
+        for (stand, hash) in &mut away {
+            stand.slot = self.table.likely_slot_away(stand.home, *hash);
         }
     }
 
