@@ -64,7 +64,8 @@ impl Glance {
         self.tell(frame).is_some()
     }
 
-    #[inline]
+    // Two loops over frames are made of this; neither must pay for calls.
+    #[inline(always)]
     fn tell(&mut self, frame: &Frame<'_>) -> Option<()> {
         if frame.link_type != LinkType::ETHERNET {
             return None;
@@ -145,7 +146,6 @@ impl Glance {
         }
     }
 
-    // In two places; the common one must not pay for a call.
     #[inline(always)]
     fn tell_v4(&mut self, header: &[u8; 20], rest: &[u8], start: u16, network: u32) -> Option<()> {
         /// More fragments, and the offset (RFC 791 §3.1).
@@ -226,7 +226,7 @@ struct Upper {
 }
 
 impl Upper {
-    #[inline]
+    #[inline(always)]
     fn read(protocol: u8, payload: &[u8]) -> Option<Self> {
         match protocol {
             TCP => Self::tcp(payload),
@@ -235,7 +235,7 @@ impl Upper {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn tcp(payload: &[u8]) -> Option<Self> {
         let header = payload.first_chunk::<20>()?;
         let header_length = usize::from(header[12] >> 4) * 4;
@@ -250,7 +250,7 @@ impl Upper {
     }
 
     /// A datagram with a byte at least, that can be no tunnel.
-    #[inline]
+    #[inline(always)]
     fn udp(payload: &[u8]) -> Option<Self> {
         let header = payload.first_chunk::<9>()?;
         let source_port = u16::from_be_bytes([header[0], header[1]]);

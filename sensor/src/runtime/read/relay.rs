@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arrayvec::ArrayVec;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
 use super::name_interfaces;
-use crate::capture::{Block, CaptureError, Position, Source};
+use crate::capture::{BATCH_FRAMES_MAX, Block, CaptureError, Position, Source};
 use crate::decode::DecodeLimits;
 use crate::flow::HashKey;
-use crate::runtime::worker::{Look, epoch_end_ns};
+use crate::runtime::worker::{Look, epoch_end_ns, look_at_all};
 
 /// How many blocks may be taken that the slowest worker has not worked on yet.
 const AHEAD_BLOCKS_MAX: u64 = 8;
@@ -81,19 +82,24 @@ impl Pack {
             portion.places.clear();
             portion.looks.clear();
         }
-        for (place, frame) in self.block.iter().enumerate() {
-            let look = Look::at(&frame, limits, &HashKey::REPLAY);
-            let owner = look.owner(workers);
-            let begins_an_epoch = beginning == Some(place);
-            if begins_an_epoch {
-                beginning = beginnings.next();
-            }
-            if begins_an_epoch || look.is_for_all() {
-                for (worker, portion) in (0..).zip(&mut self.portions) {
-                    portion.push(place, look.of(worker == owner));
+        let mut looks = [Look::NOTHING; BATCH_FRAMES_MAX];
+        for first in (0..self.block.len()).step_by(BATCH_FRAMES_MAX) {
+            let frames = (first..).map_while(|place| self.block.frame(place));
+            let frames: ArrayVec<_, BATCH_FRAMES_MAX> = frames.take(BATCH_FRAMES_MAX).collect();
+            look_at_all(&frames, &mut looks, limits, &HashKey::REPLAY);
+            for (place, look) in (first..).zip(&looks).take(frames.len()) {
+                let owner = look.owner(workers);
+                let begins_an_epoch = beginning == Some(place);
+                if begins_an_epoch {
+                    beginning = beginnings.next();
                 }
-            } else if let Some(portion) = self.portions.get_mut(owner as usize) {
-                portion.push(place, look);
+                if begins_an_epoch || look.is_for_all() {
+                    for (worker, portion) in (0..).zip(&mut self.portions) {
+                        portion.push(place, look.of(worker == owner));
+                    }
+                } else if let Some(portion) = self.portions.get_mut(owner as usize) {
+                    portion.push(place, *look);
+                }
             }
         }
     }

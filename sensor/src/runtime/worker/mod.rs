@@ -4,6 +4,7 @@
 
 mod close;
 mod listen;
+mod look;
 
 use std::sync::Arc;
 
@@ -16,7 +17,6 @@ use crate::decode::fragments::{Fragment, Fragments};
 use crate::decode::{self, Address, DecodeError, DecodeLimits, Decoded, Envelope, Segment, Transport};
 use crate::detect::{self, Evidence, Judged, Match};
 use crate::flow::glance::Content;
-use crate::flow::memory::prefetch;
 use crate::flow::{FlowEntry, FlowKey, FlowTable, Found, Glance, HashKey, Home, Likely, Side, Slot};
 use crate::handshake::address_names::AddressNames;
 use crate::handshake::tcp::TcpDialogue;
@@ -27,11 +27,12 @@ use crate::runtime::limits::Limits;
 use crate::runtime::records::{Dialogue, Placed, Record, Records};
 use crate::runtime::told::{Told, Wanted};
 
+use look::{AHEAD_FRAMES, fetch_headers, glance_of, owner};
+pub use look::{Look, look_at_all};
+
 /// Seconds of one step of the flows' age.
 const EPOCH_S: u64 = 4;
 const EPOCH_NS: u64 = EPOCH_S * 1_000_000_000;
-/// How many frames before its turn a frame's headers are fetched.
-const AHEAD_FRAMES: usize = 12;
 /// Nothing more is expected of the flow.
 const SETTLED: u8 = 1;
 /// The client is the key's high end.
@@ -68,52 +69,6 @@ impl When {
             wire_length: frame.wire_length,
             interface: frame.interface,
         }
-    }
-}
-
-/// What a first look at a frame told.
-#[derive(Clone, Copy, Debug)]
-pub struct Look {
-    glance: Glance,
-    hash: u64,
-    /// A glance was enough.
-    is_plain: bool,
-    /// The flow is that of the worker that gets the frame, which otherwise only wants to know of it.
-    is_own: bool,
-}
-
-impl Look {
-    /// At nothing yet.
-    pub const NOTHING: Self = Self { glance: Glance::NOTHING, hash: 0, is_plain: false, is_own: true };
-
-    /// At a frame, for a worker that follows all flows.
-    #[inline]
-    pub fn at(frame: &Frame<'_>, limits: &DecodeLimits, secret: &HashKey) -> Self {
-        let mut look = Self::NOTHING;
-        look.is_plain = look.glance.look(frame);
-        if !look.is_plain {
-            look.glance = glance_of(&decode::decode(frame, limits));
-        }
-        look.hash = look.glance.key.hash(secret);
-        look
-    }
-
-    /// The same, for a worker that follows the flow or does not.
-    pub const fn of(&self, is_own: bool) -> Self {
-        Self { is_own, ..*self }
-    }
-
-    /// Whether every worker wants to see the frame: DNS, which tells names, and what is no packet of a flow, as fragments
-    /// are, which may become one.
-    pub fn is_for_all(&self) -> bool {
-        let key = &self.glance.key;
-        key.protocol == Glance::NOTHING.key.protocol || key.has_port(DNS_PORT)
-    }
-
-    /// Which of so many workers follows the flow.
-    #[inline]
-    pub fn owner(&self, workers: u32) -> u32 {
-        owner(self.hash, workers)
     }
 }
 
@@ -174,19 +129,6 @@ impl Arrival<'_> {
 /// The end of the epoch of a time, nanoseconds since the Unix epoch: then flows that fell silent are looked for.
 pub const fn epoch_end_ns(timestamp_ns: u64) -> u64 {
     (timestamp_ns / EPOCH_NS + 1).saturating_mul(EPOCH_NS)
-}
-
-/// Which of so many workers follows a flow. Other bits than those that choose places in the table.
-#[inline]
-const fn owner(hash: u64, workers: u32) -> u32 {
-    (((hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) * workers as u64) >> 32) as u32
-}
-
-fn glance_of(decoded: &Result<Decoded<'_>, DecodeError>) -> Glance {
-    match decoded {
-        Ok(Decoded::Packet(packet)) => Glance::of(packet),
-        Ok(Decoded::Fragment(_)) | Err(_) => Glance::NOTHING,
-    }
 }
 
 /// What frames come down to for which a glance was not enough.
@@ -349,18 +291,12 @@ impl Worker {
     pub fn batch_of(&mut self, block: &Block, places: &[u32], looks: &[Look], emit: &mut dyn FnMut(Event)) {
         let mut stands = std::mem::take(&mut self.stands);
         for (places, looks) in places.chunks(BATCH_FRAMES_MAX).zip(looks.chunks(BATCH_FRAMES_MAX)) {
-            let mut deeper = Deeper::new();
-            let mut frames = ArrayVec::<_, BATCH_FRAMES_MAX>::new();
-            for ((&place, look), stand) in places.iter().zip(looks).zip(&mut stands) {
-                let Some(frame) = block.frame(place as usize) else { break };
-                if !look.is_plain {
-                    stand.deeper = deeper.len() as u8;
-                    self.look_deeper(&frame, &mut deeper);
-                }
+            let frames: ArrayVec<_, BATCH_FRAMES_MAX> =
+                places.iter().map_while(|&place| block.frame(place as usize)).collect();
+            for (look, stand) in looks.iter().zip(&mut stands) {
                 stand.home = self.table.home(look.hash);
-                frames.push(frame);
             }
-            self.pass_all(&frames, looks, &mut stands, &deeper, emit);
+            self.pass_all(&frames, looks, &mut stands, &Deeper::new(), emit);
         }
         self.stands = stands;
     }
@@ -436,7 +372,16 @@ impl Worker {
                 Passed::Counted => counted += 1,
                 Passed::Elsewhere => {}
                 Passed::Unsettled(slot) => {
-                    let decoded = if look.is_plain { None } else { deeper.get(usize::from(stand.deeper)) };
+                    let late;
+                    let decoded = if look.is_plain {
+                        None
+                    } else if let Some(decoded) = deeper.get(usize::from(stand.deeper)) {
+                        Some(decoded)
+                    } else {
+                        // Another worker decoded it.
+                        late = self.decode(frame);
+                        Some(&late)
+                    };
                     self.unsettled(frame, look, decoded, slot, emit);
                 }
             }
@@ -496,6 +441,12 @@ impl Worker {
             self.seen(record, &When::of(frame));
         }
         Passed::Counted
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn decode<'f>(&self, frame: &Frame<'f>) -> Result<Decoded<'f>, DecodeError> {
+        decode::decode(frame, &self.decode_limits)
     }
 
     /// Takes a frame with more to it than to be counted. It was decoded before if a glance was not enough.
@@ -791,13 +742,6 @@ impl Worker {
         self.order.ordinal += 1;
         emit(Event { timestamp_ns, frame_number, order: self.order, fact });
     }
-}
-
-/// Has the lines fetched in which the headers of common packets end.
-#[inline]
-fn fetch_headers(frame: &Frame<'_>) {
-    prefetch(frame.data, 0);
-    prefetch(frame.data, 63);
 }
 
 fn mark_client(marks: u8, client: Side) -> u8 {

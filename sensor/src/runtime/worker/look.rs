@@ -1,0 +1,78 @@
+//! The first look at frames: whose flow each is of, as far as it is a packet.
+
+use super::DNS_PORT;
+use crate::capture::Frame;
+use crate::decode::{self, DecodeError, DecodeLimits, Decoded};
+use crate::flow::memory::prefetch;
+use crate::flow::{Glance, HashKey};
+
+/// How many frames before its turn a frame's headers are fetched.
+pub(super) const AHEAD_FRAMES: usize = 12;
+/// What a first look at a frame told.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    pub(super) glance: Glance,
+    pub(super) hash: u64,
+    /// A glance was enough.
+    pub(super) is_plain: bool,
+    /// The flow is that of the worker that gets the frame, which otherwise only wants to know of it.
+    pub(super) is_own: bool,
+}
+
+impl Look {
+    /// At nothing yet.
+    pub const NOTHING: Self = Self { glance: Glance::NOTHING, hash: 0, is_plain: false, is_own: true };
+
+    /// The same, for a worker that follows the flow or does not.
+    pub const fn of(&self, is_own: bool) -> Self {
+        Self { is_own, ..*self }
+    }
+
+    /// Whether every worker wants to see the frame: DNS, which tells names, and what is no packet of a flow, as fragments
+    /// are, which may become one.
+    pub fn is_for_all(&self) -> bool {
+        let key = &self.glance.key;
+        key.protocol == Glance::NOTHING.key.protocol || key.has_port(DNS_PORT)
+    }
+
+    /// Which of so many workers follows the flow.
+    #[inline]
+    pub fn owner(&self, workers: u32) -> u32 {
+        owner(self.hash, workers)
+    }
+}
+
+/// Looks at frames for workers that share them. There must be room for as many looks; what was there is forgotten.
+pub fn look_at_all(frames: &[Frame<'_>], looks: &mut [Look], limits: &DecodeLimits, secret: &HashKey) {
+    let mut coming = frames.get(AHEAD_FRAMES..).unwrap_or_default().iter();
+    for (frame, look) in frames.iter().zip(looks) {
+        if let Some(coming) = coming.next() {
+            fetch_headers(coming);
+        }
+        look.is_plain = look.glance.look(frame);
+        if !look.is_plain {
+            look.glance = glance_of(&decode::decode(frame, limits));
+        }
+        look.hash = look.glance.key.hash(secret);
+    }
+}
+
+/// Which of so many workers follows a flow. Other bits than those that choose places in the table.
+#[inline]
+pub(super) const fn owner(hash: u64, workers: u32) -> u32 {
+    (((hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) * workers as u64) >> 32) as u32
+}
+
+pub(super) fn glance_of(decoded: &Result<Decoded<'_>, DecodeError>) -> Glance {
+    match decoded {
+        Ok(Decoded::Packet(packet)) => Glance::of(packet),
+        Ok(Decoded::Fragment(_)) | Err(_) => Glance::NOTHING,
+    }
+}
+
+/// Has the lines fetched in which the headers of common packets end.
+#[inline]
+pub(super) fn fetch_headers(frame: &Frame<'_>) {
+    prefetch(frame.data, 0);
+    prefetch(frame.data, 63);
+}
