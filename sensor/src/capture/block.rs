@@ -12,6 +12,8 @@ const FRAMES: usize = 4_096;
 pub struct Block {
     /// Where the frames' bytes stand.
     pub(super) bytes: Vec<u8>,
+    /// From where on in these the frames' places count.
+    pub(super) start: usize,
     pub(super) frames: Vec<Placed>,
 }
 
@@ -41,12 +43,18 @@ impl Block {
     /// The frame at a place.
     #[inline]
     pub fn frame(&self, place: usize) -> Option<Frame<'_>> {
-        self.frames.get(place).map(|placed| placed.frame(&self.bytes))
+        self.frames.get(place).map(|placed| placed.frame(self.counted()))
     }
 
     /// All frames.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Frame<'_>> {
-        self.frames.iter().map(|placed| placed.frame(&self.bytes))
+        let bytes = self.counted();
+        self.frames.iter().map(move |placed| placed.frame(bytes))
+    }
+
+    #[inline]
+    fn counted(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
     }
 
     /// Forgets the frames, keeps the memory.

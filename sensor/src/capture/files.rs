@@ -14,7 +14,7 @@ use arrayvec::ArrayVec;
 use super::filter::Filter;
 use super::reader::Reader;
 use super::record::Interfaces;
-use super::{BATCH_FRAMES_MAX, Block, CaptureError, Frame, LinkType, Position, Source, SourceStatistics, copy_block};
+use super::{BATCH_FRAMES_MAX, Block, CaptureError, Frame, LinkType, Position, ReadAhead, Source, SourceStatistics};
 
 /// How files are read.
 #[derive(Clone, Debug, Default)]
@@ -192,7 +192,7 @@ impl Source for Files {
         self.open_due()?;
         let is_alone = self.heads.len() == 1 && self.filter.is_none();
         let Some(place) = self.heads.peek().filter(|_| is_alone).map(|Reverse(head)| head.reader) else {
-            return copy_block(self, block);
+            return super::copy_block(self, block);
         };
         let Some(mut reader) = self.readers.get_mut(place).and_then(Option::take) else { return Ok(true) };
         self.heads.clear();
@@ -208,6 +208,17 @@ impl Source for Files {
             *slot = Some(reader);
         }
         Ok(true)
+    }
+
+    fn read_ahead(&self) -> Option<ReadAhead> {
+        // What is read of one file of several, or of one whose frames are copied anyway, is read when it is needed.
+        let place = match (self.used_up, self.heads.peek()) {
+            _ if self.filter.is_some() => None,
+            (Some(place), None) => Some(place),
+            (None, Some(Reverse(head))) if self.heads.len() == 1 => Some(head.reader),
+            _ => None,
+        };
+        self.readers.get(place?)?.as_ref()?.read_ahead()
     }
 
     fn statistics(&self) -> SourceStatistics {

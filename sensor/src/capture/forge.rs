@@ -1,6 +1,7 @@
 //! Captures made byte by byte for tests, and their reading by every way there is.
 
 use std::fs;
+use std::iter;
 use std::path::Path;
 
 use super::record::ByteOrder;
@@ -18,7 +19,7 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    fn of(frame: &Frame<'_>) -> Self {
+    pub(super) fn of(frame: &Frame<'_>) -> Self {
         Self {
             timestamp_ns: frame.timestamp_ns,
             number: frame.number,
@@ -42,21 +43,44 @@ pub(super) fn drain(files: &mut Files) -> Outcome {
     outcome(files, kept)
 }
 
-/// All that a source gives, by a batch and then by blocks, which take turns in the same memory.
-fn drain_blocks(files: &mut Files) -> Outcome {
+/// How some of what a source gives is taken.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    pub(super) is_block: bool,
+    /// Whether then it is read ahead.
+    pub(super) reads_ahead: bool,
+}
+
+/// All that a source gives, by these steps over and over; blocks take turns in the same memory.
+pub(super) fn drain_by(files: &mut Files, steps: impl Iterator<Item = Step> + Clone) -> Outcome {
     let mut kept = Vec::new();
     let mut blocks = [Block::default(), Block::default()];
-    let mut turn = 0;
-    let mut more = files.next_batch(&mut |frames| kept.extend(frames.iter().map(Kept::of)))?;
-    while more {
-        let [block, other] = &mut blocks;
-        let block = if turn % 2 == 0 { block } else { other };
-        more = files.next_block(block)?;
-        assert_eq!(block.iter().len(), block.len());
-        kept.extend(block.iter().map(|frame| Kept::of(&frame)));
-        turn += 1;
+    for step in steps.cycle() {
+        let more = if step.is_block {
+            blocks.swap(0, 1);
+            let [block, _] = &mut blocks;
+            let more = files.next_block(block)?;
+            assert_eq!(block.iter().len(), block.len());
+            kept.extend(block.iter().map(|frame| Kept::of(&frame)));
+            more
+        } else {
+            files.next_batch(&mut |frames| kept.extend(frames.iter().map(Kept::of)))?
+        };
+        if !more {
+            break;
+        }
+        if step.reads_ahead {
+            files.read_ahead().inspect(|ahead| ahead.read());
+        }
     }
     outcome(files, kept)
+}
+
+/// All that a source gives, by a batch and then by blocks.
+fn drain_blocks(files: &mut Files, reads_ahead: bool) -> Outcome {
+    let batch = Step { is_block: false, reads_ahead };
+    let block = Step { is_block: true, reads_ahead };
+    drain_by(files, iter::once(batch).chain(iter::repeat(block)))
 }
 
 fn outcome(files: &Files, kept: Vec<Kept>) -> Outcome {
@@ -70,14 +94,20 @@ fn outcome(files: &Files, kept: Vec<Kept>) -> Outcome {
 
 pub(super) fn read_files<P: AsRef<Path>>(paths: &[P]) -> Outcome {
     let open = || Files::open(paths, &FilesOptions::default());
-    let (by_batches, by_blocks) = (drain(&mut open()?), drain_blocks(&mut open()?));
-    assert_same(&by_batches, &by_blocks);
+    let by_batches = drain(&mut open()?);
+    for reads_ahead in [false, true] {
+        assert_same(&by_batches, &drain_blocks(&mut open()?, reads_ahead));
+    }
     by_batches
 }
 
-fn assert_same(one: &Outcome, other: &Outcome) {
+pub(super) fn assert_same(one: &Outcome, other: &Outcome) {
     match (one, other) {
-        (Ok(one), Ok(other)) => assert_eq!(one, other),
+        (Ok((one, one_statistics)), Ok((other, other_statistics))) => {
+            assert_eq!(one_statistics, other_statistics);
+            let place = one.iter().zip(other).position(|(one, other)| one != other);
+            assert!(one == other, "the frames differ at {place:?}");
+        }
         (Err(one), Err(other)) => assert_eq!(one.to_string(), other.to_string()),
         (one, other) => panic!("{one:?} but {other:?}"),
     }

@@ -26,6 +26,7 @@ use std::path::PathBuf;
 pub use block::Block;
 pub use files::{Files, FilesOptions};
 pub use link_type::LinkType;
+pub use window::ReadAhead;
 
 /// How many frames a batch holds at most.
 pub const BATCH_FRAMES_MAX: usize = 64;
@@ -72,6 +73,12 @@ pub trait Source {
         copy_block(self, block)
     }
 
+    /// By which another, without the source in hand, can read what the next block will be made of. `None` where that might make
+    /// it wait, or is of no use. Frames and warnings are the same whether it is used or not.
+    fn read_ahead(&self) -> Option<ReadAhead> {
+        None
+    }
+
     /// What was read up to now.
     fn statistics(&self) -> SourceStatistics;
 
@@ -86,6 +93,7 @@ pub trait Source {
 fn copy_block<S: Source + ?Sized>(source: &mut S, block: &mut Block) -> Result<bool, CaptureError> {
     block.clear();
     block.bytes.clear();
+    block.start = 0;
     while !block.is_full() {
         let before = block.len();
         if !source.next_batch(&mut |frames| frames.iter().for_each(|frame| block.push(frame)))? {

@@ -12,7 +12,7 @@ use arrayvec::ArrayVec;
 use super::classic::Classic;
 use super::pcapng::Pcapng;
 use super::record::{Halt, Interfaces, Record, Records};
-use super::window::{Fill, Window};
+use super::window::{Fill, ReadAhead, Window};
 use super::{BATCH_FRAMES_MAX, Block, CaptureError, Frame, SourceStatistics, WARNINGS_MAX, Warning};
 
 /// The name that stands for the standard input.
@@ -135,6 +135,13 @@ impl Reader {
         self.window.file_position()
     }
 
+    /// By which another can read ahead. A pipe gives its bytes when it likes; nobody is to wait for them with frames in hand.
+    pub(super) fn read_ahead(&self) -> Option<ReadAhead> {
+        // What claims to be a file of no bytes, and gives some, may be as slow as a pipe.
+        let is_on_a_disk = self.length.is_some_and(|length| length > 0);
+        (is_on_a_disk && !self.ended).then(|| self.window.read_ahead())
+    }
+
     /// Moves what was odd since the last call.
     pub(super) fn move_warnings(&mut self, statistics: &mut SourceStatistics) {
         self.warnings.drain(..).for_each(|warning| statistics.warn(warning));
@@ -208,7 +215,7 @@ impl Reader {
             self.search(BATCH_FRAMES_MAX, known);
         }
         let kept = kept.unwrap_or(self.at.get());
-        self.window.exchange(&mut block.bytes, kept);
+        block.start = self.window.exchange(&mut block.bytes, kept);
         for record in &mut self.records {
             record.start = record.start.saturating_sub(kept);
         }

@@ -157,7 +157,10 @@ impl<'s> Relay<'s> {
         }
         let mut pack = self.spare.1.try_recv().unwrap_or_else(|_| Pack::new(self.done.len()));
         let beginnings = desk.fill(&mut pack);
+        let ahead = desk.source.read_ahead();
         drop(desk);
+        // The next in turn shall find the bytes of its block there.
+        ahead.inspect(|ahead| ahead.read());
         pack.share_out(&beginnings, &self.limits);
         Some(pack)
     }
