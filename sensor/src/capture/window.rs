@@ -19,9 +19,10 @@ const BUFFER_BYTES: usize = 256 << 10;
 /// Bytes left free before those that are read ahead, for what the window has not consumed by then: the beginning of a record,
 /// which hardly ever is longer.
 const HEADROOM_BYTES: usize = 64 << 10;
-/// How many times as much may be read ahead: what the one that reads will take in its next turn, and what another takes before.
-const CHUNKS_AHEAD: usize = 2;
 const AHEAD_BYTES: usize = HEADROOM_BYTES + BUFFER_BYTES;
+/// How many such chunks may wait. With one only, whoever comes while it is being read has nothing to take and waits as if it were
+/// not read ahead; with two there is one to take meanwhile.
+const CHUNKS_AHEAD: usize = 2;
 const COMPRESSED_BUFFER_BYTES: usize = 64 << 10;
 /// Bytes that a decoder is asked for at a time, always as many: how much of a damaged file it gives before it notices depends on
 /// that, and is not to depend on the room that there happens to be.
