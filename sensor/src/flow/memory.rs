@@ -110,6 +110,19 @@ pub fn prefetch<T>(values: &[T], place: usize) {
     let _ = (values, place);
 }
 
+/// As [`prefetch`], of all lines of the value at `place`.
+#[inline]
+pub fn prefetch_whole<T>(values: &[T], place: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for offset in (0..size_of::<T>()).step_by(64) {
+        let line = values.as_ptr().wrapping_add(place).cast::<i8>().wrapping_add(offset);
+        // SAFETY: as in `prefetch`.
+        unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (values, place);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -196,6 +196,11 @@ impl FlowTable {
             return Likely::At(self.fetch(home.bucket as usize, ways));
         }
         if bucket.away == 0 {
+            // There it will be placed, unless the home is crowded.
+            let free = equal_tags(&bucket.tags, 0);
+            if free != 0 {
+                self.fetch(home.bucket as usize, free);
+            }
             return Likely::Nowhere;
         }
         prefetch(&self.buckets, self.other_of(hash, home));

@@ -7,6 +7,7 @@ use vigie_signatures::Rule;
 
 use crate::alert::Hello;
 use crate::decode::{Address, Envelope, Tunnel, TunnelKind, VLANS_MAX};
+use crate::flow::memory::prefetch_whole;
 use crate::flow::{FlowKey, Side, Slot};
 use crate::handshake::tcp::TcpDialogue;
 use crate::handshake::udp::UdpDialogue;
@@ -158,6 +159,13 @@ impl Records {
     /// The record at a number.
     pub fn get(&self, number: u32) -> Option<&Record> {
         self.records.get((number as usize).checked_sub(1)?)?.as_ref()
+    }
+
+    /// Has a record fetched that is wanted soon.
+    #[inline]
+    pub fn fetch(&self, number: u32) {
+        let place = (number as usize).wrapping_sub(1);
+        prefetch_whole(&self.records, place);
     }
 
     /// Adds a record.

@@ -195,7 +195,7 @@ pub struct Worker {
     scratch: quic::Scratch,
     /// Bytes that dialogues hold for reassembly.
     held_bytes: usize,
-    /// Room for the flows that a sweep ends: their last frames and where they stood.
+    /// Room for the flows that a sweep ends: their records, later their last frames, and where they stood.
     swept: Vec<(u64, Slot)>,
     /// Room for what a first look at a batch tells.
     looks: Vec<Look>,
@@ -541,19 +541,17 @@ impl Worker {
         self.table.sweep(self.epoch as u8, self.idle_epochs, all, |slot, entry| {
             ended += u64::from(entry.marks & FOREIGN == 0);
             if entry.record != 0 {
-                swept.push((0, slot));
+                swept.push((u64::from(entry.record), slot));
             }
         });
         if reason == FlowEnd::Timeout {
             self.counters.add(Counter::FlowsTimedOut, ended);
         }
-        // Most have nothing to tell, and it does not matter when they go.
-        swept.retain_mut(|(last_frame, slot)| {
-            let Some(entry) = self.table.get(*slot).copied() else { return false };
-            *last_frame = self.records.get(entry.record).map_or(0, |record| record.last_frame);
-            !self.close_silent(&entry)
-        });
+        self.close_all_silent(&mut swept);
         // In the order of the flows' last packets, whatever their places in the table.
+        for (number, _) in &mut swept {
+            *number = self.records.get(*number as u32).map_or(0, |record| record.last_frame);
+        }
         swept.sort_unstable_by_key(|&(last_frame, _)| last_frame);
         let order = self.order;
         for (last_frame, slot) in swept.drain(..) {
@@ -564,6 +562,27 @@ impl Worker {
         }
         self.order = order;
         self.swept = swept;
+    }
+
+    /// Lets those go of the flows that left the table, told by their records and where they stood, that have nothing to tell:
+    /// most, and it does not matter when they go.
+    fn close_all_silent(&mut self, swept: &mut Vec<(u64, Slot)>) {
+        let mut kept = 0;
+        for place in 0..swept.len() {
+            // Their records lie far apart.
+            if let Some(&(number, _)) = swept.get(place + AHEAD_FRAMES) {
+                self.records.fetch(number as u32);
+            }
+            let Some(&flow) = swept.get(place) else { break };
+            let Some(entry) = self.table.get(flow.1).copied() else { continue };
+            if !self.close_silent(&entry)
+                && let Some(place) = swept.get_mut(kept)
+            {
+                *place = flow;
+                kept += 1;
+            }
+        }
+        swept.truncate(kept);
     }
 
     fn packet(&mut self, arrival: &Arrival<'_>, slot: Option<Slot>, emit: &mut dyn FnMut(Event)) {
