@@ -181,9 +181,7 @@ fn run(relay: &Relay<'_>, mut lane: Lane, mut replay: Replay, sender: &Sender<Pa
     let mut events = Vec::new();
     let mut handed_over_at = 0;
     while let Some(pack) = lane.next(relay) {
-        if let Some(portion) = pack.portion(lane.index) {
-            replay.worker.batch_of(&pack.block, &portion.places, &portion.looks, &mut |event| events.push(event));
-        }
+        replay.worker.batch_of(&pack.block, pack.looks_for(lane.index), &mut |event| events.push(event));
         presence.is_at_the_end = pack.is_last;
         if pack.is_last {
             replay.worker.finish(&mut |event| events.push(event));

@@ -26,8 +26,8 @@ pub struct Pack {
     number: u64,
     /// The frames.
     pub block: Block,
-    /// For each worker its part of the frames.
-    portions: Vec<Portion>,
+    /// For each worker what a first look told of the frames of flows that it follows, and of those that all want to know of.
+    looks: Vec<Vec<Look>>,
     /// How far the reading is.
     pub position: Position,
     /// Names of the interfaces met until now.
@@ -38,29 +38,12 @@ pub struct Pack {
     pub is_last: bool,
 }
 
-/// A worker's part of a block: frames of flows that it follows, and those that all want to know of.
-#[derive(Clone, Default)]
-pub struct Portion {
-    /// The frames' places in the block, in order.
-    pub places: Vec<u32>,
-    /// What a first look at each told.
-    pub looks: Vec<Look>,
-}
-
-impl Portion {
-    #[inline]
-    fn push(&mut self, place: usize, look: Look) {
-        self.places.push(place as u32);
-        self.looks.push(look);
-    }
-}
-
 impl Pack {
     fn new(workers: usize) -> Self {
         Self {
             number: 0,
             block: Block::default(),
-            portions: vec![Portion::default(); workers],
+            looks: vec![Vec::new(); workers],
             position: Position::default(),
             interfaces: Arc::new([]),
             next_frame: 0,
@@ -68,39 +51,41 @@ impl Pack {
         }
     }
 
-    /// A worker's part.
-    pub fn portion(&self, worker: usize) -> Option<&Portion> {
-        self.portions.get(worker)
+    /// What a first look told of the frames that a worker has to see.
+    pub fn looks_for(&self, worker: usize) -> &[Look] {
+        self.looks.get(worker).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Says whose each frame is. Those at `beginnings` begin an epoch, which all workers have to know.
-    fn share_out(&mut self, beginnings: &[usize], limits: &DecodeLimits) {
+    fn share_out(&mut self, beginnings: &[u32], limits: &DecodeLimits) {
         let mut beginnings = beginnings.iter().copied();
         let mut beginning = beginnings.next();
-        let workers = self.portions.len() as u32;
-        for portion in &mut self.portions {
-            portion.places.clear();
-            portion.looks.clear();
-        }
+        let workers = self.looks.len() as u32;
+        self.looks.iter_mut().for_each(Vec::clear);
         let mut looks = [Look::NOTHING; BATCH_FRAMES_MAX];
-        for first in (0..self.block.len()).step_by(BATCH_FRAMES_MAX) {
-            let frames = (first..).map_while(|place| self.block.frame(place));
-            let frames: ArrayVec<_, BATCH_FRAMES_MAX> = frames.take(BATCH_FRAMES_MAX).collect();
-            look_at_all(&frames, &mut looks, limits, &HashKey::REPLAY);
-            for (place, look) in (first..).zip(&looks).take(frames.len()) {
+        let mut frames = ArrayVec::<_, BATCH_FRAMES_MAX>::new();
+        for (place, frame) in (0..).zip(self.block.iter()) {
+            frames.push(frame);
+            if !frames.is_full() && place as usize + 1 < self.block.len() {
+                continue;
+            }
+            let first = place + 1 - frames.len() as u32;
+            look_at_all(first, &frames, &mut looks, limits, &HashKey::REPLAY);
+            for (place, look) in (first..=place).zip(&looks) {
                 let owner = look.owner(workers);
                 let begins_an_epoch = beginning == Some(place);
                 if begins_an_epoch {
                     beginning = beginnings.next();
                 }
                 if begins_an_epoch || look.is_for_all() {
-                    for (worker, portion) in (0..).zip(&mut self.portions) {
-                        portion.push(place, look.of(worker == owner));
+                    for (worker, others) in (0..).zip(&mut self.looks) {
+                        others.push(look.of(worker == owner));
                     }
-                } else if let Some(portion) = self.portions.get_mut(owner as usize) {
-                    portion.push(place, *look);
+                } else if let Some(its) = self.looks.get_mut(owner as usize) {
+                    its.push(*look);
                 }
             }
+            frames.clear();
         }
     }
 }
@@ -186,7 +171,7 @@ impl<'s> Relay<'s> {
 
 impl Desk<'_> {
     /// Fills a pack with the next block. Where its frames begin an epoch comes back.
-    fn fill(&mut self, pack: &mut Pack) -> Vec<usize> {
+    fn fill(&mut self, pack: &mut Pack) -> Vec<u32> {
         let more = self.source.next_block(&mut pack.block).unwrap_or_else(|error| {
             self.error = Some(error);
             false
@@ -196,7 +181,7 @@ impl Desk<'_> {
         pack.number = self.next_number;
         self.next_number += 1;
         let mut beginnings = Vec::new();
-        for (place, frame) in pack.block.iter().enumerate() {
+        for (place, frame) in (0..).zip(pack.block.iter()) {
             if frame.timestamp_ns >= self.epoch_ends_ns {
                 self.epoch_ends_ns = epoch_end_ns(frame.timestamp_ns);
                 beginnings.push(place);

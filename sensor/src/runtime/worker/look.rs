@@ -13,6 +13,8 @@ pub(super) const AHEAD_FRAMES: usize = 12;
 pub struct Look {
     pub(super) glance: Glance,
     pub(super) hash: u64,
+    /// Place of the frame in its block.
+    pub(super) place: u32,
     /// A glance was enough.
     pub(super) is_plain: bool,
     /// The flow is that of the worker that gets the frame, which otherwise only wants to know of it.
@@ -21,7 +23,7 @@ pub struct Look {
 
 impl Look {
     /// At nothing yet.
-    pub const NOTHING: Self = Self { glance: Glance::NOTHING, hash: 0, is_plain: false, is_own: true };
+    pub const NOTHING: Self = Self { glance: Glance::NOTHING, hash: 0, place: 0, is_plain: false, is_own: true };
 
     /// The same, for a worker that follows the flow or does not.
     pub const fn of(&self, is_own: bool) -> Self {
@@ -42,10 +44,14 @@ impl Look {
     }
 }
 
-/// Looks at frames for workers that share them. There must be room for as many looks; what was there is forgotten.
-pub fn look_at_all(frames: &[Frame<'_>], looks: &mut [Look], limits: &DecodeLimits, secret: &HashKey) {
+/// Looks at frames of a block, the first of which is at the place `first`, for workers that share them. There must be room for as
+/// many looks; what was there is forgotten.
+pub fn look_at_all(first: u32, frames: &[Frame<'_>], looks: &mut [Look], limits: &DecodeLimits, secret: &HashKey) {
     let mut coming = frames.get(AHEAD_FRAMES..).unwrap_or_default().iter();
+    let mut place = first;
     for (frame, look) in frames.iter().zip(looks) {
+        look.place = place;
+        place += 1;
         if let Some(coming) = coming.next() {
             fetch_headers(coming);
         }

@@ -287,14 +287,15 @@ impl Worker {
         (self.looks, self.stands) = (looks, stands);
     }
 
-    /// Takes the frames at some places of a block that were looked at already, by this worker or another.
-    pub fn batch_of(&mut self, block: &Block, places: &[u32], looks: &[Look], emit: &mut dyn FnMut(Event)) {
+    /// Takes those frames of a block of which there are looks, by this worker or another.
+    pub fn batch_of(&mut self, block: &Block, looks: &[Look], emit: &mut dyn FnMut(Event)) {
         let mut stands = std::mem::take(&mut self.stands);
-        for (places, looks) in places.chunks(BATCH_FRAMES_MAX).zip(looks.chunks(BATCH_FRAMES_MAX)) {
-            let frames: ArrayVec<_, BATCH_FRAMES_MAX> =
-                places.iter().map_while(|&place| block.frame(place as usize)).collect();
+        for looks in looks.chunks(BATCH_FRAMES_MAX) {
+            let mut frames = ArrayVec::<_, BATCH_FRAMES_MAX>::new();
             for (look, stand) in looks.iter().zip(&mut stands) {
                 stand.home = self.table.home(look.hash);
+                let Some(frame) = block.frame(look.place as usize) else { break };
+                frames.push(frame);
             }
             self.pass_all(&frames, looks, &mut stands, &Deeper::new(), emit);
         }
