@@ -11,8 +11,8 @@ use super::tags::{WAYS, equal_tags, idle_ways};
 use crate::decode::Address;
 
 /// So many flows stand in a bucket before the emptier one is chosen of two: a table filled to its limit then loses next to none,
-/// and one filled by half has one flow in a hundred away from home.
-const CROWDED_WAYS: u32 = 13;
+/// and one filled by half has three flows in a thousand away from home.
+const CROWDED_WAYS: u32 = 14;
 
 /// Tags and ages of sixteen flows.
 #[derive(Clone, Copy, Debug)]
@@ -131,7 +131,7 @@ pub struct FlowTable {
 }
 
 impl FlowTable {
-    /// A table for `flows_max` flows, with a sixth more slots: filled to the limit, one flow in ten thousand has to give way early.
+    /// A table for `flows_max` flows, with a sixth more slots: filled to the limit, one flow in a thousand has to give way early.
     pub fn new(flows_max: usize, secret: HashKey) -> Self {
         let buckets = flows_max.saturating_add(flows_max / 6).div_ceil(WAYS).clamp(2, 1 << 27);
         Self { buckets: Pages::zeroed(buckets), entries: Pages::zeroed(buckets * WAYS), secret, flows: 0 }

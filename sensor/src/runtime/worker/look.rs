@@ -1,5 +1,7 @@
 //! The first look at frames: whose flow each is of, as far as it is a packet.
 
+use std::slice::Iter;
+
 use super::DNS_PORT;
 use crate::capture::Frame;
 use crate::decode::{self, DecodeError, DecodeLimits, Decoded};
@@ -7,7 +9,7 @@ use crate::flow::memory::prefetch;
 use crate::flow::{Glance, HashKey};
 
 /// How many frames before its turn a frame's headers are fetched.
-pub(super) const AHEAD_FRAMES: usize = 12;
+const AHEAD_FRAMES: usize = 12;
 /// What a first look at a frame told.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
@@ -47,14 +49,13 @@ impl Look {
 /// Looks at frames of a block, the first of which is at the place `first`, for workers that share them. There must be room for as
 /// many looks; what was there is forgotten.
 pub fn look_at_all(first: u32, frames: &[Frame<'_>], looks: &mut [Look], limits: &DecodeLimits, secret: &HashKey) {
-    let mut coming = frames.get(AHEAD_FRAMES..).unwrap_or_default().iter();
+    Fetching::begin(frames);
+    let mut fetching = Fetching::new(frames, 0);
     let mut place = first;
     for (frame, look) in frames.iter().zip(looks) {
         look.place = place;
         place += 1;
-        if let Some(coming) = coming.next() {
-            fetch_headers(coming);
-        }
+        fetching.step();
         look.is_plain = look.glance.look(frame);
         if !look.is_plain {
             look.glance = glance_of(&decode::decode(frame, limits));
@@ -76,9 +77,38 @@ pub(super) fn glance_of(decoded: &Result<Decoded<'_>, DecodeError>) -> Glance {
     }
 }
 
-/// Has the lines fetched in which the headers of common packets end.
-#[inline]
-pub(super) fn fetch_headers(frame: &Frame<'_>) {
-    prefetch(frame.data, 0);
-    prefetch(frame.data, 63);
+/// Has the headers of frames fetched some time before their turn: where they begin, and later, when it is there to tell how long
+/// they are, where they end.
+pub(super) struct Fetching<'v, 'f> {
+    beginnings: Iter<'v, Frame<'f>>,
+    ends: Iter<'v, Frame<'f>>,
+}
+
+impl<'v, 'f> Fetching<'v, 'f> {
+    /// For frames that have their turn from `start` on; the first were [begun](Self::begin).
+    pub(super) fn new(frames: &'v [Frame<'f>], start: usize) -> Self {
+        let from = |place: usize| frames.get(place..).unwrap_or_default().iter();
+        Self { beginnings: from(start + AHEAD_FRAMES), ends: from(start + AHEAD_FRAMES / 2) }
+    }
+
+    /// Before the first of all has its turn.
+    pub(super) fn begin(frames: &[Frame<'_>]) {
+        frames.iter().take(AHEAD_FRAMES).for_each(|frame| prefetch(frame.data, 0));
+    }
+
+    /// One frame has its turn.
+    #[inline(always)]
+    pub(super) fn step(&mut self) {
+        /// Where the flags of TCP stand, behind Ethernet and IPv4.
+        const IPV4_END: usize = 47;
+        /// And behind a VLAN tag and IPv6.
+        const LONGEST_END: usize = 71;
+        if let Some(frame) = self.beginnings.next() {
+            prefetch(frame.data, 0);
+        }
+        if let Some(frame) = self.ends.next() {
+            let is_v4 = frame.data.get(12) == Some(&8);
+            prefetch(frame.data, if is_v4 { IPV4_END } else { LONGEST_END });
+        }
+    }
 }

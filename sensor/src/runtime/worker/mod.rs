@@ -1,11 +1,12 @@
 //! One worker: frames in, events out, run to completion. It owns its flow table, records and counters; a packet never
-//! leaves it. Frames are worked on in batches: all are decoded and hashed, their lines of the flow table are fetched,
-//! then each is looked up. Time is the packets' own.
+//! leaves it. Frames are worked on in batches, in steps: while some are decoded and hashed, the lines of the flow table are fetched
+//! for those before them. Time is the packets' own.
 
 mod close;
 mod listen;
 mod look;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
@@ -27,12 +28,14 @@ use crate::runtime::limits::Limits;
 use crate::runtime::records::{Dialogue, Placed, Record, Records};
 use crate::runtime::told::{Told, Wanted};
 
-use look::{AHEAD_FRAMES, fetch_headers, glance_of, owner};
+use look::{Fetching, glance_of, owner};
 pub use look::{Look, look_at_all};
 
 /// Seconds of one step of the flows' age.
 const EPOCH_S: u64 = 4;
 const EPOCH_NS: u64 = EPOCH_S * 1_000_000_000;
+/// How many frames of a batch have their turn before the lines are needed that were fetched for them.
+const STEP_FRAMES: usize = 16;
 /// Nothing more is expected of the flow.
 const SETTLED: u8 = 1;
 /// The client is the key's high end.
@@ -129,6 +132,42 @@ impl Arrival<'_> {
 /// The end of the epoch of a time, nanoseconds since the Unix epoch: then flows that fell silent are looked for.
 pub const fn epoch_end_ns(timestamp_ns: u64) -> u64 {
     (timestamp_ns / EPOCH_NS + 1).saturating_mul(EPOCH_NS)
+}
+
+/// Which frames of a batch have their turn: while some are looked at, the lines of those before are on their way.
+struct Steps {
+    /// To be looked at.
+    look: Range<usize>,
+    /// Whose homes were fetched meanwhile.
+    find: Range<usize>,
+    /// Whose flows were.
+    pass: Range<usize>,
+}
+
+impl Steps {
+    /// All steps of a batch.
+    fn of(frames: usize) -> impl Iterator<Item = Self> {
+        let span = move |start: usize| start.min(frames)..(start + STEP_FRAMES).min(frames);
+        let none = 0..0;
+        (0..frames + 2 * STEP_FRAMES).step_by(STEP_FRAMES).map(move |start| Self {
+            look: span(start),
+            find: start.checked_sub(STEP_FRAMES).map_or(none.clone(), span),
+            pass: start.checked_sub(2 * STEP_FRAMES).map_or(none.clone(), span),
+        })
+    }
+}
+
+/// Places of frames whose flows may be away from home.
+type Away = ArrayVec<usize, STEP_FRAMES>;
+
+#[inline]
+fn within<'v, T>(values: &'v [T], span: &Range<usize>) -> &'v [T] {
+    values.get(span.clone()).unwrap_or_default()
+}
+
+#[inline]
+fn within_mut<'v, T>(values: &'v mut [T], span: &Range<usize>) -> &'v mut [T] {
+    values.get_mut(span.clone()).unwrap_or_default()
 }
 
 /// What frames come down to for which a glance was not enough.
@@ -280,9 +319,14 @@ impl Worker {
     pub fn batch(&mut self, frames: &[Frame<'_>], emit: &mut dyn FnMut(Event)) {
         let (mut looks, mut stands) = (std::mem::take(&mut self.looks), std::mem::take(&mut self.stands));
         for frames in frames.chunks(BATCH_FRAMES_MAX) {
-            let mut deeper = Deeper::new();
-            self.look(frames, &mut looks, &mut stands, &mut deeper);
-            self.pass_all(frames, &looks, &mut stands, &deeper, emit);
+            let (mut deeper, mut away) = (Deeper::new(), Away::new());
+            Fetching::begin(frames);
+            for steps in Steps::of(frames.len()) {
+                self.find_slots_away(&mut away, &looks, &mut stands);
+                self.look(frames, &steps.look, &mut looks, &mut stands, &mut deeper);
+                self.find_slots(&steps.find, &looks, &mut stands, &mut away);
+                self.pass_all(frames, &steps.pass, &looks, &stands, &deeper, emit);
+            }
         }
         (self.looks, self.stands) = (looks, stands);
     }
@@ -291,28 +335,34 @@ impl Worker {
     pub fn batch_of(&mut self, block: &Block, looks: &[Look], emit: &mut dyn FnMut(Event)) {
         let mut stands = std::mem::take(&mut self.stands);
         for looks in looks.chunks(BATCH_FRAMES_MAX) {
-            let mut frames = ArrayVec::<_, BATCH_FRAMES_MAX>::new();
-            for (look, stand) in looks.iter().zip(&mut stands) {
-                stand.home = self.table.home(look.hash);
-                let Some(frame) = block.frame(look.place as usize) else { break };
-                frames.push(frame);
+            let (mut frames, mut away) = (ArrayVec::<_, BATCH_FRAMES_MAX>::new(), Away::new());
+            for steps in Steps::of(looks.len()) {
+                self.find_slots_away(&mut away, looks, &mut stands);
+                for (look, stand) in within(looks, &steps.look).iter().zip(within_mut(&mut stands, &steps.look)) {
+                    stand.home = self.table.home(look.hash);
+                    frames.extend(block.frame(look.place as usize));
+                }
+                self.find_slots(&steps.find, looks, &mut stands, &mut away);
+                self.pass_all(&frames, &steps.pass, looks, &stands, &Deeper::new(), emit);
             }
-            self.pass_all(&frames, looks, &mut stands, &Deeper::new(), emit);
         }
         self.stands = stands;
     }
 
-    /// Finds the flows of frames, as far as a frame is a packet, and has their tags fetched.
+    /// Finds the flows of some frames, as far as a frame is a packet, and has their homes fetched.
     #[inline]
-    fn look<'f>(&self, frames: &[Frame<'f>], looks: &mut [Look], stands: &mut [Stand], deeper: &mut Deeper<'f>) {
-        for frame in frames.iter().take(AHEAD_FRAMES) {
-            fetch_headers(frame);
-        }
-        let mut coming = frames.get(AHEAD_FRAMES..).unwrap_or_default().iter();
-        for ((frame, look), stand) in frames.iter().zip(looks).zip(stands) {
-            if let Some(coming) = coming.next() {
-                fetch_headers(coming);
-            }
+    fn look<'f>(
+        &self,
+        frames: &[Frame<'f>],
+        span: &Range<usize>,
+        looks: &mut [Look],
+        stands: &mut [Stand],
+        deeper: &mut Deeper<'f>,
+    ) {
+        let mut fetching = Fetching::new(frames, span.start);
+        let room = within_mut(looks, span).iter_mut().zip(within_mut(stands, span));
+        for (frame, (look, stand)) in within(frames, span).iter().zip(room) {
+            fetching.step();
             look.is_plain = look.glance.look(frame);
             if !look.is_plain {
                 stand.deeper = deeper.len() as u8;
@@ -336,37 +386,45 @@ impl Worker {
 
     /// Finds the slots of frames whose homes were fetched; the lines of their flows are fetched.
     #[inline]
-    fn find_slots(&self, looks: &[Look], stands: &mut [Stand]) {
-        let mut away = ArrayVec::<_, BATCH_FRAMES_MAX>::new();
-        for (stand, look) in stands.iter_mut().zip(looks) {
+    fn find_slots(&self, span: &Range<usize>, looks: &[Look], stands: &mut [Stand], away: &mut Away) {
+        let stands = within_mut(stands, span).iter_mut().zip(within(looks, span));
+        for (place, (stand, look)) in (span.start..).zip(stands) {
             stand.slot = None;
             match self.table.likely_slot(stand.home, look.hash) {
                 Likely::At(slot) => stand.slot = Some(slot),
                 Likely::Nowhere => {}
+                // There is room: a step has no more frames.
                 Likely::Away => {
-                    let _ = away.try_push((stand, look.hash));
+                    let _ = away.try_push(place);
                 }
             }
         }
-        for (stand, hash) in &mut away {
-            stand.slot = self.table.likely_slot_away(stand.home, *hash);
+    }
+
+    /// Finds the slots of frames that may be away from home, as was told a step before.
+    #[inline]
+    fn find_slots_away(&self, away: &mut Away, looks: &[Look], stands: &mut [Stand]) {
+        for place in away.drain(..) {
+            if let (Some(stand), Some(look)) = (stands.get_mut(place), looks.get(place)) {
+                stand.slot = self.table.likely_slot_away(stand.home, look.hash);
+            }
         }
     }
 
-    /// Takes the frames of a batch, in order.
+    /// Takes some of the frames, in order.
     #[inline]
     fn pass_all(
         &mut self,
         frames: &[Frame<'_>],
+        span: &Range<usize>,
         looks: &[Look],
-        stands: &mut [Stand],
+        stands: &[Stand],
         deeper: &Deeper<'_>,
         emit: &mut dyn FnMut(Event),
     ) {
-        let (Some(looks), Some(stands)) = (looks.get(..frames.len()), stands.get_mut(..frames.len())) else { return };
-        self.find_slots(looks, stands);
         let (mut counted, mut own, mut bytes) = (0, 0, 0);
-        for ((frame, look), stand) in frames.iter().zip(looks).zip(&*stands) {
+        let told = within(looks, span).iter().zip(within(stands, span));
+        for (frame, (look, stand)) in within(frames, span).iter().zip(told) {
             own += u64::from(look.is_own);
             bytes += if look.is_own { u64::from(frame.wire_length) } else { 0 };
             match self.pass(frame, look, stand, emit) {
@@ -418,10 +476,11 @@ impl Worker {
         let Some((entry, last)) = self.table.at_likely_slot(slot, stand.home, &glance.key) else {
             return Passed::Unsettled(None);
         };
-        let is_counted_only = match glance.content {
-            Content::Opening => false,
-            Content::Nothing => entry.marks & SETTLED != 0 || entry.record != 0 || !self.wanted.flows,
-            Content::Other => entry.marks & SETTLED != 0,
+        // Asked first what is nearly always so; which packets carry something nobody can foresee.
+        let is_counted_only = if entry.marks & SETTLED != 0 {
+            glance.content != Content::Opening
+        } else {
+            glance.content == Content::Nothing && (entry.record != 0 || !self.wanted.flows)
         };
         if !is_counted_only || epoch.wrapping_sub(*last) > idle_epochs {
             return Passed::Unsettled(Some(slot));
@@ -568,10 +627,12 @@ impl Worker {
     /// Lets those go of the flows that left the table, told by their records and where they stood, that have nothing to tell:
     /// most, and it does not matter when they go.
     fn close_all_silent(&mut self, swept: &mut Vec<(u64, Slot)>) {
+        /// How many before its turn a record is fetched.
+        const FETCHED_RECORDS: usize = 12;
         let mut kept = 0;
         for place in 0..swept.len() {
             // Their records lie far apart.
-            if let Some(&(number, _)) = swept.get(place + AHEAD_FRAMES) {
+            if let Some(&(number, _)) = swept.get(place + FETCHED_RECORDS) {
                 self.records.fetch(number as u32);
             }
             let Some(&flow) = swept.get(place) else { break };
