@@ -29,7 +29,7 @@ pub use link_type::LinkType;
 pub use window::ReadAhead;
 
 /// How many frames a batch holds at most.
-pub const BATCH_FRAMES_MAX: usize = 64;
+pub const BATCH_FRAMES_MAX: usize = 128;
 
 /// How many bytes of a frame may have been captured; a record that claims more is taken for damage. The same bound
 /// as that of the programs that write captures.

@@ -8,7 +8,7 @@ use vigie_signatures::Rule;
 use crate::alert::Hello;
 use crate::decode::{Address, Envelope, Tunnel, TunnelKind, VLANS_MAX};
 use crate::flow::memory::prefetch_whole;
-use crate::flow::{FlowKey, Side, Slot};
+use crate::flow::{Side, Slot};
 use crate::handshake::tcp::TcpDialogue;
 use crate::handshake::udp::UdpDialogue;
 
@@ -100,8 +100,6 @@ impl From<KeptEnvelope> for Envelope {
 pub struct Record {
     /// Where the flow stands in the table.
     pub slot: Slot,
-    /// What tells the flow.
-    pub key: FlowKey,
     /// First packet.
     pub first_seen_ns: u64,
     /// Last packet.
@@ -122,7 +120,7 @@ pub struct Record {
     pub rule: Option<Arc<Rule>>,
 }
 
-const _: () = assert!(size_of::<Record>() <= 192);
+const _: () = assert!(size_of::<Record>() <= 144);
 
 /// The records of one worker.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! The first look at frames: whose flow each is of, as far as it is a packet.
 
-use std::slice::Iter;
+use std::slice::Windows;
 
 use super::DNS_PORT;
 use crate::capture::Frame;
@@ -77,18 +77,17 @@ pub(super) fn glance_of(decoded: &Result<Decoded<'_>, DecodeError>) -> Glance {
     }
 }
 
-/// Has the headers of frames fetched some time before their turn: where they begin, and later, when it is there to tell how long
-/// they are, where they end.
+/// Has the headers of frames fetched some time before their turn: where they begin, and half of that time before, when that is
+/// there to tell how long they are, where they end.
 pub(super) struct Fetching<'v, 'f> {
-    beginnings: Iter<'v, Frame<'f>>,
-    ends: Iter<'v, Frame<'f>>,
+    coming: Windows<'v, Frame<'f>>,
 }
 
 impl<'v, 'f> Fetching<'v, 'f> {
     /// For frames that have their turn from `start` on; the first were [begun](Self::begin).
     pub(super) fn new(frames: &'v [Frame<'f>], start: usize) -> Self {
-        let from = |place: usize| frames.get(place..).unwrap_or_default().iter();
-        Self { beginnings: from(start + AHEAD_FRAMES), ends: from(start + AHEAD_FRAMES / 2) }
+        let coming = frames.get(start + AHEAD_FRAMES / 2..).unwrap_or_default();
+        Self { coming: coming.windows(AHEAD_FRAMES / 2 + 1) }
     }
 
     /// Before the first of all has its turn.
@@ -103,12 +102,10 @@ impl<'v, 'f> Fetching<'v, 'f> {
         const IPV4_END: usize = 47;
         /// And behind a VLAN tag and IPv6.
         const LONGEST_END: usize = 71;
-        if let Some(frame) = self.beginnings.next() {
-            prefetch(frame.data, 0);
-        }
-        if let Some(frame) = self.ends.next() {
-            let is_v4 = frame.data.get(12) == Some(&8);
-            prefetch(frame.data, if is_v4 { IPV4_END } else { LONGEST_END });
+        if let Some([half_way, .., begun]) = self.coming.next() {
+            prefetch(begun.data, 0);
+            let is_v4 = half_way.data.get(12) == Some(&8);
+            prefetch(half_way.data, if is_v4 { IPV4_END } else { LONGEST_END });
         }
     }
 }

@@ -35,7 +35,7 @@ pub use look::{Look, look_at_all};
 const EPOCH_S: u64 = 4;
 const EPOCH_NS: u64 = EPOCH_S * 1_000_000_000;
 /// How many frames of a batch have their turn before the lines are needed that were fetched for them.
-const STEP_FRAMES: usize = 16;
+const STEP_FRAMES: usize = 32;
 /// Nothing more is expected of the flow.
 const SETTLED: u8 = 1;
 /// The client is the key's high end.
@@ -784,11 +784,12 @@ impl Worker {
         number
     }
 
+    #[cold]
+    #[inline(never)]
     fn new_record(&mut self, slot: Slot, arrival: &Arrival<'_>, emit: &mut dyn FnMut(Event)) -> u32 {
         let when = &arrival.when;
         let record = Record {
             slot,
-            key: *arrival.key,
             first_seen_ns: when.timestamp_ns,
             last_seen_ns: when.timestamp_ns,
             last_frame: when.number,
