@@ -41,6 +41,8 @@ struct Stage {
 pub struct Stream {
     /// Sequence number of offset 0.
     origin: u32,
+    /// Bytes before that, back to the stream's first, that were searched in vain.
+    forgotten: u32,
     is_begun: bool,
     is_floating: bool,
     /// How much earlier a floating stream may yet begin.
@@ -56,6 +58,7 @@ impl Default for Stream {
     fn default() -> Self {
         Self {
             origin: 0,
+            forgotten: 0,
             is_begun: false,
             is_floating: false,
             float_bytes: FLOAT_BYTES,
@@ -93,7 +96,7 @@ impl Stream {
     /// The stream begins with the byte of this sequence number, as a SYN said. What came before the SYN stays, if it is
     /// near; another number than before is another connection.
     pub fn begin(&mut self, first_byte: u32) {
-        if self.is_begun && !self.is_floating && self.origin == first_byte {
+        if self.is_begun && !self.is_floating && self.origin.wrapping_sub(self.forgotten) == first_byte {
             return;
         }
         let earlier = self.origin.wrapping_sub(first_byte);
@@ -119,6 +122,7 @@ impl Stream {
         if !self.is_begun && !self.begin_at_piece(sequence, payload) {
             return Heard::default();
         }
+        self.forget();
         // Distances of half the sequence space and more are backwards (RFC 9293 §3.4).
         let distance = sequence.wrapping_sub(self.origin) as i32;
         let offset = match usize::try_from(distance) {
@@ -149,6 +153,21 @@ impl Stream {
         }
         self.find_the_start(offset);
         self.listen(limits)
+    }
+
+    /// Gives up what was searched already and is not needed any more.
+    fn forget(&mut self) {
+        let Some(stage) = self.stage.as_mut().filter(|stage| stage.hello.is_none() && !self.is_floating) else {
+            return;
+        };
+        let bytes = stage.prelude.forgettable();
+        if bytes > 0 {
+            stage.prelude.forget(bytes);
+            stage.view_bytes = stage.view_bytes.saturating_sub(bytes);
+            self.assembly.rebase(bytes);
+            self.origin = self.origin.wrapping_add(bytes as u32);
+            self.forgotten = self.forgotten.wrapping_add(bytes as u32);
+        }
     }
 
     /// Lets a stream begin whose opening was not seen. False if the piece is of encrypted records: the hello went by
@@ -294,5 +313,87 @@ fn current<'a>(stage: Option<&'a mut Stage>, view: &'a [u8], limits: &Limits) ->
     match hello.advance(view.get(*at..)?, limits.hello_bytes_max) {
         HelloStep::Hello(hello) => Some(hello),
         HelloStep::More | HelloStep::Stopped(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const FIRST_BYTE: u32 = u32::MAX - 1000;
+
+    /// A record with a hello for `www.example.org`.
+    fn hello() -> Vec<u8> {
+        let mut body = [&[3, 3][..], &[0x61; 32], &[0, 0, 2, 0x13, 1, 1, 0]].concat();
+        body.extend([0, 24, 0, 0, 0, 20, 0, 18, 0, 0, 15]);
+        body.extend(b"www.example.org");
+        let length = body.len() as u8;
+        [&[0x16, 3, 1, 0, length + 4, 1, 0, 0, length][..], &body].concat()
+    }
+
+    /// Says a piece that begins so far from the first byte; the name of the hello that it completes.
+    fn say(stream: &mut Stream, offset: usize, payload: &[u8]) -> Option<String> {
+        let sequence = FIRST_BYTE.wrapping_add(offset as u32);
+        let segment = Segment { sequence, flags: Segment::ACK, payload };
+        let heard = stream.segment(&segment, &crate::runtime::Limits::default().handshake(), &mut Counts::default());
+        Some(String::from_utf8_lossy(heard.hello?.server_name()?).into_owned())
+    }
+
+    #[test]
+    fn what_was_searched_in_vain_is_not_kept() {
+        let text: Vec<u8> = b"* 1 FETCH (FLAGS (Seen))\r\n".iter().copied().cycle().take(7_000).collect();
+        let spoken = [&text[..], b"a1 STARTTLS\r\n", &hello()].concat();
+        let mut stream = Stream::default();
+        stream.begin(FIRST_BYTE);
+        let mut name = None;
+        for (number, piece) in spoken.chunks(600).enumerate() {
+            name = name.or(say(&mut stream, number * 600, piece));
+            assert!(stream.capacity() < 2_000, "{}", stream.capacity());
+            // The opening, and a piece long past, come again: nothing new.
+            stream.begin(FIRST_BYTE);
+            assert_eq!(say(&mut stream, 0, &spoken[..600]), None);
+        }
+        assert_eq!(name.as_deref(), Some("www.example.org"));
+    }
+
+    #[test]
+    fn another_connection_begins_anew_behind_what_was_forgotten() {
+        let mut stream = Stream::default();
+        stream.begin(FIRST_BYTE);
+        for number in 0..5 {
+            assert_eq!(say(&mut stream, number * 500, &[b'.'; 500]), None);
+        }
+        stream.begin(FIRST_BYTE.wrapping_add(2_500));
+        assert_eq!(say(&mut stream, 2_500, &hello()).as_deref(), Some("www.example.org"));
+    }
+
+    proptest! {
+        #[test]
+        fn however_it_is_cut_the_hello_behind_a_text_is_found(
+            text in proptest::collection::vec(any::<u8>(), 1..6_000),
+            cuts in proptest::collection::vec(1_usize..900, 1..40),
+            is_asked_for in any::<bool>(),
+        ) {
+            // What begins as nothing known is searched.
+            let request: &[u8] = if is_asked_for { b"STARTTLS\r\n" } else { b"" };
+            let spoken = [b"~", &text[..], request, &hello()].concat();
+            let mut whole = Stream::default();
+            whole.begin(FIRST_BYTE);
+            let expected = say(&mut whole, 0, &spoken);
+            let mut stream = Stream::default();
+            stream.begin(FIRST_BYTE);
+            let (mut name, mut from) = (None, 0);
+            for cut in cuts.iter().cycle() {
+                let to = (from + cut).min(spoken.len());
+                name = name.or(say(&mut stream, from, &spoken[from..to]));
+                from = to;
+                if from == spoken.len() {
+                    break;
+                }
+            }
+            prop_assert_eq!(&name, &expected);
+            prop_assert!(!is_asked_for || name.is_some());
+        }
     }
 }

@@ -154,6 +154,25 @@ impl Prelude {
         }
     }
 
+    /// How many bytes from the start of the stream will not be looked at again.
+    pub fn forgettable(&self) -> usize {
+        match self.state {
+            // What stands before the place where the search goes on may be a request to go over to TLS.
+            State::Search(from) => from.saturating_sub(upgrade::REQUEST_BYTES_MAX),
+            State::Start | State::Http(..) | State::Done => 0,
+        }
+    }
+
+    /// From now on the stream comes without so many of its first bytes, of those that are [forgettable](Self::forgettable). Where
+    /// the parts of a PROXY header stood is not told rightly any more.
+    pub fn forget(&mut self, bytes: usize) {
+        if let State::Search(from) = &mut self.state {
+            *from = from.saturating_sub(bytes);
+            self.base = self.base.saturating_sub(bytes);
+            self.bytes_max = self.bytes_max.saturating_sub(bytes);
+        }
+    }
+
     /// One message. `None` if it led to another state.
     fn start(&mut self, stream: &[u8]) -> Option<Step> {
         if self.base >= self.bytes_max || self.layers >= LAYERS_MAX {

@@ -7,7 +7,7 @@ use crate::wire::Cursor;
 const LDAP_START_TLS: &[u8] = b"1.3.6.1.4.1.1466.20037";
 
 /// How far before a hello the request for it may begin.
-const REQUEST_BYTES_MAX: usize = 128;
+pub(super) const REQUEST_BYTES_MAX: usize = 128;
 
 /// Longest of the binary requests that are waited for.
 const BINARY_BYTES_MAX: usize = 1024;
