@@ -175,14 +175,14 @@ impl FlowTable {
     #[inline]
     fn home_of(&self, hash: u64) -> Home {
         // A number below that of the buckets from half of the hash, without a division.
-        let bucket = (hash & 0xffff_ffff) * self.buckets.len() as u64 >> 32;
+        let bucket = ((hash & 0xffff_ffff) * self.buckets.len() as u64) >> 32;
         Home { bucket: bucket as u32, tag: ((hash ^ (hash >> 20)) as u16).max(1) }
     }
 
     /// The other bucket of a flow, from the other half of its hash. Drawn from one fewer, it passes over the home.
     #[inline]
     fn other_of(&self, hash: u64, home: Home) -> usize {
-        let other = (hash >> 32) * (self.buckets.len() as u64 - 1) >> 32;
+        let other = ((hash >> 32) * (self.buckets.len() as u64 - 1)) >> 32;
         (other + u64::from(other >= u64::from(home.bucket))) as usize
     }
 

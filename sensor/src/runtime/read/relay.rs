@@ -70,8 +70,9 @@ impl Pack {
                 continue;
             }
             let first = place + 1 - frames.len() as u32;
-            look_at_all(first, &frames, &mut looks, limits, &HashKey::REPLAY);
-            for (place, look) in (first..=place).zip(&looks) {
+            look_at_all(&frames, &mut looks, limits, &HashKey::REPLAY);
+            for (place, look) in (first..=place).zip(&mut looks) {
+                look.set_place(place);
                 let owner = look.owner(workers);
                 let begins_an_epoch = beginning == Some(place);
                 if begins_an_epoch {

@@ -27,6 +27,11 @@ impl Look {
     /// At nothing yet.
     pub const NOTHING: Self = Self { glance: Glance::NOTHING, hash: 0, place: 0, is_plain: false, is_own: true };
 
+    /// Says where in its block the frame is.
+    pub const fn set_place(&mut self, place: u32) {
+        self.place = place;
+    }
+
     /// The same, for a worker that follows the flow or does not.
     pub const fn of(&self, is_own: bool) -> Self {
         Self { is_own, ..*self }
@@ -46,15 +51,11 @@ impl Look {
     }
 }
 
-/// Looks at frames of a block, the first of which is at the place `first`, for workers that share them. There must be room for as
-/// many looks; what was there is forgotten.
-pub fn look_at_all(first: u32, frames: &[Frame<'_>], looks: &mut [Look], limits: &DecodeLimits, secret: &HashKey) {
+/// Looks at frames for workers that share them. There must be room for as many looks; what was there is forgotten.
+pub fn look_at_all(frames: &[Frame<'_>], looks: &mut [Look], limits: &DecodeLimits, secret: &HashKey) {
     Fetching::begin(frames);
     let mut fetching = Fetching::new(frames, 0);
-    let mut place = first;
     for (frame, look) in frames.iter().zip(looks) {
-        look.place = place;
-        place += 1;
         fetching.step();
         look.is_plain = look.glance.look(frame);
         if !look.is_plain {
