@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use vigie::capture::live::{self, Backend, Live, LiveOptions, State, Timestamps};
-use vigie::capture::{CaptureError, LinkType, Source};
+use vigie::capture::{BATCH_FRAMES_MAX, CaptureError, LinkType, Source};
 use vigie_tests::network::{Namespace, Sender, give_up_privileges, thread_times, tunnel};
 use vigie_tests::packets::{CLIENT, SERVER, tagged, udp};
 
@@ -64,7 +64,7 @@ fn see(live: &mut Live, count: usize) -> Vec<Seen> {
     while last.elapsed() < QUIET || (seen.len() < count && began.elapsed() < PATIENCE) {
         let before = seen.len();
         let more = live.next_batch(&mut |batch| {
-            assert!(!batch.is_empty() && batch.len() <= 64);
+            assert!(!batch.is_empty() && batch.len() <= BATCH_FRAMES_MAX);
             seen.extend(batch.iter().map(|frame| Seen {
                 interface: frame.interface,
                 timestamp_ns: frame.timestamp_ns,
