@@ -277,14 +277,17 @@ fn what_real_clients_do_is_alerted_of_as_from_a_capture() {
 
     let banned = browse(&network, &folder, &hosts, quic.is_some());
     thread::sleep(Duration::from_millis(500));
+    let (seen_before, _) = daemon.scrape(&network.office).packets_and_drops();
     network.office.run(&format!("kill -INT {}", tcpdump.0.id()));
     tcpdump.0.wait().unwrap();
-    let scrape = daemon.scrape(&network.office);
+    let (seen_after, dropped) = daemon.scrape(&network.office).packets_and_drops();
     let said = daemon.stop();
     assert!(log().contains("\n0 packets dropped by kernel"), "{}", log());
     let captured: u64 = log().lines().find_map(|line| line.strip_suffix(" packets captured")?.parse().ok()).unwrap();
     println!("{captured} packets captured; {}", said.lines().last().unwrap_or_default());
-    assert_eq!(scrape.packets_and_drops(), (captured, 0));
+    // The hosts still look for one another now and then while the one listener stops before the other.
+    assert!((seen_before..=seen_after).contains(&captured), "{captured} of {seen_before} to {seen_after}");
+    assert_eq!(dropped, 0);
 
     let read = Command::new(binary()).args(["read", "--json", &capture]).output().unwrap();
     assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
