@@ -262,6 +262,8 @@ fn what_real_clients_do_is_alerted_of_as_from_a_capture() {
         "mon1",
         "-n",
         "-U",
+        // Else what came in its last second is not among what it says it captured.
+        "--immediate-mode",
         "-Z",
         "root",
         "-B",
