@@ -10,6 +10,7 @@ use crate::flow::{Glance, HashKey};
 
 /// How many frames before its turn a frame's headers are fetched.
 const AHEAD_FRAMES: usize = 12;
+
 /// What a first look at a frame told.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
