@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use arrayvec::ArrayVec;
 use dashmap::DashMap;
 use foldhash::quality::RandomState;
 
@@ -47,13 +48,43 @@ impl Default for Limits {
 /// flood of answers cannot displace what is in use.
 #[derive(Debug)]
 pub struct AddressNames<S: BuildHasher + Clone = RandomState> {
-    buckets: DashMap<u32, Vec<Entry>, S>,
+    buckets: DashMap<u32, Bucket, S>,
     bucket_count: u32,
     limits: Limits,
     hasher: S,
     entries: AtomicUsize,
     has_answers_to_anyone: AtomicBool,
     refused: AtomicU64,
+}
+
+/// Entries, of which a byte of the hash tells those worth a look.
+#[derive(Debug, Default)]
+struct Bucket {
+    tags: ArrayVec<u8, BUCKET_ENTRIES>,
+    entries: Vec<Entry>,
+}
+
+impl Bucket {
+    fn place(&self, tag: u8, client: Option<Address>, address: Address) -> Option<usize> {
+        memchr::memchr_iter(tag, &self.tags).find(|&place| {
+            self.entries.get(place).is_some_and(|entry| entry.client == client && entry.address == address)
+        })
+    }
+
+    /// Adds an entry, for which there has to be room.
+    fn add(&mut self, tag: u8, entry: Entry) {
+        if self.tags.try_push(tag).is_ok() {
+            self.entries.push(entry);
+        }
+    }
+
+    /// Lets go of an expired entry, if there is one.
+    fn make_room(&mut self, now_ns: u64) -> bool {
+        let Some(expired) = self.entries.iter().position(|entry| entry.expires_ns <= now_ns) else { return false };
+        self.entries.swap_remove(expired);
+        self.tags.swap_pop(expired);
+        true
+    }
 }
 
 #[derive(Debug)]
@@ -103,8 +134,9 @@ impl<S: BuildHasher + Clone> AddressNames<S> {
     /// The name under which `client` was last told `address`, or anyone if answers came without a client.
     pub fn lookup(&self, client: Option<Address>, address: Address, now_ns: u64) -> Option<Arc<str>> {
         let find = |client| {
-            let bucket = self.buckets.get(&self.bucket_of(client, address))?;
-            let entry = bucket.iter().find(|entry| entry.client == client && entry.address == address)?;
+            let (bucket, tag) = self.bucket_of(client, address);
+            let bucket = self.buckets.get(&bucket)?;
+            let entry = bucket.entries.get(bucket.place(tag, client, address)?)?;
             (entry.expires_ns > now_ns).then(|| entry.name.clone())
         };
         client
@@ -146,31 +178,35 @@ impl<S: BuildHasher + Clone> AddressNames<S> {
         let address = Address::from(address);
         let ttl_s = ttl_s.min(self.limits.ttl_max_s).max(self.limits.ttl_min_s);
         let expires_ns = now_ns.saturating_add(u64::from(ttl_s) * NANOSECONDS);
-        let mut bucket = self.buckets.entry(self.bucket_of(client, address)).or_default();
-        if let Some(known) = bucket.iter_mut().find(|entry| entry.client == client && entry.address == address) {
+        let (bucket, tag) = self.bucket_of(client, address);
+        let mut bucket = self.buckets.entry(bucket).or_default();
+        let place = bucket.place(tag, client, address);
+        if let Some(known) = place.and_then(|place| bucket.entries.get_mut(place)) {
             if *known.name != *name {
                 known.name = own();
             }
             known.expires_ns = expires_ns;
             return true;
         }
-        if bucket.len() < BUCKET_ENTRIES {
-            bucket.push(Entry { client, address, name: own(), expires_ns });
+        if bucket.tags.is_full() {
+            let is_room = bucket.make_room(now_ns);
+            self.refused.fetch_add(u64::from(!is_room), Ordering::Relaxed);
+            if !is_room {
+                return false;
+            }
+        } else {
             self.entries.fetch_add(1, Ordering::Relaxed);
-            return true;
         }
-        if let Some(expired) = bucket.iter_mut().find(|entry| entry.expires_ns <= now_ns) {
-            *expired = Entry { client, address, name: own(), expires_ns };
-            return true;
-        }
-        self.refused.fetch_add(1, Ordering::Relaxed);
-        false
+        bucket.add(tag, Entry { client, address, name: own(), expires_ns });
+        true
     }
 
-    fn bucket_of(&self, client: Option<Address>, address: Address) -> u32 {
-        let hash = self.hasher.hash_one((client, address)) as u32;
+    /// The number of a bucket, and the tag in it.
+    fn bucket_of(&self, client: Option<Address>, address: Address) -> (u32, u8) {
+        let hash = self.hasher.hash_one((client, address));
         // The high half of the product spreads the hash evenly without a division.
-        ((u64::from(hash) * u64::from(self.bucket_count)) >> 32) as u32
+        let bucket = ((hash & 0xffff_ffff) * u64::from(self.bucket_count)) >> 32;
+        (bucket as u32, (hash >> 32) as u8)
     }
 }
 
