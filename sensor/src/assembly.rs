@@ -4,6 +4,9 @@
 /// How many separate islands of bytes beyond the contiguous prefix are kept.
 pub const ISLANDS_MAX: usize = 64;
 
+/// Bytes of memory without content that are not worth giving back.
+const SLACK_BYTES: usize = 64;
+
 /// Why a piece, or a part of it, was not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
@@ -30,8 +33,31 @@ impl Assembly {
     }
 
     /// Bytes of memory held.
+    #[inline]
     pub fn capacity(&self) -> usize {
         self.buffer.capacity() + self.islands.capacity() * size_of::<(u32, u32)>()
+    }
+
+    /// Forgets all bytes, and gives the memory back.
+    pub fn release(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Gives memory back that is far more than the bytes known take.
+    pub fn trim(&mut self) {
+        if self.buffer.capacity() >= self.buffer.len() + self.buffer.len() / 2 + SLACK_BYTES {
+            self.buffer.shrink_to_fit();
+        }
+    }
+
+    /// Room for the buffer to become so long, and a little more: pieces that each bring a byte are not to cost a move each, but
+    /// nearly all streams have come to their end when they have come to their first pieces'.
+    #[inline]
+    fn reserve(&mut self, length: usize) {
+        let more = length.saturating_sub(self.buffer.len());
+        if more > self.buffer.capacity() - self.buffer.len() {
+            self.buffer.reserve_exact(more.max(self.buffer.len() / 4));
+        }
     }
 
     /// Forgets all bytes, keeps the memory.
@@ -56,6 +82,10 @@ impl Assembly {
 
     /// Makes room for `count` bytes before offset 0: what was known stands that much further on.
     pub fn shift(&mut self, count: usize) {
+        if self.buffer.is_empty() {
+            return;
+        }
+        self.reserve(self.buffer.len() + count);
         self.buffer.splice(..0, std::iter::repeat_n(0, count));
         for (start, end) in &mut self.islands {
             *start += count as u32;
@@ -90,6 +120,7 @@ impl Assembly {
     pub fn insert(&mut self, offset: usize, piece: &[u8], bytes_max: usize) -> Result<bool, Refused> {
         let end = offset.saturating_add(piece.len());
         if offset == self.buffer.len() && offset == self.contiguous && end <= bytes_max {
+            self.reserve(end);
             self.buffer.extend_from_slice(piece);
             self.contiguous = end;
             return Ok(!piece.is_empty());
@@ -104,6 +135,7 @@ impl Assembly {
             return Err(Refused::TooManyIslands);
         }
         if self.buffer.len() < bounded_end {
+            self.reserve(bounded_end);
             self.buffer.resize(bounded_end, 0);
         }
         self.copy_what_is_new(offset, piece, bounded_end);

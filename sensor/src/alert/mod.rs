@@ -91,6 +91,16 @@ pub struct Hello {
     pub user_agent: Option<String>,
 }
 
+impl Hello {
+    /// Bytes of memory held, those of the struct itself among them.
+    pub fn memory_bytes(&self) -> usize {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::capacity);
+        let protocols = self.alpn.iter().map(|protocol| size_of::<String>() + protocol.capacity()).sum::<usize>();
+        let ja4 = self.ja4.as_ref().map_or(0, Ja4Raw::memory_bytes);
+        size_of::<Self>() + text(&self.server_name) + text(&self.user_agent) + protocols + ja4
+    }
+}
+
 /// A flow that matched a rule.
 #[derive(Clone, Debug)]
 pub struct Alert {

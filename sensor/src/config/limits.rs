@@ -76,8 +76,8 @@ limits! {
     records_max: 131_072, 16 to 1_500_000_000;
     /// Bytes of one direction of a TCP connection that are kept while looking for its hello.
     stream_bytes_max: 49_152, 1_024 to 1_073_741_824;
-    /// Bytes of all directions and hellos that a worker keeps at once.
-    reassembly_bytes_max: 67_108_864, 65_536 to 1_099_511_627_776;
+    /// Bytes that a worker keeps at once for handshakes under way: what was said, and the state of each; the stalest gives way.
+    reassembly_bytes_max: 10_485_760, 65_536 to 1_099_511_627_776;
     /// Bytes of a hello; what lies beyond is not read.
     hello_bytes_max: 32_768, 512 to 1_073_741_824;
     /// Bytes of clear text before a hello.
@@ -93,7 +93,7 @@ limits! {
     /// Fragmented datagrams at once.
     fragment_datagrams_max: 4_096, 1 to 16_777_216;
     /// Bytes of all fragments that wait.
-    fragment_bytes_max: 16_777_216, 65_536 to 1_099_511_627_776;
+    fragment_bytes_max: 8_388_608, 65_536 to 1_099_511_627_776;
     /// Milliseconds for which a fragment waits for the others.
     fragment_timeout_ms: 30_000, 1 to 1_073_741_824;
     /// Addresses for which a name told by DNS is remembered.

@@ -8,8 +8,8 @@ use crate::flow::FlowEntry;
 
 /// Bytes of tag and age beside each flow.
 const FLOW_TAG_BYTES: u64 = 4;
-/// Bytes of a followed handshake besides what it reassembles: an estimate.
-const RECORD_BYTES: u64 = 256;
+/// Bytes of a followed flow besides those that `reassembly_bytes_max` bounds.
+const RECORD_BYTES: u64 = 104;
 /// Bytes of a remembered address: its entry, and a name of usual length.
 const ADDRESS_NAME_BYTES: u64 = 112;
 

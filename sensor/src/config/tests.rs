@@ -423,7 +423,7 @@ fn odd_combinations_are_warned_of() {
         ),
         (
             "limits.flows_max = 100000000",
-            "vigie.toml:2: warning: limits.flows_max = 100_000_000: 30.2 GiB could be taken, and this machine has 16.0 \
+            "vigie.toml:2: warning: limits.flows_max = 100_000_000: 29.9 GiB could be taken, and this machine has 16.0 \
              GiB; make limits.flows_max or capture.workers smaller",
         ),
         (

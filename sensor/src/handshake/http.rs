@@ -78,14 +78,18 @@ pub fn may_be_request(stream: &[u8]) -> bool {
 #[derive(Clone, Debug, Default)]
 pub struct RequestReader {
     /// Start of the first line not yet looked at.
-    line_start: usize,
+    line_start: u16,
     /// No line feed stands between `line_start` and here.
-    searched: usize,
+    searched: u16,
     method: Option<Method>,
-    host: Option<(Range<usize>, Option<u16>)>,
-    head_end: Option<usize>,
+    /// Where the host begins and ends, and its port.
+    host: Option<(u16, u16, Option<u16>)>,
+    head_end: Option<u16>,
     refused: bool,
 }
+
+// Every stream that is listened to has room for one: of heads, whose bytes are few, short offsets.
+const _: () = assert!(HEAD_BYTES_MAX <= u16::MAX as usize && size_of::<RequestReader>() <= 24);
 
 impl RequestReader {
     /// Looks at `stream`, which must begin with what earlier calls were given. Once it said [`Parsed::NotHttp`] it
@@ -94,17 +98,18 @@ impl RequestReader {
         let seen = stream.get(..HEAD_BYTES_MAX).unwrap_or(stream);
         while self.head_end.is_none() && !self.refused {
             if self.method.is_none() {
-                self.line_start = self.line_start.max(empty_lines(seen));
+                self.line_start = self.line_start.max(empty_lines(seen) as u16);
                 self.searched = self.searched.max(self.line_start);
                 self.refused = !may_be_request(seen);
             }
-            let Some(found) = seen.get(self.searched..).and_then(|rest| memchr(b'\n', rest)) else {
-                self.searched = seen.len();
+            let searched = usize::from(self.searched);
+            let Some(found) = seen.get(searched..).and_then(|rest| memchr(b'\n', rest)) else {
+                self.searched = seen.len() as u16;
                 break;
             };
-            let next = self.searched + found + 1;
-            self.line(seen, self.line_start..next - 1, next);
-            (self.line_start, self.searched) = (next, next);
+            let next = searched + found + 1;
+            self.line(seen, usize::from(self.line_start)..next - 1, next);
+            (self.line_start, self.searched) = (next as u16, next as u16);
         }
         self.parsed(seen.len() == HEAD_BYTES_MAX)
     }
@@ -112,8 +117,9 @@ impl RequestReader {
     fn parsed(&self, is_last: bool) -> Parsed {
         match (self.refused, self.method) {
             (false, Some(method)) if self.host.is_some() || self.head_end.is_some() => {
-                let (host, port) = self.host.clone().unzip();
-                Parsed::Request(Request { method, host, port: port.flatten(), head_end: self.head_end })
+                let host = self.host.map(|(start, end, _)| usize::from(start)..usize::from(end));
+                let port = self.host.and_then(|(.., port)| port);
+                Parsed::Request(Request { method, host, port, head_end: self.head_end.map(usize::from) })
             }
             (false, _) if !is_last => Parsed::Incomplete,
             _ => Parsed::NotHttp,
@@ -129,7 +135,7 @@ impl RequestReader {
         if self.method.is_none() {
             self.request_line(line, range.start);
         } else if line.is_empty() {
-            self.head_end = Some(next);
+            self.head_end = Some(next as u16);
         } else if self.host.is_none() {
             self.host = host_header(line, range.start);
         }
@@ -180,7 +186,7 @@ fn scheme_end(target: &[u8]) -> Option<usize> {
 }
 
 /// Host and port of a Host header line.
-fn host_header(line: &[u8], offset: usize) -> Option<(Range<usize>, Option<u16>)> {
+fn host_header(line: &[u8], offset: usize) -> Option<(u16, u16, Option<u16>)> {
     let (name, value) = line.split_at_checked(b"host:".len())?;
     if !name.eq_ignore_ascii_case(b"host:") {
         return None;
@@ -193,7 +199,7 @@ fn host_header(line: &[u8], offset: usize) -> Option<(Range<usize>, Option<u16>)
 
 /// Host and port of `host`, `host:port`, `[address]` or `[address]:port` (RFC 3986 §3.2). `None` if that is no host:
 /// empty, too long, or with bytes that none has.
-fn authority(text: &[u8], offset: usize) -> Option<(Range<usize>, Option<u16>)> {
+fn authority(text: &[u8], offset: usize) -> Option<(u16, u16, Option<u16>)> {
     let (start, host, rest) = match text.strip_prefix(b"[") {
         Some(inner) => {
             let end = memchr(b']', inner)?;
@@ -212,7 +218,8 @@ fn authority(text: &[u8], offset: usize) -> Option<(Range<usize>, Option<u16>)> 
         [b':', digits @ ..] => Some(std::str::from_utf8(digits).ok()?.parse().ok()?),
         _ => return None,
     };
-    plausible.then(|| (offset + start..offset + start + host.len(), port))
+    let start = offset + start;
+    plausible.then_some((start as u16, (start + host.len()) as u16, port))
 }
 
 #[cfg(test)]

@@ -31,9 +31,17 @@ pub struct Heard<'a> {
 struct Stage {
     prelude: Prelude,
     /// A hello begins at this offset of the view, or may.
-    hello: Option<(usize, Box<HelloStream>)>,
+    hello: Option<(u32, Box<HelloStream>)>,
     /// How much of the view was there when it was last listened to.
-    view_bytes: usize,
+    view_bytes: u32,
+}
+
+impl Stage {
+    /// Bytes of memory held, besides those of the struct itself.
+    #[inline]
+    fn memory_bytes(&self) -> usize {
+        self.prelude.memory_bytes() + self.hello.as_ref().map_or(0, |(_, hello)| hello.memory_bytes())
+    }
 }
 
 /// One direction of a TCP connection.
@@ -50,6 +58,9 @@ pub struct Stream {
     /// None until the first piece.
     stage: Option<Stage>,
     is_over: bool,
+    /// What was said leads to no hello, whatever follows: nothing of it is kept. Only a floating stream may yet show that it
+    /// begins earlier.
+    is_lost: bool,
     assembly: Assembly,
     patience: u8,
 }
@@ -64,6 +75,7 @@ impl Default for Stream {
             float_bytes: FLOAT_BYTES,
             stage: None,
             is_over: false,
+            is_lost: false,
             assembly: Assembly::default(),
             patience: PATIENCE,
         }
@@ -71,9 +83,10 @@ impl Default for Stream {
 }
 
 impl Stream {
-    /// Bytes of memory held.
+    /// Bytes of memory held, besides those of the struct itself.
+    #[inline]
     pub fn capacity(&self) -> usize {
-        self.assembly.capacity()
+        self.assembly.capacity() + self.stage.as_ref().map_or(0, Stage::memory_bytes)
     }
 
     /// Forgets all, keeps the memory.
@@ -83,6 +96,11 @@ impl Stream {
         *self = Self { assembly, ..Self::default() };
     }
 
+    /// Forgets all, and gives the memory back.
+    pub fn release(&mut self) {
+        *self = Self::default();
+    }
+
     /// Whether nothing is expected any more.
     pub const fn is_over(&self) -> bool {
         self.is_over
@@ -90,7 +108,18 @@ impl Stream {
 
     /// Whether anything was said.
     pub fn is_silent(&self) -> bool {
-        self.assembly.is_empty()
+        self.assembly.is_empty() && !self.is_lost
+    }
+
+    /// Gives back the memory that nothing is expected of any more. What was [heard](Heard) last is told by now.
+    #[inline]
+    pub fn relinquish(&mut self) {
+        if !(self.is_over || self.is_lost) {
+            self.forget();
+        } else if self.capacity() > 0 {
+            self.stage = None;
+            self.assembly.release();
+        }
     }
 
     /// The stream begins with the byte of this sequence number, as a SYN said. What came before the SYN stays, if it is
@@ -122,7 +151,6 @@ impl Stream {
         if !self.is_begun && !self.begin_at_piece(sequence, payload) {
             return Heard::default();
         }
-        self.forget();
         // Distances of half the sequence space and more are backwards (RFC 9293 §3.4).
         let distance = sequence.wrapping_sub(self.origin) as i32;
         let offset = match usize::try_from(distance) {
@@ -139,6 +167,10 @@ impl Stream {
                 _ => return Heard::default(),
             },
         };
+        if self.is_lost {
+            self.go_on_lost();
+            return Heard::default();
+        }
         if offset == 0
             && self.assembly.is_empty()
             && let Some(hello) = tls::hello_in_one_record(payload)
@@ -156,6 +188,7 @@ impl Stream {
     }
 
     /// Gives up what was searched already and is not needed any more.
+    #[inline]
     fn forget(&mut self) {
         let Some(stage) = self.stage.as_mut().filter(|stage| stage.hello.is_none() && !self.is_floating) else {
             return;
@@ -163,10 +196,11 @@ impl Stream {
         let bytes = stage.prelude.forgettable();
         if bytes > 0 {
             stage.prelude.forget(bytes);
-            stage.view_bytes = stage.view_bytes.saturating_sub(bytes);
+            stage.view_bytes = stage.view_bytes.saturating_sub(bytes as u32);
             self.assembly.rebase(bytes);
             self.origin = self.origin.wrapping_add(bytes as u32);
             self.forgotten = self.forgotten.wrapping_add(bytes as u32);
+            self.assembly.trim();
         }
     }
 
@@ -189,6 +223,13 @@ impl Stream {
         self.origin = self.origin.wrapping_sub(bytes);
         self.assembly.shift(bytes as usize);
         self.stage = None;
+        self.is_lost = false;
+    }
+
+    /// Another piece of a stream that leads to no hello. Of a floating one a later piece may show that it begins earlier.
+    fn go_on_lost(&mut self) {
+        self.patience = self.patience.saturating_sub(1);
+        self.is_over = !self.is_floating || self.patience == 0;
     }
 
     fn lose_patience(&mut self) {
@@ -224,11 +265,13 @@ impl Stream {
             hello: None,
             view_bytes: 0,
         });
-        let is_longer = view.len() > std::mem::replace(&mut stage.view_bytes, view.len());
+        // Streams are bounded by less than fits.
+        let view_bytes = view.len() as u32;
+        let is_longer = view_bytes > std::mem::replace(&mut stage.view_bytes, view_bytes);
         let mut name = None;
         let state = loop {
             if let Some((at, hello)) = &mut stage.hello {
-                match State::of(hello.advance(view.get(*at..).unwrap_or_default(), limits.hello_bytes_max)) {
+                match State::of(hello.advance(view.get(*at as usize..).unwrap_or_default(), limits.hello_bytes_max)) {
                     State::Lost => stage.hello = None,
                     state => break state,
                 }
@@ -238,20 +281,17 @@ impl Stream {
                 prelude::Step::Name { evidence, name: range, .. } => {
                     name = name.or_else(|| Some((evidence, view.get(range)?)));
                 }
-                prelude::Step::Hello { offset } => stage.hello = Some((offset, Box::default())),
+                prelude::Step::Hello { offset } => stage.hello = Some((offset as u32, Box::default())),
                 prelude::Step::GiveUp => break State::Lost,
             }
         };
         let tell = match state {
             State::More => false,
-            // Another piece may show that the stream begins earlier.
-            State::Lost if self.is_floating => {
-                self.patience = self.patience.saturating_sub(1);
-                self.is_over = self.patience == 0;
-                false
-            }
             State::Lost => {
-                self.is_over = true;
+                self.is_lost = true;
+                self.patience = self.patience.saturating_sub(1);
+                // Another piece may show that the stream begins earlier.
+                self.is_over = !self.is_floating || self.patience == 0;
                 false
             }
             // The tail is on its way.
@@ -310,7 +350,7 @@ impl State {
 /// The hello as far as it is there; looking twice at the same bytes costs next to nothing.
 fn current<'a>(stage: Option<&'a mut Stage>, view: &'a [u8], limits: &Limits) -> Option<ClientHello<'a>> {
     let (at, hello) = stage?.hello.as_mut()?;
-    match hello.advance(view.get(*at..)?, limits.hello_bytes_max) {
+    match hello.advance(view.get(*at as usize..)?, limits.hello_bytes_max) {
         HelloStep::Hello(hello) => Some(hello),
         HelloStep::More | HelloStep::Stopped(_) => None,
     }
@@ -337,7 +377,9 @@ mod tests {
         let sequence = FIRST_BYTE.wrapping_add(offset as u32);
         let segment = Segment { sequence, flags: Segment::ACK, payload };
         let heard = stream.segment(&segment, &crate::runtime::Limits::default().handshake(), &mut Counts::default());
-        Some(String::from_utf8_lossy(heard.hello?.server_name()?).into_owned())
+        let name = heard.hello.and_then(|hello| Some(String::from_utf8_lossy(hello.server_name()?).into_owned()));
+        stream.relinquish();
+        name
     }
 
     #[test]

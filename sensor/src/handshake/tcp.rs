@@ -16,6 +16,14 @@ struct Server {
     assembly: Assembly,
     origin: Option<u32>,
     segments: u8,
+    /// What is kept beside until the certificate is there, in bytes.
+    beside_bytes: usize,
+}
+
+impl Server {
+    fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.beside_bytes + self.stream.memory_bytes() + self.assembly.capacity()
+    }
 }
 
 /// TLS 1.3 on the wire (RFC 8446 §4.2.1).
@@ -35,7 +43,7 @@ pub struct TcpDialogue {
 }
 
 // There are as many as connections being opened: what few need stands in memory of its own.
-const _: () = assert!(size_of::<TcpDialogue>() <= 448);
+const _: () = assert!(size_of::<TcpDialogue>() <= 320);
 
 /// One direction of a DNS connection.
 #[derive(Debug, Default)]
@@ -44,13 +52,29 @@ struct DnsStream {
     assembly: Assembly,
 }
 
+impl DnsStream {
+    fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.assembly.capacity()
+    }
+}
+
 impl TcpDialogue {
-    /// Bytes of memory held for reassembly.
+    /// Bytes of memory held, those of the struct itself among them.
     pub fn capacity(&self) -> usize {
-        self.low.capacity()
+        size_of::<Self>()
+            + self.low.capacity()
             + self.high.capacity()
-            + self.server.as_ref().map_or(0, |server| server.assembly.capacity())
-            + self.dns.as_ref().map_or(0, |streams| streams.iter().map(|stream| stream.assembly.capacity()).sum())
+            + self.server.as_ref().map_or(0, |server| server.memory_bytes())
+            + self.dns.as_ref().map_or(0, |streams| streams.iter().map(DnsStream::memory_bytes).sum())
+    }
+
+    /// Bytes of memory held for what one side said.
+    #[inline]
+    pub fn capacity_for(&self, side: Side) -> usize {
+        match side {
+            Side::Low => self.low.capacity(),
+            Side::High => self.high.capacity(),
+        }
     }
 
     /// Forgets all, keeps the memory.
@@ -73,6 +97,14 @@ impl TcpDialogue {
     /// The side's bytes begin at this sequence number.
     pub fn begin(&mut self, side: Side, first_byte: u32) {
         self.stream(side).begin(first_byte);
+    }
+
+    /// The side's bytes begin at this sequence number, as its answer to an opening said; but what was heard of it outweighs that.
+    pub fn begin_answer(&mut self, side: Side, first_byte: u32) {
+        let stream = self.stream(side);
+        if stream.is_silent() {
+            stream.begin(first_byte);
+        }
     }
 
     /// Whether a connection on the port of DNS speaks DNS: any that does not begin as TLS does. As a length in front of
@@ -136,6 +168,11 @@ impl TcpDialogue {
         self.stream(side).segment(segment, limits, counts)
     }
 
+    /// Gives back the memory that nothing is expected of any more of what one side said, which is told by now.
+    pub fn relinquish(&mut self, side: Side) {
+        self.stream(side).relinquish();
+    }
+
     /// Whether a part of a hello may have come that was not told.
     pub fn may_tell(&self) -> bool {
         self.low.may_tell() || self.high.may_tell()
@@ -149,10 +186,12 @@ impl TcpDialogue {
         from_low.or(from_high)
     }
 
-    /// From now on the server's flight is listened to for its certificate.
-    pub fn await_certificate(&mut self) {
+    /// From now on the server's flight is listened to for its certificate, while so many bytes are kept beside.
+    pub fn await_certificate(&mut self, beside_bytes: usize) {
         self.reset();
-        self.server = Some(Box::default());
+        self.low.release();
+        self.high.release();
+        self.server = Some(Box::new(Server { beside_bytes, ..Server::default() }));
     }
 
     /// Whether the server's certificate is awaited.

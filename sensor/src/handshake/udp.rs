@@ -44,10 +44,11 @@ pub struct UdpDialogue {
 const _: () = assert!(size_of::<UdpDialogue>() <= 128);
 
 impl UdpDialogue {
-    /// Bytes of memory held for reassembly.
+    /// Bytes of memory held, those of the struct itself among them.
     pub fn capacity(&self) -> usize {
-        self.quic.memory_bytes()
-            + self.dtls.as_ref().map_or(0, |dtls| dtls.capacity())
+        size_of::<Self>()
+            + self.quic.memory_bytes()
+            + self.dtls.as_ref().map_or(0, |dtls| size_of::<DtlsHello>() + dtls.capacity())
             + self.partial.as_ref().map_or(0, |partial| partial.2.capacity())
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use vigie_signatures::Rule;
 
 use crate::alert::Hello;
-use crate::decode::{Address, Envelope, Tunnel, TunnelKind, VLANS_MAX};
+use crate::decode::{Envelope, Tunnel, VLANS_MAX};
 use crate::flow::memory::prefetch_whole;
 use crate::flow::{Side, Slot};
 use crate::handshake::tcp::TcpDialogue;
@@ -14,6 +14,9 @@ use crate::handshake::udp::UdpDialogue;
 
 /// How many records a search for the stalest looks at.
 const CANDIDATES: usize = 16;
+
+/// How many tunnels are shared by the flows in them.
+const RECENT_TUNNELS: usize = 8;
 
 /// By how much a connection on which nothing was said counts as longer without a packet than it is. So a flood of
 /// openings displaces itself, and openings displace only what fell silent.
@@ -25,8 +28,9 @@ pub enum Dialogue {
     /// Nothing (any more).
     #[default]
     Over,
-    /// Nothing was said yet: a TCP connection that is being opened; the sequence number of its first byte.
-    Opening(Side, u32),
+    /// Nothing was said yet: a TCP connection that is being opened; the sequence number of its first byte, and of the first of
+    /// the answer if the opening was answered.
+    Opening(Side, u32, Option<u32>),
     /// TCP.
     Tcp(Box<TcpDialogue>),
     /// UDP.
@@ -45,53 +49,56 @@ impl Dialogue {
 }
 
 /// An envelope in less room: for as long as the flow is followed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct KeptEnvelope {
     vlans: [u16; VLANS_MAX],
     vlan_count: u8,
     tunnel_depth: u8,
     network: u32,
-    tunnel: Option<TunnelKind>,
-    has_source: bool,
-    has_destination: bool,
-    source: [u8; 16],
-    destination: [u8; 16],
+    /// Few flows are tunnelled, or all in the same few tunnels.
+    tunnel: Option<Arc<Tunnel>>,
 }
 
-impl From<Envelope> for KeptEnvelope {
-    fn from(envelope: Envelope) -> Self {
-        let Envelope { vlans, vlan_count, tunnel_depth, tunnel, network } = envelope;
-        let source = tunnel.and_then(|tunnel| tunnel.source);
-        let destination = tunnel.and_then(|tunnel| tunnel.destination);
-        let bytes = |address: Option<Address>| address.map_or([0; 16], |address| address.0.to_ne_bytes());
-        Self {
-            vlans,
-            vlan_count,
-            tunnel_depth,
-            network,
-            tunnel: tunnel.map(|tunnel| tunnel.kind),
-            has_source: source.is_some(),
-            has_destination: destination.is_some(),
-            source: bytes(source),
-            destination: bytes(destination),
-        }
-    }
-}
-
-impl From<KeptEnvelope> for Envelope {
-    fn from(kept: KeptEnvelope) -> Self {
-        let address = |known: bool, bytes| known.then_some(Address(u128::from_ne_bytes(bytes)));
+impl From<&KeptEnvelope> for Envelope {
+    fn from(kept: &KeptEnvelope) -> Self {
         Self {
             vlans: kept.vlans,
             vlan_count: kept.vlan_count,
             tunnel_depth: kept.tunnel_depth,
-            tunnel: kept.tunnel.map(|kind| Tunnel {
-                kind,
-                source: address(kept.has_source, kept.source),
-                destination: address(kept.has_destination, kept.destination),
-            }),
+            tunnel: kept.tunnel.as_deref().copied(),
             network: kept.network,
         }
+    }
+}
+
+/// The tunnels of the flows last opened, which the next are likely to come in.
+#[derive(Debug, Default)]
+pub struct Tunnels {
+    recent: [Option<Arc<Tunnel>>; RECENT_TUNNELS],
+    oldest: usize,
+}
+
+impl Tunnels {
+    /// The same tunnel, with those before that are equal.
+    #[cold]
+    fn kept(&mut self, tunnel: Tunnel) -> Arc<Tunnel> {
+        if let Some(known) = self.recent.iter().flatten().find(|known| ***known == tunnel) {
+            return Arc::clone(known);
+        }
+        let tunnel = Arc::new(tunnel);
+        if let Some(place) = self.recent.get_mut(self.oldest) {
+            *place = Some(Arc::clone(&tunnel));
+        }
+        self.oldest = (self.oldest + 1) % RECENT_TUNNELS;
+        tunnel
+    }
+
+    /// An envelope, to be kept.
+    #[inline]
+    pub fn envelope(&mut self, envelope: Envelope) -> KeptEnvelope {
+        let Envelope { vlans, vlan_count, tunnel_depth, tunnel, network } = envelope;
+        let tunnel = tunnel.map(|tunnel| self.kept(tunnel));
+        KeptEnvelope { vlans, vlan_count, tunnel_depth, network, tunnel }
     }
 }
 
@@ -110,8 +117,8 @@ pub struct Record {
     pub interface: u16,
     /// What stood around the first packet.
     pub envelope: KeptEnvelope,
-    /// Packets and bytes taken over from the table's small counters: low end, high end.
-    pub spilled: [(u64, u64); 2],
+    /// Packets and bytes taken over from the table's small counters, of the few flows that filled them: low end, high end.
+    pub spilled: Option<Box<[(u64, u64); 2]>>,
     /// Handshake under way.
     pub dialogue: Dialogue,
     /// A hello that named nobody, while the server's certificate is awaited.
@@ -120,7 +127,7 @@ pub struct Record {
     pub rule: Option<Arc<Rule>>,
 }
 
-const _: () = assert!(size_of::<Record>() <= 144);
+const _: () = assert!(size_of::<Record>() <= 96 && size_of::<Option<Record>>() <= 96);
 
 /// The records of one worker.
 #[derive(Debug)]
@@ -129,6 +136,8 @@ pub struct Records {
     free: Vec<u32>,
     records_max: usize,
     hand: usize,
+    /// What the records' envelopes share.
+    pub tunnels: Tunnels,
 }
 
 /// What became of a wish for a record.
@@ -145,7 +154,13 @@ pub enum Placed {
 impl Records {
     /// Room for `records_max` records: addresses, for which memory is taken as it is needed.
     pub fn new(records_max: usize) -> Self {
-        Self { records: Vec::with_capacity(records_max), free: Vec::new(), records_max, hand: 0 }
+        Self {
+            records: Vec::with_capacity(records_max),
+            free: Vec::new(),
+            records_max,
+            hand: 0,
+            tunnels: Tunnels::default(),
+        }
     }
 
     /// The record at a number, as the table keeps it: one above the place, 0 for none.
@@ -244,6 +259,7 @@ impl Records {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decode::{Address, TunnelKind};
 
     fn tunnelled(source: Option<Address>, destination: Option<Address>) -> Envelope {
         let tunnel = Some(Tunnel { kind: TunnelKind::Vxlan, source, destination });
@@ -260,8 +276,21 @@ mod tests {
             tunnelled(Some(far), None),
             tunnelled(None, None),
         ];
-        for envelope in cases {
-            assert_eq!(Envelope::from(KeptEnvelope::from(envelope)), envelope);
+        let mut tunnels = Tunnels::default();
+        for envelope in cases.iter().cycle().take(20) {
+            assert_eq!(Envelope::from(&tunnels.envelope(*envelope)), *envelope);
         }
+    }
+
+    #[test]
+    fn flows_of_one_tunnel_share_it() {
+        let mut tunnels = Tunnels::default();
+        let far = |number: usize| tunnelled(None, Some(Address::v4([10, 0, 0, number as u8])));
+        let kept: Vec<_> = (0..100).map(|flow| tunnels.envelope(far(flow % RECENT_TUNNELS))).collect();
+        let first = kept[0].tunnel.as_ref().unwrap();
+        assert_eq!(Arc::strong_count(first), 1 + kept.len().div_ceil(RECENT_TUNNELS));
+        // Others displace it.
+        (0..RECENT_TUNNELS).for_each(|other| drop(tunnels.envelope(far(100 + other))));
+        assert!(!Arc::ptr_eq(first, tunnels.envelope(far(0)).tunnel.as_ref().unwrap()));
     }
 }

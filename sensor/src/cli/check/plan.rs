@@ -80,7 +80,7 @@ mod tests {
         let expected = "\
 would run as vigie: sensor tap, 2 workers on CPUs 2, 3
   capture: eth0, eth1 by rings of 67 MB, fanout hash
-  memory: at most 699 MB: rings 268 MB, flow tables 166 MB, handshakes and names 264 MB
+  memory: at most 529 MB: rings 268 MB, flow tables 166 MB, handshakes and names 94 MB
   events: alert, stats to /var/log/vigie/eve.json, forced to disk every 1000 ms
   metrics: http://127.0.0.1:19843/metrics, in clear
 ";

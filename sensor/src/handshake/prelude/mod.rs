@@ -72,11 +72,21 @@ pub enum Step {
 pub struct Prelude {
     state: State,
     /// Where the part not yet recognised begins.
-    base: usize,
+    base: u32,
+    bytes_max: u32,
     layers: u8,
-    bytes_max: usize,
-    proxied: Option<Box<Proxied>>,
-    destination: Option<Box<Endpoint>>,
+    /// What few streams say.
+    said: Option<Box<Said>>,
+}
+
+// Every stream that is listened to has one.
+const _: () = assert!(size_of::<Prelude>() <= 48);
+
+/// What the messages before the hello said besides names.
+#[derive(Clone, Debug, Default)]
+struct Said {
+    proxied: Option<Proxied>,
+    destination: Option<Endpoint>,
 }
 
 #[derive(Clone, Debug)]
@@ -86,7 +96,7 @@ enum State {
     /// In the head of an HTTP request; whether its host was told.
     Http(http::RequestReader, bool),
     /// In unknown bytes, searched up to here.
-    Search(usize),
+    Search(u32),
     Done,
 }
 
@@ -119,17 +129,31 @@ impl Default for Prelude {
 impl Prelude {
     /// A search through the first `bytes_max` bytes of a stream.
     pub const fn new(bytes_max: usize) -> Self {
-        Self { state: State::Start, base: 0, layers: 0, bytes_max, proxied: None, destination: None }
+        let bytes_max = if bytes_max < u32::MAX as usize { bytes_max as u32 } else { u32::MAX };
+        Self { state: State::Start, base: 0, bytes_max, layers: 0, said: None }
+    }
+
+    /// Bytes of memory held, besides those of the struct itself.
+    pub fn memory_bytes(&self) -> usize {
+        if self.said.is_some() { size_of::<Said>() } else { 0 }
+    }
+
+    const fn base(&self) -> usize {
+        self.base as usize
+    }
+
+    const fn bytes_max(&self) -> usize {
+        self.bytes_max as usize
     }
 
     /// What a PROXY header said, if there was one.
     pub fn proxied(&self) -> Option<&Proxied> {
-        self.proxied.as_deref()
+        self.said.as_ref()?.proxied.as_ref()
     }
 
     /// The address that the client asked a proxy to connect it to, if it asked for an address and not for a name.
     pub fn tunnel_destination(&self) -> Option<Endpoint> {
-        self.destination.as_deref().copied()
+        self.said.as_ref()?.destination
     }
 
     /// The next step, given all bytes of the stream known without a hole from its start; they must begin with what
@@ -140,7 +164,7 @@ impl Prelude {
                 State::Start => self.start(stream),
                 State::Http(..) => self.http(stream),
                 State::Search(from) => {
-                    let step = search(stream, self.base, from, self.bytes_max);
+                    let step = search(stream, self.base as usize, from, self.bytes_max as usize);
                     if step == Step::GiveUp {
                         self.state = State::Done;
                     }
@@ -158,7 +182,7 @@ impl Prelude {
     pub fn forgettable(&self) -> usize {
         match self.state {
             // What stands before the place where the search goes on may be a request to go over to TLS.
-            State::Search(from) => from.saturating_sub(upgrade::REQUEST_BYTES_MAX),
+            State::Search(from) => (from as usize).saturating_sub(upgrade::REQUEST_BYTES_MAX),
             State::Start | State::Http(..) | State::Done => 0,
         }
     }
@@ -167,6 +191,7 @@ impl Prelude {
     /// the parts of a PROXY header stood is not told rightly any more.
     pub fn forget(&mut self, bytes: usize) {
         if let State::Search(from) = &mut self.state {
+            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
             *from = from.saturating_sub(bytes);
             self.base = self.base.saturating_sub(bytes);
             self.bytes_max = self.bytes_max.saturating_sub(bytes);
@@ -179,19 +204,20 @@ impl Prelude {
             self.state = State::Search(self.base);
             return None;
         }
-        match message(stream.get(self.base..).unwrap_or_default(), self.bytes_max) {
+        match message(stream.get(self.base()..).unwrap_or_default(), self.bytes_max()) {
             Message::Unclear => return Some(Step::NeedMore),
             Message::Hello => {
                 self.state = State::Search(self.base + 1);
-                return Some(Step::Hello { offset: self.base });
+                return Some(Step::Hello { offset: self.base() });
             }
             Message::Unknown => self.state = State::Search(self.base),
             Message::Hopeless => self.state = State::Done,
             Message::Passed(length) => self.pass(length),
             Message::Proxied(mut proxied, length) => {
-                proxied.authority = proxied.authority.map(|range| self.base + range.start..self.base + range.end);
+                let base = self.base();
+                proxied.authority = proxied.authority.map(|range| base + range.start..base + range.end);
                 // The first header is that of the balancer nearest to the client's side of the stream.
-                self.proxied.get_or_insert_with(|| Box::new(proxied));
+                self.said.get_or_insert_default().proxied.get_or_insert(proxied);
                 self.pass(length);
             }
             Message::Http => self.state = State::Http(http::RequestReader::default(), false),
@@ -202,14 +228,15 @@ impl Prelude {
 
     /// Goes on behind a message.
     fn pass(&mut self, length: usize) {
-        self.base = self.base.saturating_add(length);
+        self.base = self.base.saturating_add(u32::try_from(length).unwrap_or(u32::MAX));
         self.layers = self.layers.saturating_add(1);
         self.state = State::Start;
     }
 
     fn http(&mut self, stream: &[u8]) -> Option<Step> {
+        let base = self.base();
         let State::Http(reader, told) = &mut self.state else { return None };
-        let request = match reader.advance(stream.get(self.base..).unwrap_or_default()) {
+        let request = match reader.advance(stream.get(base..).unwrap_or_default()) {
             http::Parsed::Incomplete => return Some(Step::NeedMore),
             http::Parsed::NotHttp => {
                 self.state = State::Search(self.base);
@@ -220,13 +247,14 @@ impl Prelude {
         let connect = request.method == http::Method::Connect;
         if let Some(range) = request.host.filter(|_| !*told) {
             *told = true;
-            let name = self.base + range.start..self.base + range.end;
+            let name = base + range.start..base + range.end;
             let evidence = if connect { Evidence::HttpConnect } else { Evidence::HttpHost };
             match literal_address(stream.get(name.clone()).unwrap_or_default()) {
                 None => return Some(Step::Name { evidence, name, port: request.port }),
                 Some(address) if connect => {
                     let port = request.port.unwrap_or_default();
-                    self.destination = Some(Box::new(Endpoint { address: address.into(), port }));
+                    let destination = Endpoint { address: address.into(), port };
+                    self.said.get_or_insert_default().destination = Some(destination);
                 }
                 Some(_) => {}
             }
@@ -235,14 +263,14 @@ impl Prelude {
             _ if !connect => self.state = State::Done,
             Some(length) => self.pass(length),
             // The rest of the head is searched for its end up to the reader's limit only.
-            None if stream.len() - self.base >= http::HEAD_BYTES_MAX => self.state = State::Search(self.base),
+            None if stream.len() - base >= http::HEAD_BYTES_MAX => self.state = State::Search(self.base),
             None => return Some(Step::NeedMore),
         }
         None
     }
 
     fn socks(&mut self, request: socks::Request) -> Option<Step> {
-        let base = self.base;
+        let base = self.base();
         self.pass(request.end);
         match request.destination {
             socks::Destination::Domain(range) => Some(Step::Name {
@@ -251,7 +279,8 @@ impl Prelude {
                 port: Some(request.port),
             }),
             socks::Destination::Address(address) => {
-                self.destination = Some(Box::new(Endpoint { address: address.into(), port: request.port }));
+                let destination = Endpoint { address: address.into(), port: request.port };
+                self.said.get_or_insert_default().destination = Some(destination);
                 None
             }
         }
@@ -306,24 +335,28 @@ fn handshake_record(rest: &[u8]) -> Message {
 }
 
 /// Searches unknown bytes from `from` on, and leaves there how far it came.
-fn search(stream: &[u8], base: usize, from: &mut usize, bytes_max: usize) -> Step {
+fn search(stream: &[u8], base: usize, searched: &mut u32, bytes_max: usize) -> Step {
     let end = stream.len().min(bytes_max);
-    while let Some(found) = stream.get(*from..end).and_then(|rest| memchr(HANDSHAKE_RECORD, rest)) {
-        let at = *from + found;
+    let mut from = *searched as usize;
+    // No place is beyond `bytes_max`, which fits.
+    let mut searched_to = |place: usize| *searched = place as u32;
+    while let Some(found) = stream.get(from..end).and_then(|rest| memchr(HANDSHAKE_RECORD, rest)) {
+        let at = from + found;
         match hello_in_unknown(stream, base, at) {
             Match::Yes => {
-                *from = at + 1;
+                searched_to(at + 1);
                 return Step::Hello { offset: at };
             }
             Match::Maybe => {
-                *from = at;
+                searched_to(at);
                 return Step::NeedMore;
             }
-            Match::No => *from = at + 1,
+            Match::No => from = at + 1,
         }
     }
-    *from = end.max(*from);
-    if *from >= bytes_max { Step::GiveUp } else { Step::NeedMore }
+    let from = end.max(from);
+    searched_to(from);
+    if from >= bytes_max { Step::GiveUp } else { Step::NeedMore }
 }
 
 /// Whether a hello stands at `at`: any hello behind a request for it, else one that cannot be mistaken.

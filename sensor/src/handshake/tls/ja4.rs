@@ -39,6 +39,11 @@ pub struct Ja4([u8; 36]);
 pub struct Ja4Raw(Vec<u8>);
 
 impl Ja4Raw {
+    /// Bytes of memory held.
+    pub const fn memory_bytes(&self) -> usize {
+        self.0.capacity()
+    }
+
     /// The raw fingerprint of `hello`; `None` while it is not complete, and in SSLv2's form.
     pub fn of(hello: &ClientHello<'_>, transport: Ja4Transport) -> Option<Self> {
         if !hello.is_complete() || hello.is_sslv2() {

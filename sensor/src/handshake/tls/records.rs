@@ -276,6 +276,11 @@ impl Records {
         Step::Message(Message { kind, announced, body, after_cipher_change: self.cipher_changed })
     }
 
+    /// Bytes of memory held, besides those of the struct itself.
+    pub(super) const fn memory_bytes(&self) -> usize {
+        self.joined.capacity()
+    }
+
     /// Passes over the message that is due, if it was there to its end.
     pub fn pass(&mut self, stream: &[u8]) {
         match self.place {
@@ -432,6 +437,11 @@ impl HelloStream {
             }
             Step::Message(_) => HelloStep::Stopped(Stop::OtherMessage),
         }
+    }
+
+    /// Bytes of memory held, those of the struct itself among them.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.records.memory_bytes()
     }
 
     /// Whether the hello was longer than the bytes that may be held.

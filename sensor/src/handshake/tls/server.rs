@@ -74,6 +74,11 @@ pub struct ServerStream {
 }
 
 impl ServerStream {
+    /// Bytes of memory held, besides those of the struct itself.
+    pub const fn memory_bytes(&self) -> usize {
+        self.records.memory_bytes()
+    }
+
     /// Looks for the next thing in `stream`, the server's bytes from its first one on. A later call must bring the
     /// same bytes, and may bring more; call until it says [`More`](ServerStep::More) or
     /// [`Stopped`](ServerStep::Stopped). A message in more than one record is held up to `bytes_max` bytes.

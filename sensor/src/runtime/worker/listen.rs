@@ -38,7 +38,7 @@ impl Worker {
     fn syn(&mut self, arrival: &Arrival<'_>, segment: &Segment<'_>, slot: Slot, emit: &mut dyn FnMut(Event)) -> bool {
         let side = arrival.side;
         if segment.flags & Segment::ACK != 0 {
-            self.set_client(slot, side.opposite());
+            self.answer(segment, slot, side);
             return true;
         }
         let Some(entry) = self.table.get(slot) else { return false };
@@ -60,11 +60,23 @@ impl Worker {
             match &mut record.dialogue {
                 Dialogue::Tcp(dialogue) => dialogue.begin(side, first_byte),
                 Dialogue::Over | Dialogue::Opening(..) | Dialogue::Udp(_) => {
-                    record.dialogue = Dialogue::Opening(side, first_byte);
+                    record.dialogue = Dialogue::Opening(side, first_byte, None);
                 }
             }
         }
         true
+    }
+
+    /// A connection's opening is answered: that side's bytes are no client's of which the beginning was missed.
+    fn answer(&mut self, segment: &Segment<'_>, slot: Slot, side: Side) {
+        let Some(entry) = self.table.get_mut(slot) else { return };
+        entry.marks = mark_client(entry.marks, side.opposite()) | CLIENT_KNOWN;
+        let first_byte = segment.sequence.wrapping_add(1);
+        match self.records.get_mut(entry.record).map(|record| &mut record.dialogue) {
+            Some(Dialogue::Opening(client, _, answer)) if *client != side => *answer = Some(first_byte),
+            Some(Dialogue::Tcp(dialogue)) => dialogue.begin_answer(side, first_byte),
+            _ => {}
+        }
     }
 
     fn tcp_payload(
@@ -92,37 +104,48 @@ impl Worker {
         if !matches!(record.dialogue, Dialogue::Tcp(_)) {
             let mut dialogue = tcp_pool.pop().unwrap_or_default();
             *held_bytes += dialogue.capacity();
-            if let Dialogue::Opening(client, first_byte) = record.dialogue {
+            if let Dialogue::Opening(client, first_byte, answer) = record.dialogue {
                 dialogue.begin(client, first_byte);
+                if let Some(first_byte) = answer {
+                    dialogue.begin(client.opposite(), first_byte);
+                }
             }
             record.dialogue = Dialogue::Tcp(dialogue);
         }
         let Dialogue::Tcp(dialogue) = &mut record.dialogue else { return };
-        let held_before = dialogue.capacity();
         if dialogue.awaits_certificate() {
+            let held_before = dialogue.capacity();
             let names = dialogue.server_segment(segment, handshake_limits);
-            *held_bytes += dialogue.capacity().saturating_sub(held_before);
-            if let Some(names) = names {
-                self.certificate(when, slot, number, &names, emit);
+            *held_bytes = (*held_bytes + dialogue.capacity()).saturating_sub(held_before);
+            match names {
+                Some(names) => self.certificate(when, slot, number, &names, emit),
+                None => self.keep_within_memory(emit),
             }
             return;
         }
         if arrival.key.has_port(DNS_PORT) && dialogue.speaks_dns(segment.payload) {
+            let held_before = dialogue.capacity();
             let client = arrival.destination();
             let mut answers =
                 Answers { names, counters, wanted: *wanted, client, now_ns: when.timestamp_ns, owned: Vec::new() };
             dialogue.dns(side, segment, handshake_limits, |message| answers.take(message));
             let owned = answers.owned;
-            *held_bytes += dialogue.capacity().saturating_sub(held_before);
-            return self.tell_answers(when, slot, number, owned, emit);
+            *held_bytes = (*held_bytes + dialogue.capacity()).saturating_sub(held_before);
+            self.tell_answers(when, slot, number, owned, emit);
+            return self.keep_within_memory(emit);
         }
+        let held_before = dialogue.capacity_for(side);
         let heard = dialogue.segment(side, segment, handshake_limits, handshake_counters);
         let name = heard.name.map(|(kind, name)| Told::clear_text(kind, name, bundle, counters));
         let has_name = name.is_some();
         let tell = |hello: &_| Told::hello(hello, HelloTransport::Tcp, bundle, *wanted, counters);
         let hello = heard.hello.as_ref().map(tell);
-        *held_bytes += dialogue.capacity().saturating_sub(held_before);
         let is_over = dialogue.is_over();
+        // What ends here keeps its memory for the next flow.
+        if !is_over && hello.is_none() {
+            dialogue.relinquish(side);
+        }
+        *held_bytes = (*held_bytes + dialogue.capacity_for(side)).saturating_sub(held_before);
         if let Some(told) = name {
             self.set_client(slot, side);
             self.tell(when, slot, number, told, emit);
@@ -171,7 +194,7 @@ impl Worker {
         let held_before = dialogue.capacity();
         let hello = dialogue.datagram(payload, scratch, handshake_limits, handshake_counters);
         let told = hello.map(|hello| udp_hello(&hello, bundle, *wanted, counters));
-        *held_bytes += dialogue.capacity().saturating_sub(held_before);
+        *held_bytes = (*held_bytes + dialogue.capacity()).saturating_sub(held_before);
         let is_over = dialogue.is_over();
         match told {
             Some(told) => {
@@ -269,8 +292,10 @@ impl Worker {
             && let Some(record) = self.records.get_mut(number)
             && let Dialogue::Tcp(dialogue) = &mut record.dialogue
         {
-            dialogue.await_certificate();
+            let held_before = dialogue.capacity();
+            dialogue.await_certificate(nameless.as_ref().map_or(0, Hello::memory_bytes));
             record.nameless = nameless.map(Box::new);
+            self.held_bytes = (self.held_bytes + dialogue.capacity()).saturating_sub(held_before);
         } else if hides_name {
             self.settle_nameless(when, slot, number, nameless, emit);
         } else {
@@ -415,15 +440,17 @@ impl Worker {
     pub(super) fn give_back(&mut self, dialogue: Dialogue) {
         match dialogue {
             Dialogue::Tcp(mut dialogue) => {
-                self.held_bytes = self.held_bytes.saturating_sub(dialogue.capacity());
-                if self.tcp_pool.len() < POOL_MAX && dialogue.capacity() <= POOLED_BYTES_MAX {
+                let capacity = dialogue.capacity();
+                self.held_bytes = self.held_bytes.saturating_sub(capacity);
+                if self.tcp_pool.len() < POOL_MAX && capacity <= POOLED_BYTES_MAX {
                     dialogue.reset();
                     self.tcp_pool.push(dialogue);
                 }
             }
             Dialogue::Udp(mut dialogue) => {
-                self.held_bytes = self.held_bytes.saturating_sub(dialogue.capacity());
-                if self.udp_pool.len() < POOL_MAX && dialogue.capacity() <= POOLED_BYTES_MAX {
+                let capacity = dialogue.capacity();
+                self.held_bytes = self.held_bytes.saturating_sub(capacity);
+                if self.udp_pool.len() < POOL_MAX && capacity <= POOLED_BYTES_MAX {
                     dialogue.reset();
                     self.udp_pool.push(dialogue);
                 }

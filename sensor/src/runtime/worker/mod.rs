@@ -53,7 +53,7 @@ const QUIC_INITIAL_BYTES_MIN: usize = 1200;
 /// Bytes that a dialogue may hold to be kept for the next flow.
 const POOLED_BYTES_MAX: usize = 8_192;
 /// Dialogues that are kept for the next flow instead of being given back.
-const POOL_MAX: usize = 1024;
+const POOL_MAX: usize = 128;
 
 /// When and where a packet was seen.
 #[derive(Clone, Copy, Debug)]
@@ -766,7 +766,7 @@ impl Worker {
         let counted = [FlowEntry::counted(entry.from_low), FlowEntry::counted(entry.from_high)];
         (entry.from_low, entry.from_high) = (0, 0);
         if let Some(record) = self.records.get_mut(entry.record) {
-            for (total, more) in record.spilled.iter_mut().zip(counted) {
+            for (total, more) in record.spilled.get_or_insert_default().iter_mut().zip(counted) {
                 total.0 += more.0;
                 total.1 += more.1;
             }
@@ -794,8 +794,8 @@ impl Worker {
             last_seen_ns: when.timestamp_ns,
             last_frame: when.number,
             interface: when.interface,
-            envelope: arrival.envelope().into(),
-            spilled: [(0, 0); 2],
+            envelope: self.records.tunnels.envelope(arrival.envelope()),
+            spilled: None,
             dialogue: Dialogue::Over,
             nameless: None,
             rule: None,
@@ -854,7 +854,7 @@ fn flow_of(entry: &FlowEntry, record: Option<&Record>, when: &When) -> Flow {
     let mut from_low = FlowEntry::counted(entry.from_low);
     let mut from_high = FlowEntry::counted(entry.from_high);
     if let Some(record) = record {
-        let [low, high] = record.spilled;
+        let [low, high] = record.spilled.as_deref().copied().unwrap_or_default();
         from_low = (from_low.0 + low.0, from_low.1 + low.1);
         from_high = (from_high.0 + high.0, from_high.1 + high.1);
     }
@@ -869,7 +869,7 @@ fn flow_of(entry: &FlowEntry, record: Option<&Record>, when: &When) -> Flow {
         server: server.0,
         server_port: server.1,
         protocol: key.protocol,
-        envelope: record.map(|record| record.envelope.into()).unwrap_or_default(),
+        envelope: record.map(|record| (&record.envelope).into()).unwrap_or_default(),
         interface: when.interface,
         first_seen_ns,
         last_seen_ns: record.map_or(when.timestamp_ns, |record| record.last_seen_ns),
