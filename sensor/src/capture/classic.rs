@@ -183,6 +183,12 @@ impl Classic {
         Some(record)
     }
 
+    /// The lengths of a record that would have more captured than there was.
+    #[cold]
+    fn odd_lengths(&self, captured: u32, wire: u32) -> (u32, u32) {
+        if self.lengths_may_be_swapped { (wire, captured) } else { (captured, captured) }
+    }
+
     /// A record from its header, but for the place of its bytes.
     #[inline]
     fn record(&self, number: impl Fn([u8; 4]) -> u32, header: &[u8; 16]) -> Record {
@@ -192,11 +198,7 @@ impl Classic {
         let mut captured = number([c0, c1, c2, c3]);
         let mut wire = number([w0, w1, w2, w3]);
         if captured > wire {
-            if self.lengths_may_be_swapped {
-                (captured, wire) = (wire, captured);
-            } else {
-                wire = captured;
-            }
+            (captured, wire) = self.odd_lengths(captured, wire);
         }
         Record {
             // Cannot overflow: 2^32 seconds and 2^32 microseconds are less than 2^63 nanoseconds.
