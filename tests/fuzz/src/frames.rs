@@ -4,7 +4,9 @@ use std::cell::OnceCell;
 use std::fs;
 use std::io::Write;
 
-use vigie::capture::{BATCH_FRAMES_MAX, FRAME_BYTES_MAX, Files, FilesOptions, Frame, LinkType, Source};
+use vigie::capture::{
+    BATCH_FRAMES_MAX, Block, CaptureError, FRAME_BYTES_MAX, Files, FilesOptions, Frame, LinkType, Source,
+};
 use vigie::decode::fragments::{FragmentLimits, Fragments};
 use vigie::decode::{DecodeError, DecodeLimits, Decoded, Envelope, Packet, Transport, decode_ip, decode_joined};
 
@@ -24,33 +26,46 @@ struct Reading {
     failed: bool,
 }
 
-/// A capture file, read frame by frame; twice must be alike.
+/// A capture file, read in batches and in blocks, which must be alike.
 pub fn capture(data: &[u8]) {
     let path = FOLDER.with(|folder| {
         let folder = folder.get_or_init(|| tempfile::tempdir().expect("a folder for captures"));
         folder.path().join("fuzz.pcap")
     });
     fs::File::create(&path).and_then(|mut file| file.write_all(data)).expect("a capture written");
-    assert_eq!(read(&path), read(&path));
+    let by_batches = read(&path, &mut |files, take| {
+        files.next_batch(&mut |frames| {
+            assert!(!frames.is_empty() && frames.len() <= BATCH_FRAMES_MAX);
+            frames.iter().for_each(&mut *take);
+        })
+    });
+    let mut block = Block::default();
+    let by_blocks = read(&path, &mut |files, take| {
+        let more = files.next_block(&mut block);
+        files.read_ahead().inspect(|ahead| ahead.read());
+        block.iter().for_each(|frame| take(&frame));
+        more
+    });
+    assert_eq!(by_batches, by_blocks);
 }
 
-fn read(path: &std::path::Path) -> Option<Reading> {
+type Step<'s> = dyn FnMut(&mut Files, &mut dyn FnMut(&Frame<'_>)) -> Result<bool, CaptureError> + 's;
+
+/// What a capture gives, taken step by step.
+fn read(path: &std::path::Path, step: &mut Step<'_>) -> Option<Reading> {
     let mut files = Files::open(&[path], &FilesOptions::default()).ok()?;
     let mut reading = Reading { frames: 0, bytes: 0, times: Vec::new(), failed: false };
     let mut number = 0;
     loop {
-        let more = files.next_batch(&mut |frames| {
-            assert!(!frames.is_empty() && frames.len() <= BATCH_FRAMES_MAX);
-            for frame in frames {
-                assert!(frame.data.len() <= FRAME_BYTES_MAX && frame.wire_length as usize >= frame.data.len());
-                reading.frames += 1;
-                reading.bytes += frame.data.len() as u64;
-                // Frames that are passed over count too.
-                assert!(frame.number > number, "numbers grow");
-                number = frame.number;
-                reading.times.push(frame.timestamp_ns);
-                let _ = vigie::decode::decode(frame, &DecodeLimits::default());
-            }
+        let more = step(&mut files, &mut |frame| {
+            assert!(frame.data.len() <= FRAME_BYTES_MAX && frame.wire_length as usize >= frame.data.len());
+            reading.frames += 1;
+            reading.bytes += frame.data.len() as u64;
+            // Frames that are passed over count too.
+            assert!(frame.number > number, "numbers grow");
+            number = frame.number;
+            reading.times.push(frame.timestamp_ns);
+            let _ = vigie::decode::decode(frame, &DecodeLimits::default());
         });
         match more {
             Ok(true) => {}
