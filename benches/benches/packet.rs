@@ -2,19 +2,13 @@
 //! that any sensor pays: touching each packet's header line, and that plus one line of a table of the same size.
 //!
 //! `cargo bench -p vigie-benches --bench packet [-- FLOWS… | mixed | tcpv4]`
-#![allow(clippy::expect_used, clippy::indexing_slicing, missing_docs)]
+#![allow(missing_docs)]
 
-use std::hint::black_box;
-
-use arrayvec::ArrayVec;
-use vigie::capture::{BATCH_FRAMES_MAX, Frame};
-use vigie::flow::FlowEntry;
-use vigie::flow::memory::{Pages, prefetch};
 use vigie::runtime::counters::Counter;
+use vigie_benches::floors::{pass, table, touch_headers, touch_headers_and_lines};
 use vigie_benches::measure::Times;
-use vigie_benches::random::mix;
 use vigie_benches::ring::{Access, Kind, Ring};
-use vigie_benches::workloads::worker::{Batch, feed, settled_worker, table_flows};
+use vigie_benches::workloads::worker::{feed, settled_worker};
 
 const RING_FRAMES: usize = 1 << 21;
 const ROUNDS: usize = 9;
@@ -48,9 +42,7 @@ fn wants(kind: &str) -> bool {
 
 fn settled(ring: &mut Ring, flows: u32, kind: Kind, accesses: &[Access]) {
     let mut worker = settled_worker(flows, kind);
-    // As many lines as the worker's table has.
-    let mut table = Pages::<FlowEntry>::zeroed(slots(flows));
-    table.iter_mut().for_each(|entry| entry.spare = 1);
+    let mut table = table(flows);
     for &access in accesses {
         ring.fill(flows, access, kind);
         let operations = ring.len() as u64;
@@ -79,54 +71,5 @@ fn settled(ring: &mut Ring, flows: u32, kind: Kind, accesses: &[Access]) {
             1e3 / whole.least(),
             WIRE_BYTES * 8.0 / whole.least(),
         );
-    }
-}
-
-/// A sixth more than flows, as in the worker's.
-fn slots(flows: u32) -> usize {
-    table_flows(flows) + table_flows(flows) / 6
-}
-
-/// Shows all frames of the ring, in batches.
-#[inline(always)]
-fn pass(ring: &Ring, mut visit: impl FnMut(&[Frame<'_>])) {
-    for first in (0..ring.len()).step_by(BATCH_FRAMES_MAX) {
-        let batch: Batch<'_> = (first..first + BATCH_FRAMES_MAX).map(|place| ring.frame(place)).collect();
-        visit(&batch);
-    }
-}
-
-/// The first floor: each packet's header line is fetched for the whole batch, then its addresses are read.
-#[inline(never)]
-fn touch_headers(batch: &[Frame<'_>]) {
-    fetch_headers(batch);
-    black_box(batch.iter().fold(0, |sum, frame| sum ^ addresses(frame)));
-}
-
-#[inline]
-fn fetch_headers(batch: &[Frame<'_>]) {
-    batch.iter().for_each(|frame| prefetch(frame.data, 0));
-}
-
-/// The ends of both addresses, the same for both directions.
-#[inline]
-fn addresses(frame: &Frame<'_>) -> u32 {
-    let word = |at: usize| frame.data[at..].first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
-    if frame.data[12] == 8 { word(26) ^ word(30) } else { word(34) ^ word(50) }
-}
-
-/// The second floor: and a line of the table, told by the addresses, is fetched for the whole batch, then changed.
-#[inline(never)]
-fn touch_headers_and_lines(batch: &[Frame<'_>], table: &mut Pages<FlowEntry>) {
-    fetch_headers(batch);
-    let length = table.len() as u64;
-    let mut places: ArrayVec<usize, BATCH_FRAMES_MAX> = ArrayVec::new();
-    for frame in batch {
-        let place = (((mix(u64::from(addresses(frame))) >> 32) * length) >> 32) as usize;
-        prefetch(table, place);
-        places.push(place);
-    }
-    for (frame, place) in batch.iter().zip(places) {
-        table[place].from_low = table[place].from_low.wrapping_add(u64::from(frame.wire_length));
     }
 }
