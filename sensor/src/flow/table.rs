@@ -5,6 +5,8 @@
 //! look-up touches two lines: the home, and the flow's own on a likely hit; only of a home that says that some of its flows
 //! are away the other bucket is looked at. When both are full the flow longest without a packet gives way.
 
+use std::ops::Range;
+
 use super::key::{FlowKey, HashKey};
 use super::memory::{Pages, prefetch};
 use super::tags::{WAYS, equal_tags, idle_ways};
@@ -404,15 +406,31 @@ impl FlowTable {
         }
     }
 
-    /// Frees the flows without a packet for more than `idle_epochs`, telling each and where it stood; `all` frees every flow.
-    pub fn sweep(&mut self, epoch: u8, idle_epochs: u8, all: bool, mut visit: impl FnMut(Slot, &FlowEntry)) {
+    /// The buckets, in stretches for [`sweep_some`](Self::sweep_some).
+    pub fn stretches(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        /// Flows of one stretch fit the processor's cache.
+        const STRETCH_BUCKETS: usize = 512;
+        let buckets = self.buckets.len();
+        (0..buckets).step_by(STRETCH_BUCKETS).map(move |start| start..(start + STRETCH_BUCKETS).min(buckets))
+    }
+
+    /// Frees the flows in some buckets without a packet for more than `idle_epochs`, telling each and where it stood; `all` frees
+    /// every flow there.
+    pub fn sweep_some(
+        &mut self,
+        buckets: Range<usize>,
+        epoch: u8,
+        idle_epochs: u8,
+        all: bool,
+        mut visit: impl FnMut(Slot, &FlowEntry),
+    ) {
         /// How many buckets before their turn flows are fetched.
         const FETCHED_BUCKETS: usize = 4;
         let gone_of = |bucket: &Bucket| {
             let idle = if all { u32::from(u16::MAX) } else { idle_ways(&bucket.epochs, epoch, idle_epochs) };
             idle & !equal_tags(&bucket.tags, 0)
         };
-        for number in 0..self.buckets.len() {
+        for number in buckets {
             // The lines of flows that will be told soon.
             let mut coming = self.buckets.get(number + FETCHED_BUCKETS).map_or(0, gone_of);
             while coming != 0 {
@@ -448,6 +466,13 @@ mod tests {
     fn key(number: u32) -> FlowKey {
         let client = Address::v4(number.to_be_bytes());
         FlowKey::between((client, 40_000, Address::v4([198, 51, 100, 1]), 443), 0, 6).0
+    }
+
+    /// Frees the flows without a packet for more than ten epochs; how many they were.
+    fn sweep(table: &mut FlowTable, epoch: u8) -> usize {
+        let mut gone = 0;
+        table.stretches().for_each(|buckets| table.sweep_some(buckets, epoch, 10, false, |_, _| gone += 1));
+        gone
     }
 
     #[test]
@@ -501,7 +526,7 @@ mod tests {
                     assert_eq!(table.remove(slot).unwrap().key(), *key);
                 }
             }
-            table.sweep(100, 10, false, |_, _| {});
+            sweep(&mut table, 100);
             assert_eq!(table.len(), 0);
             assert!(table.buckets.iter().all(|bucket| bucket.away == 0 && bucket.strangers == 0));
         }
@@ -535,8 +560,7 @@ mod tests {
         }
         let kept = table.find(&key(3), table.hash(&key(3))).unwrap();
         assert_eq!(table.touch(kept, 4), 250);
-        let mut gone = 0;
-        table.sweep(5, 10, false, |_, _| gone += 1);
+        let gone = sweep(&mut table, 5);
         assert_eq!((gone, table.len()), (19, 1));
         assert!(table.find(&key(3), table.hash(&key(3))).is_some());
         assert!(table.remove(kept).is_some() && table.remove(kept).is_none());

@@ -598,16 +598,19 @@ impl Worker {
     fn sweep(&mut self, all: bool, reason: FlowEnd, emit: &mut dyn FnMut(Event)) {
         let mut swept = std::mem::take(&mut self.swept);
         let mut ended = 0;
-        self.table.sweep(self.epoch as u8, self.idle_epochs, all, |slot, entry| {
-            ended += u64::from(entry.marks & FOREIGN == 0);
-            if entry.record != 0 {
-                swept.push((u64::from(entry.record), slot));
-            }
-        });
+        for buckets in self.table.stretches() {
+            let told = swept.len();
+            self.table.sweep_some(buckets, self.epoch as u8, self.idle_epochs, all, |slot, entry| {
+                ended += u64::from(entry.marks & FOREIGN == 0);
+                if entry.record != 0 {
+                    swept.push((u64::from(entry.record), slot));
+                }
+            });
+            self.close_all_silent(&mut swept, told);
+        }
         if reason == FlowEnd::Timeout {
             self.counters.add(Counter::FlowsTimedOut, ended);
         }
-        self.close_all_silent(&mut swept);
         // In the order of the flows' last packets, whatever their places in the table.
         for (number, _) in &mut swept {
             *number = self.records.get(*number as u32).map_or(0, |record| record.last_frame);
@@ -624,13 +627,13 @@ impl Worker {
         self.swept = swept;
     }
 
-    /// Lets those go of the flows that left the table, told by their records and where they stood, that have nothing to tell:
-    /// most, and it does not matter when they go.
-    fn close_all_silent(&mut self, swept: &mut Vec<(u64, Slot)>) {
+    /// Lets those go of the flows that left the table, told by their records and where they stood, from a place on, that have
+    /// nothing to tell: most, and it does not matter when they go.
+    fn close_all_silent(&mut self, swept: &mut Vec<(u64, Slot)>, from: usize) {
         /// How many before its turn a record is fetched.
         const FETCHED_RECORDS: usize = 12;
-        let mut kept = 0;
-        for place in 0..swept.len() {
+        let mut kept = from;
+        for place in from..swept.len() {
             // Their records lie far apart.
             if let Some(&(number, _)) = swept.get(place + FETCHED_RECORDS) {
                 self.records.fetch(number as u32);
