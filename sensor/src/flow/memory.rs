@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::alloc::{Layout, handle_alloc_error};
+use std::mem::MaybeUninit;
 use std::ops::{Deref, DerefMut};
 use std::ptr::{self, NonNull};
 
@@ -95,6 +96,16 @@ impl<T: Zeroed> DerefMut for Pages<T> {
     }
 }
 
+/// Asks the kernel for huge pages under memory that nothing was written to yet, as far as it fills any.
+pub fn prefer_huge_pages<T>(memory: &mut [MaybeUninit<T>]) {
+    let skipped = memory.as_ptr().cast::<u8>().align_offset(HUGE_PAGE_BYTES);
+    let bytes = size_of_val(memory).saturating_sub(skipped) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
+    if bytes > 0 {
+        // SAFETY: the range lies within `memory`; MADV_HUGEPAGE changes no content, and its failure leaves ordinary pages.
+        unsafe { libc::madvise(memory.as_mut_ptr().cast::<u8>().add(skipped).cast(), bytes, libc::MADV_HUGEPAGE) };
+    }
+}
+
 /// Asks the processor to fetch the line in which the value at `place` begins; a hint, without effect on what a program
 /// computes, even for a place beyond the end.
 #[inline]
@@ -135,6 +146,16 @@ mod tests {
         assert_eq!(pages.iter().sum::<u64>(), 7);
         assert_eq!(pages.as_ptr() as usize % HUGE_PAGE_BYTES, 0);
         assert_eq!(Pages::<u64>::zeroed(0).len(), 1);
+    }
+
+    #[test]
+    fn memory_on_huge_pages_is_used_as_any_other() {
+        for length in [0, 1, 4096, 1 << 20] {
+            let mut values = Vec::<u64>::with_capacity(length);
+            prefer_huge_pages(values.spare_capacity_mut());
+            values.extend(0..length as u64);
+            assert!(values.iter().zip(0..).all(|(&value, place)| value == place) && values.len() == length);
+        }
     }
 
     // SAFETY: a plain integer.

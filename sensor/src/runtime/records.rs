@@ -7,7 +7,7 @@ use vigie_signatures::Rule;
 
 use crate::alert::Hello;
 use crate::decode::{Envelope, Tunnel, VLANS_MAX};
-use crate::flow::memory::prefetch_whole;
+use crate::flow::memory::{prefer_huge_pages, prefetch_whole};
 use crate::flow::{Side, Slot};
 use crate::handshake::tcp::TcpDialogue;
 use crate::handshake::udp::UdpDialogue;
@@ -154,8 +154,10 @@ pub enum Placed {
 impl Records {
     /// Room for `records_max` records: addresses, for which memory is taken as it is needed.
     pub fn new(records_max: usize) -> Self {
+        let mut records = Vec::with_capacity(records_max);
+        prefer_huge_pages(records.spare_capacity_mut());
         Self {
-            records: Vec::with_capacity(records_max),
+            records,
             free: Vec::new(),
             records_max,
             hand: 0,
