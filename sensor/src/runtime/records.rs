@@ -156,13 +156,7 @@ impl Records {
     pub fn new(records_max: usize) -> Self {
         let mut records = Vec::with_capacity(records_max);
         prefer_huge_pages(records.spare_capacity_mut());
-        Self {
-            records,
-            free: Vec::new(),
-            records_max,
-            hand: 0,
-            tunnels: Tunnels::default(),
-        }
+        Self { records, free: Vec::new(), records_max, hand: 0, tunnels: Tunnels::default() }
     }
 
     /// The record at a number, as the table keeps it: one above the place, 0 for none.
