@@ -188,14 +188,11 @@ impl<S: BuildHasher + Clone> AddressNames<S> {
             known.expires_ns = expires_ns;
             return true;
         }
-        if bucket.tags.is_full() {
-            let is_room = bucket.make_room(now_ns);
-            self.refused.fetch_add(u64::from(!is_room), Ordering::Relaxed);
-            if !is_room {
-                return false;
-            }
-        } else {
+        if !bucket.tags.is_full() {
             self.entries.fetch_add(1, Ordering::Relaxed);
+        } else if !bucket.make_room(now_ns) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return false;
         }
         bucket.add(tag, Entry { client, address, name: own(), expires_ns });
         true
