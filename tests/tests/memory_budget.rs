@@ -5,7 +5,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use vigie::capture::{BATCH_FRAMES_MAX, Frame};
+use vigie::capture::Source;
 use vigie::flow::{FlowEntry, HashKey};
 use vigie::handshake::address_names::{self, AddressNames};
 use vigie::runtime::Limits;
@@ -16,7 +16,7 @@ use vigie_tests::hello::{Hello, record};
 use vigie_tests::memory::{Counting, measure};
 use vigie_tests::packets::{SERVER, udp};
 use vigie_tests::quic::{Initial, crypto};
-use vigie_tests::tape::frame;
+use vigie_tests::tape::Generator;
 use vigie_tests::tcp::Connection;
 
 #[global_allocator]
@@ -41,25 +41,14 @@ type Flow<'f> = dyn Fn(SocketAddr) -> Vec<Vec<u8>> + 'f;
 fn flood(what: &str, is_much: bool, flow: &Flow<'_>) {
     let limits = Limits::default();
     let names = Arc::new(AddressNames::new(address_names::Limits::default()));
-    let (mut time, mut number, mut events) = (1_795_219_200_000_000_000, 0, 0);
+    let from = |flow_number| SocketAddr::new(Ipv4Addr::from_bits(0x0a00_0000 + flow_number).into(), 50_000);
+    let mut frames = (0..FLOWS).flat_map(|flow_number| flow(from(flow_number)));
+    let count = u64::from(FLOWS) * flow(from(0)).len() as u64;
+    let mut tape = Generator::new(count, NANOSECONDS_BETWEEN_FRAMES, |_| frames.next().unwrap());
+    let mut events = 0;
     let work = || {
         let mut worker = Worker::new(&limits, Wanted::default(), Bundle::builtin(), names, HashKey::REPLAY, Share::ALL);
-        for first in (0..FLOWS).step_by(64) {
-            let frames: Vec<Vec<u8>> = (first..first + 64)
-                .flat_map(|flow_number| {
-                    let address = Ipv4Addr::from_bits(0x0a00_0000 + flow_number);
-                    flow(SocketAddr::new(address.into(), 50_000))
-                })
-                .collect();
-            let frames: Vec<Frame<'_>> = frames
-                .iter()
-                .map(|data| {
-                    (time, number) = (time + NANOSECONDS_BETWEEN_FRAMES, number + 1);
-                    frame(time, number, data)
-                })
-                .collect();
-            frames.chunks(BATCH_FRAMES_MAX).for_each(|batch| worker.batch(batch, &mut |_| events += 1));
-        }
+        while tape.next_batch(&mut |frames| worker.batch(frames, &mut |_| events += 1)).unwrap() {}
         worker.all_counts()
     };
     let (counts, _, heap_bytes) = measure(work);
