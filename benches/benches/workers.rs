@@ -7,13 +7,13 @@
 use std::thread;
 use std::time::Instant;
 
-use vigie::flow::FlowEntry;
-use vigie::flow::memory::Pages;
 use vigie::runtime::worker::Worker;
 use vigie_benches::floors::{pass, table, touch_headers_and_lines};
 use vigie_benches::measure::Times;
 use vigie_benches::ring::{Access, Kind, Ring};
 use vigie_benches::workloads::worker::{feed, settled_worker};
+use vigie_flow::FlowEntry;
+use vigie_flow::memory::Pages;
 
 const RING_FRAMES: usize = 1 << 20;
 const ROUNDS: usize = 15;

@@ -5,9 +5,10 @@
 use std::hint::black_box;
 
 use arrayvec::ArrayVec;
-use vigie::capture::{BATCH_FRAMES_MAX, Frame};
-use vigie::flow::FlowEntry;
-use vigie::flow::memory::{Pages, prefetch};
+use vigie_capture::BATCH_FRAMES_MAX;
+use vigie_flow::FlowEntry;
+use vigie_flow::memory::{Pages, prefetch};
+use vigie_wire::Frame;
 
 use crate::random::mix;
 use crate::ring::Ring;

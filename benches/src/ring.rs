@@ -6,7 +6,7 @@
 //! Three flows of four are TCP, the others QUIC; one of five is IPv6. Flow `n` has the same addresses in every ring.
 
 use crate::random::{Random, mix};
-use vigie::capture::{Frame, LinkType};
+use vigie_wire::{Frame, LinkType};
 
 /// Bytes from one frame to the next, on average.
 pub const STRIDE: usize = 256;

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use vigie::capture::{Frame, LinkType};
-use vigie::decode::{self, DecodeLimits, Decoded, Packet, Transport};
-use vigie::flow::{FlowKey, HashKey};
-use vigie::synth::{Profile, Settings, Traffic};
+use vigie_decode::{DecodeLimits, Decoded, Packet, Transport};
+use vigie_flow::{FlowKey, HashKey};
+use vigie_synth::{Profile, Settings, Traffic};
+use vigie_wire::{Frame, LinkType};
 
 /// What an opening tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,7 +48,7 @@ impl Sample {
 
     /// What it comes down to; `None` for what is no whole packet.
     pub fn packet(&self) -> Option<Packet<'_>> {
-        match decode::decode(&self.frame(), &DecodeLimits::default()) {
+        match vigie_decode::decode(&self.frame(), &DecodeLimits::default()) {
             Ok(Decoded::Packet(packet)) => Some(packet),
             _ => None,
         }

@@ -1,24 +1,13 @@
 //! **vigie**: a passive network sensor. The modules stand in the order in which a packet meets them;
 //! each uses only those above it, and `runtime` wires them together.
 
-pub mod wire;
-
-pub mod assembly;
-
-pub mod capture;
-pub mod decode;
-pub mod flow;
-pub mod handshake;
 pub mod detect;
 pub mod alert;
 pub mod sink;
 
 pub mod metrics;
-pub mod privilege;
 pub mod config;
 
 pub mod runtime;
-
-pub mod synth;
 
 pub mod cli;

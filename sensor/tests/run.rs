@@ -9,17 +9,18 @@ use std::time::{Duration, Instant};
 
 use vigie::alert::Fact;
 use vigie::alert::eve::{self, Context};
-use vigie::capture::live::{Change, InterfaceCounts};
-use vigie::capture::{CaptureError, Files, FilesOptions, Frame, LinkType, Position, Source, SourceStatistics};
 use vigie::config::Settings;
-use vigie::flow::{Glance, HashKey};
 use vigie::runtime::read;
 use vigie::runtime::run::lane::Tap;
 use vigie::runtime::run::log::Log;
 use vigie::runtime::run::{Prepared, Running};
 use vigie::sink::journal::{Journal, Target};
-use vigie::synth::{self, Profile, Traffic};
+use vigie_capture::live::{Change, InterfaceCounts};
+use vigie_capture::{CaptureError, Files, FilesOptions, Position, Source, SourceStatistics};
+use vigie_flow::{Glance, HashKey};
 use vigie_signatures::Bundle;
+use vigie_synth::{Profile, Traffic};
+use vigie_wire::{Frame, LinkType};
 
 const FRAMES: usize = 60_000;
 const MINUTE_NS: u64 = 60_000_000_000;
@@ -31,7 +32,8 @@ type Frames = Arc<Vec<(u64, Vec<u8>)>>;
 
 /// A minute of traffic with many banned names.
 fn traffic() -> Frames {
-    let settings = synth::Settings { profile: Profile::Handshakes, banned_one_in: 3, ..synth::Settings::default() };
+    let settings =
+        vigie_synth::Settings { profile: Profile::Handshakes, banned_one_in: 3, ..vigie_synth::Settings::default() };
     let mut traffic = Traffic::new(settings);
     let frames = (0..FRAMES).map(|number| {
         let mut frame = Vec::new();
@@ -188,9 +190,9 @@ fn until_all_is_seen(running: &mut Running, shared: &vigie::metrics::Shared, mut
 /// The alerts of a replay, as lines.
 fn replayed(frames: &Frames) -> Vec<String> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(&synth::pcap::file_header()).unwrap();
+    file.write_all(&vigie_synth::pcap::file_header()).unwrap();
     for (timestamp_ns, data) in frames.iter() {
-        file.write_all(&synth::pcap::record_header(*timestamp_ns, data.len())).unwrap();
+        file.write_all(&vigie_synth::pcap::record_header(*timestamp_ns, data.len())).unwrap();
         file.write_all(data).unwrap();
     }
     let mut files = Files::open(&[file.path()], &FilesOptions::default()).unwrap();

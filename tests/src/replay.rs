@@ -5,10 +5,10 @@ use std::path::Path;
 
 use vigie::alert::eve::{self, Context};
 use vigie::alert::{Alert, DnsAnswer, Event, Fact, Flow, Hello, HelloTransport};
-use vigie::capture::{CaptureError, Files, FilesOptions, Source, SourceStatistics};
 use vigie::runtime::read::{GoOn, News, read_by};
 use vigie::runtime::told::Wanted;
 use vigie::runtime::{self, Settings, Totals};
+use vigie_capture::{CaptureError, Files, FilesOptions, Source, SourceStatistics};
 use vigie_signatures::Bundle;
 
 use crate::tape::Tape;

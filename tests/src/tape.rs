@@ -1,6 +1,7 @@
 //! Frames with their times, as a source for the sensor or as the bytes of a capture file.
 
-use vigie::capture::{BATCH_FRAMES_MAX, CaptureError, Frame, LinkType, Position, Source, SourceStatistics};
+use vigie_capture::{BATCH_FRAMES_MAX, CaptureError, Position, Source, SourceStatistics};
+use vigie_wire::{Frame, LinkType};
 
 /// Nanoseconds between two frames, where a test says nothing else.
 const STEP_NS: u64 = 1_000_000;

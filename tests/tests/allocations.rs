@@ -4,12 +4,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use vigie::capture::{BATCH_FRAMES_MAX, Frame};
-use vigie::flow::HashKey;
-use vigie::handshake::address_names::{self, AddressNames};
 use vigie::runtime::Limits;
 use vigie::runtime::told::Wanted;
 use vigie::runtime::worker::{Share, Worker};
+use vigie_capture::BATCH_FRAMES_MAX;
+use vigie_flow::HashKey;
+use vigie_handshake::address_names::{self, AddressNames};
 use vigie_signatures::Bundle;
 use vigie_tests::dns;
 use vigie_tests::hello::{Hello, application_data};
@@ -18,6 +18,7 @@ use vigie_tests::packets::{ACK, CLIENT, SERVER, tagged, udp, vxlan};
 use vigie_tests::quic::{Initial, crypto, hello_datagram};
 use vigie_tests::tape::frame;
 use vigie_tests::tcp::Connection;
+use vigie_wire::Frame;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;

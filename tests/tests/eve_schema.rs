@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use vigie::alert::eve::{Context, encode};
 use vigie::alert::{Alert, DnsAnswer, DnsRecord, Ech, Event, Evidence, Fact, Flow, FlowEnd, Hello, HelloTransport};
-use vigie::decode::{Address, Envelope, Tunnel, TunnelKind};
-use vigie::handshake::tls::{ClientHello, Ja4Raw, Ja4Transport};
+use vigie_decode::{Address, Envelope, Tunnel, TunnelKind};
+use vigie_handshake::tls::{ClientHello, Ja4Raw, Ja4Transport};
 use vigie_signatures::{Bundle, Confidence, MatchKind, Role, Rule, Signal};
 use vigie_tests::hello::Hello as TestHello;
 

@@ -8,10 +8,11 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use vigie::capture::live::{self, Backend, Live, LiveOptions, State, Timestamps};
-use vigie::capture::{BATCH_FRAMES_MAX, CaptureError, LinkType, Source};
+use vigie_capture::live::{self, Backend, Live, LiveOptions, State, Timestamps};
+use vigie_capture::{BATCH_FRAMES_MAX, CaptureError, Source};
 use vigie_tests::network::{Namespace, Sender, give_up_privileges, thread_times, tunnel};
 use vigie_tests::packets::{CLIENT, SERVER, tagged, udp};
+use vigie_wire::LinkType;
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(20);

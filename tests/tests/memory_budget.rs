@@ -5,12 +5,12 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use vigie::capture::Source;
-use vigie::flow::{FlowEntry, HashKey};
-use vigie::handshake::address_names::{self, AddressNames};
 use vigie::runtime::Limits;
 use vigie::runtime::told::Wanted;
 use vigie::runtime::worker::{Share, Worker};
+use vigie_capture::Source;
+use vigie_flow::{FlowEntry, HashKey};
+use vigie_handshake::address_names::{self, AddressNames};
 use vigie_signatures::Bundle;
 use vigie_tests::hello::{Hello, record};
 use vigie_tests::memory::{Counting, measure};

@@ -9,13 +9,13 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-use vigie::flow::HashKey;
-use vigie::handshake::address_names::{AddressNames, Limits as NameLimits};
 use vigie::metrics::families::{WORKER_COUNTS, worker_count};
 use vigie::metrics::{Family, Server, ServerOptions, Serving, Shared, documentation};
 use vigie::runtime::Limits;
 use vigie::runtime::told::Wanted;
 use vigie::runtime::worker::{Share, Worker};
+use vigie_flow::HashKey;
+use vigie_handshake::address_names::{AddressNames, Limits as NameLimits};
 use vigie_signatures::Bundle;
 
 #[test]

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use vigie::synth::{Profile, Settings, Traffic};
+use vigie_synth::{Profile, Settings, Traffic};
 use vigie_tests::daemon::{Daemon, Folder, PATIENCE, Pipe, PipeReader, RaisedAtTheEnd, Scrape, until};
 use vigie_tests::known::{self, Ends, ends_of};
 use vigie_tests::network::{Namespace, Sender};

@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use vigie::synth::{Settings, Traffic};
+use vigie_synth::{Settings, Traffic};
 use vigie_tests::daemon::{Daemon, Folder};
 use vigie_tests::known::{self, Ends, ends_of};
 use vigie_tests::live_frames::{FRAME_BYTES_MAX, LiveFrames, lay, put};

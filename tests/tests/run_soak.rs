@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use vigie::synth::{Profile, Settings, Traffic};
+use vigie_synth::{Profile, Settings, Traffic};
 use vigie_tests::daemon::{Daemon, Folder, PATIENCE, Pipe, RaisedAtTheEnd, until};
 use vigie_tests::hello::Hello;
 use vigie_tests::known;

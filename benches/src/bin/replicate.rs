@@ -5,8 +5,9 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 
-use vigie::capture::{Files, FilesOptions, LinkType, Source};
-use vigie::synth::pcap;
+use vigie_capture::{Files, FilesOptions, Source};
+use vigie_synth::pcap;
+use vigie_wire::LinkType;
 
 /// When the first frame is said to be seen.
 const BEGIN_NS: u64 = 1_700_000_000_000_000_000;
@@ -43,7 +44,7 @@ fn frames_of(captures: &[String]) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     for capture in captures {
         let Ok(mut files) = Files::open(&[capture], &FilesOptions::default()) else { continue };
-        let mut take = |frames: &[vigie::capture::Frame<'_>]| {
+        let mut take = |frames: &[vigie_wire::Frame<'_>]| {
             let ethernet = frames.iter().filter(|frame| frame.link_type == LinkType::ETHERNET);
             all.extend(ethernet.map(|frame| frame.data.iter().take(FRAME_BYTES_MAX).copied().collect()));
         };

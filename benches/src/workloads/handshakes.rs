@@ -2,15 +2,15 @@
 
 use std::hint::black_box;
 
-use vigie::decode::{Address, Segment, Transport};
-use vigie::flow::Side;
-use vigie::handshake::address_names::{self, AddressNames};
-use vigie::handshake::dns::Message;
-use vigie::handshake::quic::Scratch;
-use vigie::handshake::tcp::TcpDialogue;
-use vigie::handshake::tls::{ClientHello, Ja4, Ja4Transport, hello_in_one_record};
-use vigie::handshake::udp::{Hello, UdpDialogue};
-use vigie::handshake::{Counts, Limits};
+use vigie_decode::{Address, Segment, Transport};
+use vigie_flow::Side;
+use vigie_handshake::address_names::{self, AddressNames};
+use vigie_handshake::dns::Message;
+use vigie_handshake::quic::Scratch;
+use vigie_handshake::tcp::TcpDialogue;
+use vigie_handshake::tls::{ClientHello, Ja4, Ja4Transport, hello_in_one_record};
+use vigie_handshake::udp::{Hello, UdpDialogue};
+use vigie_handshake::{Counts, Limits};
 
 use super::Workload;
 use crate::samples::{Kind, Opening, openings};

@@ -27,7 +27,7 @@ impl Lookup {
 
     /// Names under ban.
     pub fn builtin_hit() -> Self {
-        let names = vigie::synth::names::BANNED.iter().cycle().take(NAMES).map(|name| (*name).to_owned()).collect();
+        let names = vigie_synth::names::BANNED.iter().cycle().take(NAMES).map(|name| (*name).to_owned()).collect();
         Self { bundle: Bundle::builtin(), names, is_known: true }
     }
 

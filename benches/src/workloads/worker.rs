@@ -8,15 +8,16 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use vigie::alert::eve::{self, Context};
 use vigie::alert::{Event, Fact};
-use vigie::capture::{BATCH_FRAMES_MAX, Files, FilesOptions, Frame, LinkType};
-use vigie::flow::HashKey;
-use vigie::handshake::address_names::{self, AddressNames};
 use vigie::runtime::counters::Counter;
 use vigie::runtime::told::Wanted;
 use vigie::runtime::worker::{Share, Worker};
 use vigie::runtime::{Limits, Settings, read};
-use vigie::synth::{Profile, Traffic, pcap};
+use vigie_capture::{BATCH_FRAMES_MAX, Files, FilesOptions};
+use vigie_flow::HashKey;
+use vigie_handshake::address_names::{self, AddressNames};
 use vigie_signatures::Bundle;
+use vigie_synth::{Profile, Traffic, pcap};
+use vigie_wire::{Frame, LinkType};
 
 use super::Workload;
 use crate::ring::{self, Access, NOW_NS, Ring, settling_frame};
@@ -234,7 +235,7 @@ impl Read {
     fn of(profile: Profile) -> Self {
         let file = std::env::temp_dir().join(format!("vigie-bench-{}-{profile:?}.pcap", std::process::id()));
         let mut bytes = pcap::file_header().to_vec();
-        let mut traffic = Traffic::new(vigie::synth::Settings { profile, ..vigie::synth::Settings::default() });
+        let mut traffic = Traffic::new(vigie_synth::Settings { profile, ..vigie_synth::Settings::default() });
         let mut frame = Vec::new();
         for _ in 0..Self::PACKETS {
             let timestamp_ns = traffic.frame(&mut frame);

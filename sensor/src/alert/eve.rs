@@ -5,8 +5,6 @@
 //! the server. Which events are written is decided elsewhere.
 
 mod dns;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 
@@ -16,8 +14,8 @@ use super::community_id::community_id;
 use super::country::country;
 use super::json::{self, Object};
 use super::{Alert, Ech, Event, Evidence, Fact, Flow, FlowEnd, Hello, HelloTransport};
-use crate::decode::TunnelKind;
-use crate::handshake::tls::{Ja4, Ja4Raw};
+use vigie_decode::TunnelKind;
+use vigie_handshake::tls::{Ja4, Ja4Raw};
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use vigie_signatures::Rule;
 
-use crate::decode::{Address, Envelope};
-use crate::handshake::tls::Ja4Raw;
+use vigie_decode::{Address, Envelope};
+use vigie_handshake::tls::Ja4Raw;
 
 /// What tells a flow and what it carried until now.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ pub struct Flow {
 }
 
 pub use crate::detect::Evidence;
-pub use crate::handshake::dns::{DnsAnswer, DnsRecord};
+pub use vigie_handshake::dns::{DnsAnswer, DnsRecord};
 
 /// Encrypted Client Hello on a hello (RFC 9849).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

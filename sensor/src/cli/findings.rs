@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use vigie_signatures::{Rule, Verdict};
 
 use crate::alert::{Alert, Evidence, Flow};
-use crate::decode::Address;
+use vigie_decode::Address;
 
 /// How many pairs of client and service are kept.
 pub const FINDINGS_MAX: usize = 65_536;
@@ -148,7 +148,7 @@ pub(crate) mod tests {
     use vigie_signatures::{Confidence, MatchKind, Role, Signal};
 
     use super::*;
-    use crate::decode::Envelope;
+    use vigie_decode::Envelope;
 
     pub(crate) const START_NS: u64 = 1_795_298_705_000_000_000;
 

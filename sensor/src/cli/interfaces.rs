@@ -7,7 +7,7 @@ use super::summary::{Look, paint};
 use super::terminal::{Terminal, print};
 use super::words::{Columns, Side, counted};
 use crate::alert::json::Object;
-use crate::capture::live::interfaces::{Interface, list};
+use vigie_capture::live::interfaces::{Interface, list};
 
 /// `vigie interfaces`.
 #[derive(Args, Debug)]

@@ -3,7 +3,7 @@
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::arguments::When;
-use crate::capture::Position;
+use vigie_capture::Position;
 
 /// Captures below this size are read before a bar could be looked at.
 pub const BAR_BYTES_MIN: u64 = 64 << 20;

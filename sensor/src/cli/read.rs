@@ -12,11 +12,11 @@ use super::summary::{Inspected, summary};
 use super::terminal::{Terminal, print, quiet_if_gone, tell};
 use crate::alert::eve::Context;
 use crate::alert::{Event, Fact};
-use crate::capture::{CaptureError, Files, FilesOptions, Source};
 use crate::runtime::read::{GoOn, News};
 use crate::runtime::told::Wanted;
 use crate::runtime::{self, Limits, Settings, Totals};
 use crate::sink::JsonLines;
+use vigie_capture::{CaptureError, Files, FilesOptions, Source};
 
 /// How many warnings are told beside events.
 const WARNINGS_TOLD_MAX: usize = 10;

@@ -1,4 +1,4 @@
-//! `vigie synth`: made-up traffic as a capture file. What is in it is [`synth`](crate::synth)'s.
+//! `vigie synth`: made-up traffic as a capture file. What is in it is [`synth`](vigie_synth)'s.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 
 use super::exit::{Exit, Failure};
 use super::terminal::{Terminal, tell};
-use crate::synth::{Made, Profile, Settings, Traffic, pcap};
+use vigie_synth::{Made, Profile, Settings, Traffic, pcap};
 
 /// `vigie synth`.
 #[derive(Args, Debug)]
@@ -172,9 +172,9 @@ mod tests {
         let terminal = Terminal::detect();
         assert_eq!(run(&arguments, terminal).unwrap(), Exit::Success);
         let length = std::fs::metadata(&file).unwrap().len();
-        let mut source = crate::capture::Files::open(&[&file], &Default::default()).unwrap();
+        let mut source = vigie_capture::Files::open(&[&file], &Default::default()).unwrap();
         let (mut frames, mut bytes) = (0, 24);
-        use crate::capture::Source;
+        use vigie_capture::Source;
         while source
             .next_batch(&mut |batch| {
                 frames += batch.len() as u64;

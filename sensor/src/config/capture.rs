@@ -1,7 +1,7 @@
 //! The settings of capture as the options of live capture.
 
 use super::table::Capture;
-use crate::capture::live::LiveOptions;
+use vigie_capture::live::LiveOptions;
 
 impl Capture {
     /// How interfaces are to be listened to.
@@ -27,8 +27,8 @@ impl Capture {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::live::{Backend, Fanout, Timestamps};
     use crate::config::{Rule, Settings, definition};
+    use vigie_capture::live::{Backend, Fanout, Timestamps};
 
     fn capture() -> Capture {
         Capture { interfaces: vec!["eth0".to_owned()], ..Settings::of_the_table().capture }

@@ -6,8 +6,8 @@ use std::str::FromStr;
 use super::finding::Fault;
 use super::nearest::nearest;
 use super::typed::{Meant, Place, Typed, toml_text};
-use crate::capture::live::{Backend, Fanout, Timestamps};
-use crate::privilege::Demand;
+use vigie_capture::live::{Backend, Fanout, Timestamps};
+use vigie_privilege::Demand;
 
 /// How enums with `WORDS` are read as settings that are one of a few words.
 macro_rules! spoken {

@@ -7,9 +7,9 @@ use super::finding::{Fault, Finding, Origin, Severity};
 use super::machine::Machine;
 use super::memory::MemoryNeed;
 use super::table::Settings;
-use crate::capture::live::options::SNAP_BYTES_MAX;
-use crate::capture::live::{Backend, Timestamps};
-use crate::privilege::Demand;
+use vigie_capture::live::options::SNAP_BYTES_MAX;
+use vigie_capture::live::{Backend, Timestamps};
+use vigie_privilege::Demand;
 
 /// Room that the kernel puts before a packet in a ring's block, generously: headers of block and packet, alignment.
 const BLOCK_OVERHEAD_BYTES: usize = 512;

@@ -1,9 +1,9 @@
 //! Every limit of the sensor: name, unit in the name, default, and what it bounds. The command line and the
 //! configuration set them by these names.
 
-use crate::decode::DecodeLimits;
-use crate::decode::fragments::FragmentLimits;
-use crate::handshake::{self, quic::QuicLimits};
+use vigie_decode::DecodeLimits;
+use vigie_decode::fragments::FragmentLimits;
+use vigie_handshake::quic::QuicLimits;
 
 /// The table of limits: one line makes the field, its default, its range and its documentation. The upper ends are what
 /// the code can do, so that nothing is cut down silently: slots of the flow table are 32 bits, ages a byte in steps of
@@ -117,8 +117,8 @@ impl Limits {
     }
 
     /// Those of the handshake.
-    pub fn handshake(&self) -> handshake::Limits {
-        handshake::Limits {
+    pub fn handshake(&self) -> vigie_handshake::Limits {
+        vigie_handshake::Limits {
             stream_bytes_max: self.stream_bytes_max,
             hello_bytes_max: self.hello_bytes_max,
             prelude_bytes_max: self.prelude_bytes_max,

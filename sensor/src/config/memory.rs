@@ -3,8 +3,8 @@
 use std::mem::size_of;
 
 use super::table::Settings;
-use crate::capture::live::Backend;
-use crate::flow::FlowEntry;
+use vigie_capture::live::Backend;
+use vigie_flow::FlowEntry;
 
 /// Bytes of tag and age beside each flow.
 const FLOW_TAG_BYTES: u64 = 4;

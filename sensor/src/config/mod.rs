@@ -41,8 +41,8 @@ pub use table::{
 };
 pub use typed::{Mode, Rule, TextRule, Typed};
 
-pub use crate::capture::live::{Backend, Fanout, Timestamps};
-pub use crate::privilege::Demand;
+pub use vigie_capture::live::{Backend, Fanout, Timestamps};
+pub use vigie_privilege::Demand;
 
 /// Where the configuration stands if nothing else is said.
 pub const FILE_DEFAULT: &str = "/etc/vigie/vigie.toml";

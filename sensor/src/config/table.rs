@@ -11,12 +11,12 @@ use super::finding::Fault;
 use super::limits::Limits;
 use super::rules::{absolute, account, group, interface, output, printable, sensor_name};
 use super::typed::{Meant, Mode, Place, Rule, Typed};
-use crate::capture::live::options::{
+use crate::metrics::server::ADDRESS_DEFAULT;
+use vigie_capture::live::options::{
     BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, BLOCK_TIMEOUT_MS_MAX, RING_BYTES_MAX, SNAP_BYTES_MAX, SNAP_BYTES_MIN,
 };
-use crate::capture::live::{Backend, Fanout, Timestamps};
-use crate::metrics::server::ADDRESS_DEFAULT;
-use crate::privilege::{Demand, LANDLOCK_DEFAULT, SECCOMP_DEFAULT};
+use vigie_capture::live::{Backend, Fanout, Timestamps};
+use vigie_privilege::{Demand, LANDLOCK_DEFAULT, SECCOMP_DEFAULT};
 
 /// When a changed setting takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use vigie_signatures::{Bundle, Name, Rule, normalise};
 
-use crate::decode::Address;
-pub use crate::handshake::Evidence;
+use vigie_decode::Address;
+pub use vigie_handshake::Evidence;
 
 /// A rule that answers for a flow.
 #[derive(Clone, Debug)]

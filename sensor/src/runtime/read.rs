@@ -17,9 +17,9 @@ use super::limits::Limits;
 use super::told::Wanted;
 use super::worker::{Share, Worker};
 use crate::alert::Event;
-use crate::capture::{CaptureError, Position, Source, SourceStatistics};
-use crate::flow::HashKey;
-use crate::handshake::address_names::{self, AddressNames};
+use vigie_capture::{CaptureError, Position, Source, SourceStatistics};
+use vigie_flow::HashKey;
+use vigie_handshake::address_names::{self, AddressNames};
 
 /// How a replay is to be done.
 #[derive(Clone, Debug, Default)]

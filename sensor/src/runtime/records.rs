@@ -6,11 +6,11 @@ use std::sync::Arc;
 use vigie_signatures::Rule;
 
 use crate::alert::Hello;
-use crate::decode::{Envelope, Tunnel, VLANS_MAX};
-use crate::flow::memory::{prefer_huge_pages, prefetch_whole};
-use crate::flow::{Side, Slot};
-use crate::handshake::tcp::TcpDialogue;
-use crate::handshake::udp::UdpDialogue;
+use vigie_decode::{Envelope, Tunnel, VLANS_MAX};
+use vigie_flow::memory::{prefer_huge_pages, prefetch_whole};
+use vigie_flow::{Side, Slot};
+use vigie_handshake::tcp::TcpDialogue;
+use vigie_handshake::udp::UdpDialogue;
 
 /// How many records a search for the stalest looks at.
 const CANDIDATES: usize = 16;
@@ -255,7 +255,7 @@ impl Records {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::{Address, TunnelKind};
+    use vigie_decode::{Address, TunnelKind};
 
     fn tunnelled(source: Option<Address>, destination: Option<Address>) -> Envelope {
         let tunnel = Some(Tunnel { kind: TunnelKind::Vxlan, source, destination });

@@ -6,9 +6,9 @@ use vigie_signatures::{Bundle, Name, normalise};
 use super::counters::{Counter, Counters, HelloCounters};
 use crate::alert::{Ech, Hello, HelloTransport};
 use crate::detect::{self, Evidence, Judged, Match};
-use crate::handshake::quic::Chlo;
-use crate::handshake::tcp;
-use crate::handshake::tls::{self, ClientHello, Ja4Raw, Ja4Transport};
+use vigie_handshake::quic::Chlo;
+use vigie_handshake::tcp;
+use vigie_handshake::tls::{self, ClientHello, Ja4Raw, Ja4Transport};
 
 /// Which records are written besides alerts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -112,7 +112,7 @@ fn open_for_appending(path: &Path) -> io::Result<(File, bool)> {
 mod tests {
     use super::*;
     use crate::alert::{Fact, Flow, FlowEnd, Order};
-    use crate::decode::{Address, Envelope};
+    use vigie_decode::{Address, Envelope};
 
     fn event() -> Event {
         let flow = Flow {

@@ -1,10 +1,10 @@
 //! DNS, HTTP, SOCKS, and what stands before a hello.
 
-use vigie::decode::Address;
-use vigie::handshake::address_names::{AddressNames, Limits};
-use vigie::handshake::dns::{self, Data};
-use vigie::handshake::prelude::{PRELUDE_BYTES_MAX, Prelude, Step};
-use vigie::handshake::{http, socks};
+use vigie_decode::Address;
+use vigie_handshake::address_names::{AddressNames, Limits};
+use vigie_handshake::dns::{self, Data};
+use vigie_handshake::prelude::{PRELUDE_BYTES_MAX, Prelude, Step};
+use vigie_handshake::{http, socks};
 
 use super::input::Input;
 

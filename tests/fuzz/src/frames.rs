@@ -4,11 +4,10 @@ use std::cell::OnceCell;
 use std::fs;
 use std::io::Write;
 
-use vigie::capture::{
-    BATCH_FRAMES_MAX, Block, CaptureError, FRAME_BYTES_MAX, Files, FilesOptions, Frame, LinkType, Source,
-};
-use vigie::decode::fragments::{FragmentLimits, Fragments};
-use vigie::decode::{DecodeError, DecodeLimits, Decoded, Envelope, Packet, Transport, decode_ip, decode_joined};
+use vigie_capture::{BATCH_FRAMES_MAX, Block, CaptureError, FRAME_BYTES_MAX, Files, FilesOptions, Source};
+use vigie_decode::fragments::{FragmentLimits, Fragments};
+use vigie_decode::{DecodeError, DecodeLimits, Decoded, Envelope, Packet, Transport, decode_ip, decode_joined};
+use vigie_wire::{Frame, LinkType};
 
 use super::input::Input;
 
@@ -65,7 +64,7 @@ fn read(path: &std::path::Path, step: &mut Step<'_>) -> Option<Reading> {
             assert!(frame.number > number, "numbers grow");
             number = frame.number;
             reading.times.push(frame.timestamp_ns);
-            let _ = vigie::decode::decode(frame, &DecodeLimits::default());
+            let _ = vigie_decode::decode(frame, &DecodeLimits::default());
         });
         match more {
             Ok(true) => {}
@@ -107,7 +106,7 @@ pub fn decode(data: &[u8]) {
     let frame =
         Frame { timestamp_ns: 0, number: 1, wire_length: data.len() as u32 + cut, link_type, interface: 0, data };
     let limits = DecodeLimits::default();
-    match vigie::decode::decode(&frame, &limits) {
+    match vigie_decode::decode(&frame, &limits) {
         Ok(decoded) => check(&decoded, data),
         Err(error) => check_error(&error),
     }
@@ -134,7 +133,7 @@ fn check(decoded: &Decoded<'_>, data: &[u8]) {
 }
 
 fn check_packet(packet: &Packet<'_>, inside: impl Fn(&[u8]) -> bool) {
-    assert!(usize::from(packet.envelope.vlan_count) <= vigie::decode::VLANS_MAX);
+    assert!(usize::from(packet.envelope.vlan_count) <= vigie_decode::VLANS_MAX);
     match packet.transport {
         Transport::Tcp(segment) => assert!(inside(segment.payload)),
         Transport::Udp(payload) => assert!(inside(payload)),

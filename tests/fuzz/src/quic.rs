@@ -3,8 +3,8 @@
 
 use ring::aead::{self, quic};
 use ring::hkdf;
-use vigie::handshake::quic::{Connection, ORIGINS_MAX, Progress, QuicCounters, QuicLimits, Scratch, looks_like_quic};
-use vigie::handshake::tls::{ClientHello, HelloScan};
+use vigie_handshake::quic::{Connection, ORIGINS_MAX, Progress, QuicCounters, QuicLimits, Scratch, looks_like_quic};
+use vigie_handshake::tls::{ClientHello, HelloScan};
 
 use super::input::Input;
 use super::tls;

@@ -1,8 +1,8 @@
 //! Hellos over TCP and DTLS, records, what a server says in clear.
 
-use vigie::handshake::dtls::{DtlsHello, DtlsStep, looks_like_dtls};
-use vigie::handshake::tls::certificate::{self, NAMES_MAX};
-use vigie::handshake::tls::{
+use vigie_handshake::dtls::{DtlsHello, DtlsStep, looks_like_dtls};
+use vigie_handshake::tls::certificate::{self, NAMES_MAX};
+use vigie_handshake::tls::{
     ClientHello, HelloScan, HelloStep, HelloStream, Ja4, Ja4Transport, ServerHello, ServerStep, ServerStream,
     hello_in_one_record, looks_like_hello,
 };

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use vigie::alert::{Event, Fact};
-use vigie::capture::{Frame, LinkType};
-use vigie::flow::HashKey;
-use vigie::handshake::address_names::AddressNames;
 use vigie::runtime::Limits;
 use vigie::runtime::told::Wanted;
 use vigie::runtime::worker::{Share, Worker};
+use vigie_flow::HashKey;
+use vigie_handshake::address_names::AddressNames;
 use vigie_signatures::Bundle;
+use vigie_wire::{Frame, LinkType};
 
 use super::input::Input;
 

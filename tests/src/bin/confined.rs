@@ -12,7 +12,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixDatagram;
 use std::process::ExitCode;
 
-use vigie::privilege::{Confinement, Demand, confine, probe};
+use vigie_privilege::{Confinement, Demand, confine, probe};
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::alert::{DnsAnswer, DnsRecord, Order};
-use crate::decode::{Address, Envelope, Tunnel};
-use crate::handshake::tls::build::old_chrome;
-use crate::handshake::tls::{ClientHello, Ja4Transport};
+use vigie_decode::{Address, Envelope, Tunnel};
+use vigie_handshake::tls::build::old_chrome;
+use vigie_handshake::tls::{ClientHello, Ja4Transport};
 use vigie_signatures::{Confidence, Role};
 
 const START_NS: u64 = 1_795_298_705_123_456_789;

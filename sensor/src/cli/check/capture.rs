@@ -3,9 +3,9 @@
 use std::fs;
 
 use super::needs::Need;
-use crate::capture::live::interfaces::{Interface, list};
-use crate::capture::live::{LiveOptions, State};
 use crate::config::Settings;
+use vigie_capture::live::interfaces::{Interface, list};
+use vigie_capture::live::{LiveOptions, State};
 
 /// File descriptors for what is neither a capture socket, nor a worker's own, nor a connection of the endpoint.
 const DESCRIPTORS_BESIDES: u64 = 64;
@@ -100,9 +100,9 @@ fn descriptors_max(limits: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::LinkType;
-    use crate::capture::live::interfaces::Offloads;
     use crate::cli::exit::Exit;
+    use vigie_capture::live::interfaces::Offloads;
+    use vigie_wire::LinkType;
 
     fn found(name: &str) -> Interface {
         Interface {

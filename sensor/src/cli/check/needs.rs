@@ -17,7 +17,7 @@ use crate::cli::exit::Exit;
 use crate::cli::words::counted;
 use crate::config::Settings;
 use crate::metrics::Server;
-use crate::privilege::probe;
+use vigie_privilege::probe;
 
 /// How long whoever has the metrics address may take to answer.
 const ANSWER_MAX: Duration = Duration::from_millis(500);

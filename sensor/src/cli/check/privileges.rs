@@ -2,7 +2,7 @@
 
 use super::needs::Need;
 use crate::config::{Demand, Settings};
-use crate::privilege::{Measure, Report, State};
+use vigie_privilege::{Measure, Report, State};
 
 /// Every measure of `report`; one that is required and lacking is an error.
 pub(super) fn all(settings: &Settings, report: &Report) -> Vec<Need> {
@@ -34,7 +34,7 @@ fn need(measure: &Measure, demand: Demand) -> Need {
 mod tests {
     use super::*;
     use crate::cli::exit::Exit;
-    use crate::privilege::probe;
+    use vigie_privilege::probe;
 
     #[test]
     fn what_is_required_and_lacking_is_an_error() {

@@ -8,10 +8,10 @@ use vigie_signatures::Signal;
 
 use super::*;
 use crate::alert::{Evidence, FlowEnd, Order};
-use crate::capture::Position;
 use crate::cli::arguments::When;
 use crate::cli::findings::tests::{alert, flow, rule};
-use crate::decode::Address;
+use vigie_capture::Position;
+use vigie_decode::Address;
 
 /// A target that can be looked at, and that may refuse.
 #[derive(Clone, Default)]

@@ -10,10 +10,10 @@ use arrayvec::ArrayVec;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
 use super::name_interfaces;
-use crate::capture::{BATCH_FRAMES_MAX, Block, CaptureError, Position, Source};
-use crate::decode::DecodeLimits;
-use crate::flow::HashKey;
 use crate::runtime::worker::{Look, epoch_end_ns, look_at_all};
+use vigie_capture::{BATCH_FRAMES_MAX, Block, CaptureError, Position, Source};
+use vigie_decode::DecodeLimits;
+use vigie_flow::HashKey;
 
 /// How many blocks may be taken that the slowest worker has not worked on yet.
 const AHEAD_BLOCKS_MAX: u64 = 8;

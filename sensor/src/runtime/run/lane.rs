@@ -10,10 +10,10 @@ use crossbeam_channel::Sender;
 use super::outbox::Outbox;
 use super::snapshot::View;
 use crate::alert::{Event, Fact};
-use crate::capture::live::{Change, InterfaceCounts, Live};
-use crate::capture::{CaptureError, Source};
 use crate::metrics::{CaptureCells, CaptureCounts, Shared, WorkerCells};
 use crate::runtime::worker::Worker;
+use vigie_capture::live::{Change, InterfaceCounts, Live};
+use vigie_capture::{CaptureError, Source};
 
 /// How often counts are shown.
 const SHOW_EVERY: Duration = Duration::from_millis(50);

@@ -1,5 +1,5 @@
 //! The running sensor: opens what needs rights, gives the rights up, lets workers, writer and endpoint run, watches over
-//! them, and takes signals. Order at the start matters: sockets, then [`privilege::confine`], then files, then threads.
+//! them, and takes signals. Order at the start matters: sockets, then [`vigie_privilege::confine`], then files, then threads.
 //!
 //! * SIGHUP: configuration and signatures are read again, the events file is opened again under its name. What is wrong
 //!   changes nothing, and is told.
@@ -35,14 +35,14 @@ use self::writer::{Orders, Writer};
 use super::told::Wanted;
 use super::worker::{Share, Worker};
 use crate::alert::eve::{Context, Stats};
-use crate::capture::CaptureError;
-use crate::capture::live::{self, Live, State};
 use crate::config::{Layers, Loaded, Record, Settings};
-use crate::flow::HashKey;
-use crate::handshake::address_names::{self, AddressNames};
 use crate::metrics::{Loss, Phase, Server, ServerError, ServerOptions, Serving, Shared, SignatureFacts};
-use crate::privilege::{self, Confinement, PrivilegeError};
 use crate::sink::journal::Journal;
+use vigie_capture::CaptureError;
+use vigie_capture::live::{self, Live, State};
+use vigie_flow::HashKey;
+use vigie_handshake::address_names::{self, AddressNames};
+use vigie_privilege::{Confinement, PrivilegeError};
 
 /// How often the watching thread looks around.
 const WATCH_EVERY: Duration = Duration::from_millis(50);
@@ -110,7 +110,7 @@ pub fn run(layers: &Layers, loaded: Loaded, load_signatures: LoadSignatures<'_>)
     let taps = taps.into_iter().map(|live| Box::new(live) as Box<dyn Tap>).collect();
     let server = prepared.bind(&settings, &log)?;
     let confinement = confinement(&settings, loaded.file.as_deref(), server.as_ref(), sockets);
-    for line in privilege::confine(&confinement)?.to_string().lines() {
+    for line in vigie_privilege::confine(&confinement)?.to_string().lines() {
         log.info(line);
     }
     let serving = server.map(Server::serve).transpose().map_err(|error| system("start the endpoint", &error))?;

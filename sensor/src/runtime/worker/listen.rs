@@ -530,7 +530,7 @@ fn udp_hello(hello: &udp::Hello<'_>, bundle: &Bundle, wanted: Wanted, counters: 
 /// What a dialogue heard of a hello whose tail will not come, and from whom if that is known.
 pub(super) fn partial(
     dialogue: &mut Dialogue,
-    limits: &crate::handshake::Limits,
+    limits: &vigie_handshake::Limits,
     bundle: &Bundle,
     wanted: Wanted,
     counters: &mut Counters,

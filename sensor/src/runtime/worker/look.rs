@@ -3,10 +3,10 @@
 use std::slice::Windows;
 
 use super::DNS_PORT;
-use crate::capture::Frame;
-use crate::decode::{self, DecodeError, DecodeLimits, Decoded};
-use crate::flow::memory::prefetch;
-use crate::flow::{Glance, HashKey};
+use vigie_decode::{DecodeError, DecodeLimits, Decoded};
+use vigie_flow::memory::prefetch;
+use vigie_flow::{Glance, HashKey};
+use vigie_wire::Frame;
 
 /// How many frames before its turn a frame's headers are fetched.
 const AHEAD_FRAMES: usize = 12;
@@ -60,7 +60,7 @@ pub fn look_at_all(frames: &[Frame<'_>], looks: &mut [Look], limits: &DecodeLimi
         fetching.step();
         look.is_plain = look.glance.look(frame);
         if !look.is_plain {
-            look.glance = glance_of(&decode::decode(frame, limits));
+            look.glance = glance_of(&vigie_decode::decode(frame, limits));
         }
         look.hash = look.glance.key.hash(secret);
     }

@@ -13,20 +13,21 @@ use arrayvec::ArrayVec;
 use vigie_signatures::{Bundle, Rule};
 
 use crate::alert::{Alert, DnsAnswer, Event, Fact, Flow, FlowEnd, Hello, HelloTransport, Order};
-use crate::capture::{BATCH_FRAMES_MAX, Block, Frame};
-use crate::decode::fragments::{Fragment, Fragments};
-use crate::decode::{self, Address, DecodeError, DecodeLimits, Decoded, Envelope, Segment, Transport};
 use crate::detect::{self, Evidence, Judged, Match};
-use crate::flow::glance::Content;
-use crate::flow::{FlowEntry, FlowKey, FlowTable, Found, Glance, HashKey, Home, Likely, Side, Slot};
-use crate::handshake::address_names::AddressNames;
-use crate::handshake::tcp::TcpDialogue;
-use crate::handshake::udp::UdpDialogue;
-use crate::handshake::{dns, dtls, quic, udp};
 use crate::runtime::counters::{Counter, Counters};
 use crate::runtime::limits::Limits;
 use crate::runtime::records::{Dialogue, Placed, Record, Records};
 use crate::runtime::told::{Told, Wanted};
+use vigie_capture::{BATCH_FRAMES_MAX, Block};
+use vigie_decode::fragments::{Fragment, Fragments};
+use vigie_decode::{Address, DecodeError, DecodeLimits, Decoded, Envelope, Segment, Transport};
+use vigie_flow::glance::Content;
+use vigie_flow::{FlowEntry, FlowKey, FlowTable, Found, Glance, HashKey, Home, Likely, Side, Slot};
+use vigie_handshake::address_names::AddressNames;
+use vigie_handshake::tcp::TcpDialogue;
+use vigie_handshake::udp::UdpDialogue;
+use vigie_handshake::{dns, dtls, quic, udp};
+use vigie_wire::Frame;
 
 use look::{Fetching, glance_of, owner};
 pub use look::{Look, look_at_all};
@@ -213,9 +214,9 @@ pub struct Worker {
     records: Records,
     fragments: Fragments,
     decode_limits: DecodeLimits,
-    handshake_limits: crate::handshake::Limits,
+    handshake_limits: vigie_handshake::Limits,
     counters: Counters,
-    handshake_counters: crate::handshake::Counts,
+    handshake_counters: vigie_handshake::Counts,
     unreadable: [u64; DecodeError::COUNT],
     /// Steps of [`EPOCH_S`] since the Unix epoch; never goes back.
     epoch: u64,
@@ -264,7 +265,7 @@ impl Worker {
             handshake_limits: limits.handshake(),
             limits: limits.clone(),
             counters: Counters::default(),
-            handshake_counters: crate::handshake::Counts::default(),
+            handshake_counters: vigie_handshake::Counts::default(),
             unreadable: [0; DecodeError::COUNT],
             epoch: 0,
             epoch_ends_ns: EPOCH_NS,
@@ -377,7 +378,7 @@ impl Worker {
     #[cold]
     #[inline(never)]
     fn look_deeper<'f>(&self, frame: &Frame<'f>, deeper: &mut Deeper<'f>) -> Glance {
-        let decoded = decode::decode(frame, &self.decode_limits);
+        let decoded = vigie_decode::decode(frame, &self.decode_limits);
         let glance = glance_of(&decoded);
         // There is room: a batch has no more frames.
         let _ = deeper.try_push(decoded);
@@ -519,7 +520,7 @@ impl Worker {
     #[cold]
     #[inline(never)]
     fn decode<'f>(&self, frame: &Frame<'f>) -> Result<Decoded<'f>, DecodeError> {
-        decode::decode(frame, &self.decode_limits)
+        vigie_decode::decode(frame, &self.decode_limits)
     }
 
     /// Takes a frame with more to it than to be counted. It was decoded before if a glance was not enough.
@@ -563,7 +564,7 @@ impl Worker {
     #[cold]
     fn fragment(&mut self, frame: &Frame<'_>, fragment: &Fragment<'_>, emit: &mut dyn FnMut(Event)) {
         let Some(datagram) = self.fragments.insert(fragment, frame.timestamp_ns) else { return };
-        match decode::decode_joined(&datagram, &self.decode_limits) {
+        match vigie_decode::decode_joined(&datagram, &self.decode_limits) {
             Ok(Decoded::Packet(packet)) => {
                 let (key, side) = FlowKey::of(&packet);
                 let (hash, wrapping) = (self.table.hash(&key), Wrapping::Decoded(&packet.envelope));

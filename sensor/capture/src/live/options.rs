@@ -1,0 +1,265 @@
+//! How interfaces are to be listened to.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::system::RingLayout;
+use crate::{CaptureError, FRAME_BYTES_MAX};
+
+/// The least bytes of a block: a page.
+pub const BLOCK_BYTES_MIN: usize = 4096;
+/// The most bytes of a block.
+pub const BLOCK_BYTES_MAX: usize = 1 << 28;
+/// The most bytes of a ring: the kernel counts its bytes, and libpcap its buffer's, in 32 bits with sign.
+pub const RING_BYTES_MAX: usize = (1 << 31) - 1;
+/// The most milliseconds for which a block may be filled.
+pub const BLOCK_TIMEOUT_MS_MAX: u32 = 1000;
+/// The least bytes of a frame that are captured.
+pub const SNAP_BYTES_MIN: u32 = 64;
+/// All of any frame.
+pub const SNAP_BYTES_MAX: u32 = FRAME_BYTES_MAX as u32;
+
+/// An enumeration of settings, with the words for them.
+macro_rules! words {
+    ($(#[doc = $doc:literal])+ $name:ident { $($(#[$variant_attribute:meta])+ $variant:ident = $word:literal,)+ }) => {
+        $(#[doc = $doc])+
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub enum $name { $($(#[$variant_attribute])+ $variant),+ }
+
+        impl $name {
+            /// The words for all of them.
+            pub const WORDS: &[&str] = &[$($word),+];
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(match self { $(Self::$variant => $word),+ })
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = String;
+
+            fn from_str(word: &str) -> Result<Self, String> {
+                match word {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(format!("\"{word}\" is none of {}", Self::WORDS.join(", "))),
+                }
+            }
+        }
+    };
+}
+
+words! {
+    /// What fetches the frames.
+    Backend {
+        /// Rings of packet sockets: any number of workers.
+        #[default]
+        Ring = "ring",
+        /// libpcap: one worker.
+        Pcap = "pcap",
+    }
+}
+
+words! {
+    /// How the kernel chooses the worker for a frame. Round robin and chance are no choice: they would tear flows apart.
+    Fanout {
+        /// By addresses and ports, so that both directions of a flow come to the same worker.
+        #[default]
+        Hash = "hash",
+        /// By the processor that received the frame: for cards that spread flows symmetrically by themselves.
+        Cpu = "cpu",
+        /// By the card's queue, likewise.
+        Qm = "qm",
+    }
+}
+
+impl Fanout {
+    pub(super) const fn mode(self) -> u32 {
+        match self {
+            Self::Hash => libc::PACKET_FANOUT_HASH,
+            Self::Cpu => libc::PACKET_FANOUT_CPU,
+            Self::Qm => libc::PACKET_FANOUT_QM,
+        }
+    }
+}
+
+words! {
+    /// Whose clock tells when a frame was seen.
+    Timestamps {
+        /// The system's.
+        #[default]
+        Kernel = "kernel",
+        /// The network card's, which should follow the system's (`phc2sys`).
+        Hardware = "hardware",
+    }
+}
+
+/// How interfaces are to be listened to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveOptions {
+    /// The names of the interfaces; several are the legs of one tap, and are joined.
+    pub interfaces: Vec<String>,
+    /// What fetches the frames.
+    pub backend: Backend,
+    /// How frames are spread over workers.
+    pub fanout: Fanout,
+    /// Bytes of the ring of each worker on each interface; rounded down to whole blocks.
+    pub ring_bytes_per_worker: usize,
+    /// Bytes of a block of a ring, a power of two and whole pages: the unit in which frames are handed over. A frame
+    /// that is longer than a block is cut.
+    pub block_bytes: usize,
+    /// After how many milliseconds a block is handed over though it is not full: how late a frame may be seen. Frames
+    /// of several interfaces wait that long for older ones from another.
+    pub block_timeout_ms: u32,
+    /// Bytes of a frame that are captured; the default is all of any frame.
+    pub snap_bytes: u32,
+    /// See what is not addressed to the interface.
+    pub promiscuous: bool,
+    /// Only frames that this filter expression (pcap-filter(7)) lets pass.
+    pub bpf: Option<String>,
+    /// Whose clock tells the time.
+    pub timestamps: Timestamps,
+    /// For how many milliseconds at most a source waits for frames.
+    pub wait_ms: u32,
+    /// An interface that is missing or down at the start is waited for; otherwise it is an error.
+    pub wait_for_interfaces: bool,
+    /// How often, at most, an interface can be made anew after privileges were given up: so many sockets are kept in
+    /// reserve for each worker and interface.
+    pub spare_sockets: usize,
+}
+
+impl Default for LiveOptions {
+    fn default() -> Self {
+        Self {
+            interfaces: Vec::new(),
+            backend: Backend::default(),
+            fanout: Fanout::default(),
+            ring_bytes_per_worker: 64 << 20,
+            block_bytes: 1 << 20,
+            block_timeout_ms: 20,
+            snap_bytes: SNAP_BYTES_MAX,
+            promiscuous: true,
+            bpf: None,
+            timestamps: Timestamps::default(),
+            wait_ms: 100,
+            wait_for_interfaces: true,
+            spare_sockets: 8,
+        }
+    }
+}
+
+impl LiveOptions {
+    /// Whether they make sense; no interface is looked at.
+    ///
+    /// # Errors
+    /// What does not, and what would.
+    pub fn check(&self, workers: usize) -> Result<(), CaptureError> {
+        let wrong = |option: &str, reason: String| Err(CaptureError::Option { option: option.to_owned(), reason });
+        if self.interfaces.is_empty() {
+            return wrong("interfaces", "none is given; 'vigie interfaces' lists them".to_owned());
+        }
+        for (place, name) in self.interfaces.iter().enumerate() {
+            if name == "any" {
+                return wrong("interfaces", "\"any\" cannot be listened to; name the interfaces".to_owned());
+            }
+            if !is_a_name(name) {
+                return wrong("interfaces", format!("{name:?} cannot be the name of an interface"));
+            }
+            if self.interfaces.iter().take(place).any(|other| other == name) {
+                return wrong("interfaces", format!("{name} is given twice"));
+            }
+        }
+        if workers == 0 || workers > 1024 {
+            return wrong("workers", format!("{workers} is not between 1 and 1024"));
+        }
+        if self.backend == Backend::Pcap && workers > 1 {
+            return wrong("workers", "the backend \"pcap\" has one worker; use \"ring\" for several".to_owned());
+        }
+        if self.backend == Backend::Ring {
+            if !self.block_bytes.is_power_of_two() || !(BLOCK_BYTES_MIN..=BLOCK_BYTES_MAX).contains(&self.block_bytes) {
+                let (given, least, most) = (self.block_bytes, BLOCK_BYTES_MIN, BLOCK_BYTES_MAX);
+                return wrong("block_bytes", format!("{given} is not a power of two between {least} and {most}"));
+            }
+            if self.ring_bytes_per_worker / self.block_bytes < 2 {
+                let reason = format!("{} bytes do not hold two blocks", self.ring_bytes_per_worker);
+                return wrong("ring_bytes_per_worker", reason);
+            }
+        }
+        if self.ring_bytes_per_worker > RING_BYTES_MAX {
+            let reason = format!("give at most {RING_BYTES_MAX} bytes, and more workers");
+            return wrong("ring_bytes_per_worker", reason);
+        }
+        if !(1..=BLOCK_TIMEOUT_MS_MAX).contains(&self.block_timeout_ms) {
+            let reason = format!("{} is not between 1 and {BLOCK_TIMEOUT_MS_MAX}", self.block_timeout_ms);
+            return wrong("block_timeout_ms", reason);
+        }
+        if !(SNAP_BYTES_MIN..=SNAP_BYTES_MAX).contains(&self.snap_bytes) {
+            let reason = format!("{} is not between {SNAP_BYTES_MIN} and {SNAP_BYTES_MAX}", self.snap_bytes);
+            return wrong("snap_bytes", reason);
+        }
+        if !(1..=60_000).contains(&self.wait_ms) {
+            return wrong("wait_ms", format!("{} is not between 1 and 60000", self.wait_ms));
+        }
+        Ok(())
+    }
+
+    pub(super) fn layout(&self) -> RingLayout {
+        RingLayout {
+            block_bytes: self.block_bytes as u32,
+            blocks: (self.ring_bytes_per_worker / self.block_bytes) as u32,
+            block_timeout_ms: self.block_timeout_ms,
+        }
+    }
+}
+
+/// What the kernel takes for a name (`dev_valid_name`).
+fn is_a_name(name: &str) -> bool {
+    let is_wrong = |character: char| character == '/' || character == ':' || character.is_whitespace();
+    !name.is_empty()
+        && name.len() < libc::IFNAMSIZ
+        && name != "."
+        && name != ".."
+        && !name.contains(is_wrong)
+        && !name.contains('\0')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_read_as_they_are_written() {
+        for word in Fanout::WORDS {
+            assert_eq!(word.parse::<Fanout>().unwrap().to_string(), *word);
+        }
+        assert_eq!("pcap".parse(), Ok(Backend::Pcap));
+        assert_eq!("hardware".parse(), Ok(Timestamps::Hardware));
+        assert_eq!("rind".parse::<Backend>(), Err("\"rind\" is none of ring, pcap".to_owned()));
+    }
+
+    #[test]
+    fn options_that_make_no_sense_are_refused() {
+        let good = || LiveOptions { interfaces: vec!["eth0".to_owned(), "eth1".to_owned()], ..LiveOptions::default() };
+        good().check(1).unwrap();
+        good().check(1024).unwrap();
+        let wrong = |change: &dyn Fn(&mut LiveOptions), workers: usize| {
+            let mut options = good();
+            change(&mut options);
+            options.check(workers).unwrap_err().to_string()
+        };
+        assert_eq!(wrong(&|_| {}, 0), "workers: 0 is not between 1 and 1024");
+        assert!(wrong(&|options| options.backend = Backend::Pcap, 2).contains("one worker"));
+        assert!(wrong(&|options| options.interfaces.clear(), 1).contains("vigie interfaces"));
+        for name in ["", "any", "a b", "a/b", "..", "sixteen_letters_", "eth1"] {
+            wrong(&|options| options.interfaces[0] = name.to_owned(), 1);
+        }
+        wrong(&|options| options.block_bytes = 5000, 1);
+        wrong(&|options| options.block_bytes = 1024, 1);
+        wrong(&|options| options.ring_bytes_per_worker = options.block_bytes, 1);
+        wrong(&|options| options.ring_bytes_per_worker = 1 << 31, 1);
+        wrong(&|options| options.block_timeout_ms = 0, 1);
+        wrong(&|options| options.snap_bytes = 10, 1);
+        wrong(&|options| options.wait_ms = 0, 1);
+    }
+}

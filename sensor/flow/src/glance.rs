@@ -1,0 +1,368 @@
+//! The flow of a common packet, told at one look: Ethernet with one VLAN tag at most, IP without options or extension
+//! headers and no fragment of it, TCP or UDP with its whole header in the frame. Whatever else there is takes the way
+//! through [`decode`](vigie_decode::decode()), which also is the reference: it finds the same flow for every packet
+//! that a glance is enough for.
+
+use super::key::{self, FlowKey, Side};
+use vigie_decode::{Address, Envelope, Packet, Segment, Transport};
+use vigie_wire::{Frame, LinkType};
+
+const IPV4: u16 = 0x0800;
+const IPV6: u16 = 0x86dd;
+const VLAN: u16 = 0x8100;
+/// Version 4, a header without options (RFC 791 §3.1).
+const PLAIN_V4: u8 = 0x45;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+/// What a packet may have to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Nothing: a TCP segment without payload that neither opens nor ends a connection.
+    Nothing,
+    /// It may open a connection: a SYN, or what begins as a QUIC long header (RFC 9000 §17.2).
+    Opening,
+    /// Anything else.
+    Other,
+}
+
+/// A packet's flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Glance {
+    /// What tells the flow.
+    pub key: FlowKey,
+    /// From which end of it the packet came.
+    pub side: Side,
+    /// What the packet may have to tell.
+    pub content: Content,
+    /// Where in the frame the TCP or UDP header begins, if a glance was enough.
+    transport_start: u16,
+    /// Where in the frame the IP packet ends.
+    packet_end: u32,
+}
+
+impl Glance {
+    /// At what is no packet: the key of no flow.
+    pub const NOTHING: Self = Self {
+        key: FlowKey { low: Address(0), high: Address(0), ports_and_network: 0, protocol: u8::MAX },
+        side: Side::Low,
+        content: Content::Opening,
+        transport_start: 0,
+        packet_end: 0,
+    };
+
+    /// At a frame; `None` if it takes more than a glance.
+    pub fn at(frame: &Frame<'_>) -> Option<Self> {
+        let mut glance = Self::NOTHING;
+        glance.look(frame).then_some(glance)
+    }
+
+    /// Tells the flow of a frame's packet; false if it takes more than a glance.
+    // Two loops over frames are made of this; neither must pay for calls.
+    #[inline(always)]
+    pub fn look(&mut self, frame: &Frame<'_>) -> bool {
+        // Told in place: what is told of a frame is too much to be handed from function to function.
+        self.tell(frame).is_some()
+    }
+
+    #[inline(always)]
+    fn tell(&mut self, frame: &Frame<'_>) -> Option<()> {
+        if frame.link_type != LinkType::ETHERNET {
+            return None;
+        }
+        // The most common first.
+        if let Some((headers, rest)) = frame.data.split_first_chunk::<34>()
+            && u16::from_be_bytes([headers[12], headers[13]]) == IPV4
+            && headers[14] == PLAIN_V4
+        {
+            return self.tell_v4(headers.last_chunk()?, rest, 14, 0);
+        }
+        let (ethernet, packet) = frame.data.split_first_chunk::<14>()?;
+        match u16::from_be_bytes([ethernet[12], ethernet[13]]) {
+            IPV6 => self.tell_v6(packet, 14, 0),
+            VLAN => self.tell_tagged(packet),
+            _ => None,
+        }
+    }
+
+    /// At a decoded packet.
+    #[inline]
+    pub fn of(packet: &Packet<'_>) -> Self {
+        let (key, side) = FlowKey::of(packet);
+        let content = match packet.transport {
+            Transport::Tcp(segment) => of_segment(segment.flags, segment.payload.is_empty()),
+            Transport::Udp(payload) => payload.first().map_or(Content::Other, |&first| of_datagram(first)),
+            Transport::Other => Content::Other,
+        };
+        Self { key, side, content, transport_start: 0, packet_end: 0 }
+    }
+
+    /// What the frame's packet carries, if this was told of it by [`look`](Self::look).
+    #[inline]
+    pub fn transport<'a>(&self, frame: &Frame<'a>) -> Option<Transport<'a>> {
+        let bytes = frame.data.get(usize::from(self.transport_start)..self.packet_end as usize)?;
+        if self.key.protocol == TCP {
+            let header = bytes.first_chunk::<20>()?;
+            Some(Transport::Tcp(Segment {
+                sequence: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
+                flags: header[13],
+                payload: bytes.get(usize::from(header[12] >> 4) * 4..)?,
+            }))
+        } else {
+            let header = bytes.first_chunk::<8>()?;
+            let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
+            Some(Transport::Udp(bytes.get(8..length.min(bytes.len()))?))
+        }
+    }
+
+    /// What stands around the packet of a frame that a glance is enough for.
+    pub fn envelope(frame: &Frame<'_>) -> Envelope {
+        let mut envelope = Envelope::default();
+        if let Some(&[e0, e1, t0, t1]) = frame.data.get(12..16)
+            && u16::from_be_bytes([e0, e1]) == VLAN
+        {
+            let id = vlan_id([t0, t1]);
+            envelope.vlans = [id, 0, 0];
+            envelope.vlan_count = u8::from(id != 0);
+        }
+        envelope
+    }
+
+    /// Behind a tag of 802.1Q.
+    #[inline(never)]
+    fn tell_tagged(&mut self, bytes: &[u8]) -> Option<()> {
+        let (&[t0, t1, e0, e1], packet) = bytes.split_first_chunk::<4>()?;
+        let network = match vlan_id([t0, t1]) {
+            0 => 0,
+            id => key::network_of_vlans([id, 0, 0]),
+        };
+        match u16::from_be_bytes([e0, e1]) {
+            IPV4 => {
+                let (header, rest) = packet.split_first_chunk::<20>().filter(|(header, _)| header[0] == PLAIN_V4)?;
+                self.tell_v4(header, rest, 18, network)
+            }
+            IPV6 => self.tell_v6(packet, 18, network),
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    fn tell_v4(&mut self, header: &[u8; 20], rest: &[u8], start: u16, network: u32) -> Option<()> {
+        /// More fragments, and the offset (RFC 791 §3.1).
+        const FRAGMENT: u16 = 0x3fff;
+        let announced = usize::from(u16::from_be_bytes([header[2], header[3]])).checked_sub(20)?;
+        if u16::from_be_bytes([header[6], header[7]]) & FRAGMENT != 0 {
+            return None;
+        }
+        let carried = rest.get(..announced).unwrap_or(rest);
+        let upper = Upper::read(header[9], carried)?;
+        let source = u32::from_be_bytes([header[12], header[13], header[14], header[15]]);
+        let destination = u32::from_be_bytes([header[16], header[17], header[18], header[19]]);
+        // Address and port in one number: which end is the low one is told without a branch that nobody can foresee.
+        let from = u64::from(source) << 16 | u64::from(upper.source_port);
+        let to = u64::from(destination) << 16 | u64::from(upper.destination_port);
+        let (low, high) = (from.min(to), from.max(to));
+        let address = |end: u64| Address(u128::from(0xffff_0000_0000 | end >> 16));
+        self.key = FlowKey {
+            low: address(low),
+            high: address(high),
+            ports_and_network: key::join(low as u16, high as u16, network),
+            protocol: header[9],
+        };
+        self.side = if from <= to { Side::Low } else { Side::High };
+        self.content = upper.content;
+        self.transport_start = start + 20;
+        self.packet_end = u32::from(self.transport_start) + carried.len() as u32;
+        Some(())
+    }
+
+    #[inline]
+    fn tell_v6(&mut self, bytes: &[u8], start: u16, network: u32) -> Option<()> {
+        let (header, rest) = bytes.split_first_chunk::<40>()?;
+        let announced = usize::from(u16::from_be_bytes([header[4], header[5]]));
+        if header[0] >> 4 != 6 || announced == 0 {
+            return None;
+        }
+        let carried = rest.get(..announced).unwrap_or(rest);
+        let upper = Upper::read(header[6], carried)?;
+        let (addresses, _) = header.get(8..)?.split_first_chunk::<32>()?;
+        let (source, destination) = addresses.split_at(16);
+        let source = Address(u128::from_be_bytes(source.try_into().ok()?));
+        let destination = Address(u128::from_be_bytes(destination.try_into().ok()?));
+        let ends = (source, upper.source_port, destination, upper.destination_port);
+        (self.key, self.side) = FlowKey::between(ends, network, header[6]);
+        self.content = upper.content;
+        self.transport_start = start + 40;
+        self.packet_end = u32::from(self.transport_start) + carried.len() as u32;
+        Some(())
+    }
+}
+
+/// The VLAN of a tag; 0, a priority tag, names none (802.1Q §9.6).
+#[inline]
+const fn vlan_id(tag: [u8; 2]) -> u16 {
+    u16::from_be_bytes(tag) & 0x0fff
+}
+
+#[inline]
+const fn of_segment(flags: u8, is_empty: bool) -> Content {
+    match flags & (Segment::SYN | Segment::ACK) {
+        Segment::SYN => Content::Opening,
+        Segment::ACK if is_empty && flags & (Segment::FIN | Segment::RST) == 0 => Content::Nothing,
+        _ => Content::Other,
+    }
+}
+
+#[inline]
+const fn of_datagram(first: u8) -> Content {
+    if first & 0xc0 == 0xc0 { Content::Opening } else { Content::Other }
+}
+
+/// What stands above IP.
+struct Upper {
+    source_port: u16,
+    destination_port: u16,
+    content: Content,
+}
+
+impl Upper {
+    #[inline(always)]
+    fn read(protocol: u8, payload: &[u8]) -> Option<Self> {
+        match protocol {
+            TCP => Self::tcp(payload),
+            UDP => Self::udp(payload),
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    fn tcp(payload: &[u8]) -> Option<Self> {
+        let header = payload.first_chunk::<20>()?;
+        let header_length = usize::from(header[12] >> 4) * 4;
+        if header_length < 20 || header_length > payload.len() {
+            return None;
+        }
+        Some(Self {
+            source_port: u16::from_be_bytes([header[0], header[1]]),
+            destination_port: u16::from_be_bytes([header[2], header[3]]),
+            content: of_segment(header[13], header_length == payload.len()),
+        })
+    }
+
+    /// A datagram with a byte at least, that can be no tunnel.
+    #[inline(always)]
+    fn udp(payload: &[u8]) -> Option<Self> {
+        let header = payload.first_chunk::<9>()?;
+        let source_port = u16::from_be_bytes([header[0], header[1]]);
+        let destination_port = u16::from_be_bytes([header[2], header[3]]);
+        let is_short = u16::from_be_bytes([header[4], header[5]]) < 9;
+        // What begins as an IPv6 packet may be one, from any port.
+        if is_short || header[8] >> 4 == 6 || vigie_decode::may_be_tunnel_port(source_port, destination_port) {
+            return None;
+        }
+        Some(Self { source_port, destination_port, content: of_datagram(header[8]) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use vigie_decode::{DecodeLimits, Decoded};
+
+    fn frame(data: &[u8]) -> Frame<'_> {
+        let wire_length = data.len() as u32;
+        Frame { timestamp_ns: 1, number: 1, wire_length, link_type: LinkType::ETHERNET, interface: 0, data }
+    }
+
+    /// What tells the flow, and what goes on to it.
+    type Told = (FlowKey, Side, Content, String);
+
+    fn by_decoding(data: &[u8]) -> Option<Told> {
+        match vigie_decode::decode(&frame(data), &DecodeLimits::default()) {
+            Ok(Decoded::Packet(packet)) => {
+                let Glance { key, side, content, .. } = Glance::of(&packet);
+                Some((key, side, content, format!("{:?} in {:?}", packet.transport, packet.envelope)))
+            }
+            _ => None,
+        }
+    }
+
+    fn by_glance(data: &[u8]) -> Option<Told> {
+        let frame = frame(data);
+        let glance = Glance::at(&frame)?;
+        let carried = format!("{:?} in {:?}", glance.transport(&frame).unwrap(), Glance::envelope(&frame));
+        Some((glance.key, glance.side, glance.content, carried))
+    }
+
+    /// A frame of each common kind: VLAN or not, IPv4 or IPv6, TCP or UDP.
+    fn plain(is_tagged: bool, is_v6: bool, is_tcp: bool, payload: &[u8]) -> Vec<u8> {
+        let mut upper = vec![0x9c, 0x40, 1, 0xbb];
+        if is_tcp {
+            upper.extend([0, 0, 0, 1, 0, 0, 0, 2, 0x50, 0x18, 1, 0, 0, 0, 0, 0]);
+        } else {
+            upper.extend((8 + payload.len() as u16).to_be_bytes());
+            upper.extend([0, 0]);
+        }
+        upper.extend(payload);
+        let protocol = if is_tcp { TCP } else { UDP };
+        let mut bytes = vec![2; 12];
+        if is_tagged {
+            bytes.extend([0x81, 0, 0x60, 42]);
+        }
+        if is_v6 {
+            bytes.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
+            bytes.extend((upper.len() as u16).to_be_bytes());
+            bytes.extend([protocol, 64]);
+            bytes.extend([0x20; 16]);
+            bytes.extend([0x10; 16]);
+        } else {
+            bytes.extend([8, 0, 0x45, 0]);
+            bytes.extend((20 + upper.len() as u16).to_be_bytes());
+            bytes.extend([0, 1, 0x40, 0, 64, protocol, 0, 0, 10, 0, 0, 9, 10, 0, 0, 7]);
+        }
+        [bytes, upper].concat()
+    }
+
+    #[test]
+    fn a_glance_is_enough_for_common_packets() {
+        for number in 0..8 {
+            let bytes = plain(number & 1 != 0, number & 2 != 0, number & 4 != 0, b"payload");
+            let told = by_glance(&bytes);
+            assert_eq!(told, by_decoding(&bytes));
+            let (key, side, content, _) = told.unwrap();
+            assert_eq!((content, side), (Content::Other, Side::High), "{number}");
+            assert_eq!(key.ports_and_network >> 32 != 0, number & 1 != 0);
+        }
+        let empty = plain(true, true, true, b"");
+        assert_eq!(Glance::at(&frame(&empty)).map(|glance| glance.content), Some(Content::Nothing));
+        let mut syn = plain(false, false, true, b"");
+        syn[14 + 20 + 13] = Segment::SYN;
+        let initial = plain(false, true, false, &[0xc3; 40]);
+        for opening in [syn, initial] {
+            assert_eq!(Glance::at(&frame(&opening)).map(|glance| glance.content), Some(Content::Opening));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+        #[test]
+        fn what_a_glance_tells_decoding_tells_too(
+            kind in 0..8_u8,
+            payload in proptest::collection::vec(any::<u8>(), 0..64),
+            changes in proptest::collection::vec((0..100_usize, any::<u8>()), 0..4),
+            kept in 0..160_usize,
+        ) {
+            let mut bytes = plain(kind & 1 != 0, kind & 2 != 0, kind & 4 != 0, &payload);
+            for (place, value) in changes {
+                if let Some(byte) = bytes.get_mut(place) {
+                    *byte = value;
+                }
+            }
+            bytes.truncate(kept);
+            if let Some(told) = by_glance(&bytes) {
+                prop_assert_eq!(Some(told), by_decoding(&bytes));
+            }
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! What a UDP flow keeps while its QUIC hello is on the way: for each connection id that keys were derived from, the keys
+//! and the handshake stream put together so far. Bounded; empty and small until the first Initial.
+
+use arrayvec::ArrayVec;
+
+use super::frames::{self, Framing};
+use super::google::{self, Chlo};
+use super::header::{self, Clear, ConnectionId, Initial, Packet};
+use super::keys::{Keys, Scratch};
+use super::versions::Schedule;
+use super::{Hello, Progress, QuicCounters, QuicLimits};
+use vigie_wire::assembly::{Assembly, Refused};
+
+/// How many connections, real or pretended, are followed on one flow at a time.
+pub const ORIGINS_MAX: usize = 4;
+
+/// How many key schedules are kept for one connection: two, for a compatible version negotiation.
+const SCHEDULES_MAX: usize = 2;
+
+/// The most memory that a stream keeps for the next connection; nearly all hellos need less.
+const SPARE_STREAM_BYTES_MAX: usize = 8 * 1024;
+
+/// Bytes of type and length in front of a TLS handshake message (RFC 8446 §4).
+const MESSAGE_HEADER_BYTES: usize = 4;
+
+/// The TLS handshake type of a ClientHello.
+const CLIENT_HELLO: u8 = 1;
+
+/// The QUIC side of one UDP flow. Either direction's datagrams may be fed to it, from any point on.
+#[derive(Debug, Default)]
+pub struct Connection {
+    origins: ArrayVec<Box<Origin>, ORIGINS_MAX>,
+    spare: Option<Box<Origin>>,
+    failures: u16,
+    given_up: bool,
+}
+
+impl Connection {
+    /// Takes one datagram, and says what it brought. If it brought a hello, ask [`Connection::more`] for another.
+    pub fn datagram(
+        &mut self,
+        payload: &[u8],
+        scratch: &mut Scratch,
+        limits: &QuicLimits,
+        counters: &mut QuicCounters,
+    ) -> Progress<'_> {
+        let mut rest = payload;
+        let mut known = !self.origins.is_empty();
+        while !self.given_up
+            && let Some((packet, after)) = header::split(rest)
+        {
+            known = true;
+            rest = after;
+            match packet {
+                Packet::Initial(packet) => self.initial(&packet, scratch, limits, counters),
+                Packet::Clear(packet) => self.clear(&packet, limits, counters),
+                Packet::Opaque => {}
+                Packet::Retry => counters.retries += 1,
+                Packet::VersionNegotiation => counters.version_negotiations += 1,
+                Packet::Cut => counters.cut += 1,
+            }
+        }
+        match self.news() {
+            Some(at) => self.tell(at),
+            None if self.given_up => Progress::GivenUp,
+            None if known => Progress::Nothing,
+            None => Progress::NotQuic,
+        }
+    }
+
+    /// A further hello of the same datagram: only of a datagram that coalesces packets of several connections.
+    pub fn more(&mut self) -> Progress<'_> {
+        match self.news() {
+            Some(at) => self.tell(at),
+            None => Progress::Nothing,
+        }
+    }
+
+    /// Forgets the flow and keeps memory for the next.
+    pub fn reset(&mut self) {
+        if let Some(mut origin) = self.origins.pop() {
+            origin.clear();
+            self.spare = Some(origin);
+        }
+        self.origins.clear();
+        self.failures = 0;
+        self.given_up = false;
+    }
+
+    /// Bytes of memory held, besides those of the struct itself.
+    pub fn memory_bytes(&self) -> usize {
+        self.origins.iter().chain(&self.spare).map(|origin| size_of::<Origin>() + origin.stream.capacity()).sum()
+    }
+
+    /// Opens an Initial with the keys that it may be of: those of its own destination id, those of connections that were
+    /// opened before (the id changes once the server has answered, RFC 9000 §7.2), and new ones (a first packet, or the
+    /// first after a Retry, RFC 9001 §5.2).
+    fn initial(
+        &mut self,
+        packet: &Initial<'_>,
+        scratch: &mut Scratch,
+        limits: &QuicLimits,
+        counters: &mut QuicCounters,
+    ) {
+        counters.initials += 1;
+        counters.unknown_versions += u64::from(!packet.dialect.known);
+        let own = self.origins.iter().position(|origin| origin.destination.as_slice() == packet.destination);
+        if own.is_none() && self.origins.iter().any(|origin| origin.is_answered_by(packet)) {
+            counters.from_server += 1;
+            return;
+        }
+        let others = (0..self.origins.len()).filter(|&at| Some(at) != own);
+        let mut candidates: ArrayVec<usize, ORIGINS_MAX> = own.into_iter().chain(others).collect();
+        candidates.retain(|&mut at| Some(at) == own || self.origins.get(at).is_some_and(|origin| origin.proven));
+        for at in candidates {
+            if self.open(at, packet, scratch, limits, counters) {
+                return;
+            }
+        }
+        if own.is_none() && !self.given_up {
+            let at = self.new_origin(packet.destination, counters);
+            self.open(at, packet, scratch, limits, counters);
+        }
+    }
+
+    /// Tries one origin with each schedule of the packet's version. True if the packet was opened.
+    fn open(
+        &mut self,
+        at: usize,
+        packet: &Initial<'_>,
+        scratch: &mut Scratch,
+        limits: &QuicLimits,
+        counters: &mut QuicCounters,
+    ) -> bool {
+        let Some(origin) = self.origins.get_mut(at) else {
+            return false;
+        };
+        // What has opened a packet before comes first, then the version's own order.
+        let before = origin.opened_by.filter(|schedule| packet.schedules.contains(schedule));
+        let others = packet.schedules.iter().copied().filter(|&schedule| Some(schedule) != before);
+        for schedule in before.into_iter().chain(others) {
+            if self.failures >= limits.attempts_max {
+                counters.given_up += u64::from(!self.given_up);
+                self.given_up = true;
+                return false;
+            }
+            if origin.open(schedule, packet, scratch, limits, counters) {
+                counters.opened += 1;
+                self.failures = 0;
+                return true;
+            }
+            counters.open_failures += 1;
+            self.failures += 1;
+        }
+        false
+    }
+
+    /// Takes the handshake bytes of an unencrypted packet, if it has any: the start of a CHLO shows itself, what follows it
+    /// must prove by its hash that it is not of an encrypted packet, which looks the same from outside.
+    fn clear(&mut self, packet: &Clear<'_>, limits: &QuicLimits, counters: &mut QuicCounters) {
+        let (Some(frames), 8) = (google::clear_frames(packet), packet.destination.len()) else {
+            return;
+        };
+        let framing = Framing::Google { version: packet.number };
+        let (mut starts, mut continues) = (false, false);
+        frames::walk(framing, frames, packet.packet_number_bytes, |_, data| match data.starts_with(google::CHLO) {
+            true => starts = true,
+            false => continues = true,
+        });
+        if !(starts || continues && google::hash_is_right(packet)) {
+            return;
+        }
+        counters.clear += 1;
+        let own = self.origins.iter().position(|origin| origin.destination.as_slice() == packet.destination);
+        let at = own.unwrap_or_else(|| self.new_origin(packet.destination, counters));
+        if let Some(origin) = self.origins.get_mut(at) {
+            origin.proven = true;
+            origin.version = packet.version;
+            origin.gather(framing, frames, packet.packet_number_bytes, limits, counters);
+        }
+    }
+
+    /// A place for a connection with this id, the least useful one's if all are taken.
+    fn new_origin(&mut self, destination: &[u8], counters: &mut QuicCounters) -> usize {
+        let evicted = self.origins.is_full().then(|| {
+            counters.origins_evicted += 1;
+            let useless = self.origins.iter().position(|origin| !origin.proven);
+            let place = useless.or_else(|| self.origins.iter().position(|origin| origin.told)).unwrap_or(0);
+            self.origins.remove(place)
+        });
+        let mut origin = evicted.or_else(|| self.spare.take()).unwrap_or_default();
+        origin.clear();
+        origin.destination = header::keep(destination);
+        // Room is certain: one was removed if all places were taken.
+        let _ = self.origins.try_push(origin);
+        self.origins.len() - 1
+    }
+
+    /// The first origin that knows more of its hello than it has told.
+    fn news(&self) -> Option<usize> {
+        self.origins.iter().position(|origin| origin.has_news())
+    }
+
+    fn tell(&mut self, at: usize) -> Progress<'_> {
+        self.origins.get_mut(at).map_or(Progress::Nothing, |origin| origin.tell())
+    }
+}
+
+/// A connection by the id that its keys come from.
+#[derive(Debug, Default)]
+struct Origin {
+    destination: ConnectionId,
+    /// The id that the client gave itself, to which the server's packets go.
+    source: ConnectionId,
+    version: u32,
+    /// Whether any packet was opened with its keys.
+    proven: bool,
+    opened_by: Option<Schedule>,
+    keys: ArrayVec<(Schedule, Keys), SCHEDULES_MAX>,
+    largest_number: Option<u64>,
+    stream: Assembly,
+    /// Where in the handshake stream the message starts that is put together.
+    base: u64,
+    /// Bytes of the stream that [`Origin::tell`] has told.
+    told_bytes: usize,
+    /// Whether the whole hello was told, or the stream is not that of a hello.
+    told: bool,
+}
+
+impl Origin {
+    /// Makes it as new, but for memory.
+    fn clear(&mut self) {
+        let mut stream = std::mem::take(&mut self.stream);
+        stream.clear();
+        if stream.capacity() > SPARE_STREAM_BYTES_MAX {
+            stream = Assembly::default();
+        }
+        self.keys.clear();
+        self.destination.clear();
+        self.source.clear();
+        self.stream = stream;
+        (self.version, self.proven, self.opened_by, self.largest_number) = (0, false, None, None);
+        (self.base, self.told_bytes, self.told) = (0, 0, false);
+    }
+
+    /// Whether a packet goes to this connection's client. The client itself keeps its source id (RFC 9000 §7.2).
+    fn is_answered_by(&self, packet: &Initial<'_>) -> bool {
+        self.proven && packet.destination == self.source.as_slice() && packet.source != self.source.as_slice()
+    }
+
+    /// Opens a packet and takes its handshake bytes.
+    fn open(
+        &mut self,
+        schedule: Schedule,
+        packet: &Initial<'_>,
+        scratch: &mut Scratch,
+        limits: &QuicLimits,
+        counters: &mut QuicCounters,
+    ) -> bool {
+        let largest = self.largest_number;
+        let Some(keys) = self.keys(schedule, scratch, counters) else {
+            return false;
+        };
+        let Some(opened) = keys.open(packet.bytes, packet.number_at, largest, &mut scratch.buffer) else {
+            return false;
+        };
+        self.largest_number = largest.max(Some(opened.number));
+        if !self.proven {
+            self.proven = true;
+            self.source = header::keep(packet.source);
+        }
+        self.opened_by = Some(schedule);
+        self.version = packet.version;
+        self.gather(packet.dialect.framing, opened.frames, opened.number_bytes, limits, counters);
+        true
+    }
+
+    /// The keys of a schedule, derived at the first call.
+    fn keys(&mut self, schedule: Schedule, scratch: &Scratch, counters: &mut QuicCounters) -> Option<&Keys> {
+        let at = match self.keys.iter().position(|(known, _)| *known == schedule) {
+            Some(at) => at,
+            None => {
+                counters.keys_derived += 1;
+                let keys = Keys::client(&scratch.salts, schedule, &self.destination)?;
+                self.keys.truncate(SCHEDULES_MAX - 1);
+                self.keys.push((schedule, keys));
+                self.keys.len() - 1
+            }
+        };
+        self.keys.get(at).map(|(_, keys)| keys)
+    }
+
+    /// Puts the handshake bytes of some frames where they belong.
+    fn gather(
+        &mut self,
+        framing: Framing,
+        frames: &[u8],
+        packet_number_bytes: usize,
+        limits: &QuicLimits,
+        counters: &mut QuicCounters,
+    ) {
+        if self.told {
+            return;
+        }
+        let (stream, base) = (&mut self.stream, &mut self.base);
+        let whole = frames::walk(framing, frames, packet_number_bytes, |offset, data| {
+            // A later message of the stream, where the first was missed: its tag says that it starts here.
+            if stream.is_empty() && data.starts_with(google::CHLO) {
+                *base = offset;
+            }
+            let Some(offset) = offset.checked_sub(*base) else {
+                return;
+            };
+            let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+            match stream.insert(offset, data, limits.crypto_bytes_max) {
+                Ok(_) => {}
+                Err(Refused::TooFar) => counters.crypto_too_far += 1,
+                Err(Refused::TooManyIslands) => counters.crypto_too_scattered += 1,
+            }
+        });
+        counters.odd_frames += u64::from(whole.is_none());
+    }
+
+    fn has_news(&self) -> bool {
+        let known = self.stream.contiguous().len();
+        !self.told && known > self.told_bytes && known > MESSAGE_HEADER_BYTES
+    }
+
+    /// What is known of the hello; from then on only what is more.
+    fn tell(&mut self) -> Progress<'_> {
+        let known = self.stream.contiguous();
+        self.told_bytes = known.len();
+        if let Some(chlo) = Chlo::view(self.version, known) {
+            self.told = chlo.complete();
+            return Progress::Chlo(chlo);
+        }
+        let Some((&[CLIENT_HELLO, high, middle, low], body)) = known.split_first_chunk() else {
+            self.told = true;
+            return Progress::Nothing;
+        };
+        let announced = u32::from_be_bytes([0, high, middle, low]) as usize;
+        let message = body.get(..announced).unwrap_or(body);
+        self.told = message.len() == announced;
+        Progress::Hello(Hello { version: self.version, message, announced, complete: self.told })
+    }
+}

@@ -1,0 +1,315 @@
+//! JA4, the fingerprint of a TLS client (FoxIO's specification "JA4: TLS Client Fingerprinting", BSD 3-Clause). Only
+//! this one of that family is computed: the others carry a licence of their own.
+
+use std::fmt;
+
+use arrayvec::ArrayVec;
+use ring::digest::{SHA256, digest};
+
+use super::hello::{ClientHello, extension};
+use super::{is_grease, numbers};
+
+/// How many cipher suites or extensions are sorted on the stack; hellos with more take memory for it.
+const SORTED_ON_STACK_MAX: usize = 256;
+
+/// Room for the raw form of common hellos.
+const RAW_BYTES_USUAL: usize = 320;
+
+/// How many characters of a hash are shown.
+const HASH_CHARACTERS: usize = 12;
+
+/// Over what the hello came, JA4's first character.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ja4Transport {
+    /// TLS over TCP.
+    Tcp,
+    /// QUIC.
+    Quic,
+    /// DTLS.
+    Dtls,
+}
+
+/// A fingerprint such as `t13d1516h2_8daaf6152771_e5627efa2ab1`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ja4([u8; 36]);
+
+/// The fingerprint before its lists are hashed, which costs more than all else, and which only those pay for that show
+/// it. The specification calls this form `JA4_r`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ja4Raw(Vec<u8>);
+
+impl Ja4Raw {
+    /// Bytes of memory held.
+    pub const fn memory_bytes(&self) -> usize {
+        self.0.capacity()
+    }
+
+    /// The raw fingerprint of `hello`; `None` while it is not complete, and in SSLv2's form.
+    pub fn of(hello: &ClientHello<'_>, transport: Ja4Transport) -> Option<Self> {
+        if !hello.is_complete() || hello.is_sslv2() {
+            return None;
+        }
+        let cipher_suites = Sorted::of(numbers(hello.cipher_suites()));
+        let extension_count = hello.extensions().filter(|extension| !is_grease(extension.kind)).count();
+        let hashed_extensions = hello.extensions().map(|extension| extension.kind);
+        let hashed_extensions =
+            Sorted::of(hashed_extensions.filter(|kind| !matches!(*kind, extension::SERVER_NAME | extension::ALPN)));
+
+        let mut text = Vec::with_capacity(RAW_BYTES_USUAL);
+        text.push(match transport {
+            Ja4Transport::Tcp => b't',
+            Ja4Transport::Quic => b'q',
+            Ja4Transport::Dtls => b'd',
+        });
+        text.extend(version(hello.highest_version()));
+        text.push(if hello.has_server_name_extension() { b'd' } else { b'i' });
+        text.extend(two_digits(cipher_suites.numbers().len()));
+        text.extend(two_digits(extension_count));
+        text.extend(first_and_last(hello.alpn().next().unwrap_or_default()));
+        push_list(&mut text, cipher_suites.numbers().iter().copied());
+        push_list(&mut text, hashed_extensions.numbers().iter().copied());
+        let mut signature_algorithms =
+            hello.signature_algorithms().filter(|&algorithm| !is_grease(algorithm)).peekable();
+        if signature_algorithms.peek().is_some() {
+            push_list(&mut text, signature_algorithms);
+        }
+        Some(Self(text))
+    }
+
+    /// The fingerprint.
+    pub fn fingerprint(&self) -> Ja4 {
+        let mut parts = self.0.splitn(3, |&byte| byte == b'_');
+        let facts = parts.next().unwrap_or_default();
+        let mut text = [b'0'; 36];
+        let hashes = [hash(parts.next().unwrap_or_default()), hash(parts.next().unwrap_or_default())];
+        let parts = [facts, b"_", &hashes[0], b"_", &hashes[1]];
+        text.iter_mut().zip(parts.into_iter().flatten()).for_each(|(place, &byte)| *place = byte);
+        Ja4(text)
+    }
+}
+
+fn push_list(text: &mut Vec<u8>, list: impl Iterator<Item = u16>) {
+    let mut separator = b'_';
+    for number in list {
+        let [first, second, third, fourth] = hex(number);
+        text.extend_from_slice(&[separator, first, second, third, fourth]);
+        separator = b',';
+    }
+    if separator == b'_' {
+        text.push(separator);
+    }
+}
+
+impl Ja4 {
+    /// The fingerprint of `hello`; `None` while it is not complete, and in SSLv2's form.
+    pub fn of(hello: &ClientHello<'_>, transport: Ja4Transport) -> Option<Self> {
+        Ja4Raw::of(hello, transport).map(|raw| raw.fingerprint())
+    }
+
+    /// The fingerprint as text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// Its 36 characters.
+    pub const fn as_bytes(&self) -> &[u8; 36] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Ja4 {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Ja4 {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// Numbers without GREASE in rising order. It lives on the stack for as long as a fingerprint is made.
+#[expect(clippy::large_enum_variant)]
+enum Sorted {
+    Few(ArrayVec<u16, SORTED_ON_STACK_MAX>),
+    Many(Vec<u16>),
+}
+
+impl Sorted {
+    fn of(numbers: impl Iterator<Item = u16> + Clone) -> Self {
+        let numbers = numbers.filter(|&number| !is_grease(number));
+        let mut few = ArrayVec::new();
+        for number in numbers.clone() {
+            if few.try_push(number).is_err() {
+                let mut many: Vec<u16> = numbers.collect();
+                many.sort_unstable();
+                return Self::Many(many);
+            }
+        }
+        few.sort_unstable();
+        Self::Few(few)
+    }
+
+    fn numbers(&self) -> &[u16] {
+        match self {
+            Self::Few(few) => few,
+            Self::Many(many) => many,
+        }
+    }
+}
+
+/// Both characters of the version.
+fn version(version: u16) -> [u8; 2] {
+    *match version {
+        0x0304 => b"13",
+        0x0303 => b"12",
+        0x0302 => b"11",
+        0x0301 => b"10",
+        0x0300 => b"s3",
+        0x0002 => b"s2",
+        0xfeff => b"d1",
+        0xfefd => b"d2",
+        0xfefc => b"d3",
+        _ => b"00",
+    }
+}
+
+/// A count, at most 99.
+fn two_digits(count: usize) -> [u8; 2] {
+    let count = count.min(99) as u8;
+    [b'0' + count / 10, b'0' + count % 10]
+}
+
+/// First and last character of the first protocol; of its hexadecimal form if either is not alphanumeric.
+fn first_and_last(protocol: &[u8]) -> [u8; 2] {
+    match (protocol.first(), protocol.last()) {
+        (Some(&first), Some(&last)) if first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric() => [first, last],
+        (Some(&first), Some(&last)) => [hex_digit(first >> 4), hex_digit(last)],
+        _ => *b"00",
+    }
+}
+
+/// The start of the SHA-256 over a list; zeros for one without members.
+fn hash(list: &[u8]) -> [u8; HASH_CHARACTERS] {
+    let mut shown = [b'0'; HASH_CHARACTERS];
+    if list.is_empty() {
+        return shown;
+    }
+    let digest = digest(&SHA256, list);
+    for (pair, &byte) in shown.as_chunks_mut::<2>().0.iter_mut().zip(digest.as_ref()) {
+        *pair = [hex_digit(byte >> 4), hex_digit(byte)];
+    }
+    shown
+}
+
+fn hex(number: u16) -> [u8; 4] {
+    let [high, low] = number.to_be_bytes();
+    [hex_digit(high >> 4), hex_digit(high), hex_digit(low >> 4), hex_digit(low)]
+}
+
+/// The hexadecimal digit of the lower four bits.
+const fn hex_digit(byte: u8) -> u8 {
+    let nibble = byte & 0x0f;
+    if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::build::{Hello, alpn, old_chrome, unhex};
+
+    fn ja4(hello: &Hello) -> String {
+        let body = hello.body();
+        Ja4::of(&ClientHello::parse(&body, body.len()).unwrap(), Ja4Transport::Tcp).unwrap().to_string()
+    }
+
+    fn recorded(text: &str) -> String {
+        let record = unhex(text);
+        let body = &record[9..];
+        Ja4::of(&ClientHello::parse(body, body.len()).unwrap(), Ja4Transport::Tcp).unwrap().to_string()
+    }
+
+    #[test]
+    fn the_published_fingerprints_of_chrome() {
+        assert_eq!(ja4(&old_chrome()), "t13d1516h2_8daaf6152771_e5627efa2ab1");
+        let mut without_padding = old_chrome();
+        without_padding.extensions.pop();
+        assert_eq!(ja4(&without_padding), "t13d1515h2_8daaf6152771_f37e75b10bcc");
+        // In resumption a pre-shared key stands where the padding did.
+        assert_eq!(ja4(&without_padding.with(41, vec![0; 8])), "t13d1516h2_8daaf6152771_9b887d9acb53");
+    }
+
+    #[test]
+    fn the_order_of_extensions_does_not_matter_that_of_signature_algorithms_does() {
+        let mut shuffled = old_chrome();
+        shuffled.extensions.reverse();
+        shuffled.cipher_suites.reverse();
+        assert_eq!(ja4(&shuffled), ja4(&old_chrome()));
+        let mut other = old_chrome();
+        let algorithms = &mut other.extensions.iter_mut().find(|(kind, _)| *kind == 13).unwrap().1;
+        algorithms.swap(3, 5);
+        assert_ne!(ja4(&other), ja4(&old_chrome()));
+    }
+
+    #[test]
+    fn recorded_hellos_as_an_independent_program_computes_them() {
+        assert_eq!(recorded(include_str!("testdata/curl_7_88.hex")), "t13d3112h2_e8f1e7e78f70_b26ce05bbdd6");
+        assert_eq!(recorded(include_str!("testdata/openssl_3_0.hex")), "t13d3111h2_e8f1e7e78f70_1f22a2ca17c4");
+    }
+
+    #[test]
+    fn the_examples_of_the_specification_for_alpn() {
+        let shown = |protocol: &[u8]| ja4(&Hello::default().with(16, alpn(&[protocol])))[8..10].to_owned();
+        for (protocol, characters) in [
+            (&b"h2"[..], "h2"),
+            (b"http/1.1", "h1"),
+            (b"h", "hh"),
+            (b"\xab", "ab"),
+            (b"\xab\xcd", "ad"),
+            (b"\x30\xab", "3b"),
+            (b"\x30\x31\xab\xcd", "3d"),
+            (b"\x30\xab\xcd\x31", "01"),
+            (b"", "00"),
+        ] {
+            assert_eq!(shown(protocol), characters, "{protocol:x?}");
+        }
+        assert_eq!(&ja4(&Hello::default())[8..10], "00");
+    }
+
+    #[test]
+    fn empty_lists_hash_to_zeros() {
+        let hello = Hello { cipher_suites: vec![0x0a0a], ..Hello::default() };
+        assert_eq!(ja4(&hello), "t12i000000_000000000000_000000000000");
+        let only_left_out = hello.with(0, vec![]).with(16, alpn(&[b"h2"]));
+        assert_eq!(ja4(&only_left_out), "t12d0002h2_000000000000_000000000000");
+    }
+
+    #[test]
+    fn more_than_fit_on_the_stack_count_as_99_and_hash_in_full() {
+        let many: Vec<u16> = (0..400).rev().filter(|&number| !is_grease(number)).collect();
+        let hello = Hello { cipher_suites: many.clone(), ..Hello::default() };
+        let mut sorted = many;
+        sorted.sort_unstable();
+        let text = sorted.iter().map(|number| format!("{number:04x}")).collect::<Vec<_>>().join(",");
+        let digest = ring::digest::digest(&SHA256, text.as_bytes());
+        let start: String = digest.as_ref()[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(ja4(&hello), format!("t12i990000_{start}_000000000000"));
+    }
+
+    #[test]
+    fn transports_versions_and_what_has_no_fingerprint() {
+        let body = Hello::to("x.example").body();
+        let hello = ClientHello::parse(&body, body.len()).unwrap();
+        assert!(Ja4::of(&hello, Ja4Transport::Quic).unwrap().as_str().starts_with("q12d"));
+        assert!(Ja4::of(&hello, Ja4Transport::Dtls).unwrap().as_str().starts_with("d12d"));
+        let cut = ClientHello::parse(&body[..body.len() - 1], body.len()).unwrap();
+        assert!(Ja4::of(&cut, Ja4Transport::Tcp).is_none());
+        assert!(Ja4::of(&ClientHello::sslv2(&[3, 1], true), Ja4Transport::Tcp).is_none());
+        for (number, characters) in
+            [(0x0301, "10"), (0x0300, "s3"), (0x0002, "s2"), (0xfeff, "d1"), (0xfefc, "d3"), (0x7f1c, "00")]
+        {
+            assert_eq!(version(number), characters.as_bytes());
+        }
+    }
+}
