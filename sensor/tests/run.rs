@@ -17,7 +17,7 @@ use vigie::runtime::run::{Prepared, Running};
 use vigie::sink::journal::{Journal, Target};
 use vigie_capture::live::{Change, InterfaceCounts};
 use vigie_capture::{CaptureError, Files, FilesOptions, Position, Source, SourceStatistics};
-use vigie_flow::{Glance, HashKey};
+use vigie_flow::{HashKey, PacketHeaders};
 use vigie_signatures::Bundle;
 use vigie_synth::{Profile, Traffic};
 use vigie_wire::{Frame, LinkType};
@@ -80,7 +80,7 @@ impl Source for Memory {
                 data,
             })
             .filter(|frame| {
-                let hash = Glance::at(frame).map_or(0, |glance| glance.key.hash(&HashKey::REPLAY));
+                let hash = PacketHeaders::parse(frame).map_or(0, |headers| headers.key.hash(&HashKey::REPLAY));
                 hash % self.workers == self.worker
             })
             .collect();

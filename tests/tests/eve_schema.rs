@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use vigie::alert::eve::{Context, encode};
 use vigie::alert::{Alert, DnsAnswer, DnsRecord, Ech, Event, Evidence, Fact, Flow, FlowEnd, Hello, HelloTransport};
-use vigie_decode::{Address, Envelope, Tunnel, TunnelKind};
+use vigie_decode::{Address, Encapsulation, Tunnel, TunnelKind};
 use vigie_handshake::tls::{ClientHello, Ja4Raw, Ja4Transport};
 use vigie_signatures::{Bundle, Confidence, MatchKind, Role, Rule, Signal};
 use vigie_tests::hello::Hello as TestHello;
@@ -37,7 +37,7 @@ fn flow(protocol: u8, v6: bool, tunnel: Option<TunnelKind>) -> Flow {
         server: address(2),
         server_port: 443,
         protocol,
-        envelope: Envelope {
+        encapsulation: Encapsulation {
             vlans: [1, 2, 4095],
             vlan_count: if tunnel.is_some() { 3 } else { 0 },
             tunnel_depth: u8::from(tunnel.is_some()),

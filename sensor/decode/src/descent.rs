@@ -1,7 +1,7 @@
-//! What is carried from the outermost header of a frame down to the innermost: the envelope as it grows, and how
+//! What is carried from the outermost header of a frame down to the innermost: the encapsulation as it grows, and how
 //! much deeper decoding may go.
 
-use super::{Address, DecodeError, DecodeLimits, Envelope, Tunnel, TunnelKind, VLANS_MAX};
+use super::{Address, DecodeError, DecodeLimits, Encapsulation, Tunnel, TunnelKind, VLANS_MAX};
 
 /// How often, in one frame, a payload that names no type may be read in a second way. Bounds the work that a
 /// frame made of ambiguous headers can ask for.
@@ -11,8 +11,8 @@ const SECOND_GUESSES_MAX: u8 = 4;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Descent<'l> {
     pub limits: &'l DecodeLimits,
-    envelope: Envelope,
-    /// Nothing is noted in `envelope` yet. Most packets stay bare: theirs need not be copied from here.
+    encapsulation: Encapsulation,
+    /// Nothing is noted in `encapsulation` yet. Most packets stay bare: theirs need not be copied from here.
     bare: bool,
     /// Sender and receiver of the IP packet that the current header stands in.
     pub outer: Option<(Address, Address)>,
@@ -28,10 +28,10 @@ pub(super) struct Descent<'l> {
 
 impl<'l> Descent<'l> {
     #[inline]
-    pub fn new(limits: &'l DecodeLimits, envelope: Envelope, depth: u8, cut: bool) -> Self {
+    pub fn new(limits: &'l DecodeLimits, encapsulation: Encapsulation, depth: u8, cut: bool) -> Self {
         Self {
             limits,
-            envelope,
+            encapsulation,
             bare: false,
             outer: None,
             depth,
@@ -45,13 +45,13 @@ impl<'l> Descent<'l> {
     /// The start of a frame.
     #[inline]
     pub fn bare(limits: &'l DecodeLimits, cut: bool) -> Self {
-        Self { bare: true, ..Self::new(limits, Envelope::default(), 0, cut) }
+        Self { bare: true, ..Self::new(limits, Encapsulation::default(), 0, cut) }
     }
 
     /// What stood around the current header.
     #[inline]
-    pub fn envelope(&self) -> Envelope {
-        if self.bare { Envelope::default() } else { self.envelope }
+    pub fn encapsulation(&self) -> Encapsulation {
+        if self.bare { Encapsulation::default() } else { self.encapsulation }
     }
 
     /// Goes one header of encapsulation deeper.
@@ -74,10 +74,10 @@ impl<'l> Descent<'l> {
     pub fn open(&mut self, kind: TunnelKind) -> Result<(), DecodeError> {
         self.deepen()?;
         self.bare = false;
-        self.envelope.tunnel_depth = self.envelope.tunnel_depth.saturating_add(1);
-        if self.envelope.tunnel.is_none() {
+        self.encapsulation.tunnel_depth = self.encapsulation.tunnel_depth.saturating_add(1);
+        if self.encapsulation.tunnel.is_none() {
             let (source, destination) = self.outer.unzip();
-            self.envelope.tunnel = Some(Tunnel { kind, source, destination });
+            self.encapsulation.tunnel = Some(Tunnel { kind, source, destination });
         }
         Ok(())
     }
@@ -85,21 +85,21 @@ impl<'l> Descent<'l> {
     /// Notes a VLAN tag. Identifier 0 is a priority tag and names no VLAN (802.1Q §9.6).
     pub fn vlan(&mut self, tag: u16) {
         let id = tag & 0x0fff;
-        let place = self.envelope.vlans.get_mut(usize::from(self.envelope.vlan_count));
+        let place = self.encapsulation.vlans.get_mut(usize::from(self.encapsulation.vlan_count));
         if let (Some(place), 1..) = (place, id) {
             self.bare = false;
             *place = id;
-            self.envelope.vlan_count += 1;
+            self.encapsulation.vlan_count += 1;
         }
-        debug_assert!(usize::from(self.envelope.vlan_count) <= VLANS_MAX);
+        debug_assert!(usize::from(self.encapsulation.vlan_count) <= VLANS_MAX);
     }
 
     /// Notes the identifier of a virtual network. Never gives 0, which means none.
     pub fn network(&mut self, kind: TunnelKind, id: u32) {
         self.bare = false;
-        let seed = self.envelope.network.rotate_left(5) ^ (kind as u32 + 1).wrapping_mul(0x85eb_ca6b);
+        let seed = self.encapsulation.network.rotate_left(5) ^ (kind as u32 + 1).wrapping_mul(0x85eb_ca6b);
         let mixed = (seed ^ id).wrapping_mul(0x9e37_79b1);
-        self.envelope.network = (mixed ^ mixed >> 15).max(1);
+        self.encapsulation.network = (mixed ^ mixed >> 15).max(1);
     }
 
     /// Reads a payload in one way and, if that fails, in another.

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use foldhash::quality::RandomState;
 
-use super::{Address, Envelope};
+use super::{Address, Encapsulation};
 
 /// How much is kept of datagrams that are not yet whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,11 +49,11 @@ pub struct Fragment<'a> {
     /// The captured payload.
     pub payload: &'a [u8],
     /// What stood around the fragment.
-    pub envelope: Envelope,
+    pub encapsulation: Encapsulation,
     pub(super) depth: u8,
 }
 
-/// A datagram put together: what stood behind its IP header. [`decode_joined`](super::decode_joined) goes on from it.
+/// A datagram put together: what stood behind its IP header. [`decode_reassembled`](super::decode_reassembled) goes on from it.
 #[derive(Clone, Debug)]
 pub struct Datagram {
     /// Sender.
@@ -63,7 +63,7 @@ pub struct Datagram {
     /// IP protocol number of the payload.
     pub protocol: u8,
     /// What stood around the fragments.
-    pub envelope: Envelope,
+    pub encapsulation: Encapsulation,
     /// The IP payload.
     pub payload: Vec<u8>,
     pub(super) v6: bool,
@@ -128,7 +128,7 @@ const SPARE_PIECES_MAX: usize = 16;
 
 /// Datagrams of which pieces are missing.
 #[derive(Debug)]
-pub struct Fragments {
+pub struct Reassembler {
     limits: FragmentLimits,
     counts: FragmentCounts,
     /// Keyed at random per start, so that nobody chooses collisions.
@@ -153,7 +153,7 @@ struct Key {
     identification: u32,
     /// `None` for IPv6, whose fragments need not agree on it.
     protocol: Option<u8>,
-    envelope: Envelope,
+    encapsulation: Encapsulation,
 }
 
 impl Key {
@@ -163,12 +163,12 @@ impl Key {
             destination: fragment.destination,
             identification: fragment.identification,
             protocol: (!fragment.v6).then_some(fragment.protocol),
-            envelope: fragment.envelope,
+            encapsulation: fragment.encapsulation,
         }
     }
 }
 
-impl Fragments {
+impl Reassembler {
     /// An empty cache. It takes memory only as it is used.
     pub fn new(limits: FragmentLimits) -> Self {
         Self {
@@ -339,7 +339,7 @@ impl Fragments {
             source: slot.key.source,
             destination: slot.key.destination,
             protocol: slot.protocol,
-            envelope: slot.key.envelope,
+            encapsulation: slot.key.encapsulation,
             payload,
             v6: slot.v6,
             depth: slot.depth,
@@ -537,7 +537,7 @@ mod tests {
             more,
             cut: false,
             payload,
-            envelope: Envelope::default(),
+            encapsulation: Encapsulation::default(),
             depth: 0,
         }
     }
@@ -550,7 +550,7 @@ mod tests {
     fn pieces_join_in_any_order() {
         let whole = bytes(100);
         for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
-            let mut fragments = Fragments::new(FragmentLimits::default());
+            let mut fragments = Reassembler::new(FragmentLimits::default());
             let mut joined = None;
             for piece in order {
                 assert!(joined.is_none());
@@ -567,7 +567,7 @@ mod tests {
 
     #[test]
     fn the_first_copy_of_a_byte_stays() {
-        let mut fragments = Fragments::new(FragmentLimits::default());
+        let mut fragments = Reassembler::new(FragmentLimits::default());
         assert!(fragments.insert(&fragment(1, 8, true, b"BBBBBBBB"), 0).is_none());
         assert!(fragments.insert(&fragment(1, 8, true, b"bbbbbbbb"), 0).is_none());
         assert!(fragments.insert(&fragment(1, 0, true, b"AAAAAAAAxxxxxxxxCCCCCCCC"), 0).is_none());
@@ -578,7 +578,7 @@ mod tests {
 
     #[test]
     fn a_datagram_has_one_end() {
-        let mut fragments = Fragments::new(FragmentLimits::default());
+        let mut fragments = Reassembler::new(FragmentLimits::default());
         fragments.insert(&fragment(1, 16, true, b"CCCCCCCC"), 0);
         assert!(fragments.insert(&fragment(1, 8, false, b"early"), 0).is_none());
         fragments.insert(&fragment(1, 24, false, b"DDD"), 0);
@@ -590,19 +590,19 @@ mod tests {
 
     #[test]
     fn what_differs_in_any_part_of_the_key_stays_apart() {
-        let mut fragments = Fragments::new(FragmentLimits::default());
+        let mut fragments = Reassembler::new(FragmentLimits::default());
         let first = fragment(1, 0, true, b"AAAAAAAA");
         let last = fragment(1, 8, false, b"B");
         fragments.insert(&first, 0);
-        let (mut vlan, mut network) = (Envelope::default(), Envelope::default());
+        let (mut vlan, mut network) = (Encapsulation::default(), Encapsulation::default());
         (vlan.vlans[0], vlan.vlan_count, network.network) = (7, 1, 7);
         for other in [
             Fragment { source: Address::v4([10, 0, 0, 3]), ..last },
             Fragment { destination: Address::v4([10, 0, 0, 3]), ..last },
             Fragment { identification: 2, ..last },
             Fragment { protocol: 6, ..last },
-            Fragment { envelope: vlan, ..last },
-            Fragment { envelope: network, ..last },
+            Fragment { encapsulation: vlan, ..last },
+            Fragment { encapsulation: network, ..last },
         ] {
             assert!(fragments.insert(&other, 0).is_none());
         }
@@ -613,7 +613,7 @@ mod tests {
     #[test]
     fn in_ipv6_the_first_fragment_names_the_protocol() {
         for order in [[0, 1], [1, 0]] {
-            let mut fragments = Fragments::new(FragmentLimits::default());
+            let mut fragments = Reassembler::new(FragmentLimits::default());
             let pieces = [
                 Fragment { v6: true, protocol: 6, ..fragment(1, 0, true, b"AAAAAAAA") },
                 Fragment { v6: true, protocol: 60, ..fragment(1, 8, false, b"B") },
@@ -625,7 +625,7 @@ mod tests {
 
     #[test]
     fn unusable_fragments_take_no_slot_and_are_counted() {
-        let mut fragments = Fragments::new(FragmentLimits::default());
+        let mut fragments = Reassembler::new(FragmentLimits::default());
         fragments.insert(&Fragment { cut: true, ..fragment(1, 0, true, b"AAAAAAAA") }, 0);
         fragments.insert(&fragment(1, 65_528, true, b"AAAAAAAA"), 0);
         fragments.insert(&fragment(1, 8, true, b"AAAA"), 0);
@@ -637,7 +637,7 @@ mod tests {
 
     #[test]
     fn a_fragment_of_odd_length_joins_with_the_one_that_repeats_its_end() {
-        let mut fragments = Fragments::new(FragmentLimits::default());
+        let mut fragments = Reassembler::new(FragmentLimits::default());
         fragments.insert(&fragment(1, 0, true, b"AAAAAAAAAAA"), 0);
         assert_eq!(fragments.insert(&fragment(1, 8, false, b"BBBB"), 0).unwrap().payload, b"AAAAAAAABBBB");
     }
@@ -645,7 +645,7 @@ mod tests {
     #[test]
     fn the_stalest_goes_first() {
         let limits = FragmentLimits { fragment_datagrams_max: 3, ..FragmentLimits::default() };
-        let mut fragments = Fragments::new(limits);
+        let mut fragments = Reassembler::new(limits);
         for identification in 1..=3 {
             fragments.insert(&fragment(identification, 0, true, b"AAAAAAAA"), u64::from(identification));
         }
@@ -663,7 +663,7 @@ mod tests {
     #[test]
     fn pieces_wait_for_as_long_as_the_limit_says() {
         let limits = FragmentLimits { fragment_timeout_ms: 10, ..FragmentLimits::default() };
-        let mut fragments = Fragments::new(limits);
+        let mut fragments = Reassembler::new(limits);
         fragments.insert(&fragment(1, 0, true, b"AAAAAAAA"), 0);
         fragments.insert(&fragment(2, 0, true, b"AAAAAAAA"), 5_000_000);
         assert!(fragments.insert(&fragment(1, 8, false, b"B"), 10_000_001).is_none());
@@ -676,7 +676,7 @@ mod tests {
     fn a_flood_holds_no_more_than_the_limits() {
         let limits =
             FragmentLimits { fragment_datagrams_max: 100, fragment_bytes_max: 200_000, ..FragmentLimits::default() };
-        let mut fragments = Fragments::new(limits);
+        let mut fragments = Reassembler::new(limits);
         let payload = bytes(1480);
         for identification in 0..1000 {
             fragments.insert(&fragment(identification, 60_000, true, &payload[..8]), 0);
@@ -696,7 +696,7 @@ mod tests {
     #[test]
     fn a_datagram_bigger_than_all_memory_is_given_up() {
         let limits = FragmentLimits { fragment_bytes_max: 4000, ..FragmentLimits::default() };
-        let mut fragments = Fragments::new(limits);
+        let mut fragments = Reassembler::new(limits);
         let payload = bytes(1480);
         for piece in 0..9 {
             assert!(fragments.insert(&fragment(1, piece * 1480, piece < 8, &payload), 0).is_none());
@@ -706,12 +706,12 @@ mod tests {
 
     #[test]
     fn a_datagram_of_too_many_pieces_is_refused_piece_by_piece() {
-        let mut fragments = Fragments::new(FragmentLimits::default());
+        let mut fragments = Reassembler::new(FragmentLimits::default());
         for piece in 0..=PIECES_MAX {
             fragments.insert(&fragment(1, 16 + piece * 16, true, b"AAAAAAAA"), 0);
         }
         assert_eq!((fragments.counts().too_many_pieces, fragments.datagrams()), (1, 1));
-        let mut in_order = Fragments::new(FragmentLimits::default());
+        let mut in_order = Reassembler::new(FragmentLimits::default());
         for piece in 0..8000 {
             in_order.insert(&fragment(1, piece * 8, true, b"AAAAAAAA"), 0);
         }
@@ -737,7 +737,7 @@ mod tests {
             pieces.push((last, length));
             let count = pieces.len();
             pieces.rotate_left(rotation.index(count));
-            let mut fragments = Fragments::new(FragmentLimits::default());
+            let mut fragments = Reassembler::new(FragmentLimits::default());
             let mut joined = None;
             for (start, end) in pieces {
                 if let Some(datagram) = fragments.insert(&fragment(1, start, end < length, &whole[start..end]), 0) {

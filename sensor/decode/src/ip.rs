@@ -231,7 +231,7 @@ fn v4_fragment<'a>(header: &Ipv4HeaderSlice<'_>, payload: &'a [u8], ends: &Ends,
         more: header.more_fragments(),
         cut: payload.len() < ends.announced,
         payload,
-        envelope: descent.envelope(),
+        encapsulation: descent.encapsulation(),
         depth: descent.depth,
     })
 }
@@ -258,7 +258,7 @@ fn v6_fragment<'a>(header: &'a [u8], ends: &Ends, descent: &Descent<'_>) -> Resu
         more,
         cut: header.len() < ends.announced,
         payload: cursor.rest(),
-        envelope: descent.envelope(),
+        encapsulation: descent.encapsulation(),
         depth: descent.depth,
     })))
 }

@@ -70,12 +70,16 @@ pub fn decode<'a>(frame: &Frame<'a>, limits: &DecodeLimits) -> Result<Decoded<'a
     }
 }
 
-/// Decodes an IP packet, version told by its first nibble, that stood in `envelope`.
+/// Decodes an IP packet, version told by its first nibble, that stood in `encapsulation`.
 ///
 /// # Errors
 /// As [`decode`].
-pub fn decode_ip<'a>(bytes: &'a [u8], envelope: Envelope, limits: &DecodeLimits) -> Result<Decoded<'a>, DecodeError> {
-    ip::any(bytes, &mut Descent::new(limits, envelope, envelope.tunnel_depth, false))
+pub fn decode_ip<'a>(
+    bytes: &'a [u8],
+    encapsulation: Encapsulation,
+    limits: &DecodeLimits,
+) -> Result<Decoded<'a>, DecodeError> {
+    ip::any(bytes, &mut Descent::new(limits, encapsulation, encapsulation.tunnel_depth, false))
 }
 
 /// Decodes what joined fragments gave. It may hold a tunnel, or be a fragment again; every join counts as one
@@ -83,8 +87,11 @@ pub fn decode_ip<'a>(bytes: &'a [u8], envelope: Envelope, limits: &DecodeLimits)
 ///
 /// # Errors
 /// As [`decode`].
-pub fn decode_joined<'a>(datagram: &'a fragments::Datagram, limits: &DecodeLimits) -> Result<Decoded<'a>, DecodeError> {
-    let mut descent = Descent::new(limits, datagram.envelope, datagram.depth, false);
+pub fn decode_reassembled<'a>(
+    datagram: &'a fragments::Datagram,
+    limits: &DecodeLimits,
+) -> Result<Decoded<'a>, DecodeError> {
+    let mut descent = Descent::new(limits, datagram.encapsulation, datagram.depth, false);
     descent.deepen()?;
     let ends = ip::Ends {
         source: datagram.source,
@@ -151,7 +158,7 @@ pub struct Packet<'a> {
     /// IP protocol number of the innermost packet.
     pub protocol: u8,
     /// What stood around the innermost packet.
-    pub envelope: Envelope,
+    pub encapsulation: Encapsulation,
     /// The transport header's facts and what it carries.
     pub transport: Transport<'a>,
 }
@@ -161,7 +168,7 @@ pub const VLANS_MAX: usize = 3;
 
 /// What stood around the innermost packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Envelope {
+pub struct Encapsulation {
     /// VLAN identifiers, outermost first; only `vlan_count` of them are set.
     pub vlans: [u16; VLANS_MAX],
     /// How many of `vlans` are set.

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::fragments::{FragmentLimits, Fragments};
+use super::fragments::{FragmentLimits, Reassembler};
 use super::*;
 
 const CLIENT: [u8; 4] = [192, 0, 2, 1];
@@ -125,7 +125,7 @@ fn comes_down_to_the_inner(
     kind: Option<TunnelKind>,
     depth: u8,
     vlans: &[u16],
-) -> Envelope {
+) -> Encapsulation {
     let packet = packet(link_type, data);
     let (source6, destination6) = v6_ends();
     let ends = (packet.source, packet.destination);
@@ -135,11 +135,11 @@ fn comes_down_to_the_inner(
     );
     assert_eq!((packet.source_port, packet.destination_port, packet.protocol), (CLIENT_PORT, SERVER_PORT, 17));
     assert!(matches!(packet.transport, Transport::Udp(HELLO)), "{packet:?}");
-    let envelope = packet.envelope;
-    assert_eq!(envelope.tunnel.map(|tunnel| tunnel.kind), kind);
-    assert_eq!(envelope.tunnel_depth, depth);
-    assert_eq!(&envelope.vlans[..usize::from(envelope.vlan_count)], vlans);
-    envelope
+    let encapsulation = packet.encapsulation;
+    assert_eq!(encapsulation.tunnel.map(|tunnel| tunnel.kind), kind);
+    assert_eq!(encapsulation.tunnel_depth, depth);
+    assert_eq!(&encapsulation.vlans[..usize::from(encapsulation.vlan_count)], vlans);
+    encapsulation
 }
 
 #[test]
@@ -217,9 +217,9 @@ fn shims_below_ip_are_tunnels_without_addresses() {
         (TunnelKind::Nsh, 0x894f, join(&[&[0x0f, 0xc2, 2, 1, 0, 0, 1, 255], &inner4()])),
         (TunnelKind::Trill, 0x22f3, join(&[&[0, 0x45, 0, 1, 0, 2, 9, 9, 9, 9], &inner_frame()])),
     ] {
-        let envelope = comes_down_to_the_inner(1, &ethernet(ethertype, &payload), Some(kind), 1, &[]);
-        assert_eq!(envelope.tunnel, Some(Tunnel { kind, source: None, destination: None }));
-        assert_eq!(envelope.network != 0, kind == TunnelKind::Pbb);
+        let encapsulation = comes_down_to_the_inner(1, &ethernet(ethertype, &payload), Some(kind), 1, &[]);
+        assert_eq!(encapsulation.tunnel, Some(Tunnel { kind, source: None, destination: None }));
+        assert_eq!(encapsulation.network != 0, kind == TunnelKind::Pbb);
     }
     comes_down_to_the_inner(1, &ethernet(0x8903, &join(&[&[0x10, 0x20], &inner_frame()])), None, 0, &[]);
     assert_eq!(error(1, &ethernet(0x8864, &[0x11, 9, 0, 0, 0, 0])), DecodeError::NotIp);
@@ -400,7 +400,7 @@ fn transports_that_are_not_followed_are_no_error() {
     for (protocol, payload) in [(47, &[0x20, 0x81, 0x88, 0x0b, 0, 0, 0, 1][..]), (47, &[0; 4]), (115, &[0; 12])] {
         let data = v4(protocol, payload);
         let packet = packet(228, &data);
-        assert_eq!((packet.protocol, packet.envelope), (protocol, Envelope::default()));
+        assert_eq!((packet.protocol, packet.encapsulation), (protocol, Encapsulation::default()));
     }
 }
 
@@ -484,9 +484,9 @@ fn tunnels_over_ip_are_opened() {
     for (kind, protocol, payload, network) in tunnels_over_ip() {
         let data = ethernet(0x8100, &tag(5, 0x0800, &outer(protocol, &payload)));
         let depth = if payload.starts_with(&[0, 0, 0x88, 0x47]) { 2 } else { 1 };
-        let envelope = comes_down_to_the_inner(1, &data, Some(kind), depth, &[5]);
-        assert_eq!(envelope.tunnel, Some(Tunnel { kind, source, destination }));
-        assert_eq!(envelope.network != 0, network, "{kind:?}");
+        let encapsulation = comes_down_to_the_inner(1, &data, Some(kind), depth, &[5]);
+        assert_eq!(encapsulation.tunnel, Some(Tunnel { kind, source, destination }));
+        assert_eq!(encapsulation.network != 0, network, "{kind:?}");
     }
     comes_down_to_the_inner(229, &v6_between([1; 16], [2; 16], 4, &inner4()), Some(TunnelKind::FourInSix), 1, &[]);
     comes_down_to_the_inner(229, &v6_between([1; 16], [2; 16], 41, &inner6()), Some(TunnelKind::Ipip), 1, &[]);
@@ -498,16 +498,16 @@ fn tunnels_over_udp_are_opened() {
     let (source, destination) = (Some(Address::v4([10, 0, 0, 1])), Some(Address::v4([10, 0, 0, 2])));
     for (kind, port, payload, network) in tunnels_over_udp() {
         let data = ethernet(0x0800, &outer(17, &udp(40_000, port, &payload)));
-        let envelope = comes_down_to_the_inner(1, &data, Some(kind), 1, &[]);
-        assert_eq!(envelope.tunnel, Some(Tunnel { kind, source, destination }));
-        assert_eq!(envelope.network != 0, network, "{kind:?}");
+        let encapsulation = comes_down_to_the_inner(1, &data, Some(kind), 1, &[]);
+        assert_eq!(encapsulation.tunnel, Some(Tunnel { kind, source, destination }));
+        assert_eq!(encapsulation.network != 0, network, "{kind:?}");
         let data = v6_between([1; 16], [2; 16], 17, &udp(40_000, port, &payload));
         comes_down_to_the_inner(229, &data, Some(kind), 1, &[]);
     }
     let mut ends = v6_ends();
     ends.1[..8].copy_from_slice(&[0x20, 1, 0, 0, 1, 2, 3, 4]);
     let data = outer(17, &udp(40_000, 50_000, &v6_between(ends.0, ends.1, 6, &tcp(5, b""))));
-    assert_eq!(packet(228, &data).envelope.tunnel.unwrap().kind, TunnelKind::Teredo);
+    assert_eq!(packet(228, &data).encapsulation.tunnel.unwrap().kind, TunnelKind::Teredo);
 }
 
 #[test]
@@ -516,7 +516,10 @@ fn a_port_alone_makes_no_tunnel() {
     let (source, destination) = (Address::v4([10, 0, 0, 1]), Address::v4([10, 0, 0, 2]));
     let is_plain = |data: &[u8], payload: &[u8]| {
         let packet = packet(228, data);
-        assert_eq!((packet.source, packet.destination, packet.envelope), (source, destination, Envelope::default()));
+        assert_eq!(
+            (packet.source, packet.destination, packet.encapsulation),
+            (source, destination, Encapsulation::default())
+        );
         assert!(matches!(packet.transport, Transport::Udp(plain) if plain == payload), "{packet:?}");
     };
     for port in ports {
@@ -542,14 +545,14 @@ fn a_port_alone_makes_no_tunnel() {
 fn networks_tell_equal_packets_apart() {
     let network = |vni: u8| {
         let vxlan = join(&[&[8, 0, 0, 0, 0, 0, vni, 0], &inner_frame()]);
-        packet(228, &outer(17, &udp(40_000, 4789, &vxlan))).envelope.network
+        packet(228, &outer(17, &udp(40_000, 4789, &vxlan))).encapsulation.network
     };
     let networks: std::collections::BTreeSet<u32> = (0..=255).map(network).collect();
     assert_eq!(networks.len(), 256);
     assert_eq!(network(7), network(7));
     let teid = |teid: u8| {
         let gtp = join(&[&[0x30, 255, 0, inner4().len() as u8, 0, 0, 0, teid], &inner4()]);
-        packet(228, &outer(17, &udp(40_000, 2152, &gtp))).envelope.network
+        packet(228, &outer(17, &udp(40_000, 2152, &gtp))).encapsulation.network
     };
     assert_eq!((teid(1), teid(2)), (0, 0));
 }
@@ -576,7 +579,7 @@ fn nesting_is_bounded() {
 }
 
 /// All fragments given one after the other; what comes of the last.
-fn follow(fragments: &mut Fragments, link_type: u16, frames: &[Vec<u8>]) -> Option<Envelope> {
+fn follow(fragments: &mut Reassembler, link_type: u16, frames: &[Vec<u8>]) -> Option<Encapsulation> {
     let limits = DecodeLimits::default();
     let mut last = None;
     for data in frames {
@@ -586,12 +589,12 @@ fn follow(fragments: &mut Fragments, link_type: u16, frames: &[Vec<u8>]) -> Opti
         while let Decoded::Fragment(fragment) = decoded {
             let Some(joined) = fragments.insert(&fragment, 0) else { break };
             datagram = joined;
-            decoded = decode_joined(&datagram, &limits).unwrap();
+            decoded = decode_reassembled(&datagram, &limits).unwrap();
         }
         if let Decoded::Packet(packet) = decoded {
             assert_eq!((packet.source_port, packet.destination_port), (CLIENT_PORT, SERVER_PORT));
             assert!(matches!(packet.transport, Transport::Udp(HELLO)), "{packet:?}");
-            last = Some(packet.envelope);
+            last = Some(packet.encapsulation);
         }
     }
     last
@@ -627,8 +630,8 @@ fn v6_fragments_of(identification: u8, next: u8, payload: &[u8], size: usize) ->
 #[test]
 fn fragments_are_joined_and_followed() {
     let datagram = udp(CLIENT_PORT, SERVER_PORT, HELLO);
-    let mut fragments = Fragments::new(FragmentLimits::default());
-    let plain = Some(Envelope::default());
+    let mut fragments = Reassembler::new(FragmentLimits::default());
+    let plain = Some(Encapsulation::default());
     assert_eq!(follow(&mut fragments, 228, &v4_fragments(CLIENT, 17, &datagram, 16)), plain);
     let mut backwards = v4_fragments(CLIENT, 17, &datagram, 8);
     backwards.reverse();
@@ -643,13 +646,13 @@ fn fragments_are_joined_and_followed() {
 #[test]
 fn fragments_in_tunnels_and_tunnels_in_fragments_are_joined() {
     let datagram = udp(CLIENT_PORT, SERVER_PORT, HELLO);
-    let mut fragments = Fragments::new(FragmentLimits::default());
+    let mut fragments = Reassembler::new(FragmentLimits::default());
     let inside: Vec<_> = v4_fragments(CLIENT, 17, &datagram, 24).iter().map(|packet| outer(4, packet)).collect();
     assert_eq!(follow(&mut fragments, 228, &inside).unwrap().tunnel_depth, 1);
     let vxlan = udp(40_000, 4789, &join(&[&[8, 0, 0, 0, 0, 0, 7, 0], &inner_frame()]));
     let outside = v4_fragments([10, 0, 0, 1], 17, &vxlan, 24);
-    let envelope = follow(&mut fragments, 228, &outside).unwrap();
-    assert_eq!(envelope.tunnel.unwrap().source, Some(Address::v4([10, 0, 0, 1])));
+    let encapsulation = follow(&mut fragments, 228, &outside).unwrap();
+    assert_eq!(encapsulation.tunnel.unwrap().source, Some(Address::v4([10, 0, 0, 1])));
     // Both: fragments of a tunnel that carries fragments.
     let both: Vec<_> = v4_fragments(CLIENT, 17, &datagram, 24)
         .iter()
@@ -666,7 +669,7 @@ fn fragments_in_tunnels_and_tunnels_in_fragments_are_joined() {
             v6_fragments_of(start as u8, 44, &join(&[&header.concat(), piece]), 16)
         })
         .collect();
-    assert_eq!(follow(&mut fragments, 229, &twice), Some(Envelope::default()));
+    assert_eq!(follow(&mut fragments, 229, &twice), Some(Encapsulation::default()));
 }
 
 #[test]
@@ -674,15 +677,15 @@ fn joins_count_as_encapsulation() {
     let limits = DecodeLimits { tunnel_depth_max: 2, ..DecodeLimits::default() };
     let whole = udp(CLIENT_PORT, SERVER_PORT, HELLO);
     for (tunnels, fits) in [(1, true), (2, false)] {
-        let mut fragments = Fragments::new(FragmentLimits::default());
+        let mut fragments = Reassembler::new(FragmentLimits::default());
         let mut joined = None;
         for packet in v4_fragments(CLIENT, 17, &whole, 24) {
             let data = (0..tunnels).fold(packet, |packet, _| outer(4, &packet));
             let Ok(Decoded::Fragment(fragment)) = decode(&frame(228, &data), &limits) else { panic!() };
             joined = fragments.insert(&fragment, 0);
         }
-        match decode_joined(&joined.unwrap(), &limits) {
-            Ok(Decoded::Packet(packet)) => assert!(fits && packet.envelope.tunnel_depth == 1),
+        match decode_reassembled(&joined.unwrap(), &limits) {
+            Ok(Decoded::Packet(packet)) => assert!(fits && packet.encapsulation.tunnel_depth == 1),
             other => assert!(!fits && matches!(other, Err(DecodeError::TooDeep))),
         }
     }
@@ -693,7 +696,7 @@ fn a_fragment_cut_by_the_capture_is_not_joined() {
     let data = v4_with(CLIENT, SERVER, 17, 0x2000, &[], &[7; 64]);
     let Ok(Decoded::Fragment(fragment)) = run(228, &data[..60]) else { panic!() };
     assert!(fragment.cut);
-    let mut fragments = Fragments::new(FragmentLimits::default());
+    let mut fragments = Reassembler::new(FragmentLimits::default());
     assert!(fragments.insert(&fragment, 0).is_none());
     assert_eq!((fragments.counts().truncated, fragments.datagrams()), (1, 0));
 }
@@ -715,7 +718,7 @@ fn a_frame_cut_anywhere_gives_what_is_there() {
                 assert!(
                     matches!(packet.transport, Transport::Udp(payload) if payload == &HELLO[..length - hello_starts])
                 );
-                assert_eq!(packet.envelope.tunnel_depth, 3);
+                assert_eq!(packet.encapsulation.tunnel_depth, 3);
             }
             // The inner packet cannot be told yet: the outer one is given.
             Ok(Decoded::Packet(packet)) => assert_eq!(packet.destination_port, 2152, "{length}"),
@@ -728,12 +731,12 @@ fn a_frame_cut_anywhere_gives_what_is_there() {
 #[test]
 fn a_joined_packet_of_ip_decodes_by_its_version() {
     let limits = DecodeLimits::default();
-    let envelope = Envelope { network: 5, ..Envelope::default() };
+    let encapsulation = Encapsulation { network: 5, ..Encapsulation::default() };
     for bytes in [inner4(), inner6()] {
-        let Ok(Decoded::Packet(packet)) = decode_ip(&bytes, envelope, &limits) else { panic!() };
-        assert_eq!((packet.envelope, packet.destination_port), (envelope, SERVER_PORT));
+        let Ok(Decoded::Packet(packet)) = decode_ip(&bytes, encapsulation, &limits) else { panic!() };
+        assert_eq!((packet.encapsulation, packet.destination_port), (encapsulation, SERVER_PORT));
     }
-    assert_eq!(decode_ip(&[0x50; 40], envelope, &limits).unwrap_err(), DecodeError::NotIp);
+    assert_eq!(decode_ip(&[0x50; 40], encapsulation, &limits).unwrap_err(), DecodeError::NotIp);
 }
 
 /// Every link type that is read, and one that is not.
@@ -776,11 +779,11 @@ proptest! {
         let cut = Frame { wire_length: bytes.len() as u32, ..frame(1, &bytes[..length.index(bytes.len() + 1)]) };
         for frame in [cut, frame(1, &bytes)] {
             let limits = DecodeLimits::default();
-            let mut fragments = Fragments::new(FragmentLimits::default());
+            let mut fragments = Reassembler::new(FragmentLimits::default());
             if let Ok(Decoded::Fragment(fragment)) = decode(&frame, &limits)
                 && let Some(datagram) = fragments.insert(&fragment, 0)
             {
-                let _ = decode_joined(&datagram, &limits);
+                let _ = decode_reassembled(&datagram, &limits);
             }
         }
     }

@@ -92,7 +92,7 @@ fn packet<'a>(
         source_port,
         destination_port,
         protocol,
-        envelope: descent.envelope(),
+        encapsulation: descent.encapsulation(),
         transport,
     })
 }

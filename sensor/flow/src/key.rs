@@ -2,7 +2,7 @@
 
 use ring::rand::{SecureRandom, SystemRandom};
 
-use vigie_decode::{Address, Envelope, Packet, VLANS_MAX};
+use vigie_decode::{Address, Encapsulation, Packet, VLANS_MAX};
 
 /// Which end of a flow's key a packet came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl FlowKey {
     #[inline]
     pub fn of(packet: &Packet<'_>) -> (Self, Side) {
         let ends = (packet.source, packet.source_port, packet.destination, packet.destination_port);
-        Self::between(ends, network(&packet.envelope), packet.protocol)
+        Self::between(ends, network(&packet.encapsulation), packet.protocol)
     }
 
     /// The key of a flow between a sender and a receiver, and which end of it the sender is.
@@ -144,11 +144,11 @@ fn fold(left: u64, right: u64) -> u64 {
 }
 
 #[inline]
-fn network(envelope: &Envelope) -> u32 {
-    if envelope.vlan_count == 0 {
-        return envelope.network;
+fn network(encapsulation: &Encapsulation) -> u32 {
+    if encapsulation.vlan_count == 0 {
+        return encapsulation.network;
     }
-    network_of_vlans(envelope.vlans) ^ envelope.network
+    network_of_vlans(encapsulation.vlans) ^ encapsulation.network
 }
 
 /// The virtual network of VLAN identifiers, of which there is one at least.
@@ -171,7 +171,7 @@ mod tests {
             source_port,
             destination_port,
             protocol: 6,
-            envelope: Envelope::default(),
+            encapsulation: Encapsulation::default(),
             transport: Transport::Other,
         }
     }
@@ -180,10 +180,10 @@ mod tests {
     fn vlans_and_networks_part_flows() {
         let plain = packet(1, 2, 3, 4);
         let mut tagged = plain;
-        tagged.envelope.vlans = [7, 0, 0];
-        tagged.envelope.vlan_count = 1;
+        tagged.encapsulation.vlans = [7, 0, 0];
+        tagged.encapsulation.vlan_count = 1;
         let mut tunnelled = plain;
-        tunnelled.envelope.network = 7;
+        tunnelled.encapsulation.network = 7;
         let keys = [plain, tagged, tunnelled].map(|packet| FlowKey::of(&packet).0);
         assert!(keys[0] != keys[1] && keys[1] != keys[2] && keys[0] != keys[2]);
     }

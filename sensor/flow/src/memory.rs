@@ -1,5 +1,5 @@
-//! Zeroed memory for the flow table, on huge pages where the kernel gives them, and the prefetch hint.
-//! The one place of this module with unsafe code.
+//! Zeroed memory for the flow table, on huge pages where the kernel gives them, the prefetch hint, and comparisons of
+//! vectors. The only file of this crate with unsafe code.
 #![allow(unsafe_code)]
 
 use std::alloc::{Layout, handle_alloc_error};
@@ -34,8 +34,8 @@ const HUGE_PAGE_BYTES: usize = 2 << 20;
 unsafe impl<T: Zeroed + Send> Send for Pages<T> {}
 
 impl<T: Zeroed> Pages<T> {
-    /// `length` zeroed values, at least one; when they fill huge pages, they start at one, and the kernel is asked for
-    /// them.
+    /// `length` zeroed values, at least one. From the size of a huge page on they are aligned to one, and the kernel is asked
+    /// for huge pages.
     pub fn zeroed(length: usize) -> Self {
         let length = length.max(1);
         let Ok(layout) = Layout::array::<T>(length) else { handle_alloc_error(Layout::new::<T>()) };
@@ -61,8 +61,7 @@ impl<T: Zeroed> Pages<T> {
         Self { start: start.cast(), length, mapping, mapping_bytes }
     }
 
-    /// Has all pages brought in at once (madvise(2), Linux 5.14); where the kernel does not know how, each comes when it is first
-    /// written to.
+    /// Allocates all pages at once (madvise(2), Linux 5.14). On older kernels each page is allocated at its first write.
     pub fn populate(&mut self) {
         let bytes = self.length * size_of::<T>();
         // SAFETY: the range is within the mapping and `self` is borrowed exclusively; the kernel acts as if every page of it
@@ -96,7 +95,7 @@ impl<T: Zeroed> DerefMut for Pages<T> {
     }
 }
 
-/// Asks the kernel for huge pages under memory that nothing was written to yet, as far as it fills any.
+/// Asks the kernel for huge pages under memory that was not written to yet, as far as it spans any.
 pub fn prefer_huge_pages<T>(memory: &mut [MaybeUninit<T>]) {
     let skipped = memory.as_ptr().cast::<u8>().align_offset(HUGE_PAGE_BYTES);
     let bytes = size_of_val(memory).saturating_sub(skipped) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
@@ -106,8 +105,7 @@ pub fn prefer_huge_pages<T>(memory: &mut [MaybeUninit<T>]) {
     }
 }
 
-/// Asks the processor to fetch the line in which the value at `place` begins; a hint, without effect on what a program
-/// computes, even for a place beyond the end.
+/// Prefetches the cache line in which the value at `place` begins. A hint: any `place` is allowed, even beyond the end.
 #[inline]
 pub fn prefetch<T>(values: &[T], place: usize) {
     #[cfg(target_arch = "x86_64")]
@@ -121,7 +119,7 @@ pub fn prefetch<T>(values: &[T], place: usize) {
     let _ = (values, place);
 }
 
-/// As [`prefetch`], of all lines of the value at `place`.
+/// Prefetches all cache lines of the value at `place`.
 #[inline]
 pub fn prefetch_whole<T>(values: &[T], place: usize) {
     #[cfg(target_arch = "x86_64")]
@@ -134,9 +132,69 @@ pub fn prefetch_whole<T>(values: &[T], place: usize) {
     let _ = (values, place);
 }
 
+/// Slots of a bucket: as many as one comparison of vectors takes.
+pub const WAYS: usize = 16;
+
+/// A bit for each way whose tag is `tag`.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub fn equal_tags(tags: &[u16; WAYS], tag: u16) -> u32 {
+    use std::arch::x86_64::{_mm_cmpeq_epi16, _mm_loadu_si128, _mm_movemask_epi8, _mm_packs_epi16, _mm_set1_epi16};
+    let (low, high) = tags.split_at(WAYS / 2);
+    // SAFETY: each load reads the sixteen bytes of half the array, and needs no alignment; SSE2 is part of every x86-64.
+    unsafe {
+        let tag = _mm_set1_epi16(tag as i16);
+        let low = _mm_cmpeq_epi16(_mm_loadu_si128(low.as_ptr().cast()), tag);
+        let high = _mm_cmpeq_epi16(_mm_loadu_si128(high.as_ptr().cast()), tag);
+        _mm_movemask_epi8(_mm_packs_epi16(low, high)) as u32
+    }
+}
+
+/// A bit for each way whose last packet is more than `idle_epochs` before `epoch`, which wraps.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub fn idle_ways(epochs: &[u8; WAYS], epoch: u8, idle_epochs: u8) -> u32 {
+    use std::arch::x86_64::{
+        _mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_set1_epi8, _mm_setzero_si128, _mm_sub_epi8,
+        _mm_subs_epu8,
+    };
+    // SAFETY: the load reads the sixteen bytes of the array, and needs no alignment; SSE2 is part of every x86-64.
+    unsafe {
+        let ages = _mm_sub_epi8(_mm_set1_epi8(epoch as i8), _mm_loadu_si128(epochs.as_ptr().cast()));
+        // A saturating subtraction leaves 0 where the age is within the limit.
+        let beyond = _mm_subs_epu8(ages, _mm_set1_epi8(idle_epochs as i8));
+        !_mm_movemask_epi8(_mm_cmpeq_epi8(beyond, _mm_setzero_si128())) as u32 & 0xffff
+    }
+}
+
+/// A bit for each way whose tag is `tag`.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline]
+pub fn equal_tags(tags: &[u16; WAYS], tag: u16) -> u32 {
+    equal_one_by_one(tags, tag)
+}
+
+/// A bit for each way whose last packet is more than `idle_epochs` before `epoch`, which wraps.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline]
+pub fn idle_ways(epochs: &[u8; WAYS], epoch: u8, idle_epochs: u8) -> u32 {
+    idle_one_by_one(epochs, epoch, idle_epochs)
+}
+
+#[cfg(any(test, not(target_arch = "x86_64")))]
+fn equal_one_by_one(tags: &[u16; WAYS], tag: u16) -> u32 {
+    tags.iter().enumerate().map(|(way, &other)| u32::from(other == tag) << way).sum()
+}
+
+#[cfg(any(test, not(target_arch = "x86_64")))]
+fn idle_one_by_one(epochs: &[u8; WAYS], epoch: u8, idle_epochs: u8) -> u32 {
+    epochs.iter().enumerate().map(|(way, &last)| u32::from(epoch.wrapping_sub(last) > idle_epochs) << way).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn pages_come_zeroed_and_aligned() {
@@ -160,4 +218,26 @@ mod tests {
 
     // SAFETY: a plain integer.
     unsafe impl Zeroed for u64 {}
+
+    #[test]
+    fn at_once_and_one_by_one_agree_at_the_edges() {
+        let tags = [0, 1, 2, 3, 4, 7, 7, 7, 0x8000, 0xffff, 0, 7, 0x7fff, 0x8001, 7, 0x8000];
+        for tag in [0, 1, 7, 0x7fff, 0x8000, 0xffff] {
+            assert_eq!(equal_tags(&tags, tag), equal_one_by_one(&tags, tag), "{tag:#x}");
+        }
+        let epochs = [0, 1, 9, 10, 11, 127, 128, 129, 245, 246, 247, 254, 255, 3, 2, 0];
+        for (epoch, idle_epochs) in [(0, 0), (10, 0), (10, 10), (1, 254), (255, 255), (128, 127), (5, 200)] {
+            let expected = idle_one_by_one(&epochs, epoch, idle_epochs);
+            assert_eq!(idle_ways(&epochs, epoch, idle_epochs), expected, "{epoch}, {idle_epochs}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn at_once_and_one_by_one_agree(tags: [u16; WAYS], way in 0..WAYS, epochs: [u8; WAYS], epoch: u8, idle: u8) {
+            let tag = tags[way];
+            prop_assert_eq!(equal_tags(&tags, tag), equal_one_by_one(&tags, tag));
+            prop_assert_eq!(idle_ways(&epochs, epoch, idle), idle_one_by_one(&epochs, epoch, idle));
+        }
+    }
 }

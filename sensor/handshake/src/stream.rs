@@ -9,7 +9,7 @@ use super::prelude::{self, Match, Place, Prelude};
 use super::tls::{self, ClientHello, HelloStep, HelloStream};
 use super::{Counts, Evidence, Limits};
 use vigie_decode::Segment;
-use vigie_wire::assembly::{Assembly, Refused};
+use vigie_wire::assembly::{Assembly, InsertError};
 
 /// How far the beginning of a floating stream may move.
 const FLOAT_BYTES: u32 = 8_192;
@@ -180,8 +180,8 @@ impl Stream {
         }
         match self.assembly.insert(offset, payload, limits.stream_bytes_max) {
             Ok(_) => {}
-            Err(Refused::TooFar) => counts.stream_too_long += 1,
-            Err(Refused::TooManyIslands) => counts.stream_too_torn += 1,
+            Err(InsertError::BeyondLimit) => counts.stream_too_long += 1,
+            Err(InsertError::TooManyIslands) => counts.stream_too_torn += 1,
         }
         self.find_the_start(offset);
         self.listen(limits)

@@ -211,7 +211,8 @@ fn head(object: &mut Object<'_>, event: &Event, context: &Context, flow: &Flow, 
 }
 
 fn write_vlans(object: &mut Object<'_>, flow: &Flow) {
-    let vlans = flow.envelope.vlans.get(..usize::from(flow.envelope.vlan_count)).unwrap_or(&flow.envelope.vlans);
+    let vlans =
+        flow.encapsulation.vlans.get(..usize::from(flow.encapsulation.vlan_count)).unwrap_or(&flow.encapsulation.vlans);
     if vlans.is_empty() {
         return;
     }
@@ -240,7 +241,7 @@ fn write_protocol(object: &mut Object<'_>, protocol: u8) {
 
 /// The outermost tunnel: its ends and the protocol that carried it.
 fn write_tunnel(object: &mut Object<'_>, flow: &Flow) {
-    let Some(outer) = flow.envelope.tunnel else { return };
+    let Some(outer) = flow.encapsulation.tunnel else { return };
     let mut tunnel = object.object("tunnel");
     if let Some(source) = outer.source {
         tunnel.address("src_ip", source.ip());
@@ -249,7 +250,7 @@ fn write_tunnel(object: &mut Object<'_>, flow: &Flow) {
         tunnel.address("dest_ip", destination.ip());
     }
     tunnel.text("proto", carrier(outer.kind));
-    tunnel.number("depth", flow.envelope.tunnel_depth.into());
+    tunnel.number("depth", flow.encapsulation.tunnel_depth.into());
     tunnel.close();
 }
 
@@ -329,7 +330,7 @@ fn write_metadata(metadata: &mut Object<'_>, alert: &Alert, context: &Context) {
     if let Some(country) = country(server) {
         metadata.texts("server_country", [country]);
     }
-    if let Some(tunnel) = alert.flow.envelope.tunnel {
+    if let Some(tunnel) = alert.flow.encapsulation.tunnel {
         metadata.texts("tunnel", [tunnel.kind.as_str()]);
     }
     if let Some(hello) = &alert.hello {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use vigie_signatures::Rule;
 
-use vigie_decode::{Address, Envelope};
+use vigie_decode::{Address, Encapsulation};
 use vigie_handshake::tls::Ja4Raw;
 
 /// What tells a flow and what it carried until now.
@@ -28,7 +28,7 @@ pub struct Flow {
     /// IP protocol number.
     pub protocol: u8,
     /// VLANs and tunnels around the packet that told the most.
-    pub envelope: Envelope,
+    pub encapsulation: Encapsulation,
     /// Capture interface, from 0.
     pub interface: u16,
     /// First packet, nanoseconds since the epoch.

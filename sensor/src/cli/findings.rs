@@ -148,7 +148,7 @@ pub(crate) mod tests {
     use vigie_signatures::{Confidence, MatchKind, Role, Signal};
 
     use super::*;
-    use vigie_decode::Envelope;
+    use vigie_decode::Encapsulation;
 
     pub(crate) const START_NS: u64 = 1_795_298_705_000_000_000;
 
@@ -160,7 +160,7 @@ pub(crate) mod tests {
             server: Address::v4([192, 0, 2, 80]),
             server_port: 443,
             protocol: 6,
-            envelope: Envelope::default(),
+            encapsulation: Encapsulation::default(),
             interface: 0,
             first_seen_ns: START_NS + start_s * 1_000_000_000,
             last_seen_ns: START_NS + start_s * 1_000_000_000 + 500_000_000,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use vigie_signatures::Rule;
 
 use crate::alert::Hello;
-use vigie_decode::{Envelope, Tunnel, VLANS_MAX};
+use vigie_decode::{Encapsulation, Tunnel, VLANS_MAX};
 use vigie_flow::memory::{prefer_huge_pages, prefetch_whole};
 use vigie_flow::{Side, Slot};
 use vigie_handshake::tcp::TcpDialogue;
@@ -48,9 +48,9 @@ impl Dialogue {
     }
 }
 
-/// An envelope in less room: for as long as the flow is followed.
+/// An encapsulation in less room: for as long as the flow is followed.
 #[derive(Clone, Debug)]
-pub struct KeptEnvelope {
+pub struct StoredEncapsulation {
     vlans: [u16; VLANS_MAX],
     vlan_count: u8,
     tunnel_depth: u8,
@@ -59,8 +59,8 @@ pub struct KeptEnvelope {
     tunnel: Option<Arc<Tunnel>>,
 }
 
-impl From<&KeptEnvelope> for Envelope {
-    fn from(kept: &KeptEnvelope) -> Self {
+impl From<&StoredEncapsulation> for Encapsulation {
+    fn from(kept: &StoredEncapsulation) -> Self {
         Self {
             vlans: kept.vlans,
             vlan_count: kept.vlan_count,
@@ -93,12 +93,12 @@ impl Tunnels {
         tunnel
     }
 
-    /// An envelope, to be kept.
+    /// An encapsulation, to be kept.
     #[inline]
-    pub fn envelope(&mut self, envelope: Envelope) -> KeptEnvelope {
-        let Envelope { vlans, vlan_count, tunnel_depth, tunnel, network } = envelope;
+    pub fn encapsulation(&mut self, encapsulation: Encapsulation) -> StoredEncapsulation {
+        let Encapsulation { vlans, vlan_count, tunnel_depth, tunnel, network } = encapsulation;
         let tunnel = tunnel.map(|tunnel| self.kept(tunnel));
-        KeptEnvelope { vlans, vlan_count, tunnel_depth, network, tunnel }
+        StoredEncapsulation { vlans, vlan_count, tunnel_depth, network, tunnel }
     }
 }
 
@@ -116,7 +116,7 @@ pub struct Record {
     /// Interface of the first packet.
     pub interface: u16,
     /// What stood around the first packet.
-    pub envelope: KeptEnvelope,
+    pub encapsulation: StoredEncapsulation,
     /// Packets and bytes taken over from the table's small counters, of the few flows that filled them: low end, high end.
     pub spilled: Option<Box<[(u64, u64); 2]>>,
     /// Handshake under way.
@@ -136,7 +136,7 @@ pub struct Records {
     free: Vec<u32>,
     records_max: usize,
     hand: usize,
-    /// What the records' envelopes share.
+    /// What the records' encapsulations share.
     pub tunnels: Tunnels,
 }
 
@@ -257,24 +257,24 @@ mod tests {
     use super::*;
     use vigie_decode::{Address, TunnelKind};
 
-    fn tunnelled(source: Option<Address>, destination: Option<Address>) -> Envelope {
+    fn tunnelled(source: Option<Address>, destination: Option<Address>) -> Encapsulation {
         let tunnel = Some(Tunnel { kind: TunnelKind::Vxlan, source, destination });
-        Envelope { vlans: [100, 7, 0], vlan_count: 2, tunnel_depth: 1, tunnel, network: 42 }
+        Encapsulation { vlans: [100, 7, 0], vlan_count: 2, tunnel_depth: 1, tunnel, network: 42 }
     }
 
     #[test]
     fn an_envelope_comes_back_as_it_was_kept() {
         let (near, far) = (Address::v4([192, 0, 2, 1]), Address::v6([0x20; 16]));
         let cases = [
-            Envelope::default(),
+            Encapsulation::default(),
             tunnelled(Some(near), Some(far)),
             tunnelled(None, Some(near)),
             tunnelled(Some(far), None),
             tunnelled(None, None),
         ];
         let mut tunnels = Tunnels::default();
-        for envelope in cases.iter().cycle().take(20) {
-            assert_eq!(Envelope::from(&tunnels.envelope(*envelope)), *envelope);
+        for encapsulation in cases.iter().cycle().take(20) {
+            assert_eq!(Encapsulation::from(&tunnels.encapsulation(*encapsulation)), *encapsulation);
         }
     }
 
@@ -282,11 +282,11 @@ mod tests {
     fn flows_of_one_tunnel_share_it() {
         let mut tunnels = Tunnels::default();
         let far = |number: usize| tunnelled(None, Some(Address::v4([10, 0, 0, number as u8])));
-        let kept: Vec<_> = (0..100).map(|flow| tunnels.envelope(far(flow % RECENT_TUNNELS))).collect();
+        let kept: Vec<_> = (0..100).map(|flow| tunnels.encapsulation(far(flow % RECENT_TUNNELS))).collect();
         let first = kept[0].tunnel.as_ref().unwrap();
         assert_eq!(Arc::strong_count(first), 1 + kept.len().div_ceil(RECENT_TUNNELS));
         // Others displace it.
-        (0..RECENT_TUNNELS).for_each(|other| drop(tunnels.envelope(far(100 + other))));
-        assert!(!Arc::ptr_eq(first, tunnels.envelope(far(0)).tunnel.as_ref().unwrap()));
+        (0..RECENT_TUNNELS).for_each(|other| drop(tunnels.encapsulation(far(100 + other))));
+        assert!(!Arc::ptr_eq(first, tunnels.encapsulation(far(0)).tunnel.as_ref().unwrap()));
     }
 }

@@ -112,7 +112,7 @@ fn open_for_appending(path: &Path) -> io::Result<(File, bool)> {
 mod tests {
     use super::*;
     use crate::alert::{Fact, Flow, FlowEnd, Order};
-    use vigie_decode::{Address, Envelope};
+    use vigie_decode::{Address, Encapsulation};
 
     fn event() -> Event {
         let flow = Flow {
@@ -122,7 +122,7 @@ mod tests {
             server: Address::v4([10, 0, 0, 2]),
             server_port: 2,
             protocol: 6,
-            envelope: Envelope::default(),
+            encapsulation: Encapsulation::default(),
             interface: 0,
             first_seen_ns: 0,
             last_seen_ns: 0,

@@ -9,9 +9,9 @@ const SLACK_BYTES: usize = 64;
 
 /// Why a piece, or a part of it, was not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub enum InsertError {
     /// It reaches beyond the bytes that the assembly may hold.
-    TooFar,
+    BeyondLimit,
     /// It would be one island too many.
     TooManyIslands,
 }
@@ -116,8 +116,8 @@ impl Assembly {
     /// Adds `piece` at `offset`. Bytes at or beyond `bytes_max` are left out. True if the contiguous prefix grew.
     ///
     /// # Errors
-    /// [`Refused`] tells that a part (or all) of the piece was left out, and why; what fitted was kept.
-    pub fn insert(&mut self, offset: usize, piece: &[u8], bytes_max: usize) -> Result<bool, Refused> {
+    /// [`InsertError`] tells that a part (or all) of the piece was left out, and why; what fitted was kept.
+    pub fn insert(&mut self, offset: usize, piece: &[u8], bytes_max: usize) -> Result<bool, InsertError> {
         let end = offset.saturating_add(piece.len());
         if offset == self.buffer.len() && offset == self.contiguous && end <= bytes_max {
             self.reserve(end);
@@ -126,13 +126,13 @@ impl Assembly {
             return Ok(!piece.is_empty());
         }
         let bounded_end = end.min(bytes_max);
-        let cut = if end > bytes_max { Err(Refused::TooFar) } else { Ok(()) };
+        let cut = if end > bytes_max { Err(InsertError::BeyondLimit) } else { Ok(()) };
         if offset >= bounded_end {
             return cut.map(|()| false);
         }
         if offset > self.contiguous && self.islands.len() >= ISLANDS_MAX && !self.touches_an_island(offset, bounded_end)
         {
-            return Err(Refused::TooManyIslands);
+            return Err(InsertError::TooManyIslands);
         }
         if self.buffer.len() < bounded_end {
             self.reserve(bounded_end);
@@ -223,14 +223,14 @@ mod tests {
     #[test]
     fn bounds_bite_and_say_so() {
         let mut assembly = Assembly::default();
-        assert_eq!(assembly.insert(0, b"abcdef", 4), Err(Refused::TooFar));
+        assert_eq!(assembly.insert(0, b"abcdef", 4), Err(InsertError::BeyondLimit));
         assert_eq!(assembly.contiguous(), b"abcd");
         let mut islands = Assembly::default();
         for island in 1..=ISLANDS_MAX {
             islands.insert(island * 3, b"x", 4096).unwrap();
         }
-        assert_eq!(islands.insert(ISLANDS_MAX * 3 + 3, b"x", 4096), Err(Refused::TooManyIslands));
-        assert_eq!(islands.insert(usize::MAX, b"x", 4096), Err(Refused::TooFar));
+        assert_eq!(islands.insert(ISLANDS_MAX * 3 + 3, b"x", 4096), Err(InsertError::TooManyIslands));
+        assert_eq!(islands.insert(usize::MAX, b"x", 4096), Err(InsertError::BeyondLimit));
         assert_eq!(islands.insert(0, &[7; 1000], 4096), Ok(true));
         assert_eq!(islands.contiguous().len(), 1000);
     }

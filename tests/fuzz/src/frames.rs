@@ -5,8 +5,10 @@ use std::fs;
 use std::io::Write;
 
 use vigie_capture::{BATCH_FRAMES_MAX, Block, CaptureError, FRAME_BYTES_MAX, Files, FilesOptions, Source};
-use vigie_decode::fragments::{FragmentLimits, Fragments};
-use vigie_decode::{DecodeError, DecodeLimits, Decoded, Envelope, Packet, Transport, decode_ip, decode_joined};
+use vigie_decode::fragments::{FragmentLimits, Reassembler};
+use vigie_decode::{
+    DecodeError, DecodeLimits, Decoded, Encapsulation, Packet, Transport, decode_ip, decode_reassembled,
+};
 use vigie_wire::{Frame, LinkType};
 
 use super::input::Input;
@@ -110,7 +112,7 @@ pub fn decode(data: &[u8]) {
         Ok(decoded) => check(&decoded, data),
         Err(error) => check_error(&error),
     }
-    if let Ok(decoded) = decode_ip(data, Envelope::default(), &limits) {
+    if let Ok(decoded) = decode_ip(data, Encapsulation::default(), &limits) {
         check(&decoded, data);
     }
 }
@@ -133,7 +135,7 @@ fn check(decoded: &Decoded<'_>, data: &[u8]) {
 }
 
 fn check_packet(packet: &Packet<'_>, inside: impl Fn(&[u8]) -> bool) {
-    assert!(usize::from(packet.envelope.vlan_count) <= vigie_decode::VLANS_MAX);
+    assert!(usize::from(packet.encapsulation.vlan_count) <= vigie_decode::VLANS_MAX);
     match packet.transport {
         Transport::Tcp(segment) => assert!(inside(segment.payload)),
         Transport::Udp(payload) => assert!(inside(payload)),
@@ -145,7 +147,7 @@ fn check_packet(packet: &Packet<'_>, inside: impl Fn(&[u8]) -> bool) {
 /// their place, so that what is joined can be checked.
 pub fn fragments(data: &[u8]) {
     let limits = FragmentLimits { fragment_datagrams_max: 3, fragment_bytes_max: 4096, fragment_timeout_ms: 50 };
-    let mut cache = Fragments::new(limits);
+    let mut cache = Reassembler::new(limits);
     let mut input = Input::new(data);
     let mut now_ns = 0;
     while !input.is_empty() {
@@ -154,13 +156,13 @@ pub fn fragments(data: &[u8]) {
         let length = usize::from(input.u8());
         now_ns += u64::from(control >> 5) * 2_000_000;
         let packet = fragment(u16::from(control & 7), offset, control & 8 != 0, length, control & 16 != 0);
-        let decoded = decode_ip(&packet, Envelope::default(), &DecodeLimits::default());
+        let decoded = decode_ip(&packet, Encapsulation::default(), &DecodeLimits::default());
         let Ok(Decoded::Fragment(fragment)) = decoded else { continue };
         if let Some(datagram) = cache.insert(&fragment, now_ns) {
             let expected = |at: usize| (at % 251) as u8;
             let joined = datagram.payload.iter().enumerate().all(|(at, &byte)| byte == expected(at));
             assert!(joined, "every byte stands where its fragment said");
-            let _ = decode_joined(&datagram, &DecodeLimits::default());
+            let _ = decode_reassembled(&datagram, &DecodeLimits::default());
             cache.recycle(datagram);
         }
         assert!(cache.datagrams() <= limits.fragment_datagrams_max);

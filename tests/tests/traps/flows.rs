@@ -55,9 +55,9 @@ fn tags_are_passed_over_and_told() {
     ] {
         let replay = Tape::of(frames.iter().map(|frame| tagged(frame, tags))).replay();
         assert_told_once(&replay, &format!("{tags:x?}"));
-        let envelope = replay.alerts().next().unwrap().flow.envelope;
+        let encapsulation = replay.alerts().next().unwrap().flow.encapsulation;
         let vlans: Vec<u16> = tags.iter().map(|(_, vlan)| *vlan).collect();
-        assert_eq!(envelope.vlans[..usize::from(envelope.vlan_count)], vlans);
+        assert_eq!(encapsulation.vlans[..usize::from(encapsulation.vlan_count)], vlans);
     }
 }
 

@@ -9,7 +9,7 @@ use super::header::{self, Clear, ConnectionId, Initial, Packet};
 use super::keys::{Keys, Scratch};
 use super::versions::Schedule;
 use super::{Hello, Progress, QuicCounters, QuicLimits};
-use vigie_wire::assembly::{Assembly, Refused};
+use vigie_wire::assembly::{Assembly, InsertError};
 
 /// How many connections, real or pretended, are followed on one flow at a time.
 pub const ORIGINS_MAX: usize = 4;
@@ -314,8 +314,8 @@ impl Origin {
             let offset = usize::try_from(offset).unwrap_or(usize::MAX);
             match stream.insert(offset, data, limits.crypto_bytes_max) {
                 Ok(_) => {}
-                Err(Refused::TooFar) => counters.crypto_too_far += 1,
-                Err(Refused::TooManyIslands) => counters.crypto_too_scattered += 1,
+                Err(InsertError::BeyondLimit) => counters.crypto_too_far += 1,
+                Err(InsertError::TooManyIslands) => counters.crypto_too_scattered += 1,
             }
         });
         counters.odd_frames += u64::from(whole.is_none());

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::alert::{DnsAnswer, DnsRecord, Order};
-use vigie_decode::{Address, Envelope, Tunnel};
+use vigie_decode::{Address, Encapsulation, Tunnel};
 use vigie_handshake::tls::build::old_chrome;
 use vigie_handshake::tls::{ClientHello, Ja4Transport};
 use vigie_signatures::{Confidence, Role};
@@ -17,7 +17,7 @@ fn flow() -> Flow {
         server: Address::v4([8, 8, 8, 8]),
         server_port: 443,
         protocol: TCP,
-        envelope: Envelope::default(),
+        encapsulation: Encapsulation::default(),
         interface: 0,
         first_seen_ns: START_NS,
         last_seen_ns: START_NS + 2_500_000_000,
@@ -86,10 +86,10 @@ fn id(protocol: u8) -> String {
 #[test]
 fn an_alert_says_all_that_is_known() {
     let mut flow = flow();
-    flow.envelope.vlans = [100, 7, 0];
-    flow.envelope.vlan_count = 2;
-    flow.envelope.tunnel_depth = 1;
-    flow.envelope.tunnel = Some(Tunnel {
+    flow.encapsulation.vlans = [100, 7, 0];
+    flow.encapsulation.vlan_count = 2;
+    flow.encapsulation.tunnel_depth = 1;
+    flow.encapsulation.tunnel = Some(Tunnel {
         kind: TunnelKind::Vxlan,
         source: Some(Address::v4([192, 0, 2, 1])),
         destination: Some(Address::v6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2])),

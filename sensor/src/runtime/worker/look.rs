@@ -5,7 +5,7 @@ use std::slice::Windows;
 use super::DNS_PORT;
 use vigie_decode::{DecodeError, DecodeLimits, Decoded};
 use vigie_flow::memory::prefetch;
-use vigie_flow::{Glance, HashKey};
+use vigie_flow::{HashKey, PacketHeaders};
 use vigie_wire::Frame;
 
 /// How many frames before its turn a frame's headers are fetched.
@@ -14,7 +14,7 @@ const AHEAD_FRAMES: usize = 12;
 /// What a first look at a frame told.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
-    pub(super) glance: Glance,
+    pub(super) headers: PacketHeaders,
     pub(super) hash: u64,
     /// Place of the frame in its block.
     pub(super) place: u32,
@@ -26,7 +26,7 @@ pub struct Look {
 
 impl Look {
     /// At nothing yet.
-    pub const NOTHING: Self = Self { glance: Glance::NOTHING, hash: 0, place: 0, is_plain: false, is_own: true };
+    pub const NOTHING: Self = Self { headers: PacketHeaders::NONE, hash: 0, place: 0, is_plain: false, is_own: true };
 
     /// Says where in its block the frame is.
     pub const fn set_place(&mut self, place: u32) {
@@ -41,8 +41,8 @@ impl Look {
     /// Whether every worker wants to see the frame: DNS, which tells names, and what is no packet of a flow, as fragments
     /// are, which may become one.
     pub fn is_for_all(&self) -> bool {
-        let key = &self.glance.key;
-        key.protocol == Glance::NOTHING.key.protocol || key.has_port(DNS_PORT)
+        let key = &self.headers.key;
+        key.protocol == PacketHeaders::NONE.key.protocol || key.has_port(DNS_PORT)
     }
 
     /// Which of so many workers follows the flow.
@@ -58,11 +58,11 @@ pub fn look_at_all(frames: &[Frame<'_>], looks: &mut [Look], limits: &DecodeLimi
     let mut fetching = Fetching::new(frames, 0);
     for (frame, look) in frames.iter().zip(looks) {
         fetching.step();
-        look.is_plain = look.glance.look(frame);
+        look.is_plain = look.headers.read(frame);
         if !look.is_plain {
-            look.glance = glance_of(&vigie_decode::decode(frame, limits));
+            look.headers = headers_of(&vigie_decode::decode(frame, limits));
         }
-        look.hash = look.glance.key.hash(secret);
+        look.hash = look.headers.key.hash(secret);
     }
 }
 
@@ -72,10 +72,10 @@ pub(super) const fn owner(hash: u64, workers: u32) -> u32 {
     (((hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) * workers as u64) >> 32) as u32
 }
 
-pub(super) fn glance_of(decoded: &Result<Decoded<'_>, DecodeError>) -> Glance {
+pub(super) fn headers_of(decoded: &Result<Decoded<'_>, DecodeError>) -> PacketHeaders {
     match decoded {
-        Ok(Decoded::Packet(packet)) => Glance::of(packet),
-        Ok(Decoded::Fragment(_)) | Err(_) => Glance::NOTHING,
+        Ok(Decoded::Packet(packet)) => PacketHeaders::of_packet(packet),
+        Ok(Decoded::Fragment(_)) | Err(_) => PacketHeaders::NONE,
     }
 }
 

@@ -19,17 +19,17 @@ use crate::runtime::limits::Limits;
 use crate::runtime::records::{Dialogue, Placed, Record, Records};
 use crate::runtime::told::{Told, Wanted};
 use vigie_capture::{BATCH_FRAMES_MAX, Block};
-use vigie_decode::fragments::{Fragment, Fragments};
-use vigie_decode::{Address, DecodeError, DecodeLimits, Decoded, Envelope, Segment, Transport};
-use vigie_flow::glance::Content;
-use vigie_flow::{FlowEntry, FlowKey, FlowTable, Found, Glance, HashKey, Home, Likely, Side, Slot};
+use vigie_decode::fragments::{Fragment, Reassembler};
+use vigie_decode::{Address, DecodeError, DecodeLimits, Decoded, Encapsulation, Segment, Transport};
+use vigie_flow::headers::PacketKind;
+use vigie_flow::{FlowEntry, FlowKey, FlowTable, HashKey, Lookup, PacketHeaders, PrimaryBucket, Probe, Side, Slot};
 use vigie_handshake::address_names::AddressNames;
 use vigie_handshake::tcp::TcpDialogue;
 use vigie_handshake::udp::UdpDialogue;
 use vigie_handshake::{dns, dtls, quic, udp};
 use vigie_wire::Frame;
 
-use look::{Fetching, glance_of, owner};
+use look::{Fetching, headers_of, owner};
 pub use look::{Look, look_at_all};
 
 /// Seconds of one step of the flows' age.
@@ -79,7 +79,7 @@ impl When {
 /// Where the flow of a frame may stand in the table.
 #[derive(Clone, Copy, Debug, Default)]
 struct Stand {
-    home: Home,
+    primary: PrimaryBucket,
     slot: Option<Slot>,
     /// Place among the [`Deeper`] if a glance was not enough.
     deeper: u8,
@@ -102,14 +102,14 @@ enum Wrapping<'p> {
     /// In the frame, for which a glance was enough.
     OfFrame(&'p Frame<'p>),
     /// The packet was decoded.
-    Decoded(&'p Envelope),
+    Decoded(&'p Encapsulation),
 }
 
 impl Arrival<'_> {
-    fn envelope(&self) -> Envelope {
+    fn encapsulation(&self) -> Encapsulation {
         match self.wrapping {
-            Wrapping::OfFrame(frame) => Glance::envelope(frame),
-            Wrapping::Decoded(envelope) => *envelope,
+            Wrapping::OfFrame(frame) => PacketHeaders::encapsulation(frame),
+            Wrapping::Decoded(encapsulation) => *encapsulation,
         }
     }
 
@@ -212,7 +212,7 @@ pub struct Worker {
     names: Arc<AddressNames>,
     table: FlowTable,
     records: Records,
-    fragments: Fragments,
+    fragments: Reassembler,
     decode_limits: DecodeLimits,
     handshake_limits: vigie_handshake::Limits,
     counters: Counters,
@@ -260,7 +260,7 @@ impl Worker {
             names,
             table: FlowTable::new(limits.flows_max, secret),
             records: Records::new(records_max),
-            fragments: Fragments::new(limits.fragments()),
+            fragments: Reassembler::new(limits.fragments()),
             decode_limits: limits.decode(),
             handshake_limits: limits.handshake(),
             limits: limits.clone(),
@@ -340,7 +340,7 @@ impl Worker {
             for steps in Steps::of(looks.len()) {
                 self.find_slots_away(&mut away, looks, &mut stands);
                 for (look, stand) in within(looks, &steps.look).iter().zip(within_mut(&mut stands, &steps.look)) {
-                    stand.home = self.table.home(look.hash);
+                    stand.primary = self.table.primary_bucket(look.hash);
                     frames.extend(block.frame(look.place as usize));
                 }
                 self.find_slots(&steps.find, looks, &mut stands, &mut away);
@@ -364,25 +364,25 @@ impl Worker {
         let room = within_mut(looks, span).iter_mut().zip(within_mut(stands, span));
         for (frame, (look, stand)) in within(frames, span).iter().zip(room) {
             fetching.step();
-            look.is_plain = look.glance.look(frame);
+            look.is_plain = look.headers.read(frame);
             if !look.is_plain {
                 stand.deeper = deeper.len() as u8;
-                look.glance = self.look_deeper(frame, deeper);
+                look.headers = self.look_deeper(frame, deeper);
             }
-            look.hash = self.table.hash(&look.glance.key);
-            stand.home = self.table.home(look.hash);
+            look.hash = self.table.hash(&look.headers.key);
+            stand.primary = self.table.primary_bucket(look.hash);
         }
     }
 
     /// The flow of a packet for which a glance was not enough.
     #[cold]
     #[inline(never)]
-    fn look_deeper<'f>(&self, frame: &Frame<'f>, deeper: &mut Deeper<'f>) -> Glance {
+    fn look_deeper<'f>(&self, frame: &Frame<'f>, deeper: &mut Deeper<'f>) -> PacketHeaders {
         let decoded = vigie_decode::decode(frame, &self.decode_limits);
-        let glance = glance_of(&decoded);
+        let headers = headers_of(&decoded);
         // There is room: a batch has no more frames.
         let _ = deeper.try_push(decoded);
-        glance
+        headers
     }
 
     /// Finds the slots of frames whose homes were fetched; the lines of their flows are fetched.
@@ -391,11 +391,11 @@ impl Worker {
         let stands = within_mut(stands, span).iter_mut().zip(within(looks, span));
         for (place, (stand, look)) in (span.start..).zip(stands) {
             stand.slot = None;
-            match self.table.likely_slot(stand.home, look.hash) {
-                Likely::At(slot) => stand.slot = Some(slot),
-                Likely::Nowhere => {}
+            match self.table.probe_primary(stand.primary, look.hash) {
+                Probe::TagMatch(slot) => stand.slot = Some(slot),
+                Probe::Absent => {}
                 // There is room: a step has no more frames.
-                Likely::Away => {
+                Probe::MaybeDisplaced => {
                     let _ = away.try_push(place);
                 }
             }
@@ -407,7 +407,7 @@ impl Worker {
     fn find_slots_away(&self, away: &mut Away, looks: &[Look], stands: &mut [Stand]) {
         for place in away.drain(..) {
             if let (Some(stand), Some(look)) = (stands.get_mut(place), looks.get(place)) {
-                stand.slot = self.table.likely_slot_away(stand.home, look.hash);
+                stand.slot = self.table.probe_alternate(stand.primary, look.hash);
             }
         }
     }
@@ -477,24 +477,24 @@ impl Worker {
         if frame.timestamp_ns >= self.epoch_ends_ns {
             return Passed::Unsettled(None);
         }
-        let glance = &look.glance;
+        let headers = &look.headers;
         let (epoch, idle_epochs) = (self.epoch as u8, self.idle_epochs);
         let slot = match stand.slot {
             Some(slot) => slot,
             // A flow that is no older than the batch was not there when the batch was looked at.
-            None => match self.table.likely_slot(stand.home, look.hash) {
-                Likely::At(slot) => slot,
-                Likely::Away | Likely::Nowhere => return Passed::Unsettled(None),
+            None => match self.table.probe_primary(stand.primary, look.hash) {
+                Probe::TagMatch(slot) => slot,
+                Probe::MaybeDisplaced | Probe::Absent => return Passed::Unsettled(None),
             },
         };
-        let Some((entry, last)) = self.table.at_likely_slot(slot, stand.home, &glance.key) else {
+        let Some((entry, last)) = self.table.confirm(slot, stand.primary, &headers.key) else {
             return Passed::Unsettled(None);
         };
         // Asked first what is nearly always so; which packets carry something nobody can foresee.
         let is_counted_only = if entry.marks & SETTLED != 0 {
-            glance.content != Content::Opening
+            headers.kind != PacketKind::MayOpen
         } else {
-            glance.content == Content::Nothing && (entry.record != 0 || !self.wanted.flows)
+            headers.kind == PacketKind::PureAck && (entry.record != 0 || !self.wanted.flows)
         };
         if !is_counted_only || epoch.wrapping_sub(*last) > idle_epochs {
             return Passed::Unsettled(Some(slot));
@@ -502,7 +502,7 @@ impl Worker {
         if *last != epoch {
             *last = epoch;
         }
-        let counter = match glance.side {
+        let counter = match headers.side {
             Side::Low => &mut entry.from_low,
             Side::High => &mut entry.from_high,
         };
@@ -533,17 +533,17 @@ impl Worker {
         emit: &mut dyn FnMut(Event),
     ) {
         self.advance(frame, emit);
-        let Look { glance, hash, .. } = look;
+        let Look { headers, hash, .. } = look;
         let (transport, wrapping) = match decoded {
-            None => match glance.transport(frame) {
+            None => match headers.transport(frame) {
                 Some(transport) => (transport, Wrapping::OfFrame(frame)),
                 None => return,
             },
-            Some(Ok(Decoded::Packet(packet))) => (packet.transport, Wrapping::Decoded(&packet.envelope)),
+            Some(Ok(Decoded::Packet(packet))) => (packet.transport, Wrapping::Decoded(&packet.encapsulation)),
             Some(Ok(Decoded::Fragment(fragment))) => return self.fragment(frame, fragment, emit),
             Some(Err(error)) => return self.count_unreadable(*error),
         };
-        let (key, side, hash) = (&glance.key, glance.side, *hash);
+        let (key, side, hash) = (&headers.key, headers.side, *hash);
         self.packet(&Arrival { when: When::of(frame), key, side, hash, transport, wrapping }, slot, emit);
     }
 
@@ -564,10 +564,10 @@ impl Worker {
     #[cold]
     fn fragment(&mut self, frame: &Frame<'_>, fragment: &Fragment<'_>, emit: &mut dyn FnMut(Event)) {
         let Some(datagram) = self.fragments.insert(fragment, frame.timestamp_ns) else { return };
-        match vigie_decode::decode_joined(&datagram, &self.decode_limits) {
+        match vigie_decode::decode_reassembled(&datagram, &self.decode_limits) {
             Ok(Decoded::Packet(packet)) => {
                 let (key, side) = FlowKey::of(&packet);
-                let (hash, wrapping) = (self.table.hash(&key), Wrapping::Decoded(&packet.envelope));
+                let (hash, wrapping) = (self.table.hash(&key), Wrapping::Decoded(&packet.encapsulation));
                 let when = When::of(frame);
                 self.packet(
                     &Arrival { when, key: &key, side, hash, transport: packet.transport, wrapping },
@@ -612,9 +612,9 @@ impl Worker {
     fn sweep(&mut self, all: bool, reason: FlowEnd, emit: &mut dyn FnMut(Event)) {
         let mut swept = std::mem::take(&mut self.swept);
         let mut ended = 0;
-        for buckets in self.table.stretches() {
+        for buckets in self.table.sweep_ranges() {
             let told = swept.len();
-            self.table.sweep_some(buckets, self.epoch as u8, self.idle_epochs, all, |slot, entry| {
+            self.table.sweep(buckets, self.epoch as u8, self.idle_epochs, all, |slot, entry| {
                 ended += u64::from(entry.marks & FOREIGN == 0);
                 if entry.record != 0 {
                     swept.push((u64::from(entry.record), slot));
@@ -689,22 +689,22 @@ impl Worker {
     fn own(&mut self, arrival: &Arrival<'_>, slot: Option<Slot>, emit: &mut dyn FnMut(Event)) {
         let epoch = self.epoch as u8;
         let found = match slot {
-            Some(slot) => Found::Known(slot),
-            None => self.table.find_or_add(arrival.key, arrival.hash, epoch),
+            Some(slot) => Lookup::Known(slot),
+            None => self.table.find_or_insert(arrival.key, arrival.hash, epoch),
         };
         let slot = match found {
-            Found::Known(slot) => {
+            Lookup::Known(slot) => {
                 if epoch.wrapping_sub(self.table.touch(slot, epoch)) > self.idle_epochs {
                     self.counters.add(Counter::FlowsTimedOut, 1);
                     self.reopen(slot, arrival, FlowEnd::Timeout, emit);
                 }
                 slot
             }
-            Found::New(slot) => {
+            Lookup::New(slot) => {
                 self.open(slot, arrival);
                 slot
             }
-            Found::Replaced(slot, old) => {
+            Lookup::Replaced(slot, old) => {
                 self.counters.add(Counter::FlowsEvicted, 1);
                 self.close(&old, FlowEnd::Evicted, emit);
                 self.open(slot, arrival);
@@ -811,7 +811,7 @@ impl Worker {
             last_seen_ns: when.timestamp_ns,
             last_frame: when.number,
             interface: when.interface,
-            envelope: self.records.tunnels.envelope(arrival.envelope()),
+            encapsulation: self.records.tunnels.encapsulation(arrival.encapsulation()),
             spilled: None,
             dialogue: Dialogue::Over,
             nameless: None,
@@ -886,7 +886,7 @@ fn flow_of(entry: &FlowEntry, record: Option<&Record>, when: &When) -> Flow {
         server: server.0,
         server_port: server.1,
         protocol: key.protocol,
-        envelope: record.map(|record| (&record.envelope).into()).unwrap_or_default(),
+        encapsulation: record.map(|record| (&record.encapsulation).into()).unwrap_or_default(),
         interface: when.interface,
         first_seen_ns,
         last_seen_ns: record.map_or(when.timestamp_ns, |record| record.last_seen_ns),

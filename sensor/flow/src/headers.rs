@@ -1,10 +1,12 @@
-//! The flow of a common packet, told at one look: Ethernet with one VLAN tag at most, IP without options or extension
-//! headers and no fragment of it, TCP or UDP with its whole header in the frame. Whatever else there is takes the way
-//! through [`decode`](vigie_decode::decode()), which also is the reference: it finds the same flow for every packet
-//! that a glance is enough for.
+//! The fast path: reads a common packet's flow from headers at fixed places, without decoding the frame. Common is
+//! Ethernet with at most one VLAN tag, unfragmented IP without options or extension headers, TCP or UDP with its whole
+//! header in the frame.
+//!
+//! All other frames go through [`decode`](vigie_decode::decode()), which is also the reference: for every frame that
+//! the fast path reads, decoding gives the same flow, payload and encapsulation.
 
 use super::key::{self, FlowKey, Side};
-use vigie_decode::{Address, Envelope, Packet, Segment, Transport};
+use vigie_decode::{Address, Encapsulation, Packet, Segment, Transport};
 use vigie_wire::{Frame, LinkType};
 
 const IPV4: u16 = 0x0800;
@@ -15,58 +17,58 @@ const PLAIN_V4: u8 = 0x45;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
-/// What a packet may have to tell.
+/// What kind of packet this is for its flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Content {
-    /// Nothing: a TCP segment without payload that neither opens nor ends a connection.
-    Nothing,
+pub enum PacketKind {
+    /// A TCP segment without payload that neither opens nor ends a connection.
+    PureAck,
     /// It may open a connection: a SYN, or what begins as a QUIC long header (RFC 9000 §17.2).
-    Opening,
+    MayOpen,
     /// Anything else.
     Other,
 }
 
-/// A packet's flow.
+/// What a packet's headers say of its flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Glance {
-    /// What tells the flow.
+pub struct PacketHeaders {
+    /// Key of the flow.
     pub key: FlowKey,
     /// From which end of it the packet came.
     pub side: Side,
-    /// What the packet may have to tell.
-    pub content: Content,
-    /// Where in the frame the TCP or UDP header begins, if a glance was enough.
+    /// What kind of packet this is for its flow.
+    pub kind: PacketKind,
+    /// Offset in the frame of the TCP or UDP header; set by the fast path only.
     transport_start: u16,
-    /// Where in the frame the IP packet ends.
+    /// Offset in the frame of the IP packet's end; set by the fast path only.
     packet_end: u32,
 }
 
-impl Glance {
-    /// At what is no packet: the key of no flow.
-    pub const NOTHING: Self = Self {
+impl PacketHeaders {
+    /// Those of a frame without a packet: the key is no flow's.
+    pub const NONE: Self = Self {
         key: FlowKey { low: Address(0), high: Address(0), ports_and_network: 0, protocol: u8::MAX },
         side: Side::Low,
-        content: Content::Opening,
+        kind: PacketKind::MayOpen,
         transport_start: 0,
         packet_end: 0,
     };
 
-    /// At a frame; `None` if it takes more than a glance.
-    pub fn at(frame: &Frame<'_>) -> Option<Self> {
-        let mut glance = Self::NOTHING;
-        glance.look(frame).then_some(glance)
+    /// Reads a frame's headers; `None` if the frame has to be decoded.
+    pub fn parse(frame: &Frame<'_>) -> Option<Self> {
+        let mut headers = Self::NONE;
+        headers.read(frame).then_some(headers)
     }
 
-    /// Tells the flow of a frame's packet; false if it takes more than a glance.
-    // Two loops over frames are made of this; neither must pay for calls.
+    /// Reads a frame's headers; false if the frame has to be decoded.
+    // Two loops over frames call this; neither must pay for calls.
     #[inline(always)]
-    pub fn look(&mut self, frame: &Frame<'_>) -> bool {
-        // Told in place: what is told of a frame is too much to be handed from function to function.
-        self.tell(frame).is_some()
+    pub fn read(&mut self, frame: &Frame<'_>) -> bool {
+        // The values are written in place: they are too big to be handed from function to function.
+        self.read_frame(frame).is_some()
     }
 
     #[inline(always)]
-    fn tell(&mut self, frame: &Frame<'_>) -> Option<()> {
+    fn read_frame(&mut self, frame: &Frame<'_>) -> Option<()> {
         if frame.link_type != LinkType::ETHERNET {
             return None;
         }
@@ -75,29 +77,29 @@ impl Glance {
             && u16::from_be_bytes([headers[12], headers[13]]) == IPV4
             && headers[14] == PLAIN_V4
         {
-            return self.tell_v4(headers.last_chunk()?, rest, 14, 0);
+            return self.read_v4(headers.last_chunk()?, rest, 14, 0);
         }
         let (ethernet, packet) = frame.data.split_first_chunk::<14>()?;
         match u16::from_be_bytes([ethernet[12], ethernet[13]]) {
-            IPV6 => self.tell_v6(packet, 14, 0),
-            VLAN => self.tell_tagged(packet),
+            IPV6 => self.read_v6(packet, 14, 0),
+            VLAN => self.read_tagged(packet),
             _ => None,
         }
     }
 
-    /// At a decoded packet.
+    /// The headers of a decoded packet.
     #[inline]
-    pub fn of(packet: &Packet<'_>) -> Self {
+    pub fn of_packet(packet: &Packet<'_>) -> Self {
         let (key, side) = FlowKey::of(packet);
-        let content = match packet.transport {
-            Transport::Tcp(segment) => of_segment(segment.flags, segment.payload.is_empty()),
-            Transport::Udp(payload) => payload.first().map_or(Content::Other, |&first| of_datagram(first)),
-            Transport::Other => Content::Other,
+        let kind = match packet.transport {
+            Transport::Tcp(segment) => kind_of_segment(segment.flags, segment.payload.is_empty()),
+            Transport::Udp(payload) => payload.first().map_or(PacketKind::Other, |&first| kind_of_datagram(first)),
+            Transport::Other => PacketKind::Other,
         };
-        Self { key, side, content, transport_start: 0, packet_end: 0 }
+        Self { key, side, kind, transport_start: 0, packet_end: 0 }
     }
 
-    /// What the frame's packet carries, if this was told of it by [`look`](Self::look).
+    /// The TCP segment or UDP datagram of the frame that this was [read](Self::read) from.
     #[inline]
     pub fn transport<'a>(&self, frame: &Frame<'a>) -> Option<Transport<'a>> {
         let bytes = frame.data.get(usize::from(self.transport_start)..self.packet_end as usize)?;
@@ -115,22 +117,22 @@ impl Glance {
         }
     }
 
-    /// What stands around the packet of a frame that a glance is enough for.
-    pub fn envelope(frame: &Frame<'_>) -> Envelope {
-        let mut envelope = Envelope::default();
+    /// The encapsulation of a frame that the fast path reads.
+    pub fn encapsulation(frame: &Frame<'_>) -> Encapsulation {
+        let mut encapsulation = Encapsulation::default();
         if let Some(&[e0, e1, t0, t1]) = frame.data.get(12..16)
             && u16::from_be_bytes([e0, e1]) == VLAN
         {
             let id = vlan_id([t0, t1]);
-            envelope.vlans = [id, 0, 0];
-            envelope.vlan_count = u8::from(id != 0);
+            encapsulation.vlans = [id, 0, 0];
+            encapsulation.vlan_count = u8::from(id != 0);
         }
-        envelope
+        encapsulation
     }
 
-    /// Behind a tag of 802.1Q.
+    /// Reads on behind an 802.1Q tag.
     #[inline(never)]
-    fn tell_tagged(&mut self, bytes: &[u8]) -> Option<()> {
+    fn read_tagged(&mut self, bytes: &[u8]) -> Option<()> {
         let (&[t0, t1, e0, e1], packet) = bytes.split_first_chunk::<4>()?;
         let network = match vlan_id([t0, t1]) {
             0 => 0,
@@ -139,15 +141,15 @@ impl Glance {
         match u16::from_be_bytes([e0, e1]) {
             IPV4 => {
                 let (header, rest) = packet.split_first_chunk::<20>().filter(|(header, _)| header[0] == PLAIN_V4)?;
-                self.tell_v4(header, rest, 18, network)
+                self.read_v4(header, rest, 18, network)
             }
-            IPV6 => self.tell_v6(packet, 18, network),
+            IPV6 => self.read_v6(packet, 18, network),
             _ => None,
         }
     }
 
     #[inline(always)]
-    fn tell_v4(&mut self, header: &[u8; 20], rest: &[u8], start: u16, network: u32) -> Option<()> {
+    fn read_v4(&mut self, header: &[u8; 20], rest: &[u8], start: u16, network: u32) -> Option<()> {
         /// More fragments, and the offset (RFC 791 §3.1).
         const FRAGMENT: u16 = 0x3fff;
         let announced = usize::from(u16::from_be_bytes([header[2], header[3]])).checked_sub(20)?;
@@ -158,7 +160,7 @@ impl Glance {
         let upper = Upper::read(header[9], carried)?;
         let source = u32::from_be_bytes([header[12], header[13], header[14], header[15]]);
         let destination = u32::from_be_bytes([header[16], header[17], header[18], header[19]]);
-        // Address and port in one number: which end is the low one is told without a branch that nobody can foresee.
+        // Address and port in one number: the low end is found without a branch, which would be mispredicted.
         let from = u64::from(source) << 16 | u64::from(upper.source_port);
         let to = u64::from(destination) << 16 | u64::from(upper.destination_port);
         let (low, high) = (from.min(to), from.max(to));
@@ -170,14 +172,14 @@ impl Glance {
             protocol: header[9],
         };
         self.side = if from <= to { Side::Low } else { Side::High };
-        self.content = upper.content;
+        self.kind = upper.kind;
         self.transport_start = start + 20;
         self.packet_end = u32::from(self.transport_start) + carried.len() as u32;
         Some(())
     }
 
     #[inline]
-    fn tell_v6(&mut self, bytes: &[u8], start: u16, network: u32) -> Option<()> {
+    fn read_v6(&mut self, bytes: &[u8], start: u16, network: u32) -> Option<()> {
         let (header, rest) = bytes.split_first_chunk::<40>()?;
         let announced = usize::from(u16::from_be_bytes([header[4], header[5]]));
         if header[0] >> 4 != 6 || announced == 0 {
@@ -191,7 +193,7 @@ impl Glance {
         let destination = Address(u128::from_be_bytes(destination.try_into().ok()?));
         let ends = (source, upper.source_port, destination, upper.destination_port);
         (self.key, self.side) = FlowKey::between(ends, network, header[6]);
-        self.content = upper.content;
+        self.kind = upper.kind;
         self.transport_start = start + 40;
         self.packet_end = u32::from(self.transport_start) + carried.len() as u32;
         Some(())
@@ -205,24 +207,24 @@ const fn vlan_id(tag: [u8; 2]) -> u16 {
 }
 
 #[inline]
-const fn of_segment(flags: u8, is_empty: bool) -> Content {
+const fn kind_of_segment(flags: u8, is_empty: bool) -> PacketKind {
     match flags & (Segment::SYN | Segment::ACK) {
-        Segment::SYN => Content::Opening,
-        Segment::ACK if is_empty && flags & (Segment::FIN | Segment::RST) == 0 => Content::Nothing,
-        _ => Content::Other,
+        Segment::SYN => PacketKind::MayOpen,
+        Segment::ACK if is_empty && flags & (Segment::FIN | Segment::RST) == 0 => PacketKind::PureAck,
+        _ => PacketKind::Other,
     }
 }
 
 #[inline]
-const fn of_datagram(first: u8) -> Content {
-    if first & 0xc0 == 0xc0 { Content::Opening } else { Content::Other }
+const fn kind_of_datagram(first: u8) -> PacketKind {
+    if first & 0xc0 == 0xc0 { PacketKind::MayOpen } else { PacketKind::Other }
 }
 
-/// What stands above IP.
+/// What the TCP or UDP header says.
 struct Upper {
     source_port: u16,
     destination_port: u16,
-    content: Content,
+    kind: PacketKind,
 }
 
 impl Upper {
@@ -245,22 +247,22 @@ impl Upper {
         Some(Self {
             source_port: u16::from_be_bytes([header[0], header[1]]),
             destination_port: u16::from_be_bytes([header[2], header[3]]),
-            content: of_segment(header[13], header_length == payload.len()),
+            kind: kind_of_segment(header[13], header_length == payload.len()),
         })
     }
 
-    /// A datagram with a byte at least, that can be no tunnel.
+    /// A datagram that has payload and cannot be a tunnel.
     #[inline(always)]
     fn udp(payload: &[u8]) -> Option<Self> {
         let header = payload.first_chunk::<9>()?;
         let source_port = u16::from_be_bytes([header[0], header[1]]);
         let destination_port = u16::from_be_bytes([header[2], header[3]]);
         let is_short = u16::from_be_bytes([header[4], header[5]]) < 9;
-        // What begins as an IPv6 packet may be one, from any port.
+        // A payload that begins as an IPv6 packet may be Teredo, from any port.
         if is_short || header[8] >> 4 == 6 || vigie_decode::may_be_tunnel_port(source_port, destination_port) {
             return None;
         }
-        Some(Self { source_port, destination_port, content: of_datagram(header[8]) })
+        Some(Self { source_port, destination_port, kind: kind_of_datagram(header[8]) })
     }
 }
 
@@ -275,24 +277,24 @@ mod tests {
         Frame { timestamp_ns: 1, number: 1, wire_length, link_type: LinkType::ETHERNET, interface: 0, data }
     }
 
-    /// What tells the flow, and what goes on to it.
-    type Told = (FlowKey, Side, Content, String);
+    /// Key, side, kind, and the payload and encapsulation as text.
+    type Read = (FlowKey, Side, PacketKind, String);
 
-    fn by_decoding(data: &[u8]) -> Option<Told> {
+    fn by_decoding(data: &[u8]) -> Option<Read> {
         match vigie_decode::decode(&frame(data), &DecodeLimits::default()) {
             Ok(Decoded::Packet(packet)) => {
-                let Glance { key, side, content, .. } = Glance::of(&packet);
-                Some((key, side, content, format!("{:?} in {:?}", packet.transport, packet.envelope)))
+                let PacketHeaders { key, side, kind, .. } = PacketHeaders::of_packet(&packet);
+                Some((key, side, kind, format!("{:?} in {:?}", packet.transport, packet.encapsulation)))
             }
             _ => None,
         }
     }
 
-    fn by_glance(data: &[u8]) -> Option<Told> {
+    fn by_fast_path(data: &[u8]) -> Option<Read> {
         let frame = frame(data);
-        let glance = Glance::at(&frame)?;
-        let carried = format!("{:?} in {:?}", glance.transport(&frame).unwrap(), Glance::envelope(&frame));
-        Some((glance.key, glance.side, glance.content, carried))
+        let headers = PacketHeaders::parse(&frame)?;
+        let carried = format!("{:?} in {:?}", headers.transport(&frame).unwrap(), PacketHeaders::encapsulation(&frame));
+        Some((headers.key, headers.side, headers.kind, carried))
     }
 
     /// A frame of each common kind: VLAN or not, IPv4 or IPv6, TCP or UDP.
@@ -325,29 +327,29 @@ mod tests {
     }
 
     #[test]
-    fn a_glance_is_enough_for_common_packets() {
+    fn common_packets_are_read_as_decoding_reads_them() {
         for number in 0..8 {
             let bytes = plain(number & 1 != 0, number & 2 != 0, number & 4 != 0, b"payload");
-            let told = by_glance(&bytes);
-            assert_eq!(told, by_decoding(&bytes));
-            let (key, side, content, _) = told.unwrap();
-            assert_eq!((content, side), (Content::Other, Side::High), "{number}");
+            let read = by_fast_path(&bytes);
+            assert_eq!(read, by_decoding(&bytes));
+            let (key, side, kind, _) = read.unwrap();
+            assert_eq!((kind, side), (PacketKind::Other, Side::High), "{number}");
             assert_eq!(key.ports_and_network >> 32 != 0, number & 1 != 0);
         }
         let empty = plain(true, true, true, b"");
-        assert_eq!(Glance::at(&frame(&empty)).map(|glance| glance.content), Some(Content::Nothing));
+        assert_eq!(PacketHeaders::parse(&frame(&empty)).map(|headers| headers.kind), Some(PacketKind::PureAck));
         let mut syn = plain(false, false, true, b"");
         syn[14 + 20 + 13] = Segment::SYN;
         let initial = plain(false, true, false, &[0xc3; 40]);
         for opening in [syn, initial] {
-            assert_eq!(Glance::at(&frame(&opening)).map(|glance| glance.content), Some(Content::Opening));
+            assert_eq!(PacketHeaders::parse(&frame(&opening)).map(|headers| headers.kind), Some(PacketKind::MayOpen));
         }
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4096))]
         #[test]
-        fn what_a_glance_tells_decoding_tells_too(
+        fn decoding_gives_what_the_fast_path_reads(
             kind in 0..8_u8,
             payload in proptest::collection::vec(any::<u8>(), 0..64),
             changes in proptest::collection::vec((0..100_usize, any::<u8>()), 0..4),
@@ -360,8 +362,8 @@ mod tests {
                 }
             }
             bytes.truncate(kept);
-            if let Some(told) = by_glance(&bytes) {
-                prop_assert_eq!(Some(told), by_decoding(&bytes));
+            if let Some(read) = by_fast_path(&bytes) {
+                prop_assert_eq!(Some(read), by_decoding(&bytes));
             }
         }
     }
