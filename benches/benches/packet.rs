@@ -4,7 +4,7 @@
 //! `cargo bench -p vigie-benches --bench packet [-- FLOWS… | mixed | tcpv4]`
 #![allow(missing_docs)]
 
-use vigie::runtime::counters::Counter;
+use vigie::worker::Counter;
 use vigie_benches::floors::{pass, table, touch_headers, touch_headers_and_lines};
 use vigie_benches::measure::Times;
 use vigie_benches::ring::{Access, Kind, Ring};

@@ -7,7 +7,7 @@
 use std::thread;
 use std::time::Instant;
 
-use vigie::runtime::worker::Worker;
+use vigie::worker::Worker;
 use vigie_benches::floors::{pass, table, touch_headers_and_lines};
 use vigie_benches::measure::Times;
 use vigie_benches::ring::{Access, Kind, Ring};

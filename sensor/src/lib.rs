@@ -1,5 +1,5 @@
 //! **vigie**: a passive network sensor. The modules stand in the order in which a packet meets them;
-//! each uses only those above it, and `runtime` wires them together.
+//! each uses only those above it.
 
 pub mod detect;
 pub mod alert;
@@ -8,6 +8,8 @@ pub mod sink;
 pub mod metrics;
 pub mod config;
 
-pub mod runtime;
+pub mod worker;
+pub mod read;
+pub mod run;
 
 pub mod cli;

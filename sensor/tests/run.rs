@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use vigie::alert::Fact;
 use vigie::alert::eve::{self, Context};
 use vigie::config::Settings;
-use vigie::runtime::read;
-use vigie::runtime::run::lane::Tap;
-use vigie::runtime::run::log::Log;
-use vigie::runtime::run::{Prepared, Running};
+use vigie::read::read;
+use vigie::run::lane::Tap;
+use vigie::run::log::Log;
+use vigie::run::{Prepared, Running};
 use vigie::sink::journal::{Journal, Target};
 use vigie_capture::live::{Change, InterfaceCounts};
 use vigie_capture::{CaptureError, Files, FilesOptions, Position, Source, SourceStatistics};
@@ -202,7 +202,7 @@ fn replayed(frames: &Frames) -> Vec<String> {
         bundle: Some(Bundle::builtin()),
     };
     let mut lines = Vec::new();
-    read(&mut files, &vigie::runtime::Settings::default(), Bundle::builtin(), &mut |event| {
+    read(&mut files, &vigie::read::Settings::default(), Bundle::builtin(), &mut |event| {
         if matches!(event.fact, Fact::Alert(_)) {
             let mut line = Vec::new();
             eve::encode(&event, &context, &mut line);

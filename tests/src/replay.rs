@@ -5,9 +5,8 @@ use std::path::Path;
 
 use vigie::alert::eve::{self, Context};
 use vigie::alert::{Alert, DnsAnswer, Event, Fact, Flow, Hello, HelloTransport};
-use vigie::runtime::read::{GoOn, News, read_by};
-use vigie::runtime::told::Wanted;
-use vigie::runtime::{self, Settings, Totals};
+use vigie::read::{self, GoOn, News, Settings, Totals, read_by};
+use vigie::worker::EventTypes;
 use vigie_capture::{CaptureError, Files, FilesOptions, Source, SourceStatistics};
 use vigie_signatures::Bundle;
 
@@ -28,7 +27,7 @@ pub struct Replay {
 
 /// Alerts, and a record of every hello and every DNS answer.
 pub fn everything_named() -> Settings {
-    Settings { wanted: Wanted { tls: true, quic: true, dns: true, flows: false }, ..Settings::default() }
+    Settings { wanted: EventTypes { tls: true, quic: true, dns: true, flows: false }, ..Settings::default() }
 }
 
 /// Reads a capture file.
@@ -57,7 +56,7 @@ pub fn side_by_side(path: &Path, workers: usize, settings: &Settings) -> Vec<Eve
 /// It cannot be read.
 pub fn source(source: &mut dyn Source, settings: &Settings) -> Result<Replay, CaptureError> {
     let mut events = Vec::new();
-    let totals = runtime::read(source, settings, Bundle::builtin(), &mut |event| events.push(event))?;
+    let totals = read::read(source, settings, Bundle::builtin(), &mut |event| events.push(event))?;
     let interfaces = (0..).map_while(|number| source.interface_name(number).map(str::to_owned)).collect();
     Ok(Replay { events, totals, statistics: source.statistics(), interfaces })
 }

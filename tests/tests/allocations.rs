@@ -4,9 +4,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use vigie::runtime::Limits;
-use vigie::runtime::told::Wanted;
-use vigie::runtime::worker::{Share, Worker};
+use vigie::config::Limits;
+use vigie::worker::{EventTypes, Share, Worker};
 use vigie_capture::BATCH_FRAMES_MAX;
 use vigie_flow::HashKey;
 use vigie_handshake::address_names::{self, AddressNames};
@@ -35,7 +34,7 @@ impl Bench {
         let limits = Limits { flows_max: 1 << 16, ..Limits::default() };
         let names = Arc::new(AddressNames::new(address_names::Limits::default()));
         let secret = HashKey::REPLAY;
-        let worker = Worker::new(&limits, Wanted::default(), Bundle::builtin(), names, secret, Share::ALL);
+        let worker = Worker::new(&limits, EventTypes::default(), Bundle::builtin(), names, secret, Share::ALL);
         Self { worker, frames: 0, events: 0 }
     }
 

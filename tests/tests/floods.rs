@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::LazyLock;
 
 use vigie::alert::{Event, Fact};
-use vigie::runtime::{self, Limits, Settings};
+use vigie::config::Limits;
+use vigie::read::{self, Settings};
 use vigie_signatures::Bundle;
 use vigie_tests::hello::Hello;
 use vigie_tests::memory::{Counting, measure};
@@ -115,7 +116,7 @@ fn flood_with(what: &str, share_min: f64, mut flood: impl FnMut(u64) -> Vec<u8>)
             alerts[(client.to_bits() - FIRST_CLIENT) as usize] += 1;
         }
     };
-    let read = || runtime::read(&mut source, &settings(), Bundle::builtin(), &mut on_event).unwrap();
+    let read = || read::read(&mut source, &settings(), Bundle::builtin(), &mut on_event).unwrap();
     let (totals, _, bytes) = measure(read);
     let recognised = alerts.iter().filter(|&&alerts| alerts > 0).count();
     let share = recognised as f64 / flows as f64;

@@ -57,7 +57,7 @@ fn wrong_arrows(modules: &[String], module: &str, text: &str) -> Vec<(usize, Str
 #[test]
 fn no_module_uses_one_behind_it() {
     let modules = modules();
-    assert_eq!(modules.first().map(String::as_str), Some("wire"));
+    assert_eq!(modules.first().map(String::as_str), Some("detect"));
     assert_eq!(modules.last().map(String::as_str), Some("cli"));
     let mut paths = Vec::new();
     files(&source(), &mut paths);

@@ -5,9 +5,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use vigie::runtime::Limits;
-use vigie::runtime::told::Wanted;
-use vigie::runtime::worker::{Share, Worker};
+use vigie::config::Limits;
+use vigie::worker::{EventTypes, Share, Worker};
 use vigie_capture::Source;
 use vigie_flow::{FlowEntry, HashKey};
 use vigie_handshake::address_names::{self, AddressNames};
@@ -47,7 +46,8 @@ fn flood(what: &str, is_much: bool, flow: &Flow<'_>) {
     let mut tape = Generator::new(count, NANOSECONDS_BETWEEN_FRAMES, |_| frames.next().unwrap());
     let mut events = 0;
     let work = || {
-        let mut worker = Worker::new(&limits, Wanted::default(), Bundle::builtin(), names, HashKey::REPLAY, Share::ALL);
+        let mut worker =
+            Worker::new(&limits, EventTypes::default(), Bundle::builtin(), names, HashKey::REPLAY, Share::ALL);
         while tape.next_batch(&mut |frames| worker.batch(frames, &mut |_| events += 1)).unwrap() {}
         worker.all_counts()
     };

@@ -9,11 +9,10 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
+use vigie::config::Limits;
 use vigie::metrics::families::{WORKER_COUNTS, worker_count};
 use vigie::metrics::{Family, Server, ServerOptions, Serving, Shared, documentation};
-use vigie::runtime::Limits;
-use vigie::runtime::told::Wanted;
-use vigie::runtime::worker::{Share, Worker};
+use vigie::worker::{EventTypes, Share, Worker};
 use vigie_flow::HashKey;
 use vigie_handshake::address_names::{AddressNames, Limits as NameLimits};
 use vigie_signatures::Bundle;
@@ -22,7 +21,7 @@ use vigie_signatures::Bundle;
 fn every_count_of_a_worker_has_its_place_among_the_families() {
     let limits = Limits { flows_max: 1024, ..Limits::default() };
     let names = Arc::new(AddressNames::new(NameLimits { entries_max: 16, ttl_min_s: 1, ttl_max_s: 2 }));
-    let worker = Worker::new(&limits, Wanted::default(), Bundle::builtin(), names, HashKey::REPLAY, Share::ALL);
+    let worker = Worker::new(&limits, EventTypes::default(), Bundle::builtin(), names, HashKey::REPLAY, Share::ALL);
     let told: Vec<(&str, &str)> = worker.all_counts().iter().map(|&(family, reason, _)| (family, reason)).collect();
     let unmapped: Vec<_> = told.iter().filter(|(family, reason)| worker_count(family, reason).is_none()).collect();
     assert!(unmapped.is_empty(), "give these a line in WORKER_COUNTS: {unmapped:?}");

@@ -9,7 +9,7 @@ use std::fs;
 use std::net::SocketAddr;
 
 use vigie::alert::Alert;
-use vigie::runtime::Settings;
+use vigie::read::Settings;
 use vigie_signatures::Verdict;
 use vigie_tests::replay::{self, Replay, client, server, transport};
 use vigie_tests::truth::{self, CAPTURES, Named};

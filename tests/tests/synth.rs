@@ -5,10 +5,8 @@ use std::sync::Arc;
 use vigie_signatures::Bundle;
 
 use vigie::alert::Fact;
-use vigie::runtime::Limits;
-use vigie::runtime::counters::Counter;
-use vigie::runtime::told::Wanted;
-use vigie::runtime::worker::{Share, Worker};
+use vigie::config::Limits;
+use vigie::worker::{Counter, EventTypes, Share, Worker};
 use vigie_flow::HashKey;
 use vigie_handshake::address_names::{self, AddressNames};
 use vigie_synth::{Made, Profile, Settings, Traffic, names};
@@ -67,7 +65,7 @@ fn the_sensor_finds_what_was_put_there() {
     for profile in PROFILES {
         for seed in [1, 2] {
             let names = Arc::new(AddressNames::new(address_names::Limits::default()));
-            let wanted = Wanted { tls: true, quic: true, ..Wanted::default() };
+            let wanted = EventTypes { tls: true, quic: true, ..EventTypes::default() };
             let mut worker =
                 Worker::new(&Limits::default(), wanted, Bundle::builtin(), names, HashKey::REPLAY, Share::ALL);
             let (mut hellos, mut alerts) = (0_u64, 0_u64);

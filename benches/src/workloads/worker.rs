@@ -8,10 +8,9 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use vigie::alert::eve::{self, Context};
 use vigie::alert::{Event, Fact};
-use vigie::runtime::counters::Counter;
-use vigie::runtime::told::Wanted;
-use vigie::runtime::worker::{Share, Worker};
-use vigie::runtime::{Limits, Settings, read};
+use vigie::config::Limits;
+use vigie::read::{Settings, read};
+use vigie::worker::{Counter, EventTypes, Share, Worker};
 use vigie_capture::{BATCH_FRAMES_MAX, Files, FilesOptions};
 use vigie_flow::HashKey;
 use vigie_handshake::address_names::{self, AddressNames};
@@ -30,7 +29,7 @@ pub type Batch<'a> = ArrayVec<Frame<'a>, BATCH_FRAMES_MAX>;
 pub fn empty_worker(flows: u32) -> Worker {
     let limits = Limits { flows_max: table_flows(flows), ..Limits::default() };
     let names = Arc::new(AddressNames::new(address_names::Limits::default()));
-    Worker::new(&limits, Wanted::default(), Bundle::builtin(), names, HashKey::REPLAY, Share::ALL)
+    Worker::new(&limits, EventTypes::default(), Bundle::builtin(), names, HashKey::REPLAY, Share::ALL)
 }
 
 /// For how many flows the table of [`empty_worker`] is made.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::alert::Fact;
-use crate::runtime::Limits;
+use crate::config::Limits;
 
 /// A passive network sensor: recognises banned services by the names that TLS, QUIC and DNS show in clear.
 #[derive(Debug, Parser)]

@@ -1,5 +1,5 @@
 //! The command line: what was typed, what is printed, and how the program ends. What a command does with packets is
-//! [`runtime`](crate::runtime)'s.
+//! [`read`](crate::read)'s and [`run`](crate::run)'s.
 
 pub mod arguments;
 pub mod bundle;

@@ -12,10 +12,10 @@ use super::summary::{Inspected, summary};
 use super::terminal::{Terminal, print, quiet_if_gone, tell};
 use crate::alert::eve::Context;
 use crate::alert::{Event, Fact};
-use crate::runtime::read::{GoOn, News};
-use crate::runtime::told::Wanted;
-use crate::runtime::{self, Limits, Settings, Totals};
+use crate::config::Limits;
+use crate::read::{self, GoOn, News, Settings, Totals};
 use crate::sink::JsonLines;
+use crate::worker::EventTypes;
 use vigie_capture::{CaptureError, Files, FilesOptions, Source};
 
 /// How many warnings are told beside events.
@@ -68,7 +68,7 @@ pub fn run(arguments: &ReadArguments, terminal: Terminal) -> Result<Exit, Failur
     };
     let settings = Settings { wanted: wanted(&arguments.events), limits: limits(&arguments.limits)? };
     let workers = usize::from(arguments.workers);
-    let (totals, error) = runtime::read_by(workers, &mut source, &settings, &bundle, &mut |news| run.news(news));
+    let (totals, error) = read::read_by(workers, &mut source, &settings, &bundle, &mut |news| run.news(news));
     run.read_error = error;
     run.finish();
     let inspected = inspected(arguments, &totals);
@@ -89,8 +89,8 @@ fn open(target: &Path) -> Result<JsonLines<Box<dyn io::Write>>, Failure> {
 }
 
 /// Which records a worker has to make.
-fn wanted(events: &[EventType]) -> Wanted {
-    Wanted {
+fn wanted(events: &[EventType]) -> EventTypes {
+    EventTypes {
         tls: events.contains(&EventType::Tls),
         quic: events.contains(&EventType::Quic),
         dns: events.contains(&EventType::Dns),

@@ -6,7 +6,7 @@ use super::bundle;
 use super::configuration::ConfigurationArguments;
 use super::exit::{Exit, Failure};
 use super::read::capture_failure;
-use crate::runtime::run::{RunError, run as run_sensor};
+use crate::run::{RunError, run as run_sensor};
 
 /// `vigie run`.
 #[derive(Args, Debug)]

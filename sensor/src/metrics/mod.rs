@@ -4,7 +4,7 @@
 //! report to [`Shared`]; [`collector`] puts both together when somebody scrapes, [`exposition`] writes them as text,
 //! [`health`] judges whether the sensor sees anything, [`server`] answers. Nobody on the packet path waits for any of it.
 //!
-//! How the runtime wires it:
+//! How `run` wires it:
 //!
 //! ```
 //! use std::sync::Arc;

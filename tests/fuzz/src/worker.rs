@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use vigie::alert::{Event, Fact};
-use vigie::runtime::Limits;
-use vigie::runtime::told::Wanted;
-use vigie::runtime::worker::{Share, Worker};
+use vigie::config::Limits;
+use vigie::worker::{EventTypes, Share, Worker};
 use vigie_flow::HashKey;
 use vigie_handshake::address_names::AddressNames;
 use vigie_signatures::Bundle;
@@ -49,7 +48,7 @@ fn events(packets: &[(u64, Vec<u8>)], share: Share, flows_max: usize) -> Vec<Eve
         limits.set(name, value).expect("a limit");
     }
     let names = Arc::new(AddressNames::new(Default::default()));
-    let wanted = Wanted { tls: true, quic: true, dns: true, flows: true };
+    let wanted = EventTypes { tls: true, quic: true, dns: true, flows: true };
     let mut worker = Worker::new(&limits, wanted, Bundle::builtin(), names, HashKey::REPLAY, share);
     let mut events = Vec::new();
     for (number, (timestamp_ns, data)) in packets.iter().enumerate() {

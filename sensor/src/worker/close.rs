@@ -1,7 +1,19 @@
 //! The end of a flow: what was pending is told, its record is given back.
 
-use super::listen::partial;
-use super::*;
+use vigie_flow::FlowEntry;
+use vigie_flow::Slot;
+
+use super::flows::{FOREIGN, PAYLOAD, SETTLED, flow_of, mark_client};
+use super::packet::When;
+use super::records::{Dialogue, Record};
+use super::report::partial;
+use super::{Counter, Worker};
+use crate::alert::{Event, Fact, FlowEnd};
+
+/// Bytes that a dialogue may hold to be kept for the next flow.
+const POOLED_BYTES_MAX: usize = 8_192;
+/// Dialogues that are kept for the next flow instead of being given back.
+const POOL_MAX: usize = 128;
 
 impl Worker {
     /// A flow left the table.
@@ -44,7 +56,13 @@ impl Worker {
     }
 
     /// Tells what a record still holds.
-    fn conclude(&mut self, entry: &FlowEntry, record: &mut Record, reason: FlowEnd, emit: &mut dyn FnMut(Event)) {
+    pub(super) fn conclude(
+        &mut self,
+        entry: &FlowEntry,
+        record: &mut Record,
+        reason: FlowEnd,
+        emit: &mut dyn FnMut(Event),
+    ) {
         let mut entry = *entry;
         let nameless = record.nameless.take().map(|hello| *hello);
         let told = match partial(
@@ -81,6 +99,54 @@ impl Worker {
         }
         if self.wanted.flows || record.rule.is_some() {
             self.emit(when.timestamp_ns, when.number, Fact::FlowEnd(Box::new(flow), reason, record.rule.take()), emit);
+        }
+    }
+
+    /// Nothing more is expected of a flow; its record stays only if it matched, or if every flow is to be written.
+    pub(super) fn settle(&mut self, slot: Slot, number: u32) {
+        self.mark(slot, SETTLED);
+        let Some(record) = self.records.get_mut(number) else { return };
+        let dialogue = std::mem::take(&mut record.dialogue);
+        let is_kept = self.wanted.flows || record.rule.is_some();
+        self.give_back(dialogue);
+        if !is_kept {
+            self.records.remove(number);
+            if let Some(entry) = self.table.get_mut(slot) {
+                entry.record = 0;
+            }
+        }
+    }
+
+    /// Keeps a dialogue's memory for the next flow, if it is modest.
+    fn give_back(&mut self, dialogue: Dialogue) {
+        match dialogue {
+            Dialogue::Tcp(mut dialogue) => {
+                let capacity = dialogue.capacity();
+                self.held_bytes = self.held_bytes.saturating_sub(capacity);
+                if self.tcp_pool.len() < POOL_MAX && capacity <= POOLED_BYTES_MAX {
+                    dialogue.reset();
+                    self.tcp_pool.push(dialogue);
+                }
+            }
+            Dialogue::Udp(mut dialogue) => {
+                let capacity = dialogue.capacity();
+                self.held_bytes = self.held_bytes.saturating_sub(capacity);
+                if self.udp_pool.len() < POOL_MAX && capacity <= POOLED_BYTES_MAX {
+                    dialogue.reset();
+                    self.udp_pool.push(dialogue);
+                }
+            }
+            Dialogue::Over | Dialogue::Opening(..) => {}
+        }
+    }
+
+    /// Drops the stalest handshakes while all together hold too much.
+    pub(super) fn keep_within_memory(&mut self, emit: &mut dyn FnMut(Event)) {
+        while self.held_bytes > self.limits.reassembly_bytes_max {
+            let Some(number) = self.records.stalest_holder() else { return };
+            let Some(record) = self.records.remove(number) else { return };
+            self.counters.add(Counter::ReassemblyBytes, 1);
+            self.forget(record, emit);
         }
     }
 }

@@ -12,11 +12,9 @@ use vigie_signatures::Bundle;
 
 use self::merge::Merge;
 use self::relay::{Lane, Presence, Relay};
-use super::counters::Counter;
-use super::limits::Limits;
-use super::told::Wanted;
-use super::worker::{Share, Worker};
 use crate::alert::Event;
+use crate::config::Limits;
+use crate::worker::{Counter, EventTypes, Share, Worker};
 use vigie_capture::{CaptureError, Position, Source, SourceStatistics};
 use vigie_flow::HashKey;
 use vigie_handshake::address_names::{self, AddressNames};
@@ -27,7 +25,7 @@ pub struct Settings {
     /// What a worker may spend.
     pub limits: Limits,
     /// Which records are written besides alerts.
-    pub wanted: Wanted,
+    pub wanted: EventTypes,
 }
 
 /// What a replay came to.

@@ -10,7 +10,7 @@ use arrayvec::ArrayVec;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
 use super::name_interfaces;
-use crate::runtime::worker::{Look, epoch_end_ns, look_at_all};
+use crate::worker::{Look, epoch_end_ns, look_at_all};
 use vigie_capture::{BATCH_FRAMES_MAX, Block, CaptureError, Position, Source};
 use vigie_decode::DecodeLimits;
 use vigie_flow::HashKey;

@@ -12,7 +12,7 @@ use vigie_handshake::tls::{self, ClientHello, Ja4Raw, Ja4Transport};
 
 /// Which records are written besides alerts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct EventTypes {
     /// Every hello over TCP and DTLS.
     pub tls: bool,
     /// Every hello over QUIC.
@@ -44,7 +44,7 @@ impl Told {
         hello: &ClientHello<'_>,
         transport: HelloTransport,
         bundle: &Bundle,
-        wanted: Wanted,
+        wanted: EventTypes,
         counters: &mut Counters,
     ) -> Self {
         let (evidence, is_wanted) = match transport {
@@ -78,7 +78,7 @@ impl Told {
     }
 
     /// What a hello of Google's own handshake came to.
-    pub fn chlo(chlo: &Chlo<'_>, bundle: &Bundle, wanted: Wanted, counters: &mut Counters) -> Self {
+    pub fn chlo(chlo: &Chlo<'_>, bundle: &Bundle, wanted: EventTypes, counters: &mut Counters) -> Self {
         let transport = HelloTransport::Quic(chlo.version());
         let mut told = Self::judge(chlo.sni(), chlo.complete(), transport, Evidence::QuicSni, bundle, counters);
         told.is_wanted = wanted.quic;

@@ -11,7 +11,7 @@ use super::outbox::Outbox;
 use super::snapshot::View;
 use crate::alert::{Event, Fact};
 use crate::metrics::{CaptureCells, CaptureCounts, Shared, WorkerCells};
-use crate::runtime::worker::Worker;
+use crate::worker::Worker;
 use vigie_capture::live::{Change, InterfaceCounts, Live};
 use vigie_capture::{CaptureError, Source};
 

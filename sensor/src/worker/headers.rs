@@ -1,4 +1,4 @@
-//! The first look at frames: whose flow each is of, as far as it is a packet.
+//! The headers of frames, parsed: whose flow each frame is of, as far as it is a packet.
 
 use std::slice::Windows;
 

@@ -1,0 +1,255 @@
+//! The watch over a running sensor: reports of the workers, reloads, the stop.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::Receiver;
+use vigie_signatures::Bundle;
+
+use super::lane::Report;
+use super::log::Log;
+use super::notify::ServiceManager;
+use super::snapshot::{Current, Snapshot};
+use super::start::fsync;
+use super::writer::Orders;
+use super::{LoadSignatures, RunError, Signals};
+use crate::alert::eve::Stats;
+use crate::config::{Layers, Settings};
+use crate::metrics::{Loss, Phase, Serving, Shared, SignatureFacts};
+use vigie_capture::CaptureError;
+use vigie_capture::live::State;
+
+/// How often the watching thread looks around.
+const WATCH_EVERY: Duration = Duration::from_millis(50);
+/// A worker that has not come round for so long hangs.
+const STALL_MAX: Duration = Duration::from_secs(10);
+/// For how long the writer may take to its end when all workers are gone.
+const WRITER_END_MAX: Duration = Duration::from_secs(20);
+
+/// All threads of a sensor.
+pub struct Running {
+    pub(super) lanes: Vec<JoinHandle<Result<u64, CaptureError>>>,
+    pub(super) writer: Option<JoinHandle<()>>,
+    pub(super) serving: Option<Serving>,
+    pub(super) orders: Arc<Orders>,
+    pub(super) reports: Receiver<Report>,
+    pub(super) current: Current,
+    pub(super) stop: Arc<AtomicBool>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) interfaces: Vec<String>,
+    pub(super) log: Arc<Log>,
+    pub(super) writes_stats: bool,
+    /// The last report of each worker.
+    pub(super) seen: Vec<Report>,
+    pub(super) started: Instant,
+}
+
+impl Running {
+    pub(super) fn status(&self) -> String {
+        let workers = self.lanes.len();
+        let workers = if workers == 1 { "1 worker".to_owned() } else { format!("{workers} workers") };
+        format!("{workers} on {}", self.interfaces.join(", "))
+    }
+
+    /// Watches until a signal asks to stop.
+    pub(super) fn watch(
+        &mut self,
+        mut settings: Settings,
+        layers: &Layers,
+        load_signatures: LoadSignatures<'_>,
+        signals: &Signals,
+        service_manager: &ServiceManager,
+    ) -> Result<(), RunError> {
+        let mut fed = Instant::now();
+        let mut counted = Instant::now();
+        while !signals.stop.load(Ordering::Relaxed) {
+            self.look_around()?;
+            if signals.reload.swap(false, Ordering::Relaxed) {
+                service_manager.reloading();
+                self.reload(&mut settings, layers, load_signatures);
+                service_manager.ready(&self.status());
+            }
+            if service_manager.watchdog_interval().is_some_and(|interval| fed.elapsed() >= interval) {
+                fed = Instant::now();
+                let stalled = self.shared.stalled(STALL_MAX);
+                self.shared.watchdog(stalled.is_empty());
+                match stalled.first() {
+                    None => service_manager.alive(),
+                    Some((worker, age)) => self.log.error(&format!("worker {worker} hangs since {} s", age.as_secs())),
+                }
+            }
+            let stats_interval = Duration::from_secs(settings.events.stats_interval_s);
+            if self.writes_stats && counted.elapsed() >= stats_interval {
+                counted = Instant::now();
+                self.orders.stats(self.stats());
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for reports, and takes them.
+    ///
+    /// # Errors
+    /// A thread ended that should not have.
+    pub fn look_around(&mut self) -> Result<(), RunError> {
+        if let Ok(report) = self.reports.recv_timeout(WATCH_EVERY) {
+            self.take(report);
+            while let Ok(report) = self.reports.try_recv() {
+                self.take(report);
+            }
+        }
+        if let Some(index) = self.lanes.iter().position(JoinHandle::is_finished) {
+            return Err(RunError::Broken(format!("worker {index} broke down; the sensor would be partly blind")));
+        }
+        if self.writer.as_ref().is_none_or(JoinHandle::is_finished) {
+            return Err(RunError::Broken("the writer of events broke down".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, mut report: Report) {
+        for change in std::mem::take(&mut report.changes) {
+            if change.state == State::Up { self.log.info(&change.what) } else { self.log.warning(&change.what) }
+        }
+        self.shared.alerts_lost(Loss::ChannelFull, std::mem::take(&mut report.alerts_lost));
+        self.shared.events_dropped(Loss::ChannelFull, std::mem::take(&mut report.records_dropped));
+        if report.worker == 0 {
+            let before = self.seen.first().map(|report| report.interfaces.as_slice()).unwrap_or_default();
+            for (place, interface) in report.interfaces.iter().enumerate() {
+                let cells = self.shared.interface(&interface.name);
+                cells.up(interface.state == State::Up);
+                cells.dropped(interface.interface_dropped + interface.interface_missed);
+                let reopened = before.get(place).map_or(0, |before| before.reopened);
+                (reopened..interface.reopened).for_each(|_| cells.reopened());
+            }
+        }
+        if self.seen.len() <= report.worker {
+            self.seen.resize_with(report.worker + 1, Report::default);
+        }
+        if let Some(place) = self.seen.get_mut(report.worker) {
+            *place = report;
+        }
+    }
+
+    fn reload(&mut self, settings: &mut Settings, layers: &Layers, load_signatures: LoadSignatures<'_>) {
+        // The file is opened again whatever the rest comes to: it may have been renamed.
+        self.orders.reopen();
+        let new = match Settings::load(layers) {
+            Ok(loaded) => {
+                loaded.warnings.iter().for_each(|warning| self.log.warning(&warning.to_string()));
+                loaded.settings
+            }
+            Err(errors) => {
+                errors.to_string().lines().for_each(|line| self.log.error(line));
+                return self.refuse("the configuration in use stays");
+            }
+        };
+        let bundle = match load_signatures(settings) {
+            Ok(bundle) => bundle,
+            Err(error) => {
+                self.log.error(&error);
+                return self.refuse("configuration and signatures in use stay");
+            }
+        };
+        let change = settings.live_changes(&new);
+        if !change.restart.is_empty() {
+            self.log
+                .warning(&format!("changed, but only a restart brings it into force: {}", change.restart.join(", ")));
+        }
+        *settings = settings.with_live_of(&new);
+        self.log.set(settings.log.clone());
+        self.orders.fsync(fsync(settings));
+        self.use_signatures(bundle);
+        self.shared.reloaded(true);
+        let what =
+            if change.live.is_empty() { String::new() } else { format!("; changed: {}", change.live.join(", ")) };
+        self.log.info(&format!("reloaded: {} rules{what}", self.current.load().bundle.rules().len()));
+    }
+
+    /// Lets workers and writer go on with other signatures.
+    pub fn use_signatures(&self, bundle: Arc<Bundle>) {
+        self.shared.signatures(SignatureFacts::of(&bundle));
+        self.current.store(Arc::new(Snapshot { bundle }));
+    }
+
+    fn refuse(&self, what: &str) {
+        self.shared.reloaded(false);
+        self.log.error(&format!("not reloaded: {what}"));
+    }
+
+    fn stats(&self) -> Stats {
+        let interfaces = || self.seen.iter().flat_map(|report| &report.interfaces);
+        let count = |family: &str, reason: &str| self.shared.total(family, Some(reason));
+        let flows_active = (0..self.lanes.len()).filter_map(|index| self.shared.worker(index));
+        Stats {
+            timestamp_ns: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64,
+            uptime_s: self.started.elapsed().as_secs(),
+            kernel_packets: interfaces().map(|counts| counts.frames + counts.dropped).sum(),
+            kernel_drops: interfaces().map(|counts| counts.dropped).sum(),
+            kernel_ifdrops: interfaces().map(|counts| counts.interface_dropped + counts.interface_missed).sum(),
+            packets: count("capture", "frames"),
+            bytes: count("capture", "bytes"),
+            invalid: self.shared.total("decode_error", None),
+            flows: count("flow", "opened"),
+            flows_active: flows_active.map(|cells| cells.reading().flows).sum(),
+            alerts: count("alert", "written"),
+            alerts_lost: self.shared.alerts_lost_total(),
+        }
+    }
+
+    /// Ends all threads: workers first, then, when all that they sent is written, the writer.
+    ///
+    /// # Errors
+    /// One of them had broken down.
+    pub fn stop(mut self) -> Result<(), RunError> {
+        self.shared.enter(Phase::Stopping);
+        self.stop.store(true, Ordering::Relaxed);
+        let mut outcome = Ok(());
+        for (index, lane) in std::mem::take(&mut self.lanes).into_iter().enumerate() {
+            while !lane.is_finished() {
+                if let Ok(report) = self.reports.recv_timeout(WATCH_EVERY) {
+                    self.take(report);
+                }
+            }
+            match lane.join() {
+                Ok(Ok(lost)) => self.shared.alerts_lost(Loss::Shutdown, lost),
+                Ok(Err(error)) => outcome = Err(error.into()),
+                Err(_) => outcome = Err(RunError::Broken(format!("worker {index} broke down"))),
+            }
+        }
+        while let Ok(report) = self.reports.try_recv() {
+            self.take(report);
+        }
+        if self.writes_stats {
+            self.orders.stats(self.stats());
+        }
+        self.orders.end();
+        outcome = outcome.and(self.end_of_writer());
+        let stats = self.stats();
+        self.log.info(&format!(
+            "stopped: {} packets, {} dropped by the kernel, {} flows, {} alerts, {} of them lost",
+            stats.packets, stats.kernel_drops, stats.flows, stats.alerts, stats.alerts_lost
+        ));
+        if let Some(serving) = self.serving.take() {
+            serving.stop();
+        }
+        outcome
+    }
+
+    /// Waits for the writer to come to its end; not for ever, since what it writes to may never take anything again.
+    fn end_of_writer(&mut self) -> Result<(), RunError> {
+        let Some(writer) = self.writer.take() else { return Ok(()) };
+        let deadline = Instant::now() + WRITER_END_MAX;
+        while !writer.is_finished() {
+            if Instant::now() >= deadline {
+                return Err(RunError::Broken(
+                    "the events that were left could not be written: nobody takes them".to_owned(),
+                ));
+            }
+            thread::sleep(WATCH_EVERY);
+        }
+        writer.join().map_err(|_| RunError::Broken("the writer of events broke down".to_owned()))
+    }
+}
