@@ -418,7 +418,7 @@ fn two_workers_have_as_many_lives_as_spares_and_say_so() {
                     assert_eq!(lives[0].counts()[0].spares, 1 - round);
                 }
             }
-            let told = std::iter::from_fn(|| lives[1].next_change()).last().unwrap().what;
+            let told = std::iter::from_fn(|| lives[1].next_change()).last().unwrap().message;
             assert!(told.contains("tap0") && told.contains("permission") && told.contains("restart"), "{told}");
         });
     });
@@ -448,7 +448,7 @@ fn an_interface_that_is_missing_at_the_start_is_waited_for_if_wanted() {
             let sent = vec![tagged.clone(), frame];
             helper.run(move |namespace| send(namespace, "out0", &sent));
             assert_eq!(data(&see(live, 1)), [tagged]);
-            let told: Vec<_> = std::iter::from_fn(|| live.next_change()).map(|change| change.what).collect();
+            let told: Vec<_> = std::iter::from_fn(|| live.next_change()).map(|change| change.message).collect();
             assert!(told[0].contains("tap0: there is no such interface") && told[1].contains("down0: it is down"));
         });
     });

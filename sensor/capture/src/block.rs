@@ -1,4 +1,4 @@
-//! Frames with the memory that they stand in: what can be handed to another thread.
+//! A block of frames together with the memory that holds their bytes, which can be handed to another thread.
 
 use vigie_wire::{Frame, LinkType};
 
@@ -7,19 +7,19 @@ const COPIED_BYTES: usize = 256 << 10;
 /// Frames after which no more are.
 const FRAMES: usize = 4_096;
 
-/// A stretch of a capture.
+/// Frames of a capture, in order.
 #[derive(Debug, Default)]
 pub struct Block {
-    /// Where the frames' bytes stand.
+    /// The memory that holds the frames' bytes.
     pub(super) bytes: Vec<u8>,
-    /// From where on in these the frames' places count.
+    /// Where in `bytes` the frames' offsets begin to count.
     pub(super) start: usize,
-    pub(super) frames: Vec<Placed>,
+    pub(super) frames: Vec<FrameEntry>,
 }
 
-/// A frame, its bytes told by their place in the block.
+/// A frame whose bytes are given by their place in the block's memory.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Placed {
+pub(super) struct FrameEntry {
     pub(super) timestamp_ns: u64,
     pub(super) number: u64,
     pub(super) start: usize,
@@ -40,20 +40,20 @@ impl Block {
         self.frames.is_empty()
     }
 
-    /// The frame at a place.
+    /// The frame with this index.
     #[inline]
-    pub fn frame(&self, place: usize) -> Option<Frame<'_>> {
-        self.frames.get(place).map(|placed| placed.frame(self.counted()))
+    pub fn frame(&self, index: usize) -> Option<Frame<'_>> {
+        self.frames.get(index).map(|entry| entry.frame(self.frame_bytes()))
     }
 
     /// All frames.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Frame<'_>> {
-        let bytes = self.counted();
-        self.frames.iter().map(move |placed| placed.frame(bytes))
+        let bytes = self.frame_bytes();
+        self.frames.iter().map(move |entry| entry.frame(bytes))
     }
 
     #[inline]
-    fn counted(&self) -> &[u8] {
+    fn frame_bytes(&self) -> &[u8] {
         self.bytes.get(self.start..).unwrap_or_default()
     }
 
@@ -69,18 +69,18 @@ impl Block {
 
     /// Copies a frame.
     pub(super) fn push(&mut self, frame: &Frame<'_>) {
-        self.place(frame, self.bytes.len());
+        self.add(frame, self.bytes.len());
         self.bytes.extend_from_slice(frame.data);
     }
 
-    /// Notes a frame whose bytes stand, or will stand, at `start`.
+    /// Adds a frame whose bytes are, or will be, at `start`.
     #[inline]
-    pub(super) fn place(&mut self, frame: &Frame<'_>, start: usize) {
-        self.frames.push(Placed {
+    pub(super) fn add(&mut self, frame: &Frame<'_>, start: usize) {
+        self.frames.push(FrameEntry {
             timestamp_ns: frame.timestamp_ns,
             number: frame.number,
             start,
-            // No frame has more bytes than fit.
+            // Fits: no frame is longer than `FRAME_BYTES_MAX`.
             length: frame.data.len() as u32,
             wire_length: frame.wire_length,
             link_type: frame.link_type,
@@ -89,8 +89,8 @@ impl Block {
     }
 }
 
-impl Placed {
-    /// The frame, where its bytes stand among these.
+impl FrameEntry {
+    /// The frame, whose bytes are a part of these.
     #[inline]
     pub(super) fn frame<'b>(&self, bytes: &'b [u8]) -> Frame<'b> {
         Frame {

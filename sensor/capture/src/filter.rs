@@ -1,11 +1,11 @@
-//! The filter expression of `--bpf`, compiled by libpcap once for each link type and applied to each frame.
-//! Its `len` (`less`, `greater`) is the captured length. On BSD loopback frames, `ip6` means the number that the
-//! sensor's own system gives to that family.
+//! The filter expression for capture files (pcap-filter(7)), compiled by libpcap once for each link type and applied to each
+//! frame. Its `len` (`less`, `greater`) is the captured length. On BSD loopback frames, `ip6` matches the number that the
+//! sensor's own system has for that address family.
 
 use super::CaptureError;
 use vigie_wire::LinkType;
 
-/// libpcap's own numbers where they are others than those in files.
+/// libpcap's number for raw IP frames, which differs from the number in files.
 const DLT_RAW: i32 = 12;
 
 /// An expression and its programs.
@@ -15,7 +15,7 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    /// A filter of which nothing is compiled yet.
+    /// A filter that is not compiled yet.
     pub(super) fn new(expression: String) -> Self {
         Self { expression, programs: Vec::new() }
     }
@@ -25,8 +25,8 @@ impl Filter {
     /// # Errors
     /// The expression cannot be compiled for this link type.
     pub(super) fn passes(&mut self, link_type: LinkType, data: &[u8]) -> Result<bool, CaptureError> {
-        // The compiler takes it that a loopback header was written by a machine like this one. Written the other way
-        // round, it is the header that OpenBSD writes.
+        // The compiler assumes that a loopback header has this machine's byte order. In the other order it is the header
+        // that OpenBSD writes.
         let link_type = match (link_type, data) {
             (LinkType::NULL, &[0, _, _, last, ..]) if cfg!(target_endian = "little") && last != 0 => LinkType::LOOP,
             (other, _) => other,

@@ -1,4 +1,6 @@
-//! One capture file, read record by record. Frames stay in the window until the records found in it are used up.
+//! One capture file, read record by record. Frames stay in the window until all records found in it are taken.
+
+mod format;
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -9,39 +11,32 @@ use std::path::{Path, PathBuf};
 
 use arrayvec::ArrayVec;
 
-use super::classic::Classic;
-use super::pcapng::Pcapng;
-use super::record::{Halt, Interfaces, Record, Records};
+use self::format::{Format, Unreadable, recognise};
+use super::record::{Interfaces, Record, Records, ScanEnd};
 use super::window::{Fill, ReadAhead, Window};
 use super::{BATCH_FRAMES_MAX, Block, CaptureError, SourceStatistics, WARNINGS_MAX, Warning};
 use vigie_wire::Frame;
 
-/// The name that stands for the standard input.
+/// The file name that means the standard input.
 pub(super) const STANDARD_INPUT: &str = "-";
 
-/// A capture file in reading.
+/// A capture file being read.
 #[derive(Debug)]
 pub(super) struct Reader {
     path: PathBuf,
     window: Window,
-    /// Up to here the window was searched for records. In a cell, as is `next`, so that both may move while frames borrow
-    /// the window.
+    /// The window was searched for records up to here. This is a cell, as is `next`, so that both can move while frames
+    /// borrow the window.
     at: Cell<usize>,
     format: Format,
     records: Records,
-    /// The first of the records not yet given out.
+    /// The first record that was not taken yet.
     next: Cell<usize>,
     ended: bool,
     warnings: Vec<Warning>,
     warnings_left_out: u64,
-    /// The file's length when it was opened; `None` for what has none, as a pipe.
+    /// The file's length when it was opened; `None` for a pipe.
     length: Option<u64>,
-}
-
-#[derive(Debug)]
-enum Format {
-    Classic(Classic),
-    Pcapng(Pcapng),
 }
 
 impl Reader {
@@ -83,13 +78,13 @@ impl Reader {
         }
     }
 
-    /// The next record, if one is found already.
+    /// The next record, if one was found already.
     #[inline]
     pub(super) fn peek(&self) -> Option<&Record> {
         self.records.get(self.next.get())
     }
 
-    /// The records found already and not yet taken.
+    /// The records found and not yet taken.
     #[inline]
     pub(super) fn found(&self) -> &[Record] {
         self.records.get(self.next.get()..).unwrap_or_default()
@@ -101,8 +96,8 @@ impl Reader {
         self.next.set(self.next.get() + count);
     }
 
-    /// Behind the records found already, if all of them were taken: adds frames as long as they can be found without
-    /// records, up to a full batch. `number` is that of the last frame.
+    /// Adds frames that can be found without making records, up to a full batch, if all records were taken. `number` is
+    /// that of the last frame.
     pub(super) fn find_frames<'w>(&'w self, number: &mut u64, frames: &mut ArrayVec<Frame<'w>, BATCH_FRAMES_MAX>) {
         if let Format::Classic(classic) = &self.format
             && !self.ended
@@ -115,13 +110,13 @@ impl Reader {
         }
     }
 
-    /// The window in which the records lie that were found since the last refill.
+    /// The window that holds the bytes of the records found since the last refill.
     #[inline]
     pub(super) fn bytes(&self) -> &[u8] {
         self.window.bytes()
     }
 
-    /// Whether the file is one that can be opened again later.
+    /// Whether the file can be opened again later.
     pub(super) fn can_be_opened_again(&self) -> bool {
         self.length.is_some() && self.path.as_os_str() != STANDARD_INPUT
     }
@@ -136,51 +131,52 @@ impl Reader {
         self.window.file_position()
     }
 
-    /// By which another can read ahead. A pipe gives its bytes when it likes; nobody is to wait for them with frames in hand.
+    /// A handle with which another thread can read ahead. There is none for a pipe: reading from it may block while frames
+    /// wait to be worked on.
     pub(super) fn read_ahead(&self) -> Option<ReadAhead> {
-        // What claims to be a file of no bytes, and gives some, may be as slow as a pipe.
+        // A file that claims to have no bytes and gives some (as in /proc) may be as slow as a pipe.
         let is_on_a_disk = self.length.is_some_and(|length| length > 0);
         (is_on_a_disk && !self.ended).then(|| self.window.read_ahead())
     }
 
-    /// Moves what was odd since the last call.
+    /// Moves the warnings since the last call.
     pub(super) fn move_warnings(&mut self, statistics: &mut SourceStatistics) {
         self.warnings.drain(..).for_each(|warning| statistics.warn(warning));
         statistics.warnings_left_out += std::mem::take(&mut self.warnings_left_out);
     }
 
-    /// Finds more records when those found are used up. False at the end.
+    /// Finds more records once those found were taken. Returns false at the end.
     pub(super) fn refill(&mut self, known: &mut Interfaces) -> Result<bool, CaptureError> {
         self.records.clear();
         self.next.set(0);
-        // One record tells whether there are any, and of what time; more frames are found without.
+        // One record is enough to know the time of the next frame; more frames are found without records.
         while self.search(1, known) && self.records.is_empty() {
-            // The records found must be given out before the window may move.
+            // The window may move only while no record refers to it.
             self.fill()?;
         }
         Ok(!self.records.is_empty())
     }
 
-    /// Searches the window for records, up to `most` of them. True if there may be more behind it.
+    /// Searches the window for records, up to `most` of them. Returns true if there may be more behind the window.
     fn search(&mut self, most: usize, known: &mut Interfaces) -> bool {
         while !self.ended {
             let bytes = self.window.bytes();
-            let halt = match &mut self.format {
+            let end = match &mut self.format {
                 Format::Classic(classic) => classic.scan(bytes, self.at.get_mut(), &mut self.records, most),
                 Format::Pcapng(pcapng) => pcapng.scan(bytes, self.at.get_mut(), &mut self.records, known),
             };
-            match halt {
-                Halt::Full => break,
-                Halt::Damaged(what) => self.end(what),
-                Halt::Odd(place, what) => self.warn_at(place, what),
-                Halt::Needs(_) => return true,
+            match end {
+                ScanEnd::Full => break,
+                ScanEnd::Damaged(message) => self.end(message),
+                ScanEnd::Warning(place, message) => self.warn_at(place, message),
+                ScanEnd::Needs(_) => return true,
             }
         }
         false
     }
 
-    /// Gives all frames in the window before `due_ns`, and the window with them. How many were passed over because their
-    /// link type is unsupported comes back. `number` is that of the last frame.
+    /// Moves all frames in the window that are earlier than `due_ns` to `block`, together with the window's memory. Returns
+    /// how many frames were skipped because their link type is unsupported. `number` is that of the last frame.
     pub(super) fn take_block(
         &mut self,
         due_ns: Option<u64>,
@@ -197,7 +193,7 @@ impl Reader {
             for record in self.found().iter().take(given) {
                 *number += 1;
                 if record.supported {
-                    block.frames.push(record.placed(*number));
+                    block.frames.push(record.entry(*number));
                 } else {
                     unsupported += 1;
                 }
@@ -209,7 +205,7 @@ impl Reader {
             }
             if let (Format::Classic(classic), None, false) = (&self.format, due_ns, self.ended) {
                 let bytes = self.window.bytes();
-                classic.frames(bytes, self.at.get_mut(), number, usize::MAX, |frame, start| block.place(&frame, start));
+                classic.frames(bytes, self.at.get_mut(), number, usize::MAX, |frame, start| block.add(&frame, start));
             }
             self.records.clear();
             self.next.set(0);
@@ -232,11 +228,11 @@ impl Reader {
                 self.finish("");
                 self.warn("the file was cut while it was being read; what follows is lost".into());
             }
-            Ok(Fill::Broken(what)) => {
+            Ok(Fill::Broken(message)) => {
                 self.finish("");
-                self.warn(
-                    format!("the compressed file is damaged or ends early ({what}); what follows is not read").into(),
-                );
+                let message =
+                    format!("the compressed file is damaged or ends early ({message}); what follows is not read");
+                self.warn(message.into());
             }
             Err(source) => {
                 self.ended = true;
@@ -246,8 +242,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Ends the reading where no more bytes come: what is there of the last record is given.
-    fn finish(&mut self, what: &'static str) {
+    /// Ends the reading where the bytes end. What is there of the last record is given.
+    fn finish(&mut self, message: &'static str) {
         self.ended = true;
         let rest = self.window.bytes().get(self.at.get()..).unwrap_or_default();
         if rest.is_empty() {
@@ -258,32 +254,32 @@ impl Reader {
             Format::Pcapng(pcapng) => pcapng.cut_record(rest),
         };
         let start = self.at.get();
-        if !what.is_empty() {
+        if !message.is_empty() {
             let note = if cut.is_some() { "; its frame is read up to there" } else { "; it is left out" };
-            self.warn(format!("{what}{note}").into());
+            self.warn(format!("{message}{note}").into());
         }
         if let Some(mut record) = cut {
             record.start += start;
-            // Room is certain: a full queue halts the search before its end is met.
+            // There is room: a full queue ends the search before the end of the file is met.
             let _ = self.records.try_push(record);
         }
         self.at.set(self.window.bytes().len());
     }
 
     /// Ends the reading at damaged bytes.
-    fn end(&mut self, what: &'static str) {
+    fn end(&mut self, message: &'static str) {
         self.ended = true;
-        self.warn(Cow::Borrowed(what));
+        self.warn(Cow::Borrowed(message));
     }
 
-    fn warn(&mut self, what: Cow<'static, str>) {
-        self.warn_at(self.at.get(), what);
+    fn warn(&mut self, message: Cow<'static, str>) {
+        self.warn_at(self.at.get(), message);
     }
 
-    fn warn_at(&mut self, place: usize, what: Cow<'static, str>) {
+    fn warn_at(&mut self, place: usize, message: Cow<'static, str>) {
         let offset = self.window.offset() + place as u64;
         if self.warnings.len() < WARNINGS_MAX {
-            self.warnings.push(Warning { file: self.path.clone(), offset, what });
+            self.warnings.push(Warning { file: self.path.clone(), offset, message });
         } else {
             self.warnings_left_out += 1;
         }
@@ -297,98 +293,17 @@ fn open_file(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-enum Unreadable {
-    Io(io::Error),
-    NotACapture(String),
-}
-
-/// Tells the format from the first bytes and reads the file's header. How many bytes are consumed comes with it.
-fn recognise(window: &mut Window, known: &mut Interfaces) -> Result<(Format, usize), Unreadable> {
-    /// More than the headers need, but for the options of a section header.
-    const START_BYTES: usize = 512;
-    const SECTION_HEADER_BYTES_MAX: usize = 64 << 10;
-    let mut wanted = START_BYTES;
-    let mut broken = None;
-    loop {
-        let mut at = 0;
-        while window.bytes().len() < wanted && broken.is_none() {
-            match window.fill(&mut at).map_err(Unreadable::Io)? {
-                Fill::More => {}
-                Fill::End | Fill::Cut => break,
-                Fill::Broken(what) => broken = Some(what),
-            }
-            // A pipe may give a header and then nothing for long.
-            if opens(window.bytes()) {
-                break;
-            }
-        }
-        let bytes = window.bytes();
-        let start = bytes.first_chunk::<4>().copied();
-        let opened = match start {
-            Some(start) if Classic::recognises(start) => {
-                Classic::open(bytes, known).map(|(classic, consumed)| (Format::Classic(classic), consumed))
-            }
-            Some(start) if Pcapng::recognises(start) => Pcapng::open(bytes).map(|pcapng| (Format::Pcapng(pcapng), 0)),
-            _ => Err(describe(bytes)),
-        };
-        match opened {
-            Ok(opened) => return Ok(opened),
-            // The options of a section header may be long.
-            Err(_) if bytes.len() >= wanted && wanted < SECTION_HEADER_BYTES_MAX => wanted = SECTION_HEADER_BYTES_MAX,
-            Err(seen) => {
-                let broken = broken.map(|what| format!("; its compression is damaged ({what})")).unwrap_or_default();
-                return Err(Unreadable::NotACapture(seen + &broken));
-            }
-        }
-    }
-}
-
-fn opens(bytes: &[u8]) -> bool {
-    bytes.first_chunk::<4>().is_some_and(|start| {
-        Classic::recognises(*start) && bytes.len() >= 24 || Pcapng::recognises(*start) && Pcapng::open(bytes).is_ok()
-    })
-}
-
-/// What a file that is no capture seems to be.
-fn describe(bytes: &[u8]) -> String {
-    const KNOWN: &[(&[u8], &str)] = &[
-        (b"snoop\0\0\0", "a snoop capture"),
-        (b"GMBU", "a Network Monitor capture"),
-        (b"RTSS", "a Network Monitor capture"),
-        (b"PK\x03\x04", "a zip archive"),
-        (b"\xfd7zXZ\0", "xz-compressed; gzip and zstd are read"),
-        (b"BZh", "bzip2-compressed; gzip and zstd are read"),
-        (b"\x04\x22\x4d\x18", "lz4-compressed; gzip and zstd are read"),
-        (b"\x1f\x8b", "gzip-compressed twice"),
-        (b"\x28\xb5\x2f\xfd", "zstd-compressed twice"),
-        (b"\x7fELF", "a program"),
-        (b"%PDF", "a PDF document"),
-    ];
-    if bytes.is_empty() {
-        return "it is empty".to_owned();
-    }
-    if let Some((_, what)) = KNOWN.iter().find(|(magic, _)| bytes.starts_with(magic)) {
-        return format!("it is {what}");
-    }
-    let start = bytes.get(..bytes.len().min(16)).unwrap_or_default();
-    if start.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) {
-        return format!("it begins with the text \"{}\"", start.escape_ascii());
-    }
-    let hex: Vec<String> = start.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("it begins with the bytes {}", hex.join(" "))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::forge::{Forge, drain};
     use super::super::record::ByteOrder;
+    use super::super::testing::{CaptureBuilder, drain};
     use super::super::{Files, FilesOptions};
     use std::process::{Command, Stdio};
 
     const FRAMES: u32 = 4000;
 
     fn classic() -> Vec<u8> {
-        let mut file = Forge::classic(ByteOrder::Little, 0xa1b2_c3d4, 1);
+        let mut file = CaptureBuilder::classic(ByteOrder::Little, 0xa1b2_c3d4, 1);
         for number in 1..=FRAMES {
             file = file.record(number, 0, 700, &[number as u8 | 1; 684]);
         }
@@ -396,7 +311,7 @@ mod tests {
     }
 
     fn pcapng() -> Vec<u8> {
-        let mut file = Forge::new(ByteOrder::Little).section(ByteOrder::Little);
+        let mut file = CaptureBuilder::new(ByteOrder::Little).section(ByteOrder::Little);
         file = file.interface(vigie_wire::LinkType::ETHERNET, 0, &[]);
         for number in 1..=FRAMES {
             file = file.enhanced(0, u64::from(number), 700, &[number as u8 | 1; 668]);
@@ -441,7 +356,7 @@ mod tests {
         let pipe = cat.stdout.take().unwrap();
         for input in [Stdio::from(pipe), Stdio::from(file.reopen().unwrap())] {
             let outcome = Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", "capture::reader::tests::the_standard_input"])
+                .args(["--exact", "reader::tests::the_standard_input"])
                 .env(CHILD, "1")
                 .stdin(input)
                 .output()

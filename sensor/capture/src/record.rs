@@ -1,4 +1,4 @@
-//! What the two formats have in common: a record found in a window, and why the search for records halted.
+//! What the file formats share: records found in a window, the end of a scan, byte order, interface numbers.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -6,13 +6,13 @@ use std::collections::HashMap;
 use arrayvec::ArrayVec;
 
 use super::BATCH_FRAMES_MAX;
-use super::block::Placed;
+use super::block::FrameEntry;
 use vigie_wire::{Frame, LinkType};
 
-/// How many interfaces a capture may have; frames of further ones are passed over. A 16-bit number must name them.
+/// How many interfaces a capture may have; frames of further ones are skipped. Frames name their interface in 16 bits.
 pub(super) const INTERFACES_MAX: usize = 4096;
 
-/// A frame's record, its bytes told by their place in the window.
+/// A frame's record, whose bytes are given by their place in the window.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Record {
     pub(super) timestamp_ns: u64,
@@ -28,13 +28,13 @@ impl Record {
     /// The frame, in the window in which the record was found.
     #[inline]
     pub(super) fn frame<'w>(&self, number: u64, window: &'w [u8]) -> Frame<'w> {
-        self.placed(number).frame(window)
+        self.entry(number).frame(window)
     }
 
-    /// The frame, its bytes told by their place.
+    /// The frame as an entry of a block.
     #[inline]
-    pub(super) fn placed(&self, number: u64) -> Placed {
-        Placed {
+    pub(super) fn entry(&self, number: u64) -> FrameEntry {
+        FrameEntry {
             timestamp_ns: self.timestamp_ns,
             number,
             start: self.start,
@@ -49,17 +49,17 @@ impl Record {
 /// Records found and not yet given out.
 pub(super) type Records = ArrayVec<Record, BATCH_FRAMES_MAX>;
 
-/// Why the search for records halted.
+/// Why a scan for records ended.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Halt {
+pub(super) enum ScanEnd {
     /// No more records fit.
     Full,
-    /// So many bytes from the present place on must be in the window to go on.
+    /// To go on, the window must hold this many bytes from the present place on.
     Needs(usize),
-    /// The bytes at the present place make no sense.
+    /// The bytes at the present place are damaged.
     Damaged(&'static str),
-    /// Something odd at a place before the present one, which does not hinder.
-    Odd(usize, Cow<'static, str>),
+    /// A warning about an earlier place, which does not keep the scan from going on.
+    Warning(usize, Cow<'static, str>),
 }
 
 /// The byte order of a file or section.
@@ -94,8 +94,8 @@ impl ByteOrder {
     }
 }
 
-/// The interfaces of all files of a capture, numbered in the order in which they are met. Interfaces of equal name
-/// and link type are one, so that a ring of files has as many as one of its files.
+/// The interfaces of all files of a capture, numbered in the order in which they are met. Interfaces of equal name and
+/// link type are one, so that a ring of files has as many interfaces as one of its files.
 #[derive(Debug, Default)]
 pub(super) struct Interfaces {
     names: Vec<Option<String>>,
@@ -103,17 +103,17 @@ pub(super) struct Interfaces {
     numbers: HashMap<(Label, LinkType), u16>,
 }
 
-/// What tells interfaces apart: the name, or without one the place in the file.
+/// What distinguishes interfaces: the name, or without one the position in the file.
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Label {
     Name(String),
-    Place(usize),
+    Position(usize),
 }
 
 impl Interfaces {
-    /// The number of an interface, new or known; `None` if it is one too many.
-    pub(super) fn number(&mut self, name: Option<String>, place: usize, link_type: LinkType) -> Option<u16> {
-        let label = name.clone().map_or(Label::Place(place), Label::Name);
+    /// The number of an interface, new or known. `None` beyond the limit.
+    pub(super) fn add(&mut self, name: Option<String>, position: usize, link_type: LinkType) -> Option<u16> {
+        let label = name.clone().map_or(Label::Position(position), Label::Name);
         let next = self.names.len();
         let full = next >= INTERFACES_MAX;
         match self.numbers.entry((label, link_type)) {

@@ -58,7 +58,7 @@ fn table(interfaces: &[Interface], look: Look) -> String {
             interface.mtu.to_string(),
             interface.speed_mbit.map_or_else(dash, speed),
             interface.driver.clone().unwrap_or_else(dash),
-            Some(interface.hurting().join(" ")).filter(|list| !list.is_empty()).unwrap_or_else(dash),
+            Some(interface.harmful_offloads().join(" ")).filter(|list| !list.is_empty()).unwrap_or_else(dash),
             Some(addresses.join(" ")).filter(|list| !list.is_empty()).unwrap_or_else(dash),
         ]);
     }
@@ -67,7 +67,7 @@ fn table(interfaces: &[Interface], look: Look) -> String {
         text.push_str(&if place == 0 { paint(look, "1", &line) } else { line });
         text.push('\n');
     }
-    let mends: Vec<String> = interfaces.iter().filter_map(Interface::mend).collect();
+    let mends: Vec<String> = interfaces.iter().filter_map(Interface::mend_command).collect();
     if !mends.is_empty() {
         text.push_str("\nOn the interfaces of a tap, switch off what merges segments before they are seen:\n");
         mends.iter().for_each(|mend| text.push_str(&format!("  {mend}\n")));
@@ -111,7 +111,7 @@ fn json(interfaces: &[Interface]) -> String {
         for (name, is_on) in known.iter().filter_map(|(name, is_on)| Some((name, (*is_on)?))) {
             object.truth(name, is_on);
         }
-        object.text_or_null("mend", interface.mend().as_deref());
+        object.text_or_null("mend", interface.mend_command().as_deref());
         object.close();
         out.push(b'\n');
     }

@@ -111,7 +111,7 @@ impl Running {
 
     fn take(&mut self, mut report: Report) {
         for change in std::mem::take(&mut report.changes) {
-            if change.state == State::Up { self.log.info(&change.what) } else { self.log.warning(&change.what) }
+            if change.state == State::Up { self.log.info(&change.message) } else { self.log.warning(&change.message) }
         }
         self.shared.alerts_lost(Loss::ChannelFull, std::mem::take(&mut report.alerts_lost));
         self.shared.events_dropped(Loss::ChannelFull, std::mem::take(&mut report.records_dropped));

@@ -1,6 +1,8 @@
-//! The interfaces of the system, and what of them matters to a capture.
+//! The system's interfaces, and their properties that matter to a capture.
 
 use std::net::IpAddr;
+
+use pnet::datalink::{self, NetworkInterface};
 
 use super::link::Links;
 use super::system::Device;
@@ -11,49 +13,49 @@ use vigie_wire::LinkType;
 pub struct Interface {
     /// Its name.
     pub name: String,
-    /// Its hardware address, written with colons.
+    /// Its MAC address, written with colons.
     pub mac: Option<String>,
-    /// Its addresses, each with the bits of its network.
+    /// Its addresses, each with its prefix length.
     pub addresses: Vec<(IpAddr, u8)>,
-    /// It was set up.
+    /// It is set up.
     pub is_up: bool,
-    /// Something is at its other end.
+    /// It has a carrier.
     pub has_carrier: bool,
-    /// It receives what is not addressed to it.
+    /// It is in promiscuous mode.
     pub is_promiscuous: bool,
-    /// The link type of its frames; none if they are not understood.
+    /// The link type of its frames; none if it is not supported.
     pub link_type: Option<LinkType>,
-    /// What kind of link it is, in words.
+    /// Its kind in words.
     pub kind: String,
-    /// Bytes of a packet at most.
+    /// Its MTU.
     pub mtu: u32,
-    /// Speed in Mbit/s, if the driver tells.
+    /// Its speed in Mbit/s, if the driver tells it.
     pub speed_mbit: Option<u32>,
-    /// The driver, if it tells.
+    /// The driver's name, if it tells it.
     pub driver: Option<String>,
-    /// What the card or the system does with frames before they are seen.
+    /// Its offloads.
     pub offloads: Offloads,
 }
 
-/// What is done with frames before they are seen; none where it is unknown.
+/// Changes that the card or the system makes to frames before they are captured; none where unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Offloads {
-    /// The system merges segments that it receives.
+    /// Generic receive offload: the system merges received segments.
     pub gro: Option<bool>,
-    /// The card merges segments that it receives.
+    /// Large receive offload: the card merges received segments.
     pub lro: Option<bool>,
-    /// The system cuts segments that it sends only after they were seen.
+    /// Generic segmentation offload: the system splits sent segments after they were captured.
     pub gso: Option<bool>,
-    /// The card cuts segments that it sends.
+    /// TCP segmentation offload: the card splits sent segments.
     pub tso: Option<bool>,
-    /// The card takes VLAN tags out. That does no harm: they are put back.
+    /// The card takes VLAN tags out. That does no harm: capture puts them back.
     pub rx_vlan: Option<bool>,
 }
 
 impl Interface {
-    /// The offloads that hurt a capture, by the names that `ethtool -K` takes. Merged segments are not what was on the
-    /// wire: their number and lengths are others. On a loopback, where nothing is received, none hurts.
-    pub fn hurting(&self) -> Vec<&'static str> {
+    /// The offloads that falsify a capture, by their names for `ethtool -K`. Merged segments differ from the wire in number
+    /// and length. On the loopback no offload does harm.
+    pub fn harmful_offloads(&self) -> Vec<&'static str> {
         let merged = [("gro", self.offloads.gro), ("lro", self.offloads.lro)];
         match self.kind.as_str() {
             "loopback" => Vec::new(),
@@ -61,11 +63,11 @@ impl Interface {
         }
     }
 
-    /// The command that switches off what hurts.
-    pub fn mend(&self) -> Option<String> {
-        let hurting = self.hurting();
-        let switches: String = hurting.iter().map(|name| format!(" {name} off")).collect();
-        (!hurting.is_empty()).then(|| format!("ethtool -K {}{switches}", self.name))
+    /// The command that switches the harmful offloads off.
+    pub fn mend_command(&self) -> Option<String> {
+        let harmful = self.harmful_offloads();
+        let switches: String = harmful.iter().map(|name| format!(" {name} off")).collect();
+        (!harmful.is_empty()).then(|| format!("ethtool -K {}{switches}", self.name))
     }
 
     /// Its state in a word.
@@ -78,14 +80,14 @@ impl Interface {
     }
 }
 
-/// All interfaces, in the system's order. What cannot be found out is left out.
+/// All interfaces, in the system's order. Properties that the system does not tell are left out.
 pub fn list() -> Vec<Interface> {
     let mut links = Links::open().ok();
-    let interfaces = pnet_datalink::interfaces();
+    let interfaces = datalink::interfaces();
     interfaces.into_iter().map(|found| describe(found, links.as_mut())).collect()
 }
 
-fn describe(found: pnet_datalink::NetworkInterface, links: Option<&mut Links>) -> Interface {
+fn describe(found: NetworkInterface, links: Option<&mut Links>) -> Interface {
     let has = |flag: libc::c_int| found.flags & flag.cast_unsigned() != 0;
     let link = links.and_then(|links| links.find(&found.name).ok().flatten());
     let device = Device::new(&found.name).ok();
@@ -121,17 +123,17 @@ mod tests {
         let interfaces = list();
         let loopback = interfaces.iter().find(|interface| interface.name == "lo").unwrap();
         assert_eq!((loopback.link_type, loopback.kind.as_str()), (Some(LinkType::ETHERNET), "loopback"));
-        assert!(loopback.mtu > 0 && loopback.mac.is_none() && loopback.mend().is_none(), "{loopback:?}");
+        assert!(loopback.mtu > 0 && loopback.mac.is_none() && loopback.mend_command().is_none(), "{loopback:?}");
     }
 
     #[test]
-    fn what_hurts_is_mended_by_one_command() {
+    fn one_command_switches_all_harmful_offloads_off() {
         let offloads = Offloads { gro: Some(true), lro: Some(true), tso: Some(true), ..Offloads::default() };
         let mut interface = Interface { name: "eth0".to_owned(), offloads, ..Interface::default() };
-        assert_eq!(interface.mend().as_deref(), Some("ethtool -K eth0 gro off lro off"));
+        assert_eq!(interface.mend_command().as_deref(), Some("ethtool -K eth0 gro off lro off"));
         interface.offloads.gro = Some(false);
-        assert_eq!(interface.mend().as_deref(), Some("ethtool -K eth0 lro off"));
+        assert_eq!(interface.mend_command().as_deref(), Some("ethtool -K eth0 lro off"));
         interface.offloads.lro = None;
-        assert_eq!((interface.mend(), interface.state()), (None, "down"));
+        assert_eq!((interface.mend_command(), interface.state()), (None, "down"));
     }
 }

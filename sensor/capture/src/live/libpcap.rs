@@ -1,6 +1,6 @@
-//! The portable backend: libpcap. It has one worker. Frames are copied, since libpcap shows them one at a time, and
-//! joined by time batch by batch. It puts VLAN tags back by itself. An interface that was deleted, or that libpcap
-//! gave up, is opened again only while that is permitted.
+//! The portable backend: libpcap. It has one worker. Frames are copied, since libpcap shows them one at a time, and merged
+//! by time batch by batch. libpcap puts VLAN tags back by itself. An interface that was deleted, or that libpcap gave up, is
+//! opened again only while that is permitted.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -10,24 +10,24 @@ use ::pcap::{Active, Capture, Precision};
 use arrayvec::ArrayVec;
 
 use super::link::{Link, Links};
-use super::system::{Awaited, wait};
+use super::system::{PollEntry, poll};
 use super::tap::{refused, unsupported};
 use super::{Changes, InterfaceCounts, LiveOptions, State};
 use crate::{BATCH_FRAMES_MAX, CaptureError, SourceStatistics};
 use vigie_wire::{Frame, LinkType};
 
-const LOOK_AFTER_EVERY: Duration = Duration::from_millis(250);
-/// Bytes for which the arena has room at the start; it grows to what a batch needs.
+const CHECK_EVERY: Duration = Duration::from_millis(250);
+/// Bytes of the arena at the start; it grows to what a batch needs.
 const ARENA_BYTES: usize = BATCH_FRAMES_MAX * 2048;
 
-/// All interfaces by libpcap.
+/// All interfaces, opened by libpcap.
 pub(super) struct Libpcap {
     options: LiveOptions,
     handles: Vec<Handle>,
     counts: Vec<InterfaceCounts>,
     changes: Changes,
     links: Links,
-    looked_after: Instant,
+    checked: Instant,
     arena: Vec<u8>,
     frames: u64,
     captured_bytes: u64,
@@ -35,13 +35,13 @@ pub(super) struct Libpcap {
 
 #[derive(Default)]
 struct Handle {
-    open: Option<Open>,
-    /// The link that was opened last.
+    open: Option<OpenCapture>,
+    /// The number of the link that was opened last.
     index: u32,
     openings: u64,
 }
 
-struct Open {
+struct OpenCapture {
     capture: Capture<Active>,
     link_type: LinkType,
     received: u32,
@@ -49,8 +49,8 @@ struct Open {
     interface_dropped: u32,
 }
 
-/// A frame in the arena.
-struct Kept {
+/// A frame that was copied into the arena.
+struct CopiedFrame {
     timestamp_ns: u64,
     wire_length: u32,
     interface: u16,
@@ -69,20 +69,20 @@ impl Libpcap {
             counts: counts.collect(),
             changes: Changes::default(),
             links: Links::open().map_err(|error| refused(first, &error))?,
-            looked_after: Instant::now(),
+            checked: Instant::now(),
             arena: Vec::with_capacity(ARENA_BYTES),
             frames: 0,
             captured_bytes: 0,
         };
         for place in 0..options.interfaces.len() {
-            libpcap.look_at(place)?;
+            libpcap.check_interface(place)?;
         }
         if let Some(counts) = libpcap.counts.iter().find(|counts| matches!(counts.state, State::Missing | State::Down))
             && !options.wait_for_interfaces
         {
             return Err(CaptureError::Interface {
                 interface: counts.name.clone(),
-                reason: format!("it is {}", counts.state.word()),
+                reason: format!("it is {}", counts.state.as_str()),
                 mend: "'vigie interfaces' lists them".to_owned(),
             });
         }
@@ -102,8 +102,8 @@ impl Libpcap {
     }
 
     pub(super) fn next_batch(&mut self, visit: &mut dyn FnMut(&[Frame<'_>])) {
-        if self.looked_after.elapsed() >= LOOK_AFTER_EVERY {
-            self.look_after();
+        if self.checked.elapsed() >= CHECK_EVERY {
+            self.check_interfaces();
         }
         if !self.visit_ready(visit) {
             self.wait();
@@ -111,24 +111,24 @@ impl Libpcap {
         }
     }
 
-    /// Looks how the interfaces are, opens those that have come, and asks libpcap for its counts.
-    pub(super) fn look_after(&mut self) {
-        self.looked_after = Instant::now();
+    /// Asks for the states of the interfaces, opens those that have appeared, and asks libpcap for its counts.
+    pub(super) fn check_interfaces(&mut self) {
+        self.checked = Instant::now();
         self.links.changed();
         for place in 0..self.handles.len() {
-            if let Err(error) = self.look_at(place)
+            if let Err(error) = self.check_interface(place)
                 && let Some(counts) = self.counts.get_mut(place)
             {
                 let why = match error {
                     CaptureError::Interface { reason, mend, .. } => format!("{reason}; {mend}"),
                     other => other.to_string(),
                 };
-                self.changes.note(place, counts, State::Refused, &why);
+                self.changes.update(place, counts, State::Refused, &why);
             }
         }
     }
 
-    fn look_at(&mut self, place: usize) -> Result<(), CaptureError> {
+    fn check_interface(&mut self, place: usize) -> Result<(), CaptureError> {
         let (Some(handle), Some(counts)) = (self.handles.get_mut(place), self.counts.get_mut(place)) else {
             return Ok(());
         };
@@ -138,7 +138,7 @@ impl Libpcap {
             handle.open = None;
         }
         let Some(link) = link else {
-            self.changes.note(place, counts, State::Missing, "");
+            self.changes.update(place, counts, State::Missing, "");
             return Ok(());
         };
         if handle.open.is_none() && link.is_up() {
@@ -152,34 +152,34 @@ impl Libpcap {
             (true, false) => State::NoCarrier,
             (true, true) => State::Up,
         };
-        self.changes.note(place, counts, state, "");
+        self.changes.update(place, counts, state, "");
         Ok(())
     }
 
     fn visit_ready(&mut self, visit: &mut dyn FnMut(&[Frame<'_>])) -> bool {
-        let mut kept: ArrayVec<Kept, BATCH_FRAMES_MAX> = ArrayVec::new();
+        let mut copied: ArrayVec<CopiedFrame, BATCH_FRAMES_MAX> = ArrayVec::new();
         self.arena.clear();
         let share = (BATCH_FRAMES_MAX / self.handles.len().max(1)).max(1);
         for (place, (handle, counts)) in self.handles.iter_mut().zip(&mut self.counts).enumerate() {
-            let until = (kept.len() + share).min(BATCH_FRAMES_MAX);
-            while kept.len() < until
+            let until = (copied.len() + share).min(BATCH_FRAMES_MAX);
+            while copied.len() < until
                 && let Some(open) = &mut handle.open
             {
                 match open.capture.next_packet() {
-                    Ok(packet) => kept.push(keep(&mut self.arena, &packet, place, open.link_type)),
+                    Ok(packet) => copied.push(copy(&mut self.arena, &packet, place, open.link_type)),
                     Err(::pcap::Error::TimeoutExpired | ::pcap::Error::NoMorePackets) => break,
                     Err(_) => {
-                        // It went down or away; once it is up it is opened again.
+                        // The interface went down or away. It is opened again once it is up.
                         count_drops(handle, counts);
                         handle.open = None;
                     }
                 }
             }
         }
-        // By place in the arena where the time is the same: each interface's frames stay in their order.
-        kept.sort_unstable_by_key(|frame| (frame.timestamp_ns, frame.start));
+        // Frames of equal time are sorted by their place in the arena, so each interface's frames stay in their order.
+        copied.sort_unstable_by_key(|frame| (frame.timestamp_ns, frame.start));
         let mut batch: ArrayVec<Frame<'_>, BATCH_FRAMES_MAX> = ArrayVec::new();
-        for frame in &kept {
+        for frame in &copied {
             let data = self.arena.get(frame.start..frame.start + frame.length).unwrap_or_default();
             if let Some(counts) = self.counts.get_mut(usize::from(frame.interface)) {
                 counts.frames += 1;
@@ -203,21 +203,21 @@ impl Libpcap {
         !batch.is_empty()
     }
 
-    /// libpcap's own wait would not end without frames, so it is told not to wait.
+    /// Waits for frames. libpcap's own wait would not end without one, so it is set not to wait.
     fn wait(&mut self) {
-        let mut awaited: ArrayVec<Awaited, 64> = ArrayVec::new();
-        awaited.push(Awaited::readable(Some(self.links.changes())));
+        let mut entries: ArrayVec<PollEntry, 64> = ArrayVec::new();
+        entries.push(PollEntry::readable(Some(self.links.changes())));
         for handle in &self.handles {
             let descriptor = handle.open.as_ref().map(|open| open.capture.as_fd());
-            if awaited.try_push(Awaited::readable(descriptor)).is_err() {
+            if entries.try_push(PollEntry::readable(descriptor)).is_err() {
                 break;
             }
         }
-        if wait(&mut awaited, self.options.wait_ms).is_err() {
+        if poll(&mut entries, self.options.wait_ms).is_err() {
             std::thread::sleep(Duration::from_millis(1));
         }
-        if awaited.first().is_some_and(Awaited::is_readable) {
-            self.look_after();
+        if entries.first().is_some_and(PollEntry::is_readable) {
+            self.check_interfaces();
         }
     }
 }
@@ -228,14 +228,14 @@ impl std::fmt::Debug for Libpcap {
     }
 }
 
-fn open(name: &str, link: &Link, options: &LiveOptions) -> Result<Open, CaptureError> {
+fn open(name: &str, link: &Link, options: &LiveOptions) -> Result<OpenCapture, CaptureError> {
     let link_type = link.link_type().ok_or_else(|| unsupported(name, link))?;
     let failed = |error: ::pcap::Error| {
         let text = match error {
             ::pcap::Error::PcapError(text) => text,
             other => other.to_string(),
         };
-        // libpcap tells of permissions in words only.
+        // libpcap reports a lack of permission only in words.
         match text.contains("permission") || text.contains("Operation not permitted") {
             true => refused(name, &io::Error::from_raw_os_error(libc::EPERM)),
             false => refused(name, &io::Error::other(text)),
@@ -263,15 +263,15 @@ fn open(name: &str, link: &Link, options: &LiveOptions) -> Result<Open, CaptureE
             reason: error.to_string(),
         })?;
     }
-    Ok(Open { capture, link_type, received: 0, dropped: 0, interface_dropped: 0 })
+    Ok(OpenCapture { capture, link_type, received: 0, dropped: 0, interface_dropped: 0 })
 }
 
-fn keep(arena: &mut Vec<u8>, packet: &::pcap::Packet<'_>, place: usize, link_type: LinkType) -> Kept {
+fn copy(arena: &mut Vec<u8>, packet: &::pcap::Packet<'_>, place: usize, link_type: LinkType) -> CopiedFrame {
     let start = arena.len();
     arena.extend_from_slice(packet.data);
-    // With nanosecond precision the field for microseconds holds nanoseconds.
+    // With nanosecond precision the field named for microseconds holds nanoseconds.
     let (seconds, nanoseconds) = (packet.header.ts.tv_sec, packet.header.ts.tv_usec);
-    Kept {
+    CopiedFrame {
         timestamp_ns: seconds.cast_unsigned() * 1_000_000_000 + nanoseconds.cast_unsigned(),
         wire_length: packet.header.len.max(packet.data.len() as u32),
         interface: place as u16,
@@ -281,7 +281,7 @@ fn keep(arena: &mut Vec<u8>, packet: &::pcap::Packet<'_>, place: usize, link_typ
     }
 }
 
-/// Adds what libpcap counted since it was last asked; its counts go on from 0 after 2^32 - 1.
+/// Adds what libpcap counted since it was last asked. Its counts wrap at 2^32.
 fn count_drops(handle: &mut Handle, counts: &mut InterfaceCounts) {
     let Some(open) = &mut handle.open else { return };
     let Ok(now) = open.capture.stats() else { return };

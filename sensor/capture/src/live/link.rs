@@ -1,5 +1,5 @@
-//! Links of the system: whether there is one of a name, its number and state, and word of changes. Asked by route
-//! netlink (RFC 3549, rtnetlink(7)) over sockets opened once, so that no file and no privilege is needed later.
+//! The system's links: a link's number, state and counts by its name, and notice of changes. They come by route netlink
+//! (RFC 3549, rtnetlink(7)) over sockets that are opened once, so that no file and no privilege is needed later.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -17,37 +17,37 @@ const LINK_BYTES: usize = 16;
 /// A link.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Link {
-    /// Its number, which a link of the same name made later does not have.
+    /// Its number. A link of the same name that is created later has another.
     pub(super) index: u32,
-    /// What kind of hardware it is (`ARPHRD_…`).
+    /// Its hardware type (`ARPHRD_…`).
     pub(super) hardware: u16,
     /// Its flags (`IFF_…`).
     pub(super) flags: u32,
     /// Bytes of a packet at most.
     pub(super) mtu: u32,
-    /// Frames that the system dropped before any socket saw them, since the link was made.
+    /// Frames that the system dropped before any socket saw them, since the link was created.
     pub(super) dropped: u64,
     /// Frames that the card dropped because the system fetched them too late.
     pub(super) missed: u64,
 }
 
 impl Link {
-    /// Whether it was set up.
+    /// Whether it is set up.
     pub(super) const fn is_up(&self) -> bool {
         self.flags & libc::IFF_UP as u32 != 0
     }
 
-    /// Whether something is at its other end.
+    /// Whether it has a carrier.
     pub(super) const fn has_carrier(&self) -> bool {
         self.flags & libc::IFF_RUNNING as u32 != 0
     }
 
-    /// Whether what it sends comes back.
+    /// Whether it is the loopback, where sent frames come back.
     pub(super) const fn is_loopback(&self) -> bool {
         self.hardware == libc::ARPHRD_LOOPBACK
     }
 
-    /// The link type of its frames, if they are understood.
+    /// The link type of its frames, if it is supported.
     pub(super) const fn link_type(&self) -> Option<LinkType> {
         match self.hardware {
             libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK => Some(LinkType::ETHERNET),
@@ -58,7 +58,7 @@ impl Link {
         }
     }
 
-    /// What kind of link it is, in words.
+    /// Its kind in words.
     pub(super) fn kind(&self) -> String {
         match (self.hardware, self.link_type()) {
             (libc::ARPHRD_LOOPBACK, _) => "loopback".to_owned(),
@@ -75,13 +75,13 @@ impl Link {
     }
 }
 
-/// Point-to-point links of mobile modems, without a link header; `libc` does not name it.
+/// Links of mobile modems, without a link header. `libc` has no name for them.
 const ARPHRD_RAWIP: u16 = 519;
 
-/// Answers questions about links.
+/// The netlink sockets for requests and for changes.
 #[derive(Debug)]
 pub(super) struct Links {
-    questions: Netlink,
+    requests: Netlink,
     changes: Netlink,
     buffer: Vec<u8>,
     sequence: u32,
@@ -90,7 +90,7 @@ pub(super) struct Links {
 impl Links {
     pub(super) fn open() -> io::Result<Self> {
         Ok(Self {
-            questions: Netlink::open(0)?,
+            requests: Netlink::open(0)?,
             changes: Netlink::open(libc::RTMGRP_LINK as u32)?,
             buffer: vec![0; MESSAGE_BYTES_MAX],
             sequence: 0,
@@ -102,14 +102,14 @@ impl Links {
         self.changes.as_fd()
     }
 
-    /// Whether any link changed since this was last asked. What changed is not told: whoever wants to know asks for
-    /// the link, whose present state is what counts.
+    /// Whether any link changed since the last call. The messages themselves are dropped: callers ask for the link's present
+    /// state.
     pub(super) fn changed(&mut self) -> bool {
         let mut changed = false;
         loop {
             match self.changes.receive(&mut self.buffer) {
                 Ok(_) => changed = true,
-                // Some were lost: the kernel's queue was full (netlink(7)).
+                // The kernel's queue was full and messages were lost (netlink(7)).
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => changed = true,
                 Err(_) => return changed,
             }
@@ -122,19 +122,19 @@ impl Links {
     /// The kernel does not answer.
     pub(super) fn find(&mut self, name: &str) -> io::Result<Option<Link>> {
         self.sequence = self.sequence.wrapping_add(1);
-        self.questions.send(&question(name, self.sequence))?;
+        self.requests.send(&link_request(name, self.sequence))?;
         loop {
-            let answer = self.questions.receive(&mut self.buffer)?;
-            // An answer to an earlier question, which was given up, is passed over.
+            let answer = self.requests.receive(&mut self.buffer)?;
+            // An answer to an earlier request is skipped.
             if u32_at(answer, 8) == Some(self.sequence) {
-                return read(answer);
+                return parse(answer);
             }
         }
     }
 }
 
-/// Asks for the link of a name.
-fn question(name: &str, sequence: u32) -> Vec<u8> {
+/// The request for the link of a name.
+fn link_request(name: &str, sequence: u32) -> Vec<u8> {
     let attribute_bytes = 4 + name.len() + 1;
     let length = HEADER_BYTES + LINK_BYTES + attribute_bytes.next_multiple_of(4);
     let mut message = Vec::with_capacity(length);
@@ -150,8 +150,8 @@ fn question(name: &str, sequence: u32) -> Vec<u8> {
     message
 }
 
-/// Reads the answer: a link, or an error.
-fn read(answer: &[u8]) -> io::Result<Option<Link>> {
+/// The link or error in an answer.
+fn parse(answer: &[u8]) -> io::Result<Option<Link>> {
     let kind = u16_at(answer, 4).unwrap_or_default();
     if kind == libc::NLMSG_ERROR as u16 {
         let code = u32_at(answer, HEADER_BYTES).unwrap_or_default().cast_signed();
@@ -173,7 +173,7 @@ fn read(answer: &[u8]) -> io::Result<Option<Link>> {
         let Some(value) = rest.get(4..length) else { break };
         match kind {
             libc::IFLA_MTU => link.mtu = u32_at(value, 0).unwrap_or_default(),
-            // `struct rtnl_link_stats64`: numbers of 64 bits, the 7th those dropped, the 16th those missed.
+            // `struct rtnl_link_stats64`: numbers of 64 bits; the 7th counts dropped frames, the 16th missed ones.
             libc::IFLA_STATS64 => {
                 link.dropped = u64_at(value, 6 * 8).unwrap_or_default();
                 link.missed = u64_at(value, 15 * 8).unwrap_or_default();
@@ -218,14 +218,14 @@ mod tests {
 
     #[test]
     fn an_answer_cut_anywhere_does_no_harm() {
-        let mut answer = question("lo", 7);
+        let mut answer = link_request("lo", 7);
         answer[4] = libc::RTM_NEWLINK as u8;
         answer.extend([8, 0, libc::IFLA_MTU as u8, 0, 0xdc, 5, 0, 0]);
         for length in 0..answer.len() {
-            let link = read(&answer[..length]);
+            let link = parse(&answer[..length]);
             assert_eq!(link.is_err(), length < HEADER_BYTES + 12, "{length}");
         }
-        assert_eq!(read(&answer).unwrap().unwrap().mtu, 1500);
+        assert_eq!(parse(&answer).unwrap().unwrap().mtu, 1500);
     }
 
     #[test]

@@ -1,10 +1,9 @@
-//! Frames from interfaces as they pass. Each worker has one [`Live`], which joins all interfaces by time; the kernel
-//! chooses the worker. How many frames went through is exact: what the kernel let pass is either given or counted as
-//! dropped.
+//! Frames from network interfaces. Each worker has one [`Live`], which merges all interfaces by time; the kernel chooses
+//! the worker for a frame. The counts are exact: every frame that passed the filter is either given or counted as dropped.
 //!
-//! The kernel writes frames into rings, and they are visited where they lie (`ring`, `rings`); `tap` opens the rings of
-//! an interface, again whenever it is made anew, and `link` knows its state. libpcap is the other backend (`libpcap`).
-//! Privileges are needed by [`open`] only. What frames mean is not decided here.
+//! The kernel writes frames into rings, and workers visit them in place (`ring`, `rings`). `tap` opens the rings of an
+//! interface, and opens them again when the interface was deleted and created anew; `link` knows its state. libpcap is the
+//! other backend (`libpcap`). Only [`open`] needs privileges.
 
 mod libpcap;
 mod link;
@@ -27,18 +26,18 @@ use self::rings::Rings;
 use super::{CaptureError, Position, Source, SourceStatistics};
 use vigie_wire::Frame;
 
-/// How many changes of state are kept until they are fetched; the oldest give way.
+/// How many changes of state are kept until they are fetched; then the oldest is dropped.
 pub const CHANGES_MAX: usize = 64;
 
-/// What is known of an interface.
+/// The state of an interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum State {
-    /// There is none of that name. It is listened to as soon as there is.
+    /// There is no interface of that name. It is listened to as soon as there is.
     #[default]
     Missing,
-    /// It was not set up, or was set down.
+    /// It is set down.
     Down,
-    /// It is up, but nothing is at its other end.
+    /// It is up but has no carrier.
     NoCarrier,
     /// It is listened to.
     Up,
@@ -48,7 +47,7 @@ pub enum State {
 
 impl State {
     /// The state in a word.
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Missing => "missing",
             Self::Down => "down",
@@ -59,12 +58,12 @@ impl State {
     }
 }
 
-/// What a worker saw of an interface. Added up over the workers, these are the interface's.
+/// What a worker saw of an interface. The sums over all workers are the interface's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InterfaceCounts {
     /// Its name.
     pub name: String,
-    /// How it is, the same for all workers but for the time at which they notice.
+    /// Its state. Workers notice changes at slightly different times.
     pub state: State,
     /// Frames given.
     pub frames: u64,
@@ -72,20 +71,20 @@ pub struct InterfaceCounts {
     pub bytes: u64,
     /// Frames that the kernel dropped because the worker was too slow.
     pub dropped: u64,
-    /// How often the worker's ring stood still, all its blocks being taken.
+    /// How often the worker's ring was full.
     pub freezes: u64,
     /// Frames of which not all was captured.
     pub truncated: u64,
-    /// Frames without a timestamp of the network card, if that was asked for; they have the kernel's.
+    /// Frames without a hardware timestamp although those were requested; they have the kernel's.
     pub without_hardware_time: u64,
-    /// Frames in the ring that made no sense; always 0 unless the kernel is defective.
+    /// Frames in the ring with an impossible header; 0 unless the kernel is defective.
     pub damaged: u64,
-    /// How often it was opened again because it was made anew.
+    /// How often it was opened again because it had been deleted and created anew.
     pub reopened: u64,
-    /// Frames that the interface itself dropped before the kernel gave them to anybody, since the start; counted by
-    /// the first worker only.
+    /// Frames that the interface itself dropped before any socket saw them, since the start; only the first worker counts
+    /// them.
     pub interface_dropped: u64,
-    /// Frames that the network card dropped because the system was too slow to fetch them; as above.
+    /// Frames that the network card dropped because the system fetched them too late; counted as above.
     pub interface_missed: u64,
     /// How often it can still be opened again without privileges.
     pub spares: usize,
@@ -96,10 +95,10 @@ pub struct InterfaceCounts {
 pub struct Change {
     /// Which.
     pub interface: String,
-    /// How it is now.
+    /// Its state now.
     pub state: State,
     /// One line for people; it says why, if that is known.
-    pub what: String,
+    pub message: String,
 }
 
 /// The frames of one worker, from all interfaces.
@@ -114,7 +113,7 @@ enum Opened {
     Libpcap(Box<Libpcap>),
 }
 
-/// Opens the interfaces for so many workers. The result has one source for each of them, to be moved to its thread.
+/// Opens the interfaces for this many workers. Returns one source for each worker, to be moved to its thread.
 ///
 /// # Errors
 /// An option makes no sense, the filter cannot be compiled, an interface cannot be listened to, or one is missing or
@@ -127,7 +126,7 @@ pub fn open(options: &LiveOptions, workers: usize) -> Result<Vec<Live>, CaptureE
     }
 }
 
-/// How many sources [`open`] gives for so many workers.
+/// How many sources [`open`] returns for this many workers.
 pub const fn sources(options: &LiveOptions, workers: usize) -> usize {
     match options.backend {
         Backend::Ring => workers,
@@ -140,8 +139,8 @@ impl Live {
         Self { backend: Opened::Rings(Box::new(rings)) }
     }
 
-    /// What was seen of each interface, in the order in which they were given. The kernel's own counts and the states
-    /// are as of at most a quarter of a second ago.
+    /// The counts of each interface, in the order of the options. The kernel's counts and the states are at most a quarter
+    /// of a second old.
     pub fn counts(&self) -> &[InterfaceCounts] {
         match &self.backend {
             Opened::Rings(rings) => rings.counts(),
@@ -149,15 +148,15 @@ impl Live {
         }
     }
 
-    /// Asks the kernel for its counts and the state of the interfaces now.
+    /// Asks the kernel for its counts and the states of the interfaces now.
     pub fn refresh(&mut self) {
         match &mut self.backend {
-            Opened::Rings(rings) => rings.look_after(true),
-            Opened::Libpcap(libpcap) => libpcap.look_after(),
+            Opened::Rings(rings) => rings.check_interfaces(true),
+            Opened::Libpcap(libpcap) => libpcap.check_interfaces(),
         }
     }
 
-    /// The sockets on which frames come, spare ones too: nothing is to be sent on them.
+    /// The sockets that receive frames, spare ones too. Nothing is to be sent on them.
     pub fn descriptors(&self) -> Vec<RawFd> {
         match &self.backend {
             Opened::Rings(rings) => rings.descriptors(),
@@ -165,8 +164,8 @@ impl Live {
         }
     }
 
-    /// The oldest change of state that was not fetched yet. Every worker notices changes by itself: those of one are
-    /// enough to be told. The first are the states at the start.
+    /// The oldest change of state that was not fetched yet. The first are the states at the start. Every worker notices all
+    /// changes, so those of one worker are enough.
     pub fn next_change(&mut self) -> Option<Change> {
         match &mut self.backend {
             Opened::Rings(rings) => rings.changes().pop(),
@@ -176,8 +175,8 @@ impl Live {
 }
 
 impl Source for Live {
-    /// As everywhere; it never ends, and after `wait_ms` without a frame it gives none. An interface that goes away is no error:
-    /// its state tells.
+    /// Never ends. After `wait_ms` without a frame it returns without a visit. An interface that goes away is no error but a
+    /// change of state.
     fn next_batch(&mut self, visit: &mut dyn FnMut(&[Frame<'_>])) -> Result<bool, CaptureError> {
         match &mut self.backend {
             Opened::Rings(rings) => rings.next_batch(visit),
@@ -206,17 +205,17 @@ impl Source for Live {
     }
 }
 
-/// Changes of state that nobody has fetched yet.
+/// Changes of state that were not fetched yet.
 #[derive(Debug, Default)]
 struct Changes {
     waiting: VecDeque<Change>,
-    /// What was last said of each interface.
+    /// The last state and reason of each interface.
     last: Vec<Option<(State, String)>>,
 }
 
 impl Changes {
-    /// Notes how an interface is, if that is news.
-    fn note(&mut self, place: usize, counts: &mut InterfaceCounts, state: State, why: &str) {
+    /// Sets the state of an interface, and keeps a change if it is new.
+    fn update(&mut self, place: usize, counts: &mut InterfaceCounts, state: State, why: &str) {
         counts.state = state;
         self.last.resize(self.last.len().max(place + 1), None);
         let Some(last) = self.last.get_mut(place) else { return };
@@ -224,21 +223,21 @@ impl Changes {
             return;
         }
         *last = Some((state, why.to_owned()));
-        let told = match state {
+        let text = match state {
             State::Missing => "there is no such interface; it is listened to as soon as there is",
             State::Down => "it is down; it is listened to as soon as it is up",
             State::NoCarrier => "it is up but has no carrier",
             State::Up => "it is listened to",
             State::Refused => "it cannot be listened to",
         };
-        let what = match why {
-            "" => format!("interface {}: {told}", counts.name),
-            why => format!("interface {}: {told}: {why}", counts.name),
+        let message = match why {
+            "" => format!("interface {}: {text}", counts.name),
+            why => format!("interface {}: {text}: {why}", counts.name),
         };
         if self.waiting.len() >= CHANGES_MAX {
             self.waiting.pop_front();
         }
-        self.waiting.push_back(Change { interface: counts.name.clone(), state, what });
+        self.waiting.push_back(Change { interface: counts.name.clone(), state, message });
     }
 
     fn pop(&mut self) -> Option<Change> {
@@ -251,21 +250,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_state_is_told_once() {
+    fn a_state_is_reported_once() {
         let mut changes = Changes::default();
         let mut counts = InterfaceCounts { name: "tap0".to_owned(), ..InterfaceCounts::default() };
         for _ in 0..3 {
-            changes.note(1, &mut counts, State::Missing, "");
+            changes.update(1, &mut counts, State::Missing, "");
         }
-        changes.note(1, &mut counts, State::Refused, "no memory");
-        changes.note(1, &mut counts, State::Refused, "no memory");
-        changes.note(0, &mut counts, State::Up, "");
-        let told: Vec<_> = std::iter::from_fn(|| changes.pop()).map(|change| change.what).collect();
+        changes.update(1, &mut counts, State::Refused, "no memory");
+        changes.update(1, &mut counts, State::Refused, "no memory");
+        changes.update(0, &mut counts, State::Up, "");
+        let told: Vec<_> = std::iter::from_fn(|| changes.pop()).map(|change| change.message).collect();
         assert_eq!(told.len(), 3, "{told:?}");
         assert_eq!(told[1], "interface tap0: it cannot be listened to: no memory");
         assert_eq!(counts.state, State::Up);
         for place in 0..3 * CHANGES_MAX {
-            changes.note(0, &mut counts, State::Down, &place.to_string());
+            changes.update(0, &mut counts, State::Down, &place.to_string());
         }
         assert_eq!(std::iter::from_fn(|| changes.pop()).count(), CHANGES_MAX);
     }

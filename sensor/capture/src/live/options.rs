@@ -1,4 +1,4 @@
-//! How interfaces are to be listened to.
+//! Options of live capture.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,28 +6,28 @@ use std::str::FromStr;
 use super::system::RingLayout;
 use crate::{CaptureError, FRAME_BYTES_MAX};
 
-/// The least bytes of a block: a page.
+/// Bytes of a block at least: a page.
 pub const BLOCK_BYTES_MIN: usize = 4096;
-/// The most bytes of a block.
+/// Bytes of a block at most.
 pub const BLOCK_BYTES_MAX: usize = 1 << 28;
-/// The most bytes of a ring: the kernel counts its bytes, and libpcap its buffer's, in 32 bits with sign.
+/// Bytes of a ring at most: the kernel and libpcap count them in 32 bits with sign.
 pub const RING_BYTES_MAX: usize = (1 << 31) - 1;
-/// The most milliseconds for which a block may be filled.
+/// The longest time-out of a block, in milliseconds.
 pub const BLOCK_TIMEOUT_MS_MAX: u32 = 1000;
-/// The least bytes of a frame that are captured.
+/// The smallest snapshot length.
 pub const SNAP_BYTES_MIN: u32 = 64;
-/// All of any frame.
+/// The snapshot length that captures all of any frame.
 pub const SNAP_BYTES_MAX: u32 = FRAME_BYTES_MAX as u32;
 
-/// An enumeration of settings, with the words for them.
-macro_rules! words {
+/// Defines an enumeration of a setting's values, with their words in the configuration.
+macro_rules! setting_words {
     ($(#[doc = $doc:literal])+ $name:ident { $($(#[$variant_attribute:meta])+ $variant:ident = $word:literal,)+ }) => {
         $(#[doc = $doc])+
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub enum $name { $($(#[$variant_attribute])+ $variant),+ }
 
         impl $name {
-            /// The words for all of them.
+            /// The words of all values.
             pub const WORDS: &[&str] = &[$($word),+];
         }
 
@@ -50,8 +50,8 @@ macro_rules! words {
     };
 }
 
-words! {
-    /// What fetches the frames.
+setting_words! {
+    /// The way frames are captured.
     Backend {
         /// Rings of packet sockets: any number of workers.
         #[default]
@@ -61,13 +61,14 @@ words! {
     }
 }
 
-words! {
-    /// How the kernel chooses the worker for a frame. Round robin and chance are no choice: they would tear flows apart.
+setting_words! {
+    /// How the kernel chooses the worker for a frame. Round robin and random are not offered: they would spread the packets of
+    /// a flow over several workers.
     Fanout {
         /// By addresses and ports, so that both directions of a flow come to the same worker.
         #[default]
         Hash = "hash",
-        /// By the processor that received the frame: for cards that spread flows symmetrically by themselves.
+        /// By the processor that received the frame: for cards that distribute flows symmetrically themselves.
         Cpu = "cpu",
         /// By the card's queue, likewise.
         Qm = "qm",
@@ -84,8 +85,8 @@ impl Fanout {
     }
 }
 
-words! {
-    /// Whose clock tells when a frame was seen.
+setting_words! {
+    /// The clock that timestamps come from.
     Timestamps {
         /// The system's.
         #[default]
@@ -95,37 +96,37 @@ words! {
     }
 }
 
-/// How interfaces are to be listened to.
+/// Options of live capture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LiveOptions {
-    /// The names of the interfaces; several are the legs of one tap, and are joined.
+    /// The names of the interfaces. Frames of several are merged by time, as the two directions of one tap.
     pub interfaces: Vec<String>,
-    /// What fetches the frames.
+    /// The way frames are captured.
     pub backend: Backend,
-    /// How frames are spread over workers.
+    /// How the kernel chooses the worker for a frame.
     pub fanout: Fanout,
     /// Bytes of the ring of each worker on each interface; rounded down to whole blocks.
     pub ring_bytes_per_worker: usize,
-    /// Bytes of a block of a ring, a power of two and whole pages: the unit in which frames are handed over. A frame
-    /// that is longer than a block is cut.
+    /// Bytes of a ring's block, a power of two and whole pages. The kernel hands frames over in blocks. A frame that is longer
+    /// than a block is cut.
     pub block_bytes: usize,
-    /// After how many milliseconds a block is handed over though it is not full: how late a frame may be seen. Frames
-    /// of several interfaces wait that long for older ones from another.
+    /// After how many milliseconds a block is handed over although it is not full. A frame may be seen that late, and with
+    /// several interfaces each frame waits that long for older ones.
     pub block_timeout_ms: u32,
-    /// Bytes of a frame that are captured; the default is all of any frame.
+    /// The snapshot length: bytes of a frame that are captured. The default captures all of any frame.
     pub snap_bytes: u32,
-    /// See what is not addressed to the interface.
+    /// Promiscuous mode: see frames that are not addressed to the interface.
     pub promiscuous: bool,
-    /// Only frames that this filter expression (pcap-filter(7)) lets pass.
+    /// A filter expression (pcap-filter(7)); frames that it rejects are not captured.
     pub bpf: Option<String>,
-    /// Whose clock tells the time.
+    /// The clock that timestamps come from.
     pub timestamps: Timestamps,
-    /// For how many milliseconds at most a source waits for frames.
+    /// How many milliseconds a source waits for frames at most.
     pub wait_ms: u32,
-    /// An interface that is missing or down at the start is waited for; otherwise it is an error.
+    /// Whether to wait for an interface that is missing or down at the start; if not, that is an error.
     pub wait_for_interfaces: bool,
-    /// How often, at most, an interface can be made anew after privileges were given up: so many sockets are kept in
-    /// reserve for each worker and interface.
+    /// How often an interface that is deleted and created anew can be opened again after privileges were given up. This many
+    /// spare sockets are kept for each worker and interface.
     pub spare_sockets: usize,
 }
 
@@ -150,10 +151,10 @@ impl Default for LiveOptions {
 }
 
 impl LiveOptions {
-    /// Whether they make sense; no interface is looked at.
+    /// Whether the options are possible. No interface is looked at.
     ///
     /// # Errors
-    /// What does not, and what would.
+    /// The first impossible option, and what is possible.
     pub fn check(&self, workers: usize) -> Result<(), CaptureError> {
         let wrong = |option: &str, reason: String| Err(CaptureError::Option { option: option.to_owned(), reason });
         if self.interfaces.is_empty() {
@@ -163,7 +164,7 @@ impl LiveOptions {
             if name == "any" {
                 return wrong("interfaces", "\"any\" cannot be listened to; name the interfaces".to_owned());
             }
-            if !is_a_name(name) {
+            if !is_interface_name(name) {
                 return wrong("interfaces", format!("{name:?} cannot be the name of an interface"));
             }
             if self.interfaces.iter().take(place).any(|other| other == name) {
@@ -213,8 +214,8 @@ impl LiveOptions {
     }
 }
 
-/// What the kernel takes for a name (`dev_valid_name`).
-fn is_a_name(name: &str) -> bool {
+/// Whether the kernel accepts the name for an interface (`dev_valid_name`).
+fn is_interface_name(name: &str) -> bool {
     let is_wrong = |character: char| character == '/' || character == ':' || character.is_whitespace();
     !name.is_empty()
         && name.len() < libc::IFNAMSIZ

@@ -1,9 +1,9 @@
-//! Packet filter programs for the kernel: an expression compiled by libpcap, the snap length, and for the loopback
-//! the rule that nothing is seen twice.
+//! Packet filter programs for the kernel: an expression compiled by libpcap, the snapshot length, and for the loopback the
+//! rule that no frame is seen twice.
 //!
-//! The kernel takes VLAN tags out before a filter sees a frame, so the expression is compiled for a live interface:
-//! only then does libpcap look for tags where the kernel keeps them. For an interface that is missing the loopback stands in.
-//! If none at all is up, the expression is compiled as for a file, and `vlan` in it finds only inner tags.
+//! The kernel takes VLAN tags out before a filter sees a frame, so the expression is compiled for a live interface: only
+//! then does libpcap look for tags where the kernel keeps them. The loopback serves in place of a missing interface. If no
+//! interface is up, the expression is compiled as for a file, and `vlan` in it matches only inner tags.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -13,36 +13,36 @@ use crate::filter::Filter;
 use crate::{CaptureError, FRAME_BYTES_MAX};
 use vigie_wire::LinkType;
 
-/// Returns a constant: how many bytes of the frame are captured.
+/// Returns a constant: the number of bytes to capture.
 const RETURN: u16 = 0x06;
 /// Loads a byte.
 const LOAD_BYTE: u16 = 0x30;
 /// Jumps if equal to a constant.
 const JUMP_EQUAL: u16 = 0x15;
 
-/// Lets nothing pass.
-pub(super) const NOTHING: [Instruction; 1] = [instruction(RETURN, 0, 0, 0)];
+/// Lets no frame pass.
+pub(super) const DROP_ALL: [Instruction; 1] = [instruction(RETURN, 0, 0, 0)];
 
 const fn instruction(code: u16, jump_true: u8, jump_false: u8, operand: u32) -> Instruction {
     Instruction { code, jump_true, jump_false, operand }
 }
 
-/// Makes programs, and keeps the compiled expression by link type: compiling for a live interface needs privileges,
-/// which may be gone when an interface comes back.
+/// Makes programs. Keeps the compiled expression for each link type: compiling for a live interface needs privileges, which
+/// may be gone when an interface comes back.
 #[derive(Debug)]
-pub(super) struct Programs {
+pub(super) struct FilterPrograms {
     expression: Option<String>,
     snap_bytes: u32,
     compiled: Mutex<Vec<(LinkType, Vec<Instruction>)>>,
 }
 
-impl Programs {
+impl FilterPrograms {
     pub(super) fn new(expression: Option<String>, snap_bytes: u32) -> Self {
         Self { expression, snap_bytes, compiled: Mutex::default() }
     }
 
-    /// The program for an interface; none if all of all frames is to be seen. `candidates` are interfaces that exist,
-    /// for which it may be compiled.
+    /// The program for an interface; none if all bytes of all frames are captured. `candidates` are existing interfaces for
+    /// which the expression may be compiled.
     ///
     /// # Errors
     /// The expression cannot be compiled for this link type.
@@ -59,15 +59,15 @@ impl Programs {
             }
             None => None,
         };
-        Ok(body.map(|body| if is_loopback { once(&body) } else { body }))
+        Ok(body.map(|body| if is_loopback { skip_outgoing(&body) } else { body }))
     }
 
-    /// Compiles the expression for an interface that is not there yet or is down, while that is permitted: for one
-    /// that is not there as if it were Ethernet.
+    /// Compiles the expression for an interface that is missing or down, while that is permitted. A missing one is taken for
+    /// Ethernet.
     ///
     /// # Errors
     /// As above.
-    pub(super) fn compile_ahead(&self, link: Option<&Link>, interfaces: &[String]) -> Result<(), CaptureError> {
+    pub(super) fn precompile(&self, link: Option<&Link>, interfaces: &[String]) -> Result<(), CaptureError> {
         let link_type = link.and_then(Link::link_type).unwrap_or(LinkType::ETHERNET);
         let candidates: Vec<&str> = interfaces.iter().map(String::as_str).chain(["lo"]).collect();
         self.program(link_type, false, &candidates).map(drop)
@@ -97,16 +97,16 @@ impl Programs {
     }
 }
 
-/// The expression compiled for a live interface, if it can be opened and has this link type.
+/// The expression compiled for a live interface, if that can be opened and has this link type.
 fn live(name: &str, link_type: LinkType, expression: &str) -> Option<::pcap::BpfProgram> {
-    // The handle is only for compiling: the least of buffers, and no promiscuous mode.
+    // The handle is only for compiling: a minimal buffer, and no promiscuous mode.
     let capture = ::pcap::Capture::from_device(name).ok()?.snaplen(64).buffer_size(65_536).open().ok()?;
     let number = u32::try_from(capture.get_datalink().0).ok()?;
     (LinkType::from_file(number) == link_type).then_some(())?;
     capture.compile(expression, true).ok()
 }
 
-/// The instructions of a compiled program, which `pcap` shows only as text: code, both jumps, operand.
+/// The instructions of a compiled program. The `pcap` crate shows them only as text: code, both jumps, operand.
 fn parsed(program: &::pcap::BpfProgram) -> Vec<Instruction> {
     let one = |shown: String| {
         let mut numbers = shown.split(' ');
@@ -121,8 +121,8 @@ fn parsed(program: &::pcap::BpfProgram) -> Vec<Instruction> {
     program.get_instructions().iter().filter_map(|shown| one(shown.to_string())).collect()
 }
 
-/// The program behind a rule that passes over what goes out: on the loopback all of it comes in again.
-fn once(body: &[Instruction]) -> Vec<Instruction> {
+/// The program with a rule in front that skips outgoing frames: on the loopback each of them comes in again.
+fn skip_outgoing(body: &[Instruction]) -> Vec<Instruction> {
     let packet_type = libc::SKF_AD_OFF.wrapping_add(libc::SKF_AD_PKTTYPE).cast_unsigned();
     let mut program = vec![
         instruction(LOAD_BYTE, 0, 0, packet_type),
@@ -139,16 +139,16 @@ mod tests {
 
     #[test]
     fn nothing_is_filtered_unless_asked() {
-        let all = Programs::new(None, FRAME_BYTES_MAX as u32);
+        let all = FilterPrograms::new(None, FRAME_BYTES_MAX as u32);
         assert_eq!(all.program(LinkType::ETHERNET, false, &[]).unwrap(), None);
         assert_eq!(all.program(LinkType::ETHERNET, true, &[]).unwrap().unwrap().len(), 4);
-        let short = Programs::new(None, 256).program(LinkType::ETHERNET, false, &[]).unwrap().unwrap();
+        let short = FilterPrograms::new(None, 256).program(LinkType::ETHERNET, false, &[]).unwrap().unwrap();
         assert_eq!(short, [instruction(RETURN, 0, 0, 256)]);
     }
 
     #[test]
     fn an_expression_lets_pass_as_many_bytes_as_wanted() {
-        let programs = Programs::new(Some("udp port 53".to_owned()), 300);
+        let programs = FilterPrograms::new(Some("udp port 53".to_owned()), 300);
         let program = programs.program(LinkType::ETHERNET, false, &[]).unwrap().unwrap();
         let returns: Vec<u32> = program.iter().filter(|i| i.code == RETURN).map(|i| i.operand).collect();
         assert!(program.len() > 8 && returns.contains(&300) && returns.contains(&0), "{program:?}");
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_bad_expression_is_told() {
-        let programs = Programs::new(Some("udp prot 53".to_owned()), 300);
+        let programs = FilterPrograms::new(Some("udp prot 53".to_owned()), 300);
         assert!(matches!(programs.program(LinkType::RAW, false, &[]), Err(CaptureError::Filter { .. })));
     }
 }

@@ -1,10 +1,10 @@
-//! The rings of one worker: their frames joined by time, their interfaces looked after.
+//! The rings of one worker: it merges their frames by time and watches their interfaces.
 //!
-//! **Joining.** Among the frames that are ready the oldest goes first. But a ring hands frames over by blocks, so
-//! while one has none ready, it may hold some that are older than another's. Therefore a frame waits until every ring
-//! has one ready, or until it is so old that any older one must have been handed over meanwhile: the time-out of a
-//! block, and a little. It does not wait if its ring is half full; nor do frames with hardware timestamps, whose clock
-//! may be another. One interface alone has nothing to wait for.
+//! **Merging.** Of the frames that are ready the oldest goes first. But the kernel hands frames over in blocks, so a ring
+//! with no frame ready may hold frames that are older than those of another ring. Therefore a frame waits until every ring
+//! has one ready, or until it is so old that any older frame must have been handed over: the time-out of a block and a
+//! margin. A frame does not wait if its ring is half full, or if it has a hardware timestamp, whose clock may differ. With
+//! one interface nothing waits.
 
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
@@ -13,61 +13,62 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use arrayvec::ArrayVec;
 
 use super::link::{Link, Links};
-use super::program::Programs;
-use super::ring::{Ring, Tally};
-use super::system::{Awaited, wait};
+use super::program::FilterPrograms;
+use super::ring::{Ring, RingCounts};
+use super::system::{PollEntry, poll};
 use super::tap::{Tap, refused, unsupported};
 use super::{Changes, InterfaceCounts, LiveOptions, State, Timestamps};
 use crate::{BATCH_FRAMES_MAX, CaptureError, SourceStatistics};
 use vigie_wire::Frame;
 
-/// How often interfaces are looked after.
-const LOOK_AFTER_EVERY: Duration = Duration::from_millis(250);
-/// How often their state is asked for though no change was told.
-const ASK_EVERY: Duration = Duration::from_secs(1);
-/// How much longer than a block's time-out it may take until the block is handed over: the kernel's timer may be as
-/// coarse as 10 ms.
-const LATE_MS: u32 = 12;
+/// How often the kernel is asked for its counts.
+const CHECK_EVERY: Duration = Duration::from_millis(250);
+/// How often the states of interfaces are asked for although no change was announced.
+const STATE_EVERY: Duration = Duration::from_secs(1);
+/// How much later than its time-out a block may be handed over: the kernel's timer may be as coarse as 10 ms.
+const TIMER_MARGIN_MS: u32 = 12;
 
 /// All rings of one worker.
 #[derive(Debug)]
 pub(super) struct Rings {
     taps: Arc<Vec<Tap>>,
-    programs: Arc<Programs>,
+    programs: Arc<FilterPrograms>,
     worker: usize,
-    legs: Vec<Leg>,
-    awaited: Vec<Awaited>,
+    rings: Vec<OpenRing>,
+    poll_entries: Vec<PollEntry>,
     counts: Vec<InterfaceCounts>,
-    known: Vec<Known>,
+    last_seen: Vec<LastSeen>,
     changes: Changes,
     links: Links,
-    looked_after: Instant,
-    asked: Instant,
+    checked: Instant,
+    state_asked: Instant,
     frames: u64,
     captured_bytes: u64,
     wait_ms: u32,
-    /// For how long a frame waits for older ones from other rings.
+    /// How long a frame waits for older ones from other rings.
     hold_ns: u64,
-    leaving_for: Duration,
+    /// How long a ring stays open after its interface went away.
+    closing_time: Duration,
     hardware_timestamps: bool,
 }
 
 /// What is remembered of an interface.
 #[derive(Clone, Debug, Default)]
-struct Known {
-    /// Of the newest ring that was fetched.
+struct LastSeen {
+    /// The generation of the newest ring.
     generation: u64,
-    /// As it was last seen, to count what it drops from there.
+    /// The link's counts, from which later drops are counted.
     link: Option<Link>,
 }
 
 /// A ring in use.
 #[derive(Debug)]
-struct Leg {
+struct OpenRing {
     ring: Ring,
+    /// The index of its interface.
     tap: usize,
-    /// Since when it gets no more frames, its interface being gone.
-    leaving: Option<Instant>,
+    /// When its interface went away, so that it gets no more frames.
+    closing_since: Option<Instant>,
 }
 
 impl Rings {
@@ -75,14 +76,14 @@ impl Rings {
     pub(super) fn open(options: &LiveOptions, workers: usize) -> Result<Vec<Self>, CaptureError> {
         let first = options.interfaces.first().map(String::as_str).unwrap_or_default();
         let mut links = Links::open().map_err(|error| refused(first, &error))?;
-        let programs = Arc::new(Programs::new(options.bpf.clone(), options.snap_bytes));
+        let programs = Arc::new(FilterPrograms::new(options.bpf.clone(), options.snap_bytes));
         let mut taps = Vec::with_capacity(options.interfaces.len());
         for (number, name) in options.interfaces.iter().enumerate() {
             let tap = Tap::new(name, number as u16, options, workers);
             match links.find(name).map_err(|error| refused(name, &error))? {
                 Some(link) if link.is_up() => tap.open_first(&link, &programs)?,
                 Some(link) if link.link_type().is_none() => return Err(unsupported(name, &link)),
-                other if options.wait_for_interfaces => programs.compile_ahead(other.as_ref(), &options.interfaces)?,
+                other if options.wait_for_interfaces => programs.precompile(other.as_ref(), &options.interfaces)?,
                 Some(_) => return Err(not_there(name, "it is down", format!("run 'ip link set {name} up'"))),
                 None => {
                     let mend = "'vigie interfaces' lists them".to_owned();
@@ -99,7 +100,7 @@ impl Rings {
     fn new(
         options: &LiveOptions,
         taps: &Arc<Vec<Tap>>,
-        programs: &Arc<Programs>,
+        programs: &Arc<FilterPrograms>,
         worker: usize,
     ) -> Result<Self, CaptureError> {
         let first = taps.first().map(Tap::name).unwrap_or_default();
@@ -107,7 +108,7 @@ impl Rings {
         let counts = taps.iter().map(|tap| InterfaceCounts { name: tap.name().to_owned(), ..Default::default() });
         let now = Instant::now();
         let hold_ms = if taps.len() > 1 && options.timestamps == Timestamps::Kernel {
-            options.block_timeout_ms + LATE_MS
+            options.block_timeout_ms + TIMER_MARGIN_MS
         } else {
             0
         };
@@ -115,29 +116,29 @@ impl Rings {
             taps: Arc::clone(taps),
             programs: Arc::clone(programs),
             worker,
-            legs: Vec::new(),
-            awaited: Vec::new(),
+            rings: Vec::new(),
+            poll_entries: Vec::new(),
             counts: counts.collect(),
-            known: vec![Known::default(); taps.len()],
+            last_seen: vec![LastSeen::default(); taps.len()],
             changes: Changes::default(),
             links,
-            looked_after: now,
-            asked: now,
+            checked: now,
+            state_asked: now,
             frames: 0,
             captured_bytes: 0,
             wait_ms: options.wait_ms,
             hold_ns: u64::from(hold_ms) * 1_000_000,
-            leaving_for: Duration::from_millis(u64::from(options.block_timeout_ms * 3 + LATE_MS * 3)),
+            closing_time: Duration::from_millis(u64::from(options.block_timeout_ms * 3 + TIMER_MARGIN_MS * 3)),
             hardware_timestamps: options.timestamps == Timestamps::Hardware,
         };
-        rings.look_after(true);
+        rings.check_interfaces(true);
         Ok(rings)
     }
 
     /// Gives the frames that are ready, or waits for some.
     pub(super) fn next_batch(&mut self, visit: &mut dyn FnMut(&[Frame<'_>])) {
-        if self.looked_after.elapsed() >= LOOK_AFTER_EVERY {
-            self.look_after(false);
+        if self.checked.elapsed() >= CHECK_EVERY {
+            self.check_interfaces(false);
         }
         if !self.visit_ready(visit) {
             self.wait();
@@ -145,9 +146,9 @@ impl Rings {
         }
     }
 
-    /// The sockets of this worker's rings, and of those that are kept in reserve for all.
+    /// The sockets of this worker's rings, and the spare sockets of all workers.
     pub(super) fn descriptors(&self) -> Vec<RawFd> {
-        let rings = self.legs.iter().map(|leg| leg.ring.as_fd().as_raw_fd());
+        let rings = self.rings.iter().map(|open| open.ring.as_fd().as_raw_fd());
         rings.chain(self.taps.iter().flat_map(Tap::reserved)).collect()
     }
 
@@ -163,19 +164,19 @@ impl Rings {
         SourceStatistics { frames: self.frames, bytes: self.captured_bytes, ..SourceStatistics::default() }
     }
 
-    /// Shows the frames that are ready and need not wait. False if there are none.
+    /// Shows the frames that are ready and need not wait. Returns false if there are none.
     fn visit_ready(&mut self, visit: &mut dyn FnMut(&[Frame<'_>])) -> bool {
         let mut batch: ArrayVec<Frame<'_>, BATCH_FRAMES_MAX> = ArrayVec::new();
-        if let [leg] = self.legs.as_slice() {
+        if let [open] = self.rings.as_slice() {
             while !batch.is_full()
-                && let Some(frame) = leg.ring.next()
+                && let Some(frame) = open.ring.next()
             {
                 batch.push(Frame { number: self.frames + 1 + batch.len() as u64, ..frame });
             }
         } else {
             let now_ns = now_ns();
             while !batch.is_full()
-                && let Some(frame) = oldest(&self.legs, now_ns, self.hold_ns).and_then(|leg| leg.ring.next())
+                && let Some(frame) = oldest(&self.rings, now_ns, self.hold_ns).and_then(|open| open.ring.next())
             {
                 batch.push(Frame { number: self.frames + 1 + batch.len() as u64, ..frame });
             }
@@ -186,151 +187,152 @@ impl Rings {
         }
         drop(batch);
         self.frames += frames as u64;
-        for leg in &mut self.legs {
-            leg.ring.release();
-            let tally = leg.ring.take_tally();
-            if let Some(counts) = self.counts.get_mut(leg.tap) {
-                count(counts, &tally, self.hardware_timestamps);
+        for open in &mut self.rings {
+            open.ring.release();
+            let seen = open.ring.take_counts();
+            if let Some(counts) = self.counts.get_mut(open.tap) {
+                count(counts, &seen, self.hardware_timestamps);
             }
-            self.captured_bytes += tally.captured;
+            self.captured_bytes += seen.captured;
         }
         frames > 0
     }
 
-    /// Sleeps until a ring has frames, an interface changes, a frame has waited long enough, or the time is over.
+    /// Sleeps until a ring has frames, an interface changes, a frame has waited long enough, or `wait_ms` is over.
     fn wait(&mut self) {
         let now_ns = now_ns();
         let mut timeout_ms = self.wait_ms;
-        self.awaited.clear();
-        self.awaited.push(Awaited::readable(Some(self.links.changes())));
-        for leg in &self.legs {
-            let ready = leg.ring.peek_ns();
+        self.poll_entries.clear();
+        self.poll_entries.push(PollEntry::readable(Some(self.links.changes())));
+        for open in &self.rings {
+            let ready = open.ring.peek_ns();
             if let Some(ns) = ready {
                 let left_ns = (ns + self.hold_ns).saturating_sub(now_ns).min(self.hold_ns);
                 timeout_ms = timeout_ms.min((left_ns / 1_000_000) as u32 + 1);
             }
-            // A ring whose frames have to wait would end the wait at once.
-            self.awaited.push(Awaited::readable(ready.is_none().then(|| leg.ring.as_fd())));
+            // A ring whose frame has to wait is left out: it would end the sleep at once.
+            self.poll_entries.push(PollEntry::readable(ready.is_none().then(|| open.ring.as_fd())));
         }
-        if wait(&mut self.awaited, timeout_ms).is_err() {
-            // None of the reasons (poll(2)) can arise but lack of memory in the kernel; this must not become a hot loop.
+        if poll(&mut self.poll_entries, timeout_ms).is_err() {
+            // The only possible reason (poll(2)) is lack of memory in the kernel; this must not become a busy loop.
             std::thread::sleep(Duration::from_millis(1));
         }
-        let mut changed = self.awaited.first().is_some_and(Awaited::is_readable);
-        for (awaited, leg) in self.awaited.iter().skip(1).zip(&self.legs) {
-            if awaited.has_error() {
-                let _ = leg.ring.socket().take_error();
+        let mut changed = self.poll_entries.first().is_some_and(PollEntry::is_readable);
+        for (entry, open) in self.poll_entries.iter().skip(1).zip(&self.rings) {
+            if entry.has_error() {
+                let _ = open.ring.socket().take_error();
                 changed = true;
             }
         }
         if changed {
-            self.look_after(false);
+            self.check_interfaces(false);
         }
     }
 
-    /// Looks how the interfaces are, and asks for the kernel's counts. States are asked for if there was a change, if
-    /// the last time is long ago, or if that is `wanted`.
-    pub(super) fn look_after(&mut self, wanted: bool) {
+    /// Asks for the kernel's counts, and for the states of the interfaces: on a change, once a second, or if `wanted`.
+    pub(super) fn check_interfaces(&mut self, wanted: bool) {
         let now = Instant::now();
-        self.looked_after = now;
+        self.checked = now;
         let changed = self.links.changed();
-        if wanted || changed || now.duration_since(self.asked) >= ASK_EVERY {
-            self.asked = now;
+        if wanted || changed || now.duration_since(self.state_asked) >= STATE_EVERY {
+            self.state_asked = now;
             for tap in 0..self.taps.len() {
-                self.look_at(tap, now);
+                self.check_interface(tap, now);
             }
         }
-        for leg in &mut self.legs {
-            count_drops(leg, &mut self.counts);
+        for open in &mut self.rings {
+            count_drops(open, &mut self.counts);
         }
-        self.let_go(now);
+        self.close_finished(now);
     }
 
-    /// Looks how an interface is, and fetches its ring if it has come.
-    fn look_at(&mut self, place: usize, now: Instant) {
+    /// Asks for the state of an interface, and claims its ring if it has appeared.
+    fn check_interface(&mut self, place: usize, now: Instant) {
         let (Some(tap), Some(counts)) = (self.taps.get(place), self.counts.get_mut(place)) else { return };
-        // If the kernel does not answer, the state stays what it was until it does.
-        let (Ok(link), Some(known)) = (self.links.find(tap.name()), self.known.get_mut(place)) else { return };
+        // While the kernel does not answer, the state stays as it was.
+        let (Ok(link), Some(last_seen)) = (self.links.find(tap.name()), self.last_seen.get_mut(place)) else { return };
         let mut in_use = false;
-        for leg in self.legs.iter_mut().filter(|leg| leg.tap == place && leg.leaving.is_none()) {
-            let bound_to = leg.ring.socket().bound_to();
+        for open in self.rings.iter_mut().filter(|open| open.tap == place && open.closing_since.is_none()) {
+            let bound_to = open.ring.socket().bound_to();
             if bound_to.is_some() && bound_to == link.as_ref().map(|link| link.index) {
                 in_use = true;
             } else {
-                leg.leaving = Some(now);
+                open.closing_since = Some(now);
             }
         }
         counts.spares = tap.spares();
-        let Some(link) = link else { return self.changes.note(place, counts, State::Missing, "") };
+        let Some(link) = link else { return self.changes.update(place, counts, State::Missing, "") };
         if self.worker == 0 {
-            count_interface(counts, known.link.as_ref(), &link);
+            count_interface(counts, last_seen.link.as_ref(), &link);
         }
         let why = match in_use || !link.is_up() {
             true => None,
-            false => self.fetch(place, &link, now).err(),
+            false => self.claim(place, &link, now).err(),
         };
-        let (Some(known), Some(counts)) = (self.known.get_mut(place), self.counts.get_mut(place)) else { return };
+        let (Some(last_seen), Some(counts)) = (self.last_seen.get_mut(place), self.counts.get_mut(place)) else {
+            return;
+        };
         match why {
-            None => self.changes.note(place, counts, state(&link), ""),
-            Some(why) => self.changes.note(place, counts, State::Refused, &why),
+            None => self.changes.update(place, counts, state(&link), ""),
+            Some(why) => self.changes.update(place, counts, State::Refused, &why),
         }
-        known.link = Some(link);
+        last_seen.link = Some(link);
     }
 
-    /// Fetches the rings of an interface that has come. The newest is the one in use: should others have come and gone
-    /// meanwhile, what is in them is still given.
-    fn fetch(&mut self, place: usize, link: &Link, now: Instant) -> Result<(), String> {
-        let (Some(tap), Some(known)) = (self.taps.get(place), self.known.get_mut(place)) else { return Ok(()) };
-        let rings = tap.fetch(self.worker, known.generation, link, &self.programs).map_err(|error| match error {
-            CaptureError::Interface { reason, mend, .. } => format!("{reason}; {mend}"),
-            other => other.to_string(),
-        })?;
+    /// Claims the rings of an interface that has appeared. The newest is the one in use; frames in older ones are still given.
+    fn claim(&mut self, place: usize, link: &Link, now: Instant) -> Result<(), String> {
+        let (Some(tap), Some(last_seen)) = (self.taps.get(place), self.last_seen.get_mut(place)) else { return Ok(()) };
+        let rings =
+            tap.claim(self.worker, last_seen.generation, link, &self.programs).map_err(|error| match error {
+                CaptureError::Interface { reason, mend, .. } => format!("{reason}; {mend}"),
+                other => other.to_string(),
+            })?;
         for (generation, ring) in rings {
-            for leg in self.legs.iter_mut().filter(|leg| leg.tap == place) {
-                leg.leaving.get_or_insert(now);
+            for open in self.rings.iter_mut().filter(|open| open.tap == place) {
+                open.closing_since.get_or_insert(now);
             }
-            known.generation = generation;
+            last_seen.generation = generation;
             if let Some(counts) = self.counts.get_mut(place) {
                 counts.reopened += u64::from(generation > 1);
                 counts.spares = tap.spares();
             }
-            self.legs.push(Leg { ring, tap: place, leaving: None });
+            self.rings.push(OpenRing { ring, tap: place, closing_since: None });
         }
         Ok(())
     }
 
-    /// Closes rings of interfaces that are gone, once all their frames were handed over and visited.
-    fn let_go(&mut self, now: Instant) {
-        let over = |leg: &Leg| {
-            let long_ago = leg.leaving.is_some_and(|since| now.duration_since(since) > self.leaving_for);
-            long_ago && leg.ring.peek_ns().is_none()
+    /// Closes the rings of interfaces that are gone, once all their frames were visited.
+    fn close_finished(&mut self, now: Instant) {
+        let is_finished = |open: &OpenRing| {
+            let long_ago = open.closing_since.is_some_and(|since| now.duration_since(since) > self.closing_time);
+            long_ago && open.ring.peek_ns().is_none()
         };
-        while let Some(place) = self.legs.iter().position(over) {
-            let mut leg = self.legs.swap_remove(place);
-            count_drops(&mut leg, &mut self.counts);
-            if let Some(tap) = self.taps.get(leg.tap) {
-                tap.give_back(leg.ring);
+        while let Some(place) = self.rings.iter().position(is_finished) {
+            let mut open = self.rings.swap_remove(place);
+            count_drops(&mut open, &mut self.counts);
+            if let Some(tap) = self.taps.get(open.tap) {
+                tap.give_back(open.ring);
             }
         }
     }
 }
 
-/// The leg whose frame is the next to be shown.
+/// The ring whose frame is next.
 #[inline]
-fn oldest(legs: &[Leg], now_ns: u64, hold_ns: u64) -> Option<&Leg> {
-    let mut oldest: Option<(u64, &Leg)> = None;
+fn oldest(rings: &[OpenRing], now_ns: u64, hold_ns: u64) -> Option<&OpenRing> {
+    let mut oldest: Option<(u64, &OpenRing)> = None;
     let mut all_ready = true;
-    for leg in legs {
-        match leg.ring.peek_ns() {
-            Some(ns) if oldest.is_none_or(|(least, _)| ns < least) => oldest = Some((ns, leg)),
+    for open in rings {
+        match open.ring.peek_ns() {
+            Some(ns) if oldest.is_none_or(|(least, _)| ns < least) => oldest = Some((ns, open)),
             Some(_) => {}
             None => all_ready = false,
         }
     }
-    let (ns, leg) = oldest?;
-    // A frame of the future says that the clock was set back; such are not waited for.
+    let (ns, open) = oldest?;
+    // A frame from the future means that the clock was set back; it does not wait.
     let may_wait = !all_ready && now_ns.checked_sub(ns).is_some_and(|age_ns| age_ns < hold_ns);
-    if may_wait && !leg.ring.is_half_full() { None } else { Some(leg) }
+    if may_wait && !open.ring.is_half_full() { None } else { Some(open) }
 }
 
 const fn state(link: &Link) -> State {
@@ -346,25 +348,25 @@ fn now_ns() -> u64 {
 }
 
 #[inline]
-fn count(counts: &mut InterfaceCounts, tally: &Tally, hardware_timestamps: bool) {
-    counts.frames += tally.frames;
-    counts.bytes += tally.bytes;
-    counts.truncated += tally.truncated;
-    counts.damaged += tally.damaged;
+fn count(counts: &mut InterfaceCounts, seen: &RingCounts, hardware_timestamps: bool) {
+    counts.frames += seen.frames;
+    counts.bytes += seen.bytes;
+    counts.truncated += seen.truncated;
+    counts.damaged += seen.damaged;
     if hardware_timestamps {
-        counts.without_hardware_time += tally.frames - tally.hardware_timestamps;
+        counts.without_hardware_time += seen.frames - seen.hardware_timestamps;
     }
 }
 
 /// Adds what the kernel counted since it was last asked.
-fn count_drops(leg: &mut Leg, counts: &mut [InterfaceCounts]) {
-    if let (Ok(statistics), Some(counts)) = (leg.ring.socket().statistics(), counts.get_mut(leg.tap)) {
+fn count_drops(open: &mut OpenRing, counts: &mut [InterfaceCounts]) {
+    if let (Ok(statistics), Some(counts)) = (open.ring.socket().statistics(), counts.get_mut(open.tap)) {
         counts.dropped += u64::from(statistics.drops);
         counts.freezes += u64::from(statistics.freezes);
     }
 }
 
-/// Adds what the interface dropped since it was last looked at. One that was made anew counts from 0.
+/// Adds what the interface dropped since it was last checked. An interface that was created anew counts from 0.
 fn count_interface(counts: &mut InterfaceCounts, before: Option<&Link>, now: &Link) {
     let Some(before) = before else { return };
     let (dropped, missed) = if before.index == now.index { (before.dropped, before.missed) } else { (0, 0) };

@@ -1,19 +1,19 @@
-//! An interface as all workers share it: its rings are opened for all of them together and in the same order, each
-//! time it appears, and every worker fetches its own.
+//! An interface and its rings, shared by all workers. Each time the interface appears, the rings of all workers are opened
+//! together and in the same order; then every worker claims its own.
 //!
-//! Opening a packet socket needs CAP_NET_RAW, which is given up after the start; binding one does not. An interface
-//! that goes down and comes up again needs neither: the kernel takes its sockets in again by itself, in the order in
-//! which they were opened, so that the group of workers stays in order too. One that is deleted and made again has a new
-//! number, to which no socket of a group can be bound. So spare sockets are opened at the start. Each time the interface
-//! is made anew, one for each worker is spent; a worker that is alone has no group, and gets its spare back.
+//! Opening a packet socket needs CAP_NET_RAW, which is given up after the start; binding one does not. An interface that
+//! goes down and comes up again needs neither: the kernel resumes its sockets by itself, in the order in which they were
+//! opened, so the order of the workers in the fanout group stays the same. An interface that is deleted and created anew
+//! has a new number, and a socket in a group cannot be bound to it. Therefore spare sockets are opened at the start. Each
+//! new interface uses up one for each worker; a single worker has no group, and gets its spare back.
 //!
-//! **The group.** The kernel's symmetric hash of addresses and ports chooses the worker by its place in the group, so
-//! both directions of a flow, on whichever interface, come to the same worker. All fragments of a datagram come to one
-//! worker too: they are hashed by their addresses alone. The kernel could join fragments before it hashes
-//! (PACKET_FANOUT_FLAG_DEFRAG); it is not asked to, since frames would then be others than those on the wire, and not
-//! as many, only IPv4 would be served, and an attacker could exhaust the system's memory for fragments. Nor do frames
-//! go to another worker if a ring is full (PACKET_FANOUT_FLAG_ROLLOVER): that worker would not know their flows. VXLAN,
-//! GENEVE and GTP-U are hashed by their outer ports, which differ by direction: tunnels want one worker.
+//! **The fanout group.** The kernel's symmetric hash of addresses and ports chooses the worker by its place in the group, so
+//! both directions of a flow come to the same worker, whichever interface they use. All fragments of a datagram come to one
+//! worker too: they are hashed by their addresses alone. Two options of the kernel are not used. It could reassemble
+//! fragments before it hashes (PACKET_FANOUT_FLAG_DEFRAG); but then the frames would not be those on the wire, only IPv4
+//! would be served, and an attacker could exhaust the system's memory for fragments. It could give frames to another worker
+//! when a ring is full (PACKET_FANOUT_FLAG_ROLLOVER); but that worker would not know their flows. VXLAN, GENEVE and GTP-U
+//! are hashed by their outer ports, which differ by direction: with tunnels use one worker.
 
 use std::collections::VecDeque;
 use std::io;
@@ -21,7 +21,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::{Mutex, PoisonError};
 
 use super::link::Link;
-use super::program::{NOTHING, Programs};
+use super::program::{DROP_ALL, FilterPrograms};
 use super::ring::Ring;
 use super::system::{Device, PacketSocket, RingLayout};
 use super::{Fanout, LiveOptions, Timestamps};
@@ -43,17 +43,17 @@ pub(super) struct Tap {
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// How often rings were opened.
+    /// How often the rings were opened.
     generation: u64,
-    /// Rings that their worker has not fetched yet, with their generation.
-    parked: Vec<VecDeque<(u64, Ring)>>,
+    /// For each worker the rings that it has not claimed yet, with their generation.
+    unclaimed: Vec<VecDeque<(u64, Ring)>>,
     spares: Vec<PacketSocket>,
 }
 
 impl Tap {
-    /// An interface of which nothing is opened yet.
+    /// An interface with nothing opened yet.
     pub(super) fn new(name: &str, number: u16, options: &LiveOptions, workers: usize) -> Self {
-        let parked = (0..workers).map(|_| VecDeque::new()).collect();
+        let unclaimed = (0..workers).map(|_| VecDeque::new()).collect();
         Self {
             name: name.to_owned(),
             number,
@@ -62,20 +62,20 @@ impl Tap {
             timestamps: options.timestamps,
             promiscuous: options.promiscuous,
             workers,
-            shared: Mutex::new(Shared { generation: 0, parked, spares: Vec::new() }),
+            shared: Mutex::new(Shared { generation: 0, unclaimed, spares: Vec::new() }),
         }
     }
 
-    /// Opens the rings of all workers, for each to be fetched.
+    /// Opens the rings of all workers.
     ///
     /// # Errors
     /// They cannot be opened.
-    pub(super) fn open_first(&self, link: &Link, programs: &Programs) -> Result<(), CaptureError> {
+    pub(super) fn open_first(&self, link: &Link, programs: &FilterPrograms) -> Result<(), CaptureError> {
         let shared = &mut *self.lock();
-        self.park(shared, link, programs)
+        self.open_rings(shared, link, programs)
     }
 
-    /// Lays in sockets for so many openings.
+    /// Opens spare sockets for this many openings.
     ///
     /// # Errors
     /// Packet sockets are not permitted.
@@ -87,42 +87,42 @@ impl Tap {
         Ok(())
     }
 
-    /// The sockets in reserve, and those of rings that their worker has not fetched yet.
+    /// The spare sockets, and those of rings that were not claimed yet.
     pub(super) fn reserved(&self) -> Vec<RawFd> {
         let shared = self.lock();
-        let parked = shared.parked.iter().flatten().map(|(_, ring)| ring.as_fd().as_raw_fd());
-        parked.chain(shared.spares.iter().map(|socket| socket.as_fd().as_raw_fd())).collect()
+        let unclaimed = shared.unclaimed.iter().flatten().map(|(_, ring)| ring.as_fd().as_raw_fd());
+        unclaimed.chain(shared.spares.iter().map(|socket| socket.as_fd().as_raw_fd())).collect()
     }
 
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// How often it could be opened once more.
+    /// How often it can still be opened without privileges.
     pub(super) fn spares(&self) -> usize {
         self.lock().spares.len() / self.workers
     }
 
-    /// The rings of a worker that it does not have yet, oldest first. If there are none newer than `generation`, which
-    /// it has and which is dead, they are opened for all workers.
+    /// Takes the rings of a worker that it does not have yet, oldest first. If there are none newer than `generation`, the
+    /// worker's last, new ones are opened for all workers.
     ///
     /// # Errors
     /// They cannot be opened.
-    pub(super) fn fetch(
+    pub(super) fn claim(
         &self,
         worker: usize,
         generation: u64,
         link: &Link,
-        programs: &Programs,
+        programs: &FilterPrograms,
     ) -> Result<VecDeque<(u64, Ring)>, CaptureError> {
         let shared = &mut *self.lock();
         if shared.generation <= generation {
-            self.park(shared, link, programs)?;
+            self.open_rings(shared, link, programs)?;
         }
-        Ok(shared.parked.get_mut(worker).map(std::mem::take).unwrap_or_default())
+        Ok(shared.unclaimed.get_mut(worker).map(std::mem::take).unwrap_or_default())
     }
 
-    /// Takes a dead ring back, to use its socket again if it is in no group.
+    /// Takes back a ring whose interface is gone. Its socket becomes a spare if it is in no group.
     pub(super) fn give_back(&self, ring: Ring) {
         if self.workers == 1
             && let Ok(socket) = ring.into_socket()
@@ -131,11 +131,11 @@ impl Tap {
         }
     }
 
-    fn park(&self, shared: &mut Shared, link: &Link, programs: &Programs) -> Result<(), CaptureError> {
+    fn open_rings(&self, shared: &mut Shared, link: &Link, programs: &FilterPrograms) -> Result<(), CaptureError> {
         let rings = self.open(&mut shared.spares, link, programs)?;
         shared.generation += 1;
-        for (parked, ring) in shared.parked.iter_mut().zip(rings) {
-            parked.push_back((shared.generation, ring));
+        for (unclaimed, ring) in shared.unclaimed.iter_mut().zip(rings) {
+            unclaimed.push_back((shared.generation, ring));
         }
         Ok(())
     }
@@ -149,7 +149,7 @@ impl Tap {
         &self,
         spares: &mut Vec<PacketSocket>,
         link: &Link,
-        programs: &Programs,
+        programs: &FilterPrograms,
     ) -> Result<Vec<Ring>, CaptureError> {
         let failed = |error: &io::Error| refused(&self.name, error);
         let link_type = link.link_type().ok_or_else(|| unsupported(&self.name, link))?;
@@ -161,7 +161,7 @@ impl Tap {
         }
         let mut rings = Vec::with_capacity(self.workers);
         let made = self.prepare(&mut rings, spares, link_type);
-        // Until all are in their places, none lets anything pass: a frame would be seen by several.
+        // Until all have joined the group, none lets a frame pass: several would see it.
         let joined = made.and_then(|()| self.bind(&rings, link)).and_then(|()| self.join(&rings));
         if let Err((error, may_be_reused)) = joined {
             if may_be_reused {
@@ -179,7 +179,7 @@ impl Tap {
         Ok(rings)
     }
 
-    /// Makes a ring for each worker. It receives nothing yet. The error tells whether the rings may be used again.
+    /// Makes a ring for each worker, which receives nothing yet. The error tells whether the rings can be used again.
     fn prepare(
         &self,
         rings: &mut Vec<Ring>,
@@ -188,12 +188,12 @@ impl Tap {
     ) -> Result<(), (io::Error, bool)> {
         let reusable = |error| (error, true);
         while rings.len() < self.workers {
-            // Asking for a new one when it is not permitted may be the end under a system call filter.
+            // Spares go first: opening a socket without the right to may be fatal under a system call filter.
             let socket = match spares.pop() {
                 Some(socket) => socket,
                 None => PacketSocket::open().map_err(reusable)?,
             };
-            socket.attach(&NOTHING).map_err(reusable)?;
+            socket.attach(&DROP_ALL).map_err(reusable)?;
             if self.timestamps == Timestamps::Hardware {
                 socket.use_hardware_timestamps().map_err(reusable)?;
             }
@@ -211,7 +211,7 @@ impl Tap {
     fn bind(&self, rings: &[Ring], link: &Link) -> Result<(), (io::Error, bool)> {
         for ring in rings {
             let bound = ring.socket().bind(link.index).and_then(|()| match self.promiscuous {
-                true => ring.socket().be_promiscuous(link.index),
+                true => ring.socket().set_promiscuous(link.index),
                 false => Ok(()),
             });
             bound.map_err(|error| (error, true))?;
@@ -219,14 +219,14 @@ impl Tap {
         Ok(())
     }
 
-    /// Makes the rings' sockets a group, in the order of the workers. One alone needs none.
+    /// Makes the rings' sockets a fanout group, in the order of the workers. A single one needs none.
     fn join(&self, rings: &[Ring]) -> Result<(), (io::Error, bool)> {
         let [first, others @ ..] = rings else { return Ok(()) };
         if others.is_empty() {
             return Ok(());
         }
         let (mode, members) = (self.fanout.mode(), rings.len() as u32);
-        let group = first.socket().found_group(mode, members).map_err(|error| (error, true))?;
+        let group = first.socket().create_group(mode, members).map_err(|error| (error, true))?;
         others
             .iter()
             .try_for_each(|ring| ring.socket().join_group(group, mode, members))
@@ -234,7 +234,7 @@ impl Tap {
     }
 }
 
-/// The interface cannot be listened to, and what would mend it.
+/// The error for an interface that cannot be listened to.
 pub(super) fn refused(name: &str, error: &io::Error) -> CaptureError {
     let (reason, mend) = match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => (

@@ -40,8 +40,8 @@ fn interface(name: &str, known: &[Interface], waits: bool) -> Vec<Need> {
         return vec![lacks(format!("{name} does not exist"), "'vigie interfaces' lists what does".to_owned())];
     };
     let mut needs = vec![match interface.state() {
-        down if down == State::Down.word() => lacks(format!("{name} is down"), format!("ip link set dev {name} up")),
-        dark if dark == State::NoCarrier.word() => {
+        down if down == State::Down.as_str() => lacks(format!("{name} is down"), format!("ip link set dev {name} up")),
+        dark if dark == State::NoCarrier.as_str() => {
             Need::oddly(PART, format!("{name} has no carrier"), "check the cable and the other end")
         }
         _ if interface.link_type.is_none() && interface.kind != "unknown" => {
@@ -50,8 +50,8 @@ fn interface(name: &str, known: &[Interface], waits: bool) -> Vec<Need> {
         }
         _ => Need::well(PART, format!("{name} is up, MTU {}", interface.mtu)),
     }];
-    if let Some(command) = interface.mend() {
-        let hurting = interface.hurting().join(" and ");
+    if let Some(command) = interface.mend_command() {
+        let hurting = interface.harmful_offloads().join(" and ");
         needs.push(Need::oddly(
             PART,
             format!("{name} has {hurting} on: segments are merged before they are seen"),

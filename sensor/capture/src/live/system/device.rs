@@ -1,4 +1,4 @@
-//! What a network device tells by ioctl (netdevice(7), linux/ethtool.h, Documentation/networking/timestamping.rst).
+//! Properties of a network device, by ioctl (netdevice(7), linux/ethtool.h, Documentation/networking/timestamping.rst).
 #![allow(unsafe_code)]
 
 use std::io;
@@ -17,7 +17,7 @@ const GET_GRO: u32 = 0x2b;
 const FLAG_RX_VLAN: u32 = 1 << 8;
 const FLAG_LRO: u32 = 1 << 15;
 
-/// Every frame that is received gets a timestamp (`HWTSTAMP_FILTER_ALL`).
+/// Every received frame gets a timestamp (`HWTSTAMP_FILTER_ALL`).
 const TIMESTAMP_ALL: c_int = 1;
 
 /// A request about a device: its name, and a number or a pointer (`struct ifreq`).
@@ -28,7 +28,7 @@ struct Request {
     rest: [u8; 16],
 }
 
-/// Answers of one number (`struct ethtool_value`).
+/// One number (`struct ethtool_value`).
 #[repr(C)]
 #[derive(Default)]
 struct Value {
@@ -74,7 +74,7 @@ pub(in super::super) struct Device {
 }
 
 impl Device {
-    /// A name that is too long is one of no device.
+    /// A device by its name. A name that is too long is an error.
     pub(in super::super) fn new(name: &str) -> io::Result<Self> {
         let mut device = Self { socket: socket(libc::AF_INET, libc::SOCK_DGRAM, 0)?, name: [0; libc::IFNAMSIZ] };
         if name.len() >= device.name.len() {
@@ -86,12 +86,12 @@ impl Device {
         Ok(device)
     }
 
-    /// Whether frames are merged by generic receive offload.
+    /// Whether generic receive offload merges received frames.
     pub(in super::super) fn gro(&self) -> Option<bool> {
         self.value(GET_GRO).map(|value| value != 0)
     }
 
-    /// Whether the card merges segments.
+    /// Whether large receive offload merges received segments.
     pub(in super::super) fn lro(&self) -> Option<bool> {
         self.value(GET_FLAGS).map(|flags| flags & FLAG_LRO != 0)
     }
@@ -101,12 +101,12 @@ impl Device {
         self.value(GET_FLAGS).map(|flags| flags & FLAG_RX_VLAN != 0)
     }
 
-    /// Whether what this machine sends is cut into segments late, by the system.
+    /// Whether the system splits sent segments late.
     pub(in super::super) fn gso(&self) -> Option<bool> {
         self.value(GET_GSO).map(|value| value != 0)
     }
 
-    /// Whether what this machine sends is cut into segments by the card.
+    /// Whether the card splits sent segments.
     pub(in super::super) fn tso(&self) -> Option<bool> {
         self.value(GET_TSO).map(|value| value != 0)
     }
@@ -115,9 +115,9 @@ impl Device {
     pub(in super::super) fn speed_mbit(&self) -> Option<u32> {
         let mut settings = Settings { command: GET_SETTINGS, ..Settings::default() };
         // SAFETY: `Settings` is the structure that the command takes.
-        unsafe { self.ask(libc::SIOCETHTOOL as _, &mut settings) }.ok()?;
+        unsafe { self.request(libc::SIOCETHTOOL as _, &mut settings) }.ok()?;
         let speed = u32::from(settings.speed) | u32::from(settings.speed_high) << 16;
-        // All ones say that it is unknown, in either half or both.
+        // All ones, in either half or both, mean that it is unknown.
         (speed != 0 && speed != u32::MAX && speed != 0xffff).then_some(speed)
     }
 
@@ -125,32 +125,31 @@ impl Device {
     pub(in super::super) fn driver(&self) -> Option<String> {
         let mut driver = Driver { command: GET_DRIVER, driver: [0; 32], rest: [0; 160] };
         // SAFETY: `Driver` is the structure that the command takes.
-        unsafe { self.ask(libc::SIOCETHTOOL as _, &mut driver) }.ok()?;
+        unsafe { self.request(libc::SIOCETHTOOL as _, &mut driver) }.ok()?;
         let name = driver.driver.split(|&byte| byte == 0).next()?;
         Some(String::from_utf8_lossy(name).into_owned()).filter(|name| !name.is_empty())
     }
 
-    /// Lets the card give every frame that it receives a timestamp. If it does so already, no privilege is needed,
-    /// otherwise CAP_NET_ADMIN.
+    /// Makes the card give every received frame a timestamp. This needs CAP_NET_ADMIN unless the card does so already.
     pub(in super::super) fn timestamp_all(&self) -> io::Result<()> {
         let mut present = Timestamping::default();
         // SAFETY: `Timestamping` is the structure that the request takes.
-        let asked = unsafe { self.ask(libc::SIOCGHWTSTAMP as _, &mut present) };
-        if asked.is_ok() && present.receive == TIMESTAMP_ALL {
+        let read = unsafe { self.request(libc::SIOCGHWTSTAMP as _, &mut present) };
+        if read.is_ok() && present.receive == TIMESTAMP_ALL {
             return Ok(());
         }
-        // What is sent keeps its setting: others (PTP) may depend on it.
+        // The setting for sent frames stays: others (PTP) may depend on it.
         let mut wanted = Timestamping { flags: 0, send: present.send, receive: TIMESTAMP_ALL };
         // SAFETY: as above.
-        unsafe { self.ask(libc::SIOCSHWTSTAMP as _, &mut wanted) }?;
-        // The driver may have chosen something less.
+        unsafe { self.request(libc::SIOCSHWTSTAMP as _, &mut wanted) }?;
+        // The driver may have chosen a weaker setting.
         if wanted.receive == TIMESTAMP_ALL { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP)) }
     }
 
     fn value(&self, command: u32) -> Option<u32> {
         let mut value = Value { command, data: 0 };
-        // SAFETY: `Value` is the structure that all commands asked by this function take.
-        unsafe { self.ask(libc::SIOCETHTOOL as _, &mut value) }.ok()?;
+        // SAFETY: `Value` is the structure that all commands given to this function take.
+        unsafe { self.request(libc::SIOCETHTOOL as _, &mut value) }.ok()?;
         Some(value.data)
     }
 
@@ -158,10 +157,10 @@ impl Device {
     ///
     /// # Safety
     /// `T` is the structure that the request reads and writes; any bytes are a valid one.
-    unsafe fn ask<T>(&self, number: libc::c_ulong, data: &mut T) -> io::Result<()> {
+    unsafe fn request<T>(&self, number: libc::c_ulong, data: &mut T) -> io::Result<()> {
         let mut request = Request { name: self.name, data: (&raw mut *data).cast(), rest: [0; 16] };
-        // SAFETY: `Request` has the length and layout of `ifreq`, whose data pointer stands after the name; it is
-        // valid for reads and writes of a `T` during the call, and by the caller's promise the kernel uses no more.
+        // SAFETY: `Request` has the length and layout of `ifreq`, whose data pointer follows the name. The pointer is valid
+        // for reads and writes of a `T` during the call, and by the caller's promise the kernel uses no more.
         unsafe { ioctl(self.socket.as_raw_fd(), number, &mut request) }
     }
 }

@@ -1,5 +1,5 @@
-//! What live capture asks of the kernel: packet sockets, route netlink, device ioctls, and waiting for them. Each
-//! call is wrapped so that its callers need no unsafe code. What the answers mean is not decided here.
+//! System calls of live capture: packet sockets, route netlink, device ioctls, poll. Each is wrapped so that its callers
+//! need no unsafe code. What the answers mean is not decided here.
 #![allow(unsafe_code)]
 
 mod device;
@@ -15,42 +15,42 @@ pub(super) use device::Device;
 pub(super) use netlink::Netlink;
 pub(super) use packet::{Instruction, PacketSocket, RingLayout};
 
-/// A descriptor to wait for; a negative one is passed over (poll(2)).
+/// A descriptor to wait for. A negative one is ignored (poll(2)).
 #[derive(Clone, Copy, Debug)]
 #[repr(transparent)]
-pub(super) struct Awaited(libc::pollfd);
+pub(super) struct PollEntry(libc::pollfd);
 
-impl Awaited {
-    /// Waits for something to read, or for nothing if there is no descriptor.
+impl PollEntry {
+    /// Waits until the descriptor is readable. Without a descriptor the entry is ignored.
     pub(super) fn readable(descriptor: Option<BorrowedFd<'_>>) -> Self {
         let fd = descriptor.map_or(-1, |descriptor| descriptor.as_raw_fd());
         Self(libc::pollfd { fd, events: libc::POLLIN, revents: 0 })
     }
 
-    /// Whether there is something to read.
+    /// Whether the descriptor is readable.
     pub(super) const fn is_readable(&self) -> bool {
         self.0.revents & libc::POLLIN != 0
     }
 
-    /// Whether the socket has an error to tell.
+    /// Whether the descriptor has an error.
     pub(super) const fn has_error(&self) -> bool {
         self.0.revents & (libc::POLLERR | libc::POLLNVAL | libc::POLLHUP) != 0
     }
 }
 
-/// Waits until one of them has something, for at most so many milliseconds. A signal ends the wait early.
-pub(super) fn wait(awaited: &mut [Awaited], timeout_ms: u32) -> io::Result<()> {
+/// Waits until one of the descriptors is ready, at most this many milliseconds. A signal ends the wait early.
+pub(super) fn poll(entries: &mut [PollEntry], timeout_ms: u32) -> io::Result<()> {
     let timeout = c_int::try_from(timeout_ms).unwrap_or(c_int::MAX);
-    // SAFETY: `Awaited` is a transparent `pollfd`, so pointer and length describe an array of them, which the kernel
-    // reads and writes only during the call.
-    let ready = unsafe { libc::poll(awaited.as_mut_ptr().cast(), awaited.len() as libc::nfds_t, timeout) };
+    // SAFETY: `PollEntry` is a transparent `pollfd`, so pointer and length describe an array of them, which the kernel reads
+    // and writes only during the call.
+    let ready = unsafe { libc::poll(entries.as_mut_ptr().cast(), entries.len() as libc::nfds_t, timeout) };
     match check(ready) {
         Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
         _ => Ok(()),
     }
 }
 
-/// What a system call came to.
+/// The result of a system call.
 fn check(result: c_int) -> io::Result<c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
@@ -58,7 +58,7 @@ fn check(result: c_int) -> io::Result<c_int> {
 fn socket(family: c_int, kind: c_int, protocol: c_int) -> io::Result<OwnedFd> {
     // SAFETY: `socket` takes no pointers.
     let descriptor = check(unsafe { libc::socket(family, kind | libc::SOCK_CLOEXEC, protocol) })?;
-    // SAFETY: the call succeeded, so the descriptor is open, and it is nobody else's.
+    // SAFETY: the call succeeded, so the descriptor is open, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
@@ -87,7 +87,7 @@ unsafe fn option<T: Default>(socket: &OwnedFd, level: c_int, name: c_int) -> io:
     check(result).map(|_| value)
 }
 
-/// Asks a device something by a structure that begins with its name (netdevice(7)).
+/// Makes a device request with a structure that begins with the device's name (netdevice(7)).
 ///
 /// # Safety
 /// `request` is the structure that this ioctl expects, and pointers in it are valid for what the kernel does with them.

@@ -7,12 +7,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use super::{check, socket};
 
-/// A socket that answers questions about links, or tells of their changes.
+/// A route netlink socket.
 #[derive(Debug)]
 pub(in super::super) struct Netlink(OwnedFd);
 
 impl Netlink {
-    /// Opens a socket that hears of changes in `groups`, a mask of `RTMGRP_…`.
+    /// Opens a socket that receives the messages of `groups`, a mask of `RTMGRP_…`.
     pub(in super::super) fn open(groups: u32) -> io::Result<Self> {
         let descriptor = socket(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_ROUTE)?;
         // SAFETY: `sockaddr_nl` is plain data for which zeros are valid.
@@ -31,8 +31,8 @@ impl Netlink {
         if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// The next message, or `WouldBlock` if there is none. The kernel answers during `send`, so no answer has to be
-    /// waited for.
+    /// The next message, or `WouldBlock` if there is none. The kernel answers a request during `send`, so there is nothing to
+    /// wait for.
     pub(in super::super) fn receive<'b>(&self, buffer: &'b mut [u8]) -> io::Result<&'b [u8]> {
         // SAFETY: pointer and length describe the slice, beyond which the kernel does not write.
         let received =

@@ -1,4 +1,4 @@
-//! Packet sockets (packet(7), Documentation/networking/packet_mmap.rst): everything but the ring's memory.
+//! Packet sockets (packet(7), Documentation/networking/packet_mmap.rst), without the ring's memory.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -9,7 +9,7 @@ use libc::{c_int, c_uint, c_ushort};
 
 use super::{check, option, set_option, socket};
 
-/// Every protocol, in network order as the kernel wants it.
+/// Every protocol, in network order.
 const ALL_PROTOCOLS: c_ushort = (libc::ETH_P_ALL as c_ushort).to_be();
 
 /// An instruction of a classic packet filter, as the kernel takes it (`struct sock_filter`).
@@ -22,12 +22,12 @@ pub(in super::super) struct Instruction {
     pub(in super::super) operand: u32,
 }
 
-/// How a ring is laid out.
+/// The layout of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) struct RingLayout {
     pub(in super::super) block_bytes: u32,
     pub(in super::super) blocks: u32,
-    /// After how long a block that is not full is handed over.
+    /// After how many milliseconds a block is handed over although it is not full.
     pub(in super::super) block_timeout_ms: u32,
 }
 
@@ -39,12 +39,12 @@ pub(in super::super) struct RingStatistics {
     pub(in super::super) packets: c_uint,
     /// Frames for which no block was free.
     pub(in super::super) drops: c_uint,
-    /// How often the ring stood still because all its blocks were taken.
+    /// How often the ring was full.
     pub(in super::super) freezes: c_uint,
 }
 
-/// A packet socket. It is opened without a protocol and so receives nothing until it is bound; opening it is all that
-/// needs a capability (CAP_NET_RAW).
+/// A packet socket. It is opened without a protocol, so it receives nothing until it is bound. Only opening it needs a
+/// capability (CAP_NET_RAW).
 #[derive(Debug)]
 pub(in super::super) struct PacketSocket(OwnedFd);
 
@@ -53,10 +53,10 @@ impl PacketSocket {
         socket(libc::AF_PACKET, libc::SOCK_RAW, 0).map(Self)
     }
 
-    /// Gives the socket a ring of version 3, or takes it away if it has no blocks. `reserve` bytes are kept free
-    /// before each frame. The ring must not be mapped.
+    /// Gives the socket a ring of version 3, or removes the ring if the layout has no blocks. `reserve` bytes stay free in
+    /// front of each frame. The ring must not be mapped.
     pub(in super::super) fn set_ring(&self, layout: RingLayout, reserve: c_uint) -> io::Result<()> {
-        /// The least that a block is divided into, for the kernel's own checks; frames have any length.
+        /// The kernel checks the layout with this; frames have any length.
         const FRAME_BYTES: c_uint = 2048;
         let frames = layout.block_bytes / FRAME_BYTES * layout.blocks;
         let request = libc::tpacket_req3 {
@@ -79,29 +79,29 @@ impl PacketSocket {
         }
     }
 
-    /// Asks for the network card's own timestamps where a frame has one.
+    /// Requests the network card's timestamps where a frame has one.
     pub(in super::super) fn use_hardware_timestamps(&self) -> io::Result<()> {
         let sources = libc::SOF_TIMESTAMPING_RAW_HARDWARE as c_int;
         // SAFETY: the option is an int.
         unsafe { self.set(libc::PACKET_TIMESTAMP, &sources) }
     }
 
-    /// Lets only those frames pass for which the program says so. It takes the place of another at one stroke.
+    /// Attaches a filter program. It replaces an earlier one atomically.
     pub(in super::super) fn attach(&self, program: &[Instruction]) -> io::Result<()> {
         let length = c_ushort::try_from(program.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
         let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut().cast() };
-        // SAFETY: the option is a `sock_fprog`. Its pointer and length describe the slice, since `Instruction` has
-        // the layout of `sock_filter`; the kernel only reads from there, and copies.
+        // SAFETY: the option is a `sock_fprog`. Its pointer and length describe the slice, since `Instruction` has the layout
+        // of `sock_filter`. The kernel copies the instructions and writes nothing.
         unsafe { set_option(&self.0, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program) }
     }
 
-    /// Lets all frames pass.
+    /// Detaches the filter program, so that all frames pass.
     pub(in super::super) fn detach(&self) -> io::Result<()> {
-        // SAFETY: the option takes an int, of which nothing is used.
+        // SAFETY: the option takes an int, which the kernel ignores.
         unsafe { set_option(&self.0, libc::SOL_SOCKET, libc::SO_DETACH_FILTER, &0_i32) }
     }
 
-    /// Receives all that goes through an interface, from now on.
+    /// Binds the socket to an interface: it receives all its frames from now on.
     pub(in super::super) fn bind(&self, interface: u32) -> io::Result<()> {
         // SAFETY: `sockaddr_ll` is plain data for which zeros are valid.
         let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
@@ -113,19 +113,19 @@ impl PacketSocket {
         check(unsafe { libc::bind(self.0.as_raw_fd(), (&raw const address).cast(), length) }).map(drop)
     }
 
-    /// The interface whose frames are received; none once it was deleted, even if another took its number.
+    /// The interface that the socket is bound to; none once that was deleted, even if another has taken its number.
     pub(in super::super) fn bound_to(&self) -> Option<u32> {
         // SAFETY: as in `bind`.
         let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
         let mut length = size_of_val(&address) as libc::socklen_t;
         // SAFETY: pointer and length describe `address`, beyond which the kernel does not write.
         let result = unsafe { libc::getsockname(self.0.as_raw_fd(), (&raw mut address).cast(), &raw mut length) };
-        // The kernel says -1 of a deleted interface, 0 of none.
+        // The kernel reports -1 for a deleted interface, 0 for none.
         check(result).ok().and_then(|_| u32::try_from(address.sll_ifindex).ok()).filter(|&index| index > 0)
     }
 
-    /// Makes the interface receive what is not addressed to it, as long as the socket is open.
-    pub(in super::super) fn be_promiscuous(&self, interface: u32) -> io::Result<()> {
+    /// Sets the interface to promiscuous mode as long as the socket is open.
+    pub(in super::super) fn set_promiscuous(&self, interface: u32) -> io::Result<()> {
         let request = libc::packet_mreq {
             mr_ifindex: interface as c_int,
             mr_type: libc::PACKET_MR_PROMISC as c_ushort,
@@ -136,16 +136,16 @@ impl PacketSocket {
         unsafe { self.set(libc::PACKET_ADD_MEMBERSHIP, &request) }
     }
 
-    /// Makes a group of sockets that share the frames of the interface to which they are bound, with this socket as
-    /// its first member. Its number is one that nobody uses; the kernel chooses it.
-    pub(in super::super) fn found_group(&self, mode: c_uint, members_max: u32) -> io::Result<u16> {
+    /// Creates a fanout group with this socket as its first member. The members share the frames of the interface that they
+    /// are bound to. The kernel chooses an unused number for the group.
+    pub(in super::super) fn create_group(&self, mode: c_uint, members_max: u32) -> io::Result<u16> {
         self.fanout(0, mode | libc::PACKET_FANOUT_FLAG_UNIQUEID, members_max)?;
         // SAFETY: the option is an int.
         let group: c_int = unsafe { option(&self.0, libc::SOL_PACKET, libc::PACKET_FANOUT)? };
         Ok((group & 0xffff) as u16)
     }
 
-    /// Becomes the next member of a group.
+    /// Joins a fanout group as its next member.
     pub(in super::super) fn join_group(&self, group: u16, mode: c_uint, members_max: u32) -> io::Result<()> {
         self.fanout(group, mode, members_max)
     }
@@ -153,7 +153,7 @@ impl PacketSocket {
     fn fanout(&self, group: u16, type_flags: c_uint, members_max: u32) -> io::Result<()> {
         let request = libc::fanout_args { id: group, type_flags: type_flags as c_ushort, max_num_members: members_max };
         if members_max <= 256 {
-            // Older kernels (before 5.11) know only the first half, and no larger groups.
+            // Kernels before 5.11 know only the first half, and no larger groups.
             let first_half = u32::from(group) | (type_flags & 0xffff) << 16;
             // SAFETY: the option is an int.
             return unsafe { self.set(libc::PACKET_FANOUT, &first_half) };
@@ -162,14 +162,13 @@ impl PacketSocket {
         unsafe { self.set(libc::PACKET_FANOUT, &request) }
     }
 
-    /// What was counted since this was last asked: reading resets it.
+    /// The counts since the last call: reading resets them.
     pub(in super::super) fn statistics(&self) -> io::Result<RingStatistics> {
         // SAFETY: of a socket with a ring of version 3 the option is a `tpacket_stats_v3`, three unsigned ints.
         unsafe { option(&self.0, libc::SOL_PACKET, libc::PACKET_STATISTICS) }
     }
 
-    /// The error that waits at the socket, which is forgotten by asking; waiting for the socket would not sleep
-    /// otherwise.
+    /// Takes the socket's pending error. While there is one, poll does not sleep.
     pub(in super::super) fn take_error(&self) -> io::Result<c_int> {
         // SAFETY: the option is an int.
         unsafe { option(&self.0, libc::SOL_SOCKET, libc::SO_ERROR) }

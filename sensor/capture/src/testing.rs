@@ -10,7 +10,7 @@ use vigie_wire::{Frame, LinkType};
 
 /// A frame that outlives its batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Kept {
+pub(super) struct OwnedFrame {
     pub(super) timestamp_ns: u64,
     pub(super) number: u64,
     pub(super) wire_length: u32,
@@ -19,7 +19,7 @@ pub(super) struct Kept {
     pub(super) data: Vec<u8>,
 }
 
-impl Kept {
+impl OwnedFrame {
     pub(super) fn of(frame: &Frame<'_>) -> Self {
         Self {
             timestamp_ns: frame.timestamp_ns,
@@ -32,14 +32,14 @@ impl Kept {
     }
 }
 
-pub(super) type Outcome = Result<(Vec<Kept>, SourceStatistics), CaptureError>;
+pub(super) type Outcome = Result<(Vec<OwnedFrame>, SourceStatistics), CaptureError>;
 
 /// All that a source gives, batch by batch.
 pub(super) fn drain(files: &mut Files) -> Outcome {
     let mut kept = Vec::new();
     while files.next_batch(&mut |frames| {
         assert!(!frames.is_empty() && frames.len() <= BATCH_FRAMES_MAX);
-        kept.extend(frames.iter().map(Kept::of));
+        kept.extend(frames.iter().map(OwnedFrame::of));
     })? {}
     outcome(files, kept)
 }
@@ -62,10 +62,10 @@ pub(super) fn drain_by(files: &mut Files, steps: impl Iterator<Item = Step> + Cl
             let [block, _] = &mut blocks;
             let more = files.next_block(block)?;
             assert_eq!(block.iter().len(), block.len());
-            kept.extend(block.iter().map(|frame| Kept::of(&frame)));
+            kept.extend(block.iter().map(|frame| OwnedFrame::of(&frame)));
             more
         } else {
-            files.next_batch(&mut |frames| kept.extend(frames.iter().map(Kept::of)))?
+            files.next_batch(&mut |frames| kept.extend(frames.iter().map(OwnedFrame::of)))?
         };
         if !more {
             break;
@@ -84,7 +84,7 @@ fn drain_blocks(files: &mut Files, reads_ahead: bool) -> Outcome {
     drain_by(files, iter::once(batch).chain(iter::repeat(block)))
 }
 
-fn outcome(files: &Files, kept: Vec<Kept>) -> Outcome {
+fn outcome(files: &Files, kept: Vec<OwnedFrame>) -> Outcome {
     let statistics = files.statistics();
     assert_eq!(statistics.frames, kept.len() as u64);
     assert_eq!(statistics.bytes, kept.iter().map(|frame| frame.data.len() as u64).sum::<u64>());
@@ -127,12 +127,12 @@ pub(super) fn read(bytes: &[u8]) -> Outcome {
 
 /// Puts numbers and bytes one behind the other.
 #[derive(Clone, Debug)]
-pub(super) struct Forge {
+pub(super) struct CaptureBuilder {
     order: ByteOrder,
     pub(super) bytes: Vec<u8>,
 }
 
-impl Forge {
+impl CaptureBuilder {
     pub(super) fn new(order: ByteOrder) -> Self {
         Self { order, bytes: Vec::new() }
     }

@@ -1,0 +1,105 @@
+//! The bytes of a file, decompressed where needed. The first bytes tell the compression, not the file's name.
+
+use std::fs::File;
+use std::io::{self, BufReader, Cursor, Read, Seek};
+
+use flate2::bufread::MultiGzDecoder;
+
+const COMPRESSED_BUFFER_BYTES: usize = 64 << 10;
+/// Bytes that a decoder is asked for at a time. The number is fixed because a decoder's output before it notices damage
+/// depends on it, and must not depend on the room that happens to be free.
+const DECODED_BYTES: usize = 128 << 10;
+
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// An open file, plain or compressed.
+pub(super) enum Stream {
+    Plain(CountingReader),
+    Gzip(Box<MultiGzDecoder<BufReader<CountingReader>>>),
+    Zstd(Box<zstd::Decoder<'static, BufReader<CountingReader>>>),
+}
+
+impl Stream {
+    /// Recognises the compression of a file, which may be a pipe.
+    pub(super) fn open(mut file: File) -> io::Result<Self> {
+        let start = first_bytes(&mut file)?;
+        let metadata = file.metadata()?;
+        // Bytes that are appended meanwhile are not read. Some file systems tell no length.
+        let length = if metadata.is_file() && metadata.len() > 0 { metadata.len() } else { u64::MAX };
+        // The standard input may be a file whose beginning was read by another program.
+        let is_at_start =
+            length < u64::MAX && file.stream_position().is_ok_and(|position| position == start.len() as u64);
+        let expected = if is_at_start { Some(length) } else { None };
+        let (is_gzip, is_zstd) = (start.starts_with(&GZIP), start.starts_with(&ZSTD));
+        let plain = CountingReader { file: Cursor::new(start).chain(file).take(length), count: 0, expected };
+        if !is_gzip && !is_zstd {
+            return Ok(Self::Plain(plain));
+        }
+        let buffered = BufReader::with_capacity(COMPRESSED_BUFFER_BYTES, plain);
+        Ok(match is_gzip {
+            true => Self::Gzip(Box::new(MultiGzDecoder::new(buffered))),
+            false => Self::Zstd(Box::new(zstd::Decoder::with_buffer(buffered)?)),
+        })
+    }
+
+    pub(super) fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read(into),
+            Self::Gzip(stream) => stream.read(into.get_mut(..DECODED_BYTES).unwrap_or_default()),
+            Self::Zstd(stream) => stream.read(into.get_mut(..DECODED_BYTES).unwrap_or_default()),
+        }
+    }
+
+    /// How much room a read needs.
+    pub(super) fn read_bytes_min(&self) -> usize {
+        if self.is_compressed() { DECODED_BYTES } else { 1 }
+    }
+
+    pub(super) fn is_compressed(&self) -> bool {
+        !matches!(self, Self::Plain(_))
+    }
+
+    /// Whether an uncompressed file gave fewer bytes than it had when it was opened.
+    pub(super) fn is_cut(&self) -> bool {
+        matches!(self, Self::Plain(plain) if plain.expected.is_some_and(|expected| plain.count < expected))
+    }
+
+    /// Bytes of the file on disk that were read.
+    pub(super) fn position(&self) -> u64 {
+        match self {
+            Self::Plain(stream) => stream.count,
+            Self::Gzip(stream) => stream.get_ref().get_ref().count,
+            Self::Zstd(stream) => stream.get_ref().get_ref().count,
+        }
+    }
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Stream")
+    }
+}
+
+/// A file that counts the bytes read. Its first bytes, which were read already, are given once more.
+pub(super) struct CountingReader {
+    file: io::Take<io::Chain<Cursor<Vec<u8>>, File>>,
+    count: u64,
+    /// The file's length when it was opened, if it has one.
+    expected: Option<u64>,
+}
+
+impl Read for CountingReader {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(into)?;
+        self.count += count as u64;
+        Ok(count)
+    }
+}
+
+/// Up to four bytes from the start of a file.
+fn first_bytes(file: &mut File) -> io::Result<Vec<u8>> {
+    let mut start = Vec::with_capacity(4);
+    file.take(4).read_to_end(&mut start)?;
+    Ok(start)
+}
