@@ -7,9 +7,9 @@ use vigie_flow::Side;
 use vigie_handshake::address_names::{self, AddressNames};
 use vigie_handshake::dns::Message;
 use vigie_handshake::quic::Scratch;
-use vigie_handshake::tcp::TcpDialogue;
+use vigie_handshake::tcp::TcpInspector;
 use vigie_handshake::tls::{ClientHello, Ja4, Ja4Transport, hello_in_one_record};
-use vigie_handshake::udp::{Hello, UdpDialogue};
+use vigie_handshake::udp::{Hello, UdpInspector};
 use vigie_handshake::{Counts, Limits};
 
 use super::Workload;
@@ -113,7 +113,7 @@ impl Workload for Fingerprint {
 /// Hellos over two segments.
 pub struct Split {
     flows: Vec<Vec<(u32, Vec<u8>)>>,
-    dialogue: TcpDialogue,
+    dialogue: TcpInspector,
     limits: Limits,
     counts: Counts,
 }
@@ -124,7 +124,7 @@ impl Split {
     pub fn new() -> Self {
         let flows = openings(Kind::TlsPostQuantum, SAMPLES, 0).iter().map(segments).collect();
         let limits = vigie::config::Limits::default().handshake();
-        Self { flows, dialogue: TcpDialogue::default(), limits, counts: Counts::default() }
+        Self { flows, dialogue: TcpInspector::default(), limits, counts: Counts::default() }
     }
 }
 
@@ -151,7 +151,7 @@ impl Workload for Split {
 /// Hellos over QUIC.
 pub struct Quic {
     flows: Vec<Vec<Vec<u8>>>,
-    dialogue: UdpDialogue,
+    dialogue: UdpInspector,
     scratch: Scratch,
     limits: Limits,
     counts: Counts,
@@ -171,7 +171,7 @@ impl Quic {
     fn of(kind: Kind) -> Self {
         Self {
             flows: openings(kind, SAMPLES / 4, 0).iter().map(datagrams).collect(),
-            dialogue: UdpDialogue::default(),
+            dialogue: UdpInspector::default(),
             scratch: Scratch::new(),
             limits: vigie::config::Limits::default().handshake(),
             counts: Counts::default(),

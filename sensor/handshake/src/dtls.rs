@@ -142,7 +142,7 @@ impl DtlsHello {
     }
 
     /// Bytes of memory held.
-    pub fn capacity(&self) -> usize {
+    pub fn memory_bytes(&self) -> usize {
         self.assembly.capacity()
     }
 
@@ -206,7 +206,7 @@ mod tests {
         let step = state.datagram(&payload, BYTES_MAX);
         assert!(matches!(step, DtlsStep::Hello(hello) if hello.is_complete() && hello.legacy_version() == 0xfefd));
         assert_eq!(name(&step).as_deref(), Some("a.example"));
-        assert_eq!(state.capacity(), 0);
+        assert_eq!(state.memory_bytes(), 0);
     }
 
     #[test]
@@ -309,7 +309,7 @@ mod tests {
             fragment[6..9].copy_from_slice(&[0, 0x3f, 0]);
             state.datagram(&dtls_record(22, [0xfe, 0xff], 0, 0, &fragment), BYTES_MAX);
         }
-        assert!(state.capacity() > 0 && state.capacity() <= 2 * BYTES_MAX);
+        assert!(state.memory_bytes() > 0 && state.memory_bytes() <= 2 * BYTES_MAX);
     }
 
     proptest! {

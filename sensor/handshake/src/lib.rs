@@ -1,6 +1,19 @@
-//! What a flow says of itself in clear: TLS and QUIC hellos, DTLS, DNS, HTTP, SOCKS. Bytes in, facts out.
+//! Reads what a flow discloses in clear before encryption starts: the names, versions and fingerprints of its handshake.
 //!
-//! [`tcp`] and [`udp`] follow a flow until its hello is read; the parsers stand beside them.
+//! **In:** the payload of TCP segments with their sequence numbers ([`tcp::TcpInspector`]) and of UDP datagrams
+//! ([`udp::UdpInspector`]), one instance a flow, from any point of the flow on; DNS messages ([`dns`]).
+//!
+//! **Out:** the ClientHello of TLS, QUIC and DTLS with server name, ALPN, ECH and JA4 ([`tls`], [`quic`], [`dtls`]); host
+//! names of HTTP/1 and SOCKS requests ([`http`], [`socks`]); the names in a server's certificate
+//! ([`tls::certificate`]); addresses and names of DNS answers ([`dns`], [`address_names`]).
+//!
+//! **Not here:** no decryption beyond QUIC Initials, whose keys are public (RFC 9001 §5.2); no content after the
+//! handshake; no verdict on a name, which belongs to the signatures; no I/O and no clock. Link and network headers are
+//! `vigie-decode`'s, flows are `vigie-flow`'s.
+//!
+//! Every limit is in [`Limits`], with a counter in [`Counts`] that tells when it bites.
+
+#![forbid(unsafe_code)]
 
 pub mod evidence;
 pub mod address_names;
@@ -19,35 +32,35 @@ pub mod udp;
 pub use evidence::Evidence;
 use quic::{QuicCounters, QuicLimits};
 
-/// What a handshake may cost.
+/// Bounds on the memory and work that one flow may take.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Bytes of one direction of a TCP connection that are kept while looking for its hello.
+    /// Bytes kept of one direction of a TCP connection while its hello is awaited.
     pub stream_bytes_max: usize,
     /// Bytes of a hello.
     pub hello_bytes_max: usize,
     /// Bytes of clear text before a hello.
     pub prelude_bytes_max: usize,
-    /// TCP segments with payload after which a flow without a hello is left alone.
+    /// TCP segments with payload after which a flow without a hello is given up.
     pub undecided_segments_max: usize,
-    /// UDP datagrams without progress after which a flow without a hello is left alone.
+    /// UDP datagrams without progress after which a flow without a hello is given up.
     pub undecided_datagrams_max: usize,
-    /// QUIC's own.
+    /// Limits of QUIC.
     pub quic: QuicLimits,
 }
 
-/// What bit, and what QUIC met.
+/// How often each limit was reached, and what QUIC flows contained.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
     /// Pieces beyond `stream_bytes_max`.
     pub stream_too_long: u64,
-    /// Pieces that would have been one island too many.
-    pub stream_too_torn: u64,
-    /// Flows left alone at `undecided_segments_max`.
+    /// Pieces dropped because the stream had too many gaps already.
+    pub stream_too_many_gaps: u64,
+    /// Flows given up at `undecided_segments_max`.
     pub undecided_segments: u64,
-    /// Flows left alone at `undecided_datagrams_max`.
+    /// Flows given up at `undecided_datagrams_max`.
     pub undecided_datagrams: u64,
-    /// QUIC's own.
+    /// Counters of QUIC.
     pub quic: QuicCounters,
 }
 
@@ -58,12 +71,12 @@ impl Counts {
         let quic = &self.quic;
         vec![
             ("limit", "stream_bytes_max", self.stream_too_long),
-            ("limit", "stream_islands_max", self.stream_too_torn),
+            ("limit", "stream_islands_max", self.stream_too_many_gaps),
             ("limit", "undecided_segments_max", self.undecided_segments),
             ("limit", "undecided_datagrams_max", self.undecided_datagrams),
             ("limit", "quic_crypto_bytes_max", quic.crypto_too_far),
-            ("limit", "quic_crypto_islands_max", quic.crypto_too_scattered),
-            ("limit", "quic_origins_max", quic.origins_evicted),
+            ("limit", "quic_crypto_islands_max", quic.crypto_too_many_gaps),
+            ("limit", "quic_origins_max", quic.connections_evicted),
             ("limit", "quic_attempts_max", quic.given_up),
             ("quic", "initials", quic.initials),
             ("quic", "opened", quic.opened),

@@ -19,7 +19,7 @@ const PATIENCE: u8 = 8;
 
 /// What a piece brought to light.
 #[derive(Debug, Default)]
-pub struct Heard<'a> {
+pub struct Findings<'a> {
     /// A name in clear text before the hello.
     pub name: Option<(Evidence, &'a [u8])>,
     /// The hello, complete or as much of it as will come.
@@ -57,7 +57,7 @@ pub struct Stream {
     float_bytes: u32,
     /// None until the first piece.
     stage: Option<Stage>,
-    is_over: bool,
+    is_done: bool,
     /// What was said leads to no hello, whatever follows: nothing of it is kept. Only a floating stream may yet show that it
     /// begins earlier.
     is_lost: bool,
@@ -74,7 +74,7 @@ impl Default for Stream {
             is_floating: false,
             float_bytes: FLOAT_BYTES,
             stage: None,
-            is_over: false,
+            is_done: false,
             is_lost: false,
             assembly: Assembly::default(),
             patience: PATIENCE,
@@ -85,7 +85,7 @@ impl Default for Stream {
 impl Stream {
     /// Bytes of memory held, besides those of the struct itself.
     #[inline]
-    pub fn capacity(&self) -> usize {
+    pub fn memory_bytes(&self) -> usize {
         self.assembly.capacity() + self.stage.as_ref().map_or(0, Stage::memory_bytes)
     }
 
@@ -102,21 +102,21 @@ impl Stream {
     }
 
     /// Whether nothing is expected any more.
-    pub const fn is_over(&self) -> bool {
-        self.is_over
+    pub const fn is_done(&self) -> bool {
+        self.is_done
     }
 
     /// Whether anything was said.
-    pub fn is_silent(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.assembly.is_empty() && !self.is_lost
     }
 
-    /// Gives back the memory that nothing is expected of any more. What was [heard](Heard) last is told by now.
+    /// Gives back the memory that nothing is expected of any more. What was [heard](Findings) last is told by now.
     #[inline]
-    pub fn relinquish(&mut self) {
-        if !(self.is_over || self.is_lost) {
+    pub fn free_unused(&mut self) {
+        if !(self.is_done || self.is_lost) {
             self.forget();
-        } else if self.capacity() > 0 {
+        } else if self.memory_bytes() > 0 {
             self.stage = None;
             self.assembly.release();
         }
@@ -133,7 +133,7 @@ impl Stream {
             if earlier > 0 {
                 self.begin_earlier(earlier);
             }
-            (self.is_floating, self.is_over, self.patience) = (false, false, PATIENCE);
+            (self.is_floating, self.is_done, self.patience) = (false, false, PATIENCE);
             return;
         }
         self.reset();
@@ -142,14 +142,14 @@ impl Stream {
     }
 
     /// Takes a segment with payload.
-    pub fn segment<'a>(&'a mut self, segment: &Segment<'a>, limits: &Limits, counts: &mut Counts) -> Heard<'a> {
-        if self.is_over {
-            return Heard::default();
+    pub fn segment<'a>(&'a mut self, segment: &Segment<'a>, limits: &Limits, counts: &mut Counts) -> Findings<'a> {
+        if self.is_done {
+            return Findings::default();
         }
         let sequence = segment.sequence.wrapping_add(u32::from(segment.flags & Segment::SYN != 0));
         let mut payload = segment.payload;
         if !self.is_begun && !self.begin_at_piece(sequence, payload) {
-            return Heard::default();
+            return Findings::default();
         }
         // Distances of half the sequence space and more are backwards (RFC 9293 §3.4).
         let distance = sequence.wrapping_sub(self.origin) as i32;
@@ -164,24 +164,24 @@ impl Stream {
                     payload = rest;
                     0
                 }
-                _ => return Heard::default(),
+                _ => return Findings::default(),
             },
         };
         if self.is_lost {
             self.go_on_lost();
-            return Heard::default();
+            return Findings::default();
         }
         if offset == 0
             && self.assembly.is_empty()
             && let Some(hello) = tls::hello_in_one_record(payload)
         {
-            self.is_over = true;
-            return Heard { hello: Some(hello), name: None };
+            self.is_done = true;
+            return Findings { hello: Some(hello), name: None };
         }
         match self.assembly.insert(offset, payload, limits.stream_bytes_max) {
             Ok(_) => {}
             Err(InsertError::BeyondLimit) => counts.stream_too_long += 1,
-            Err(InsertError::TooManyIslands) => counts.stream_too_torn += 1,
+            Err(InsertError::TooManyIslands) => counts.stream_too_many_gaps += 1,
         }
         self.find_the_start(offset);
         self.listen(limits)
@@ -229,13 +229,13 @@ impl Stream {
     /// Another piece of a stream that leads to no hello. Of a floating one a later piece may show that it begins earlier.
     fn go_on_lost(&mut self) {
         self.patience = self.patience.saturating_sub(1);
-        self.is_over = !self.is_floating || self.patience == 0;
+        self.is_done = !self.is_floating || self.patience == 0;
     }
 
     fn lose_patience(&mut self) {
         self.patience = self.patience.saturating_sub(1);
         if self.patience == 0 {
-            self.is_over = true;
+            self.is_done = true;
         }
     }
 
@@ -255,10 +255,10 @@ impl Stream {
     }
 
     /// Goes on over what is known from the start.
-    fn listen(&mut self, limits: &Limits) -> Heard<'_> {
+    fn listen(&mut self, limits: &Limits) -> Findings<'_> {
         let view = self.assembly.contiguous();
         if view.is_empty() {
-            return Heard::default();
+            return Findings::default();
         }
         let stage = self.stage.get_or_insert_with(|| Stage {
             prelude: Prelude::new(limits.prelude_bytes_max),
@@ -291,7 +291,7 @@ impl Stream {
                 self.is_lost = true;
                 self.patience = self.patience.saturating_sub(1);
                 // Another piece may show that the stream begins earlier.
-                self.is_over = !self.is_floating || self.patience == 0;
+                self.is_done = !self.is_floating || self.patience == 0;
                 false
             }
             // The tail is on its way.
@@ -302,25 +302,25 @@ impl Stream {
             }
             State::Complete => true,
         };
-        self.is_over |= tell;
+        self.is_done |= tell;
         let hello = if tell { current(self.stage.as_mut(), view, limits) } else { None };
-        Heard { name, hello }
+        Findings { name, hello }
     }
 
-    /// Whether [`conclude`](Self::conclude) may have something to tell.
-    pub fn may_tell(&self) -> bool {
-        !self.is_over && self.stage.as_ref().is_some_and(|stage| stage.hello.is_some())
+    /// Whether [`take_partial_hello`](Self::take_partial_hello) may have something to tell.
+    pub fn has_partial_hello(&self) -> bool {
+        !self.is_done && self.stage.as_ref().is_some_and(|stage| stage.hello.is_some())
     }
 
     /// The hello without its tail, if its name is there and was not told yet; for when nothing more will come. Without
     /// a name the stream goes on: what looked like the end may have been forged, or have overtaken the rest.
-    pub fn conclude(&mut self, limits: &Limits) -> Option<ClientHello<'_>> {
-        if self.is_over {
+    pub fn take_partial_hello(&mut self, limits: &Limits) -> Option<ClientHello<'_>> {
+        if self.is_done {
             return None;
         }
         let view = self.assembly.contiguous();
         let hello = current(self.stage.as_mut(), view, limits).filter(|hello| hello.server_name().is_some());
-        self.is_over = hello.is_some();
+        self.is_done = hello.is_some();
         hello
     }
 }
@@ -386,7 +386,7 @@ mod tests {
         };
         let heard = stream.segment(&segment, &limits, &mut Counts::default());
         let name = heard.hello.and_then(|hello| Some(String::from_utf8_lossy(hello.server_name()?).into_owned()));
-        stream.relinquish();
+        stream.free_unused();
         name
     }
 
@@ -399,7 +399,7 @@ mod tests {
         let mut name = None;
         for (number, piece) in spoken.chunks(600).enumerate() {
             name = name.or(say(&mut stream, number * 600, piece));
-            assert!(stream.capacity() < 2_000, "{}", stream.capacity());
+            assert!(stream.memory_bytes() < 2_000, "{}", stream.memory_bytes());
             // The opening, and a piece long past, come again: nothing new.
             stream.begin(FIRST_BYTE);
             assert_eq!(say(&mut stream, 0, &spoken[..600]), None);

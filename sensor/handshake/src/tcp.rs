@@ -1,7 +1,7 @@
 //! A TCP connection until its client's hello is read: both directions are listened to, since which one is the client's
 //! may not be known. If the hello has no name, the server's certificate may have one.
 
-use super::stream::{Heard, Stream};
+use super::stream::{Findings, Stream};
 use super::tls::certificate::Names;
 use super::tls::{ClientHello, ServerStep, ServerStream};
 use super::{Counts, Limits, dns};
@@ -33,7 +33,7 @@ const SERVER_SEGMENTS_MAX: u8 = 64;
 
 /// A connection whose hello is awaited.
 #[derive(Debug, Default)]
-pub struct TcpDialogue {
+pub struct TcpInspector {
     low: Stream,
     high: Stream,
     segments: u32,
@@ -43,7 +43,7 @@ pub struct TcpDialogue {
 }
 
 // There are as many as connections being opened: what few need stands in memory of its own.
-const _: () = assert!(size_of::<TcpDialogue>() <= 320);
+const _: () = assert!(size_of::<TcpInspector>() <= 320);
 
 /// One direction of a DNS connection.
 #[derive(Debug, Default)]
@@ -58,22 +58,22 @@ impl DnsStream {
     }
 }
 
-impl TcpDialogue {
+impl TcpInspector {
     /// Bytes of memory held, those of the struct itself among them.
-    pub fn capacity(&self) -> usize {
+    pub fn memory_bytes(&self) -> usize {
         size_of::<Self>()
-            + self.low.capacity()
-            + self.high.capacity()
+            + self.low.memory_bytes()
+            + self.high.memory_bytes()
             + self.server.as_ref().map_or(0, |server| server.memory_bytes())
             + self.dns.as_ref().map_or(0, |streams| streams.iter().map(DnsStream::memory_bytes).sum())
     }
 
     /// Bytes of memory held for what one side said.
     #[inline]
-    pub fn capacity_for(&self, side: Side) -> usize {
+    pub fn memory_bytes_of(&self, side: Side) -> usize {
         match side {
-            Side::Low => self.low.capacity(),
-            Side::High => self.high.capacity(),
+            Side::Low => self.low.memory_bytes(),
+            Side::High => self.high.memory_bytes(),
         }
     }
 
@@ -102,16 +102,15 @@ impl TcpDialogue {
     /// The side's bytes begin at this sequence number, as its answer to an opening said; but what was heard of it outweighs that.
     pub fn begin_answer(&mut self, side: Side, first_byte: u32) {
         let stream = self.stream(side);
-        if stream.is_silent() {
+        if stream.is_empty() {
             stream.begin(first_byte);
         }
     }
 
     /// Whether a connection on the port of DNS speaks DNS: any that does not begin as TLS does. As a length in front of
     /// a message (RFC 1035 §4.2.2) those two bytes would announce more than 5 kB.
-    pub fn speaks_dns(&self, payload: &[u8]) -> bool {
-        self.dns.is_some()
-            || self.low.is_silent() && self.high.is_silent() && !matches!(payload, [0x16] | [0x16, 3, ..])
+    pub fn is_dns(&self, payload: &[u8]) -> bool {
+        self.dns.is_some() || self.low.is_empty() && self.high.is_empty() && !matches!(payload, [0x16] | [0x16, 3, ..])
     }
 
     /// Takes a segment with payload of a DNS connection, and shows the messages that it completes (RFC 1035 §4.2.2).
@@ -146,8 +145,8 @@ impl TcpDialogue {
     }
 
     /// Whether no hello is expected any more.
-    pub fn is_over(&self) -> bool {
-        self.is_given_up || self.low.is_over() && self.high.is_over()
+    pub fn is_done(&self) -> bool {
+        self.is_given_up || self.low.is_done() && self.high.is_done()
     }
 
     /// Takes a segment with payload from one side; if there is a hello in it, that side is the client.
@@ -157,32 +156,32 @@ impl TcpDialogue {
         segment: &Segment<'a>,
         limits: &Limits,
         counts: &mut Counts,
-    ) -> Heard<'a> {
+    ) -> Findings<'a> {
         self.segments += 1;
         if self.segments as usize > limits.undecided_segments_max {
             counts.undecided_segments += 1;
             self.is_given_up = true;
-            let hello = self.conclude(limits).map(|(_, hello)| hello);
-            return Heard { name: None, hello };
+            let hello = self.take_partial_hello(limits).map(|(_, hello)| hello);
+            return Findings { name: None, hello };
         }
         self.stream(side).segment(segment, limits, counts)
     }
 
     /// Gives back the memory that nothing is expected of any more of what one side said, which is told by now.
-    pub fn relinquish(&mut self, side: Side) {
-        self.stream(side).relinquish();
+    pub fn free_unused(&mut self, side: Side) {
+        self.stream(side).free_unused();
     }
 
     /// Whether a part of a hello may have come that was not told.
-    pub fn may_tell(&self) -> bool {
-        self.low.may_tell() || self.high.may_tell()
+    pub fn has_partial_hello(&self) -> bool {
+        self.low.has_partial_hello() || self.high.has_partial_hello()
     }
 
     /// The hello without its tail, if a name was read of one that was not told yet.
-    pub fn conclude(&mut self, limits: &Limits) -> Option<(Side, ClientHello<'_>)> {
+    pub fn take_partial_hello(&mut self, limits: &Limits) -> Option<(Side, ClientHello<'_>)> {
         let Self { low, high, .. } = self;
-        let from_low = low.conclude(limits).map(|hello| (Side::Low, hello));
-        let from_high = high.conclude(limits).map(|hello| (Side::High, hello));
+        let from_low = low.take_partial_hello(limits).map(|hello| (Side::Low, hello));
+        let from_high = high.take_partial_hello(limits).map(|hello| (Side::High, hello));
         from_low.or(from_high)
     }
 

@@ -29,7 +29,7 @@ pub enum Hello<'a> {
 
 /// A flow whose hello is awaited.
 #[derive(Debug, Default)]
-pub struct UdpDialogue {
+pub struct UdpInspector {
     quic: Connection,
     /// Made with the first datagram of DTLS.
     dtls: Option<Box<DtlsHello>>,
@@ -37,18 +37,18 @@ pub struct UdpDialogue {
     partial: Option<(u32, usize, Vec<u8>)>,
     datagrams: u32,
     patience: u8,
-    is_over: bool,
+    is_done: bool,
 }
 
 // There are as many as flows whose hello is awaited: what few need stands in memory of its own.
-const _: () = assert!(size_of::<UdpDialogue>() <= 128);
+const _: () = assert!(size_of::<UdpInspector>() <= 128);
 
-impl UdpDialogue {
+impl UdpInspector {
     /// Bytes of memory held, those of the struct itself among them.
-    pub fn capacity(&self) -> usize {
+    pub fn memory_bytes(&self) -> usize {
         size_of::<Self>()
             + self.quic.memory_bytes()
-            + self.dtls.as_ref().map_or(0, |dtls| size_of::<DtlsHello>() + dtls.capacity())
+            + self.dtls.as_ref().map_or(0, |dtls| size_of::<DtlsHello>() + dtls.memory_bytes())
             + self.partial.as_ref().map_or(0, |partial| partial.2.capacity())
     }
 
@@ -61,12 +61,12 @@ impl UdpDialogue {
         self.partial = None;
         self.datagrams = 0;
         self.patience = 0;
-        self.is_over = false;
+        self.is_done = false;
     }
 
     /// Whether no hello is expected any more.
-    pub const fn is_over(&self) -> bool {
-        self.is_over
+    pub const fn is_done(&self) -> bool {
+        self.is_done
     }
 
     /// Takes a datagram; a hello if it is there now.
@@ -80,7 +80,7 @@ impl UdpDialogue {
         self.datagrams += 1;
         if self.datagrams as usize > limits.undecided_datagrams_max {
             counts.undecided_datagrams += 1;
-            return self.conclude();
+            return self.take_partial_hello();
         }
         if quic::looks_like_quic(payload) {
             return self.quic_datagram(payload, scratch, limits, counts);
@@ -88,7 +88,7 @@ impl UdpDialogue {
         if dtls::looks_like_dtls(payload) {
             return match self.dtls.get_or_insert_default().datagram(payload, limits.hello_bytes_max) {
                 DtlsStep::Hello(hello) if hello.is_complete() => {
-                    self.is_over = true;
+                    self.is_done = true;
                     Some(Hello::Dtls(hello))
                 }
                 DtlsStep::Hello(_) | DtlsStep::More | DtlsStep::NotDtls => None,
@@ -104,7 +104,7 @@ impl UdpDialogue {
         limits: &Limits,
         counts: &mut Counts,
     ) -> Option<Hello<'a>> {
-        let Self { quic, partial, patience, is_over, datagrams, .. } = self;
+        let Self { quic, partial, patience, is_done, datagrams, .. } = self;
         match quic.datagram(payload, scratch, &limits.quic, &mut counts.quic) {
             Progress::NotQuic => None,
             Progress::Nothing => {
@@ -112,11 +112,11 @@ impl UdpDialogue {
                     *patience = patience.saturating_add(1);
                     *patience >= PATIENCE
                 };
-                *is_over = waited;
+                *is_done = waited;
                 if waited { concluded(partial.as_ref()) } else { None }
             }
             Progress::GivenUp => {
-                *is_over = true;
+                *is_done = true;
                 concluded(partial.as_ref())
             }
             Progress::Chlo(chlo) => {
@@ -124,7 +124,7 @@ impl UdpDialogue {
                     *datagrams = 0;
                     return None;
                 }
-                *is_over = true;
+                *is_done = true;
                 Some(Hello::Chlo(chlo))
             }
             Progress::Hello(hello) => {
@@ -132,7 +132,7 @@ impl UdpDialogue {
                 *datagrams = 0;
                 let view = ClientHello::parse(hello.message, hello.announced).ok()?;
                 if hello.complete {
-                    *is_over = true;
+                    *is_done = true;
                     return Some(Hello::Quic(hello.version, view));
                 }
                 if view.server_name().is_some() {
@@ -147,17 +147,17 @@ impl UdpDialogue {
         }
     }
 
-    /// Whether [`conclude`](Self::conclude) may have something to tell.
-    pub const fn may_tell(&self) -> bool {
-        !self.is_over && (self.partial.is_some() || self.dtls.is_some())
+    /// Whether [`take_partial_hello`](Self::take_partial_hello) may have something to tell.
+    pub const fn has_partial_hello(&self) -> bool {
+        !self.is_done && (self.partial.is_some() || self.dtls.is_some())
     }
 
     /// The hello without its tail, if a name was read of one that was not told yet.
-    pub fn conclude(&mut self) -> Option<Hello<'_>> {
-        if self.is_over {
+    pub fn take_partial_hello(&mut self) -> Option<Hello<'_>> {
+        if self.is_done {
             return None;
         }
-        self.is_over = true;
+        self.is_done = true;
         let Self { partial, dtls, .. } = self;
         concluded(partial.as_ref()).or_else(|| {
             let hello = dtls.as_mut()?.so_far()?;

@@ -28,7 +28,11 @@ impl Worker {
     /// Lets a flow go that left the table and has nothing to tell; false if it may have.
     pub(super) fn close_silent(&mut self, entry: &FlowEntry) -> bool {
         let Some(record) = self.records.get(entry.record) else { return true };
-        if self.wanted.flows || entry.marks & FOREIGN != 0 || record.rule.is_some() || record.dialogue.may_tell() {
+        if self.wanted.flows
+            || entry.marks & FOREIGN != 0
+            || record.rule.is_some()
+            || record.dialogue.has_partial_hello()
+        {
             return false;
         }
         let is_undecided = entry.marks & PAYLOAD != 0 && entry.marks & SETTLED == 0;
@@ -121,7 +125,7 @@ impl Worker {
     fn give_back(&mut self, dialogue: Dialogue) {
         match dialogue {
             Dialogue::Tcp(mut dialogue) => {
-                let capacity = dialogue.capacity();
+                let capacity = dialogue.memory_bytes();
                 self.held_bytes = self.held_bytes.saturating_sub(capacity);
                 if self.tcp_pool.len() < POOL_MAX && capacity <= POOLED_BYTES_MAX {
                     dialogue.reset();
@@ -129,7 +133,7 @@ impl Worker {
                 }
             }
             Dialogue::Udp(mut dialogue) => {
-                let capacity = dialogue.capacity();
+                let capacity = dialogue.memory_bytes();
                 self.held_bytes = self.held_bytes.saturating_sub(capacity);
                 if self.udp_pool.len() < POOL_MAX && capacity <= POOLED_BYTES_MAX {
                     dialogue.reset();

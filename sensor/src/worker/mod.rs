@@ -35,8 +35,8 @@ use vigie_decode::{DecodeError, DecodeLimits};
 use vigie_flow::{FlowTable, HashKey, Slot};
 use vigie_handshake::address_names::AddressNames;
 use vigie_handshake::quic;
-use vigie_handshake::tcp::TcpDialogue;
-use vigie_handshake::udp::UdpDialogue;
+use vigie_handshake::tcp::TcpInspector;
+use vigie_handshake::udp::UdpInspector;
 use vigie_signatures::Bundle;
 
 use batch::Stand;
@@ -100,9 +100,9 @@ pub struct Worker {
     is_muted: bool,
     /// Boxed as in the records, between which and here they move.
     #[allow(clippy::vec_box)]
-    tcp_pool: Vec<Box<TcpDialogue>>,
+    tcp_pool: Vec<Box<TcpInspector>>,
     #[allow(clippy::vec_box)]
-    udp_pool: Vec<Box<UdpDialogue>>,
+    udp_pool: Vec<Box<UdpInspector>>,
     scratch: quic::Scratch,
     /// Bytes that dialogues hold for reassembly.
     held_bytes: usize,

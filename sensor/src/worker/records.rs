@@ -9,8 +9,8 @@ use crate::alert::Hello;
 use vigie_decode::{Encapsulation, Tunnel, VLANS_MAX};
 use vigie_flow::memory::{prefer_huge_pages, prefetch_whole};
 use vigie_flow::{Side, Slot};
-use vigie_handshake::tcp::TcpDialogue;
-use vigie_handshake::udp::UdpDialogue;
+use vigie_handshake::tcp::TcpInspector;
+use vigie_handshake::udp::UdpInspector;
 
 /// How many records a search for the stalest looks at.
 const CANDIDATES: usize = 16;
@@ -32,18 +32,18 @@ pub enum Dialogue {
     /// the answer if the opening was answered.
     Opening(Side, u32, Option<u32>),
     /// TCP.
-    Tcp(Box<TcpDialogue>),
+    Tcp(Box<TcpInspector>),
     /// UDP.
-    Udp(Box<UdpDialogue>),
+    Udp(Box<UdpInspector>),
 }
 
 impl Dialogue {
     /// Whether a part of a hello may have come that was not told.
-    pub fn may_tell(&self) -> bool {
+    pub fn has_partial_hello(&self) -> bool {
         match self {
             Self::Over | Self::Opening(..) => false,
-            Self::Tcp(dialogue) => dialogue.may_tell(),
-            Self::Udp(dialogue) => dialogue.may_tell(),
+            Self::Tcp(dialogue) => dialogue.has_partial_hello(),
+            Self::Udp(dialogue) => dialogue.has_partial_hello(),
         }
     }
 }

@@ -24,10 +24,10 @@ impl Worker {
             && let Some(record) = self.records.get_mut(number)
             && let Dialogue::Tcp(dialogue) = &mut record.dialogue
         {
-            let held_before = dialogue.capacity();
+            let held_before = dialogue.memory_bytes();
             dialogue.await_certificate(nameless.as_ref().map_or(0, Hello::memory_bytes));
             record.nameless = nameless.map(Box::new);
-            self.held_bytes = (self.held_bytes + dialogue.capacity()).saturating_sub(held_before);
+            self.held_bytes = (self.held_bytes + dialogue.memory_bytes()).saturating_sub(held_before);
         } else if hides_name {
             self.settle_nameless(when, slot, number, nameless, emit);
         } else {
@@ -150,11 +150,11 @@ pub(super) fn partial(
 ) -> Option<(Option<Side>, Told)> {
     match dialogue {
         Dialogue::Tcp(dialogue) => {
-            let (side, hello) = dialogue.conclude(limits)?;
+            let (side, hello) = dialogue.take_partial_hello(limits)?;
             Some((Some(side), Told::hello(&hello, HelloTransport::Tcp, bundle, wanted, counters)))
         }
         Dialogue::Udp(dialogue) => {
-            let hello = dialogue.conclude()?;
+            let hello = dialogue.take_partial_hello()?;
             Some((None, udp_hello(&hello, bundle, wanted, counters)))
         }
         Dialogue::Over | Dialogue::Opening(..) => None,

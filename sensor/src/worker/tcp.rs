@@ -114,7 +114,7 @@ impl Worker {
         let Some(record) = records.get_mut(number) else { return };
         if !matches!(record.dialogue, Dialogue::Tcp(_)) {
             let mut dialogue = tcp_pool.pop().unwrap_or_default();
-            *held_bytes += dialogue.capacity();
+            *held_bytes += dialogue.memory_bytes();
             if let Dialogue::Opening(client, first_byte, answer) = record.dialogue {
                 dialogue.begin(client, first_byte);
                 if let Some(first_byte) = answer {
@@ -125,38 +125,38 @@ impl Worker {
         }
         let Dialogue::Tcp(dialogue) = &mut record.dialogue else { return };
         if dialogue.awaits_certificate() {
-            let held_before = dialogue.capacity();
+            let held_before = dialogue.memory_bytes();
             let names = dialogue.server_segment(segment, handshake_limits);
-            *held_bytes = (*held_bytes + dialogue.capacity()).saturating_sub(held_before);
+            *held_bytes = (*held_bytes + dialogue.memory_bytes()).saturating_sub(held_before);
             match names {
                 Some(names) => self.certificate(when, slot, number, &names, emit),
                 None => self.keep_within_memory(emit),
             }
             return;
         }
-        if arrival.key.has_port(DNS_PORT) && dialogue.speaks_dns(segment.payload) {
-            let held_before = dialogue.capacity();
+        if arrival.key.has_port(DNS_PORT) && dialogue.is_dns(segment.payload) {
+            let held_before = dialogue.memory_bytes();
             let client = arrival.destination();
             let mut answers =
                 Answers { names, counters, wanted: *wanted, client, now_ns: when.timestamp_ns, owned: Vec::new() };
             dialogue.dns(side, segment, handshake_limits, |message| answers.take(message));
             let owned = answers.owned;
-            *held_bytes = (*held_bytes + dialogue.capacity()).saturating_sub(held_before);
+            *held_bytes = (*held_bytes + dialogue.memory_bytes()).saturating_sub(held_before);
             self.tell_answers(when, slot, number, owned, emit);
             return self.keep_within_memory(emit);
         }
-        let held_before = dialogue.capacity_for(side);
+        let held_before = dialogue.memory_bytes_of(side);
         let heard = dialogue.segment(side, segment, handshake_limits, handshake_counters);
         let name = heard.name.map(|(kind, name)| Told::clear_text(kind, name, bundle, counters));
         let has_name = name.is_some();
         let tell = |hello: &_| Told::hello(hello, HelloTransport::Tcp, bundle, *wanted, counters);
         let hello = heard.hello.as_ref().map(tell);
-        let is_over = dialogue.is_over();
+        let is_over = dialogue.is_done();
         // What ends here keeps its memory for the next flow.
         if !is_over && hello.is_none() {
-            dialogue.relinquish(side);
+            dialogue.free_unused(side);
         }
-        *held_bytes = (*held_bytes + dialogue.capacity_for(side)).saturating_sub(held_before);
+        *held_bytes = (*held_bytes + dialogue.memory_bytes_of(side)).saturating_sub(held_before);
         if let Some(told) = name {
             self.set_client(slot, side);
             self.tell(when, slot, number, told, emit);

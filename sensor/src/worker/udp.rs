@@ -41,15 +41,15 @@ impl Worker {
         let Some(record) = records.get_mut(number) else { return };
         if !matches!(record.dialogue, Dialogue::Udp(_)) {
             let dialogue = udp_pool.pop().unwrap_or_default();
-            *held_bytes += dialogue.capacity();
+            *held_bytes += dialogue.memory_bytes();
             record.dialogue = Dialogue::Udp(dialogue);
         }
         let Dialogue::Udp(dialogue) = &mut record.dialogue else { return };
-        let held_before = dialogue.capacity();
+        let held_before = dialogue.memory_bytes();
         let hello = dialogue.datagram(payload, scratch, handshake_limits, handshake_counters);
         let told = hello.map(|hello| udp_hello(&hello, bundle, *wanted, counters));
-        *held_bytes = (*held_bytes + dialogue.capacity()).saturating_sub(held_before);
-        let is_over = dialogue.is_over();
+        *held_bytes = (*held_bytes + dialogue.memory_bytes()).saturating_sub(held_before);
+        let is_over = dialogue.is_done();
         match told {
             Some(told) => {
                 self.set_client(slot, side);

@@ -3,7 +3,9 @@
 
 use ring::aead::{self, quic};
 use ring::hkdf;
-use vigie_handshake::quic::{Connection, ORIGINS_MAX, Progress, QuicCounters, QuicLimits, Scratch, looks_like_quic};
+use vigie_handshake::quic::{
+    CONNECTIONS_MAX, Connection, Progress, QuicCounters, QuicLimits, Scratch, looks_like_quic,
+};
 use vigie_handshake::tls::{ClientHello, HelloScan};
 
 use super::input::Input;
@@ -41,7 +43,7 @@ pub fn datagrams(data: &[u8]) {
             check(&connection.datagram(&datagram, scratch, &limits, &mut counters));
             check(&connection.more());
             // A buffer of what is kept, grown by doubling, for each connection and the spare one.
-            assert!(connection.memory_bytes() <= (ORIGINS_MAX + 1) * (2 * limits.crypto_bytes_max + 8192));
+            assert!(connection.memory_bytes() <= (CONNECTIONS_MAX + 1) * (2 * limits.crypto_bytes_max + 8192));
             if control & 0x3c == 0x3c {
                 connection.reset();
             }

@@ -130,6 +130,6 @@ pub fn dtls(data: &[u8]) {
         if let DtlsStep::Hello(hello) = association.datagram(datagram, BYTES_MAX) {
             tell(&hello);
         }
-        assert!(association.capacity() <= 2 * BYTES_MAX + (1 << 16));
+        assert!(association.memory_bytes() <= 2 * BYTES_MAX + (1 << 16));
     }
 }

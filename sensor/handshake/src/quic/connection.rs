@@ -12,7 +12,7 @@ use super::{Hello, Progress, QuicCounters, QuicLimits};
 use vigie_wire::assembly::{Assembly, InsertError};
 
 /// How many connections, real or pretended, are followed on one flow at a time.
-pub const ORIGINS_MAX: usize = 4;
+pub const CONNECTIONS_MAX: usize = 4;
 
 /// How many key schedules are kept for one connection: two, for a compatible version negotiation.
 const SCHEDULES_MAX: usize = 2;
@@ -29,7 +29,7 @@ const CLIENT_HELLO: u8 = 1;
 /// The QUIC side of one UDP flow. Either direction's datagrams may be fed to it, from any point on.
 #[derive(Debug, Default)]
 pub struct Connection {
-    origins: ArrayVec<Box<Origin>, ORIGINS_MAX>,
+    origins: ArrayVec<Box<Origin>, CONNECTIONS_MAX>,
     spare: Option<Box<Origin>>,
     failures: u16,
     given_up: bool,
@@ -110,7 +110,7 @@ impl Connection {
             return;
         }
         let others = (0..self.origins.len()).filter(|&at| Some(at) != own);
-        let mut candidates: ArrayVec<usize, ORIGINS_MAX> = own.into_iter().chain(others).collect();
+        let mut candidates: ArrayVec<usize, CONNECTIONS_MAX> = own.into_iter().chain(others).collect();
         candidates.retain(|&mut at| Some(at) == own || self.origins.get(at).is_some_and(|origin| origin.proven));
         for at in candidates {
             if self.open(at, packet, scratch, limits, counters) {
@@ -183,7 +183,7 @@ impl Connection {
     /// A place for a connection with this id, the least useful one's if all are taken.
     fn new_origin(&mut self, destination: &[u8], counters: &mut QuicCounters) -> usize {
         let evicted = self.origins.is_full().then(|| {
-            counters.origins_evicted += 1;
+            counters.connections_evicted += 1;
             let useless = self.origins.iter().position(|origin| !origin.proven);
             let place = useless.or_else(|| self.origins.iter().position(|origin| origin.told)).unwrap_or(0);
             self.origins.remove(place)
@@ -315,7 +315,7 @@ impl Origin {
             match stream.insert(offset, data, limits.crypto_bytes_max) {
                 Ok(_) => {}
                 Err(InsertError::BeyondLimit) => counters.crypto_too_far += 1,
-                Err(InsertError::TooManyIslands) => counters.crypto_too_scattered += 1,
+                Err(InsertError::TooManyIslands) => counters.crypto_too_many_gaps += 1,
             }
         });
         counters.odd_frames += u64::from(whole.is_none());

@@ -16,7 +16,7 @@ pub(crate) mod build;
 #[cfg(test)]
 mod tests;
 
-pub use connection::{Connection, ORIGINS_MAX};
+pub use connection::{CONNECTIONS_MAX, Connection};
 pub use google::Chlo;
 pub use header::{connection_ids, looks_like_quic};
 pub use keys::Scratch;
@@ -64,9 +64,9 @@ pub struct QuicCounters {
     /// Pieces beyond `crypto_bytes_max`.
     pub crypto_too_far: u64,
     /// Pieces that would have been one island too many.
-    pub crypto_too_scattered: u64,
+    pub crypto_too_many_gaps: u64,
     /// Connections on one flow that gave way to newer ones.
-    pub origins_evicted: u64,
+    pub connections_evicted: u64,
     /// Flows given up after `attempts_max` vain openings.
     pub given_up: u64,
 }

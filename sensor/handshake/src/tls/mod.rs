@@ -5,6 +5,7 @@
 pub mod certificate;
 pub mod ech;
 pub mod hello;
+pub mod hello_stream;
 pub mod ja4;
 pub mod records;
 pub mod server;
@@ -14,8 +15,9 @@ pub(crate) mod build;
 
 pub use ech::{Ech, EchExtension};
 pub use hello::{ClientHello, HelloError, HelloScan};
+pub use hello_stream::{HelloStep, HelloStream, hello_in_one_record, looks_like_hello};
 pub use ja4::{Ja4, Ja4Raw, Ja4Transport};
-pub use records::{HelloStep, HelloStream, Stop, hello_in_one_record, looks_like_hello};
+pub use records::Stop;
 pub use server::{ServerHello, ServerStep, ServerStream};
 
 /// Whether a cipher suite, extension, group or version number is one of those that stand for nothing (RFC 8701 §2).

@@ -98,7 +98,7 @@ impl ServerStream {
                 // What is in records of the handshake behind ChangeCipherSpec is encrypted.
                 (Some(_), _) if message.after_cipher_change => Read::Stop(Stop::Encrypted),
                 (Some(_), handshake::CERTIFICATE) => read_certificate(&message),
-                (Some(_), handshake::SERVER_KEY_EXCHANGE | handshake::SERVER_HELLO_DONE) => Read::Stop(Stop::Told),
+                (Some(_), handshake::SERVER_KEY_EXCHANGE | handshake::SERVER_HELLO_DONE) => Read::Stop(Stop::Done),
                 (Some(_), _) if message.is_complete() => Read::Other,
                 (Some(_), _) => Read::More,
             };
@@ -107,7 +107,7 @@ impl ServerStream {
                 Read::More => return ServerStep::More,
                 Read::Stop(stop) => return self.stop(stop),
                 Read::Names(names) => {
-                    self.stop(Stop::Told);
+                    self.stop(Stop::Done);
                     return ServerStep::Names(names);
                 }
                 Read::Hello(hello) => {
@@ -226,7 +226,7 @@ mod tests {
         let stream = recorded();
         let expected = ServerHello { version: 0x0303, cipher_suite: 0xc02c, is_retry: false };
         let names = Names::from_iter(["www.example.org", "*.cdn.example.org"].map(str::to_owned));
-        let all = [ServerStep::Hello(expected), ServerStep::Names(names), ServerStep::Stopped(Stop::Told)];
+        let all = [ServerStep::Hello(expected), ServerStep::Names(names), ServerStep::Stopped(Stop::Done)];
         for size in [1, 5, 100, 9999] {
             assert_eq!(told(&stream, size), all, "{size}");
         }
