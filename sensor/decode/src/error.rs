@@ -1,12 +1,12 @@
-//! Why a frame gave no packet. Errors are counted by kind, never written per frame.
+//! Why a frame gave no packet. Errors are counted by kind and not logged per frame.
 
 use std::fmt;
 
-/// What stopped decoding: a layer, and what was wrong with it.
+/// Why decoding failed: the layer, and what was wrong with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum DecodeError {
-    /// The capture's link layer is not one of ours.
+    /// The link type is not supported.
     LinkUnsupported,
     /// The link header is cut short.
     LinkTruncated,
@@ -42,9 +42,9 @@ pub enum DecodeError {
     TunnelTruncated,
     /// A tunnel header contradicts itself.
     TunnelMalformed,
-    /// A tunnel's version or kind of payload is not one of ours.
+    /// The tunnel's version or kind of payload is not supported.
     TunnelUnsupported,
-    /// More tags, extension headers or tunnels inside one another than the limits allow.
+    /// More tags, extension headers or nested tunnels than the limits allow.
     TooDeep,
 }
 

@@ -1,9 +1,9 @@
-//! Generic routing encapsulation (RFC 2784, RFC 2890), its enhanced form for PPTP (RFC 2637), and what is known by
-//! its payload: ERSPAN, WCCP, MikroTik's Ethernet over IP.
+//! Generic routing encapsulation (RFC 2784, RFC 2890), its enhanced form for PPTP (RFC 2637), and the tunnels that are
+//! named by its protocol field: ERSPAN, WCCP, MikroTik's Ethernet over IP.
 
 use vigie_wire::Cursor;
 
-use super::descent::Descent;
+use super::state::DecodeState;
 use super::{DecodeError, Decoded, TunnelKind, ip, link, shim};
 
 const CHECKSUM: u16 = 0x8000;
@@ -20,7 +20,7 @@ const ERSPAN_III: u16 = 0x22eb;
 const EOIP: u16 = 0x6400;
 const FRAME_RELAY: u16 = 0x6559;
 
-/// Whether there is anything inside: PPTP sends bare acknowledgements, routers send empty keep-alives.
+/// Whether there is a payload: PPTP sends bare acknowledgements, routers send empty keep-alives.
 pub(super) fn carries_a_packet(payload: &[u8]) -> bool {
     let mut cursor = Cursor::new(payload);
     match (cursor.u16(), cursor.u16()) {
@@ -31,15 +31,15 @@ pub(super) fn carries_a_packet(payload: &[u8]) -> bool {
 }
 
 /// Opens a GRE packet.
-pub(super) fn open<'a>(payload: &'a [u8], descent: &mut Descent<'_>) -> Result<Decoded<'a>, DecodeError> {
+pub(super) fn open<'a>(payload: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
     let mut cursor = Cursor::new(payload);
     let (Some(flags), Some(protocol)) = (cursor.u16(), cursor.u16()) else {
         return Err(DecodeError::TunnelTruncated);
     };
     match (flags & VERSION, protocol) {
-        (0, _) => plain(flags, protocol, cursor, descent),
-        (1, PPP) => pptp(flags, cursor, descent),
-        (1, EOIP) => eoip(cursor, descent),
+        (0, _) => plain(flags, protocol, cursor, state),
+        (1, PPP) => pptp(flags, cursor, state),
+        (1, EOIP) => eoip(cursor, state),
         _ => Err(DecodeError::TunnelUnsupported),
     }
 }
@@ -48,38 +48,38 @@ fn plain<'a>(
     flags: u16,
     protocol: u16,
     mut cursor: Cursor<'a>,
-    descent: &mut Descent<'_>,
+    state: &mut DecodeState<'_>,
 ) -> Result<Decoded<'a>, DecodeError> {
-    descent.open(match protocol {
+    state.enter_tunnel(match protocol {
         ERSPAN | ERSPAN_III => TunnelKind::Erspan,
         WCCP => TunnelKind::Wccp,
         _ => TunnelKind::Gre,
     })?;
-    optional_fields(flags, &mut cursor, descent).ok_or(DecodeError::TunnelTruncated)?;
+    optional_fields(flags, &mut cursor, state).ok_or(DecodeError::TunnelTruncated)?;
     let payload = cursor.rest();
     match protocol {
-        ERSPAN | ERSPAN_III => erspan(flags, payload, descent),
-        WCCP => wccp(payload, descent),
-        FRAME_RELAY => link::frame_relay(payload, descent),
-        PPP => shim::ppp(payload, descent),
-        _ => link::by_ethertype(protocol, payload, descent),
+        ERSPAN | ERSPAN_III => erspan(flags, payload, state),
+        WCCP => wccp(payload, state),
+        FRAME_RELAY => link::frame_relay(payload, state),
+        PPP => shim::ppp(payload, state),
+        _ => link::by_ethertype(protocol, payload, state),
     }
 }
 
 /// Checksum, key, sequence and source routes (RFC 1701).
-fn optional_fields(flags: u16, cursor: &mut Cursor<'_>, descent: &mut Descent<'_>) -> Option<()> {
+fn optional_fields(flags: u16, cursor: &mut Cursor<'_>, state: &mut DecodeState<'_>) -> Option<()> {
     if flags & (CHECKSUM | ROUTING) != 0 {
         cursor.skip(4)?;
     }
     if flags & KEY != 0 {
         let key = cursor.u32()?;
-        descent.network(TunnelKind::Gre, key);
+        state.add_network(TunnelKind::Gre, key);
     }
     if flags & SEQUENCE != 0 {
         cursor.skip(4)?;
     }
     if flags & ROUTING != 0 {
-        // Entries of family, offset, length; a null one ends them.
+        // Entries of family, offset, length; a null entry is the last.
         loop {
             let (family, _, length) = (cursor.u16()?, cursor.u8()?, cursor.u8()?);
             if family == 0 && length == 0 {
@@ -92,15 +92,15 @@ fn optional_fields(flags: u16, cursor: &mut Cursor<'_>, descent: &mut Descent<'_
 }
 
 /// A mirrored frame: type I has no header, II has eight bytes, III twelve and perhaps eight more.
-fn erspan<'a>(flags: u16, payload: &'a [u8], descent: &mut Descent<'_>) -> Result<Decoded<'a>, DecodeError> {
+fn erspan<'a>(flags: u16, payload: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
     const IP_FRAME: u8 = 2;
     let mut cursor = Cursor::new(payload);
     let version = cursor.peek().ok_or(DecodeError::TunnelTruncated)? >> 4;
     match version {
-        _ if flags & SEQUENCE == 0 => link::ethernet(payload, descent),
+        _ if flags & SEQUENCE == 0 => link::ethernet(payload, state),
         1 => {
             cursor.skip(8).ok_or(DecodeError::TunnelTruncated)?;
-            link::ethernet(cursor.rest(), descent)
+            link::ethernet(cursor.rest(), state)
         }
         2 => {
             let (Some(_), Some([kind, options])) = (cursor.skip(10), cursor.array()) else {
@@ -110,41 +110,39 @@ fn erspan<'a>(flags: u16, payload: &'a [u8], descent: &mut Descent<'_>) -> Resul
                 cursor.skip(8).ok_or(DecodeError::TunnelTruncated)?;
             }
             match kind >> 2 & 0x1f {
-                IP_FRAME => ip::any(cursor.rest(), descent),
-                _ => link::ethernet(cursor.rest(), descent),
+                IP_FRAME => ip::any(cursor.rest(), state),
+                _ => link::ethernet(cursor.rest(), state),
             }
         }
-        _ => link::ethernet(payload, descent),
+        _ => link::ethernet(payload, state),
     }
 }
 
 /// A redirected packet; version 2 of the protocol puts four bytes in front.
-fn wccp<'a>(payload: &'a [u8], descent: &mut Descent<'_>) -> Result<Decoded<'a>, DecodeError> {
+fn wccp<'a>(payload: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
     match payload.first().map(|byte| byte >> 4) {
-        Some(4 | 6) => descent.either(
-            |descent| ip::any(payload, descent),
-            |descent| ip::any(payload.get(4..).unwrap_or_default(), descent),
-        ),
-        _ => ip::any(payload.get(4..).ok_or(DecodeError::TunnelTruncated)?, descent),
+        Some(4 | 6) => state
+            .try_either(|state| ip::any(payload, state), |state| ip::any(payload.get(4..).unwrap_or_default(), state)),
+        _ => ip::any(payload.get(4..).ok_or(DecodeError::TunnelTruncated)?, state),
     }
 }
 
-/// RFC 2637 §4.1: payload length and call, then sequence and acknowledgement as flagged. The call identifier names
-/// the receiver's side only.
-fn pptp<'a>(flags: u16, mut cursor: Cursor<'a>, descent: &mut Descent<'_>) -> Result<Decoded<'a>, DecodeError> {
+/// RFC 2637 §4.1: payload length and call, then sequence and acknowledgement as flagged. The call identifier differs by
+/// direction.
+fn pptp<'a>(flags: u16, mut cursor: Cursor<'a>, state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
     let acknowledgment = if flags & ACKNOWLEDGMENT != 0 { 4 } else { 0 };
     let sequence = if flags & SEQUENCE != 0 { 4 } else { 0 };
     cursor.skip(4 + sequence + acknowledgment).ok_or(DecodeError::TunnelTruncated)?;
-    descent.open(TunnelKind::Gre)?;
-    shim::ppp(cursor.rest(), descent)
+    state.enter_tunnel(TunnelKind::Gre)?;
+    shim::ppp(cursor.rest(), state)
 }
 
-/// Length, and the tunnel's identifier in little-endian order, which both sides share.
-fn eoip<'a>(mut cursor: Cursor<'a>, descent: &mut Descent<'_>) -> Result<Decoded<'a>, DecodeError> {
+/// MikroTik's Ethernet over IP: length, and the tunnel's little-endian identifier, which is the same in both directions.
+fn eoip<'a>(mut cursor: Cursor<'a>, state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
     let (Some(_), Some(tunnel)) = (cursor.u16(), cursor.array()) else {
         return Err(DecodeError::TunnelTruncated);
     };
-    descent.open(TunnelKind::EoIp)?;
-    descent.network(TunnelKind::EoIp, u32::from(u16::from_le_bytes(tunnel)));
-    link::ethernet(cursor.rest(), descent)
+    state.enter_tunnel(TunnelKind::EoIp)?;
+    state.add_network(TunnelKind::EoIp, u32::from(u16::from_le_bytes(tunnel)));
+    link::ethernet(cursor.rest(), state)
 }

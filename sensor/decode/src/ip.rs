@@ -5,63 +5,63 @@ use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice};
 
 use vigie_wire::Cursor;
 
-use super::descent::Descent;
 use super::fragments::Fragment;
+use super::state::DecodeState;
 use super::{Address, DecodeError, Decoded, transport, tunnel};
 
-/// The two ends of an IP packet, and how much it says to carry.
+/// What the layers above need of an IP header.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ends {
+pub(super) struct IpHeader {
     pub source: Address,
     pub destination: Address,
-    pub v6: bool,
-    /// Bytes of payload that the header announces; fewer may have been captured.
-    pub announced: usize,
+    pub is_v6: bool,
+    /// Payload length by the header; fewer bytes may have been captured.
+    pub payload_length: usize,
 }
 
-/// An IP packet whose version only its first nibble tells.
-pub(super) fn any<'a>(bytes: &'a [u8], descent: &mut Descent<'_>) -> Result<Decoded<'a>, DecodeError> {
+/// An IP packet of either version, by its first nibble.
+pub(super) fn any<'a>(bytes: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
     match bytes.first().map(|byte| byte >> 4) {
-        Some(4) => v4(bytes, descent),
-        Some(6) => v6(bytes, descent),
+        Some(4) => v4(bytes, state),
+        Some(6) => v6(bytes, state),
         Some(_) => Err(DecodeError::NotIp),
         None => Err(DecodeError::Ipv4Truncated),
     }
 }
 
-/// As [`any`], but where chance may have made the first nibble.
-pub(super) fn any_surely<'a>(bytes: &'a [u8], descent: &mut Descent<'_>) -> Result<Decoded<'a>, DecodeError> {
-    descent.strict = true;
-    any(bytes, descent)
+/// As [`any`], where the first nibble may be something else by chance: the packet has to be plausible.
+pub(super) fn any_if_plausible<'a>(bytes: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
+    state.strict = true;
+    any(bytes, state)
 }
 
 /// An IPv4 packet (RFC 791).
 #[inline]
-pub(super) fn v4<'a>(bytes: &'a [u8], descent: &mut Descent<'_>) -> Result<Decoded<'a>, DecodeError> {
+pub(super) fn v4<'a>(bytes: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
     let header = Ipv4HeaderSlice::from_slice(bytes).map_err(|error| match error {
         ipv4::HeaderSliceError::Len(_) => DecodeError::Ipv4Truncated,
         ipv4::HeaderSliceError::Content(_) => DecodeError::Ipv4Malformed,
     })?;
     let header_length = header.slice().len();
-    // Zero is what segmentation offload leaves in packets captured before the card cut them.
+    // Segmentation offload leaves 0 in packets that were captured before the card segmented them.
     let end = match usize::from(header.total_len()) {
         0 => bytes.len(),
         total => total,
     };
-    if end < header_length || (descent.strict && !v4_surely(&header, end, bytes.len(), descent.cut)) {
+    if end < header_length || (state.strict && !v4_is_plausible(&header, end, bytes.len(), state.truncated)) {
         return Err(DecodeError::Ipv4Malformed);
     }
     let payload = bytes.get(header_length..end.min(bytes.len())).unwrap_or_default();
-    let ends = Ends {
+    let ip_header = IpHeader {
         source: Address::v4(header.source()),
         destination: Address::v4(v4_final_destination(&header).unwrap_or(header.destination())),
-        v6: false,
-        announced: end - header_length,
+        is_v6: false,
+        payload_length: end - header_length,
     };
     if header.is_fragmenting_payload() {
-        return Ok(v4_fragment(&header, payload, &ends, descent));
+        return Ok(v4_fragment(&header, payload, &ip_header, state));
     }
-    upper(header.protocol().0, payload, &ends, descent)
+    upper(header.protocol().0, payload, &ip_header, state)
 }
 
 #[inline]
@@ -69,7 +69,7 @@ fn v4_final_destination(header: &Ipv4HeaderSlice<'_>) -> Option<[u8; 4]> {
     if header.options().is_empty() { None } else { source_route_end(header.options()) }
 }
 
-/// Where a source-routed packet goes in the end: the last address of a route that is not used up (RFC 791 §3.1).
+/// Final destination of a source-routed packet: the last address of a route that is not used up (RFC 791 §3.1).
 #[cold]
 #[inline(never)]
 fn source_route_end(options: &[u8]) -> Option<[u8; 4]> {
@@ -94,12 +94,11 @@ fn source_route_end(options: &[u8]) -> Option<[u8; 4]> {
     }
 }
 
-/// Whether chance did not make this header out of something else: it fills its place exactly, or its checksum is
-/// right.
+/// Whether this is an IPv4 header and not other bytes by chance: it fills its place exactly, or its checksum is right.
 #[cold]
 #[inline(never)]
-fn v4_surely(header: &Ipv4HeaderSlice<'_>, total: usize, available: usize, cut: bool) -> bool {
-    if (total == available && header.total_len() != 0) || (total > available && cut) {
+fn v4_is_plausible(header: &Ipv4HeaderSlice<'_>, total: usize, available: usize, truncated: bool) -> bool {
+    if (total == available && header.total_len() != 0) || (total > available && truncated) {
         return true;
     }
     let sum = header.slice().chunks_exact(2).fold(0_u32, |sum, pair| match *pair {
@@ -111,7 +110,7 @@ fn v4_surely(header: &Ipv4HeaderSlice<'_>, total: usize, available: usize, cut: 
 
 /// An IPv6 packet (RFC 8200).
 #[inline]
-pub(super) fn v6<'a>(bytes: &'a [u8], descent: &mut Descent<'_>) -> Result<Decoded<'a>, DecodeError> {
+pub(super) fn v6<'a>(bytes: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
     let header = Ipv6HeaderSlice::from_slice(bytes).map_err(|error| match error {
         ipv6::HeaderSliceError::Len(_) => DecodeError::Ipv6Truncated,
         ipv6::HeaderSliceError::Content(_) => DecodeError::Ipv6Malformed,
@@ -122,63 +121,65 @@ pub(super) fn v6<'a>(bytes: &'a [u8], descent: &mut Descent<'_>) -> Result<Decod
         0 => rest.len(),
         length => length,
     };
-    if announced != rest.len() && descent.strict && !descent.cut {
+    if announced != rest.len() && state.strict && !state.truncated {
         return Err(DecodeError::Ipv6Malformed);
     }
     let payload = rest.get(..announced).unwrap_or(rest);
-    let ends = Ends {
+    let ip_header = IpHeader {
         source: Address::v6(header.source()),
         destination: Address::v6(header.destination()),
-        v6: true,
-        announced,
+        is_v6: true,
+        payload_length: announced,
     };
-    upper(header.next_header().0, payload, &ends, descent)
+    upper(header.next_header().0, payload, &ip_header, state)
 }
 
-/// What stands above IP, by protocol number.
+/// The protocol above IP, by its number.
 #[inline]
 pub(super) fn upper<'a>(
     protocol: u8,
     payload: &'a [u8],
-    ends: &Ends,
-    descent: &mut Descent<'_>,
+    ip_header: &IpHeader,
+    state: &mut DecodeState<'_>,
 ) -> Result<Decoded<'a>, DecodeError> {
     match protocol {
-        transport::TCP => transport::tcp(payload, ends, descent),
-        transport::UDP => transport::udp(payload, ends, descent),
-        _ => rarer(protocol, payload, *ends, descent),
+        transport::TCP => transport::tcp(payload, ip_header, state),
+        transport::UDP => transport::udp(payload, ip_header, state),
+        _ => other_protocols(protocol, payload, *ip_header, state),
     }
 }
 
-/// Extension headers, one after the other, then tunnels and the transports that are not followed.
+/// Extension headers, one after the other, then tunnels and the transports that are not decoded.
 #[cold]
 #[inline(never)]
-fn rarer<'a>(
+fn other_protocols<'a>(
     mut protocol: u8,
     mut payload: &'a [u8],
-    mut ends: Ends,
-    descent: &mut Descent<'_>,
+    mut ip_header: IpHeader,
+    state: &mut DecodeState<'_>,
 ) -> Result<Decoded<'a>, DecodeError> {
-    for _ in 0..=descent.limits.extension_headers_max {
+    for _ in 0..=state.limits.extension_headers_max {
         let length = match protocol {
-            transport::TCP => return transport::tcp(payload, &ends, descent),
-            transport::UDP => return transport::udp(payload, &ends, descent),
+            transport::TCP => return transport::tcp(payload, &ip_header, state),
+            transport::UDP => return transport::udp(payload, &ip_header, state),
             // RFC 4302 §2.2: counted in words of four bytes, less two.
             AUTHENTICATION => extension_length(payload, 4, 2)?,
-            HOP_BY_HOP | DESTINATION_OPTIONS | MOBILITY | HIP | SHIM6 if ends.v6 => extension_length(payload, 8, 1)?,
-            ROUTING if ends.v6 => {
-                ends.destination = final_destination(payload).unwrap_or(ends.destination);
+            HOP_BY_HOP | DESTINATION_OPTIONS | MOBILITY | HIP | SHIM6 if ip_header.is_v6 => {
                 extension_length(payload, 8, 1)?
             }
-            FRAGMENT if ends.v6 => match v6_fragment(payload, &ends, descent)? {
+            ROUTING if ip_header.is_v6 => {
+                ip_header.destination = final_destination(payload).unwrap_or(ip_header.destination);
+                extension_length(payload, 8, 1)?
+            }
+            FRAGMENT if ip_header.is_v6 => match v6_fragment(payload, &ip_header, state)? {
                 Some(fragment) => return Ok(fragment),
                 None => FRAGMENT_HEADER_LENGTH,
             },
-            other => return tunnel::by_protocol(other, payload, &ends, descent),
+            other => return tunnel::by_protocol(other, payload, &ip_header, state),
         };
         protocol = payload.first().copied().ok_or(DecodeError::ExtensionTruncated)?;
         payload = payload.get(length..).ok_or(DecodeError::ExtensionTruncated)?;
-        ends.announced = ends.announced.saturating_sub(length);
+        ip_header.payload_length = ip_header.payload_length.saturating_sub(length);
     }
     Err(DecodeError::TooDeep)
 }
@@ -199,7 +200,7 @@ fn extension_length(header: &[u8], unit: usize, extra: usize) -> Result<usize, D
     Ok((usize::from(units) + extra) * unit)
 }
 
-/// Where a source-routed packet goes in the end, which is what its transport checksum covers (RFC 8200 §8.1).
+/// Final destination of a source-routed packet, which is what the transport checksum covers (RFC 8200 §8.1).
 fn final_destination(header: &[u8]) -> Option<Address> {
     let &[_, units, kind, segments_left, ..] = header else {
         return None;
@@ -220,24 +221,33 @@ fn final_destination(header: &[u8]) -> Option<Address> {
 
 #[cold]
 #[inline(never)]
-fn v4_fragment<'a>(header: &Ipv4HeaderSlice<'_>, payload: &'a [u8], ends: &Ends, descent: &Descent<'_>) -> Decoded<'a> {
+fn v4_fragment<'a>(
+    header: &Ipv4HeaderSlice<'_>,
+    payload: &'a [u8],
+    ip_header: &IpHeader,
+    state: &DecodeState<'_>,
+) -> Decoded<'a> {
     Decoded::Fragment(Fragment {
-        source: ends.source,
-        destination: ends.destination,
+        source: ip_header.source,
+        destination: ip_header.destination,
         identification: u32::from(header.identification()),
         protocol: header.protocol().0,
-        v6: false,
+        is_v6: false,
         offset: u32::from(header.fragments_offset().value()) * 8,
         more: header.more_fragments(),
-        cut: payload.len() < ends.announced,
+        truncated: payload.len() < ip_header.payload_length,
         payload,
-        encapsulation: descent.encapsulation(),
-        depth: descent.depth,
+        encapsulation: state.encapsulation(),
+        depth: state.depth,
     })
 }
 
 /// The fragment that `header` starts (RFC 8200 §4.5); `None` if it is whole in itself (an atomic fragment, RFC 6946).
-fn v6_fragment<'a>(header: &'a [u8], ends: &Ends, descent: &Descent<'_>) -> Result<Option<Decoded<'a>>, DecodeError> {
+fn v6_fragment<'a>(
+    header: &'a [u8],
+    ip_header: &IpHeader,
+    state: &DecodeState<'_>,
+) -> Result<Option<Decoded<'a>>, DecodeError> {
     let mut cursor = Cursor::new(header);
     let (Some(protocol), Some(_), Some(place), Some(identification)) =
         (cursor.u8(), cursor.u8(), cursor.u16(), cursor.u32())
@@ -249,16 +259,16 @@ fn v6_fragment<'a>(header: &'a [u8], ends: &Ends, descent: &Descent<'_>) -> Resu
         return Ok(None);
     }
     Ok(Some(Decoded::Fragment(Fragment {
-        source: ends.source,
-        destination: ends.destination,
+        source: ip_header.source,
+        destination: ip_header.destination,
         identification,
         protocol,
-        v6: true,
+        is_v6: true,
         offset,
         more,
-        cut: header.len() < ends.announced,
+        truncated: header.len() < ip_header.payload_length,
         payload: cursor.rest(),
-        encapsulation: descent.encapsulation(),
-        depth: descent.depth,
+        encapsulation: state.encapsulation(),
+        depth: state.depth,
     })))
 }

@@ -695,7 +695,7 @@ fn joins_count_as_encapsulation() {
 fn a_fragment_cut_by_the_capture_is_not_joined() {
     let data = v4_with(CLIENT, SERVER, 17, 0x2000, &[], &[7; 64]);
     let Ok(Decoded::Fragment(fragment)) = run(228, &data[..60]) else { panic!() };
-    assert!(fragment.cut);
+    assert!(fragment.truncated);
     let mut fragments = Reassembler::new(FragmentLimits::default());
     assert!(fragments.insert(&fragment, 0).is_none());
     assert_eq!((fragments.counts().truncated, fragments.datagrams()), (1, 0));

@@ -1,9 +1,9 @@
-//! TCP and UDP: ports, lengths, and what of the payload was captured.
+//! TCP and UDP: ports, lengths, and the captured payload.
 
 use etherparse::{TcpHeaderSlice, UdpHeaderSlice};
 
-use super::descent::Descent;
-use super::ip::Ends;
+use super::ip::IpHeader;
+use super::state::DecodeState;
 use super::{DecodeError, Decoded, Packet, Segment, Transport, udp_tunnel};
 
 pub(super) const TCP: u8 = 6;
@@ -13,9 +13,13 @@ const TCP_HEADER_LENGTH_MIN: usize = 20;
 
 /// A TCP segment (RFC 9293 §3.1).
 #[inline]
-pub(super) fn tcp<'a>(payload: &'a [u8], ends: &Ends, descent: &Descent<'_>) -> Result<Decoded<'a>, DecodeError> {
+pub(super) fn tcp<'a>(
+    payload: &'a [u8],
+    ip_header: &IpHeader,
+    state: &DecodeState<'_>,
+) -> Result<Decoded<'a>, DecodeError> {
     let Ok(header) = TcpHeaderSlice::from_slice(payload) else {
-        return tcp_cut_in_its_options(payload, ends, descent);
+        return tcp_truncated_options(payload, ip_header, state);
     };
     let segment = Segment {
         sequence: header.sequence_number(),
@@ -23,31 +27,35 @@ pub(super) fn tcp<'a>(payload: &'a [u8], ends: &Ends, descent: &Descent<'_>) -> 
         payload: payload.get(header.slice().len()..).unwrap_or_default(),
     };
     let ports = (header.source_port(), header.destination_port());
-    Ok(packet(TCP, ports, Transport::Tcp(segment), ends, descent))
+    Ok(packet(TCP, ports, Transport::Tcp(segment), ip_header, state))
 }
 
-/// A capture may end among the options of the header: ports, sequence and flags are there all the same.
+/// A segment whose capture ends within the header's options: ports, sequence number and flags are read.
 #[cold]
 #[inline(never)]
-fn tcp_cut_in_its_options<'a>(
+fn tcp_truncated_options<'a>(
     payload: &'a [u8],
-    ends: &Ends,
-    descent: &Descent<'_>,
+    ip_header: &IpHeader,
+    state: &DecodeState<'_>,
 ) -> Result<Decoded<'a>, DecodeError> {
     let fixed = payload.first_chunk::<TCP_HEADER_LENGTH_MIN>().ok_or(DecodeError::TcpTruncated)?;
     let &[s0, s1, d0, d1, q0, q1, q2, q3, _, _, _, _, offset, flags, ..] = fixed;
     let header_length = usize::from(offset >> 4) * 4;
-    if header_length < TCP_HEADER_LENGTH_MIN || header_length > ends.announced {
+    if header_length < TCP_HEADER_LENGTH_MIN || header_length > ip_header.payload_length {
         return Err(DecodeError::TcpMalformed);
     }
     let segment = Segment { sequence: u32::from_be_bytes([q0, q1, q2, q3]), flags, payload: &[] };
     let ports = (u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1]));
-    Ok(packet(TCP, ports, Transport::Tcp(segment), ends, descent))
+    Ok(packet(TCP, ports, Transport::Tcp(segment), ip_header, state))
 }
 
-/// A UDP datagram (RFC 768), or what it tunnels.
+/// A UDP datagram (RFC 768), or the packet that it tunnels.
 #[inline]
-pub(super) fn udp<'a>(payload: &'a [u8], ends: &Ends, descent: &mut Descent<'_>) -> Result<Decoded<'a>, DecodeError> {
+pub(super) fn udp<'a>(
+    payload: &'a [u8],
+    ip_header: &IpHeader,
+    state: &mut DecodeState<'_>,
+) -> Result<Decoded<'a>, DecodeError> {
     let header = UdpHeaderSlice::from_slice(payload).map_err(|_| DecodeError::UdpTruncated)?;
     let header_length = header.slice().len();
     // Zero: a jumbogram (RFC 2675 §4) or segmentation offload.
@@ -59,15 +67,15 @@ pub(super) fn udp<'a>(payload: &'a [u8], ends: &Ends, descent: &mut Descent<'_>)
     let ports = (header.source_port(), header.destination_port());
     let data = payload.get(header_length..end).unwrap_or_default();
     if udp_tunnel::may_be(ports, data)
-        && let Some(inner) = udp_tunnel::open(ports, data, ends, descent)
+        && let Some(inner) = udp_tunnel::open(ports, data, ip_header, state)
     {
         return inner;
     }
-    Ok(packet(UDP, ports, Transport::Udp(data), ends, descent))
+    Ok(packet(UDP, ports, Transport::Udp(data), ip_header, state))
 }
 
-/// A transport that is not followed further; ports where they stand as in TCP.
-pub(super) fn other<'a>(protocol: u8, payload: &[u8], ends: &Ends, descent: &Descent<'_>) -> Decoded<'a> {
+/// A transport that is not decoded; ports where they stand as in TCP.
+pub(super) fn other<'a>(protocol: u8, payload: &[u8], ip_header: &IpHeader, state: &DecodeState<'_>) -> Decoded<'a> {
     const DCCP: u8 = 33;
     const SCTP: u8 = 132;
     const UDP_LITE: u8 = 136;
@@ -75,7 +83,7 @@ pub(super) fn other<'a>(protocol: u8, payload: &[u8], ends: &Ends, descent: &Des
         (DCCP | SCTP | UDP_LITE, &[s0, s1, d0, d1, ..]) => (u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1])),
         _ => (0, 0),
     };
-    packet(protocol, ports, Transport::Other, ends, descent)
+    packet(protocol, ports, Transport::Other, ip_header, state)
 }
 
 #[inline]
@@ -83,16 +91,16 @@ fn packet<'a>(
     protocol: u8,
     (source_port, destination_port): (u16, u16),
     transport: Transport<'a>,
-    ends: &Ends,
-    descent: &Descent<'_>,
+    ip_header: &IpHeader,
+    state: &DecodeState<'_>,
 ) -> Decoded<'a> {
     Decoded::Packet(Packet {
-        source: ends.source,
-        destination: ends.destination,
+        source: ip_header.source,
+        destination: ip_header.destination,
         source_port,
         destination_port,
         protocol,
-        encapsulation: descent.encapsulation(),
+        encapsulation: state.encapsulation(),
         transport,
     })
 }

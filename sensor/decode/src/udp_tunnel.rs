@@ -1,10 +1,10 @@
-//! Tunnels over UDP. A port alone proves nothing (a QUIC client may well send from port 4789): the header has to be
-//! without fault and the packet inside has to fit, else the datagram is reported as it is.
+//! Tunnels over UDP. A port number alone proves nothing (a QUIC client may well send from port 4789): header and inner
+//! packet have to be valid, else the datagram is ordinary UDP.
 
 use vigie_wire::Cursor;
 
-use super::descent::Descent;
-use super::ip::{self, Ends};
+use super::ip::{self, IpHeader};
+use super::state::DecodeState;
 use super::{DecodeError, Decoded, TunnelKind, link, shim, tunnel, wifi};
 
 const L2TP: u16 = 1701;
@@ -18,7 +18,7 @@ const GENEVE: u16 = 6081;
 const MPLS: u16 = 6635;
 const VXLAN_LINUX: u16 = 8472;
 
-/// The first and cheapest test of a datagram.
+/// A cheap first test whether a datagram can be a tunnel.
 #[inline]
 pub(super) fn may_be((source, destination): (u16, u16), data: &[u8]) -> bool {
     may_be_tunnel_port(source, destination) || fills_like_ipv6(data)
@@ -27,11 +27,10 @@ pub(super) fn may_be((source, destination): (u16, u16), data: &[u8]) -> bool {
 /// Whether a datagram between these ports may be a tunnel's whatever it carries.
 #[inline]
 pub fn may_be_tunnel_port(source: u16, destination: u16) -> bool {
-    // The receiver's port tells; only protocols that answer from the port they were asked on are known by the
-    // sender's as well.
+    // The destination port names the tunnel. The source port counts only for protocols that answer from their own port.
     const TO: [u16; 10] = [L2TP, GTP_U, TEREDO, VXLAN, VXLAN_GPE, CAPWAP, GUE, GENEVE, MPLS, VXLAN_LINUX];
     const FROM: [u16; 4] = [L2TP, GTP_U, TEREDO, CAPWAP];
-    // All are compared at once: to branch on ports that clients choose is to be wrong half of the time.
+    // All are compared without branches, which would be mispredicted: clients choose their ports at random.
     TO.iter().fold(false, |found, &port| found | (port == destination))
         | FROM.iter().fold(false, |found, &port| found | (port == source))
 }
@@ -48,21 +47,21 @@ fn fills_like_ipv6(data: &[u8]) -> bool {
     }
 }
 
-/// Opens the tunnel that a datagram carries; `None` if it carries none that can be read.
+/// Decodes the tunnel in a datagram; `None` if it is no tunnel that can be decoded.
 #[cold]
 #[inline(never)]
 pub(super) fn open<'a>(
     ports: (u16, u16),
     data: &'a [u8],
-    ends: &Ends,
-    descent: &mut Descent<'_>,
+    ip_header: &IpHeader,
+    state: &mut DecodeState<'_>,
 ) -> Option<Result<Decoded<'a>, DecodeError>> {
-    let before = *descent;
-    descent.outer = Some((ends.source, ends.destination));
-    descent.strict = true;
-    match by_port(ports, data, descent) {
+    let before = *state;
+    state.outer = Some((ip_header.source, ip_header.destination));
+    state.strict = true;
+    match by_port(ports, data, state) {
         Err(error) if error != DecodeError::TooDeep => {
-            descent.back_to(&before);
+            state.restore(&before);
             None
         }
         opened => Some(opened),
@@ -72,30 +71,30 @@ pub(super) fn open<'a>(
 fn by_port<'a>(
     (source, destination): (u16, u16),
     data: &'a [u8],
-    descent: &mut Descent<'_>,
+    state: &mut DecodeState<'_>,
 ) -> Result<Decoded<'a>, DecodeError> {
     match destination {
-        VXLAN | VXLAN_LINUX => vxlan(data, descent),
-        VXLAN_GPE => vxlan_gpe(data, descent),
-        GENEVE => geneve(data, descent),
-        MPLS => shim::mpls(data, descent),
-        GUE => gue(data, descent),
-        GTP_U => gtp_u(data, descent),
-        L2TP => l2tp(data, descent),
-        CAPWAP => capwap(data, descent),
-        TEREDO => teredo(data, descent),
+        VXLAN | VXLAN_LINUX => vxlan(data, state),
+        VXLAN_GPE => vxlan_gpe(data, state),
+        GENEVE => geneve(data, state),
+        MPLS => shim::mpls(data, state),
+        GUE => gue(data, state),
+        GTP_U => gtp_u(data, state),
+        L2TP => l2tp(data, state),
+        CAPWAP => capwap(data, state),
+        TEREDO => teredo(data, state),
         _ => match source {
-            GTP_U => gtp_u(data, descent),
-            L2TP => l2tp(data, descent),
-            CAPWAP => capwap(data, descent),
-            TEREDO => teredo(data, descent),
-            _ => teredo_between_peers(data, descent),
+            GTP_U => gtp_u(data, state),
+            L2TP => l2tp(data, state),
+            CAPWAP => capwap(data, state),
+            TEREDO => teredo(data, state),
+            _ => teredo_between_peers(data, state),
         },
     }
 }
 
 /// RFC 7348 §5, with the group policy extension; a next-protocol bit makes it the generic form.
-fn vxlan<'a>(data: &'a [u8], descent: &mut Descent<'_>) -> Result<Decoded<'a>, DecodeError> {
+fn vxlan<'a>(data: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
     const GROUP_POLICY: u8 = 0x80;
     const NEXT_PROTOCOL: u8 = 0x04;
     const IDENTIFIER: u8 = 0x08;
@@ -103,19 +102,19 @@ fn vxlan<'a>(data: &'a [u8], descent: &mut Descent<'_>) -> Result<Decoded<'a>, D
         return Err(DecodeError::TunnelTruncated);
     };
     if flags & NEXT_PROTOCOL != 0 {
-        return vxlan_gpe(data, descent);
+        return vxlan_gpe(data, state);
     }
     let grouped = flags & GROUP_POLICY != 0;
     if flags & !GROUP_POLICY != IDENTIFIER || reserved != 0 || (!grouped && [policy, group_high, group_low] != [0; 3]) {
         return Err(DecodeError::TunnelMalformed);
     }
-    descent.open(TunnelKind::Vxlan)?;
-    descent.network(TunnelKind::Vxlan, u32::from_be_bytes([0, v0, v1, v2]));
-    link::ethernet(frame, descent)
+    state.enter_tunnel(TunnelKind::Vxlan)?;
+    state.add_network(TunnelKind::Vxlan, u32::from_be_bytes([0, v0, v1, v2]));
+    link::ethernet(frame, state)
 }
 
 /// draft-ietf-nvo3-vxlan-gpe §3: version, instance, next protocol and OAM bits.
-fn vxlan_gpe<'a>(data: &'a [u8], descent: &mut Descent<'_>) -> Result<Decoded<'a>, DecodeError> {
+fn vxlan_gpe<'a>(data: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
     const INSTANCE: u8 = 0x08;
     const NEXT_PROTOCOL: u8 = 0x04;
     let Some((&[flags, 0, 0, next, v0, v1, v2, 0], payload)) = data.split_first_chunk() else {
@@ -124,14 +123,14 @@ fn vxlan_gpe<'a>(data: &'a [u8], descent: &mut Descent<'_>) -> Result<Decoded<'a
     if flags & !(INSTANCE | NEXT_PROTOCOL) != 0 || flags & INSTANCE == 0 {
         return Err(DecodeError::TunnelMalformed);
     }
-    descent.open(TunnelKind::VxlanGpe)?;
-    descent.network(TunnelKind::Vxlan, u32::from_be_bytes([0, v0, v1, v2]));
+    state.enter_tunnel(TunnelKind::VxlanGpe)?;
+    state.add_network(TunnelKind::Vxlan, u32::from_be_bytes([0, v0, v1, v2]));
     let next = if flags & NEXT_PROTOCOL == 0 { 3 } else { next };
-    shim::by_next_protocol(next, payload, descent)
+    shim::by_next_protocol(next, payload, state)
 }
 
 /// RFC 8926 §3.4.
-fn geneve<'a>(data: &'a [u8], descent: &mut Descent<'_>) -> Result<Decoded<'a>, DecodeError> {
+fn geneve<'a>(data: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
     let Some((&[length, flags, p0, p1, v0, v1, v2, reserved], rest)) = data.split_first_chunk() else {
         return Err(DecodeError::TunnelTruncated);
     };
@@ -140,17 +139,17 @@ fn geneve<'a>(data: &'a [u8], descent: &mut Descent<'_>) -> Result<Decoded<'a>, 
         return Err(DecodeError::TunnelMalformed);
     }
     let payload = rest.get(usize::from(length & 0x3f) * 4..).ok_or(DecodeError::TunnelTruncated)?;
-    descent.open(TunnelKind::Geneve)?;
-    descent.network(TunnelKind::Geneve, u32::from_be_bytes([0, v0, v1, v2]));
+    state.enter_tunnel(TunnelKind::Geneve)?;
+    state.add_network(TunnelKind::Geneve, u32::from_be_bytes([0, v0, v1, v2]));
     match u16::from_be_bytes([p0, p1]) {
-        0x6558 => link::ethernet(payload, descent),
-        protocol => link::by_ethertype(protocol, payload, descent),
+        0x6558 => link::ethernet(payload, state),
+        protocol => link::by_ethertype(protocol, payload, state),
     }
 }
 
-/// A T-PDU of GTP-U (3GPP TS 29.281 §5.1), extension headers passed over. The tunnel endpoint identifier is the
-/// receiver's own.
-fn gtp_u<'a>(data: &'a [u8], descent: &mut Descent<'_>) -> Result<Decoded<'a>, DecodeError> {
+/// A T-PDU of GTP-U (3GPP TS 29.281 §5.1); extension headers are skipped. The tunnel endpoint identifier differs by
+/// direction.
+fn gtp_u<'a>(data: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
     const VERSION_1_GTP: u8 = 0x30;
     const ANY_OPTION: u8 = 0x07;
     const T_PDU: u8 = 255;
@@ -159,22 +158,22 @@ fn gtp_u<'a>(data: &'a [u8], descent: &mut Descent<'_>) -> Result<Decoded<'a>, D
     else {
         return Err(DecodeError::TunnelTruncated);
     };
-    let misses = usize::from(length) > cursor.remaining();
-    if flags & !ANY_OPTION != VERSION_1_GTP || kind != T_PDU || (misses && !descent.cut) {
+    let is_short = usize::from(length) > cursor.remaining();
+    if flags & !ANY_OPTION != VERSION_1_GTP || kind != T_PDU || (is_short && !state.truncated) {
         return Err(DecodeError::TunnelMalformed);
     }
-    if !misses {
+    if !is_short {
         cursor = Cursor::new(cursor.take(usize::from(length)).unwrap_or_default());
     }
     if flags & ANY_OPTION != 0 {
         gtp_options(flags, &mut cursor).ok_or(DecodeError::TunnelTruncated)?;
     }
-    descent.open(TunnelKind::GtpU)?;
+    state.enter_tunnel(TunnelKind::GtpU)?;
     let payload = cursor.rest();
     match cursor.peek().map(|byte| byte >> 4) {
         // A 5G session may carry Ethernet, with an address that begins like IP.
-        Some(4 | 6) => descent.either(|descent| ip::any(payload, descent), |descent| link::ethernet(payload, descent)),
-        _ => link::ethernet(payload, descent),
+        Some(4 | 6) => state.try_either(|state| ip::any(payload, state), |state| link::ethernet(payload, state)),
+        _ => link::ethernet(payload, state),
     }
 }
 
@@ -192,7 +191,7 @@ fn gtp_options(flags: u8, cursor: &mut Cursor<'_>) -> Option<()> {
 }
 
 /// Authentication and origin indication (RFC 4380 §5.1.1), then IPv6.
-fn teredo<'a>(data: &'a [u8], descent: &mut Descent<'_>) -> Result<Decoded<'a>, DecodeError> {
+fn teredo<'a>(data: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
     let mut cursor = Cursor::new(data);
     if cursor.rest().starts_with(&[0, 1]) {
         teredo_authentication(&mut cursor).ok_or(DecodeError::TunnelTruncated)?;
@@ -200,8 +199,8 @@ fn teredo<'a>(data: &'a [u8], descent: &mut Descent<'_>) -> Result<Decoded<'a>, 
     if cursor.rest().starts_with(&[0, 0]) {
         cursor.skip(8).ok_or(DecodeError::TunnelTruncated)?;
     }
-    descent.open(TunnelKind::Teredo)?;
-    ip::v6(cursor.rest(), descent)
+    state.enter_tunnel(TunnelKind::Teredo)?;
+    ip::v6(cursor.rest(), state)
 }
 
 fn teredo_authentication(cursor: &mut Cursor<'_>) -> Option<()> {
@@ -212,18 +211,18 @@ fn teredo_authentication(cursor: &mut Cursor<'_>) -> Option<()> {
 }
 
 /// On any port, one of the addresses inside has to be Teredo's own (RFC 4380 §2.6).
-fn teredo_between_peers<'a>(data: &'a [u8], descent: &mut Descent<'_>) -> Result<Decoded<'a>, DecodeError> {
+fn teredo_between_peers<'a>(data: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
     const PREFIX: [u8; 4] = [0x20, 0x01, 0, 0];
     let has_prefix = |at: usize| data.get(at..).is_some_and(|address| address.starts_with(&PREFIX));
     if !has_prefix(8) && !has_prefix(24) {
         return Err(DecodeError::TunnelMalformed);
     }
-    descent.open(TunnelKind::Teredo)?;
-    ip::v6(data, descent)
+    state.enter_tunnel(TunnelKind::Teredo)?;
+    ip::v6(data, state)
 }
 
 /// A data message of L2TPv2 (RFC 2661 §3.1), or of L2TPv3 over UDP (RFC 3931 §4.1.2.1).
-fn l2tp<'a>(data: &'a [u8], descent: &mut Descent<'_>) -> Result<Decoded<'a>, DecodeError> {
+fn l2tp<'a>(data: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
     const CONTROL: u16 = 0x8000;
     const LENGTH: u16 = 0x4000;
     const SEQUENCE: u16 = 0x0800;
@@ -236,14 +235,14 @@ fn l2tp<'a>(data: &'a [u8], descent: &mut Descent<'_>) -> Result<Decoded<'a>, De
     }
     match flags & 0xf {
         2 => {}
-        3 if flags == 3 && cursor.u16() == Some(0) => return tunnel::l2tp_v3(cursor.rest(), descent),
+        3 if flags == 3 && cursor.u16() == Some(0) => return tunnel::l2tp_v3(cursor.rest(), state),
         _ => return Err(DecodeError::TunnelUnsupported),
     }
     if flags & LENGTH != 0 {
         let length = usize::from(cursor.u16().ok_or(DecodeError::TunnelTruncated)?);
         match length.checked_sub(4).and_then(|rest| cursor.take(rest)) {
             Some(rest) => cursor = Cursor::new(rest),
-            None if descent.cut => {}
+            None if state.truncated => {}
             None => return Err(DecodeError::TunnelMalformed),
         }
     }
@@ -252,12 +251,12 @@ fn l2tp<'a>(data: &'a [u8], descent: &mut Descent<'_>) -> Result<Decoded<'a>, De
     if flags & OFFSET != 0 {
         cursor.vector16().ok_or(DecodeError::TunnelTruncated)?;
     }
-    descent.open(TunnelKind::L2tp)?;
-    shim::ppp(cursor.rest(), descent)
+    state.enter_tunnel(TunnelKind::L2tp)?;
+    shim::ppp(cursor.rest(), state)
 }
 
 /// A data message of CAPWAP that DTLS does not hide (RFC 5415 §4.3), whole: an Ethernet or an 802.11 frame.
-fn capwap<'a>(data: &'a [u8], descent: &mut Descent<'_>) -> Result<Decoded<'a>, DecodeError> {
+fn capwap<'a>(data: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
     const NATIVE_FRAME: u8 = 0x01;
     const FRAGMENT: u8 = 0x80;
     let Some(&[preamble, length, binding, flags]) = data.first_chunk() else {
@@ -271,12 +270,12 @@ fn capwap<'a>(data: &'a [u8], descent: &mut Descent<'_>) -> Result<Decoded<'a>, 
         return Err(DecodeError::TunnelUnsupported);
     }
     let payload = data.get(header_length..).ok_or(DecodeError::TunnelTruncated)?;
-    descent.open(TunnelKind::Capwap)?;
-    if binding & NATIVE_FRAME == 0 { link::ethernet(payload, descent) } else { wifi::frame(payload, descent) }
+    state.enter_tunnel(TunnelKind::Capwap)?;
+    if binding & NATIVE_FRAME == 0 { link::ethernet(payload, state) } else { wifi::frame(payload, state) }
 }
 
 /// Generic UDP encapsulation (draft-ietf-intarea-gue §3): a header with an IP protocol number, or bare IP.
-fn gue<'a>(data: &'a [u8], descent: &mut Descent<'_>) -> Result<Decoded<'a>, DecodeError> {
+fn gue<'a>(data: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
     const CONTROL: u8 = 0x20;
     let Some(&[first, protocol, _, _]) = data.first_chunk() else {
         return Err(DecodeError::TunnelTruncated);
@@ -287,12 +286,12 @@ fn gue<'a>(data: &'a [u8], descent: &mut Descent<'_>) -> Result<Decoded<'a>, Dec
         _ => None,
     };
     let payload = payload.ok_or(DecodeError::TunnelMalformed)?;
-    descent.open(TunnelKind::Gue)?;
+    state.enter_tunnel(TunnelKind::Gue)?;
     match (first >> 6, protocol) {
-        (1, _) => ip::any(payload, descent),
-        (_, 4) => ip::v4(payload, descent),
-        (_, 41) => ip::v6(payload, descent),
-        (_, 137) => shim::mpls(payload, descent),
+        (1, _) => ip::any(payload, state),
+        (_, 4) => ip::v4(payload, state),
+        (_, 41) => ip::v6(payload, state),
+        (_, 137) => shim::mpls(payload, state),
         _ => Err(DecodeError::TunnelUnsupported),
     }
 }

@@ -1,12 +1,12 @@
-//! Data frames of 802.11, where the air was not encrypted, and the capture headers in front of them.
+//! Unencrypted data frames of 802.11, and the capture headers in front of them.
 
 use vigie_wire::Cursor;
 
-use super::descent::Descent;
+use super::state::DecodeState;
 use super::{DecodeError, Decoded, link};
 
 /// A radiotap header (radiotap.org), little-endian, then the frame.
-pub(super) fn radiotap<'a>(bytes: &'a [u8], descent: &mut Descent<'_>) -> Result<Decoded<'a>, DecodeError> {
+pub(super) fn radiotap<'a>(bytes: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
     let Some(&[0, _, low, high]) = bytes.first_chunk() else {
         return Err(DecodeError::LinkTruncated);
     };
@@ -15,7 +15,7 @@ pub(super) fn radiotap<'a>(bytes: &'a [u8], descent: &mut Descent<'_>) -> Result
     if length < 8 {
         return Err(DecodeError::LinkMalformed);
     }
-    self::data(frame, radiotap_says_padded(header), descent)
+    self::data(frame, radiotap_says_padded(header), state)
 }
 
 /// Whether the flags field says that the 802.11 header was padded to a multiple of four bytes.
@@ -40,21 +40,21 @@ fn radiotap_says_padded(header: &[u8]) -> bool {
 }
 
 /// An AVS header: its length stands in its second word.
-pub(super) fn avs<'a>(bytes: &'a [u8], descent: &mut Descent<'_>) -> Result<Decoded<'a>, DecodeError> {
+pub(super) fn avs<'a>(bytes: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
     let mut cursor = Cursor::new(bytes);
     let (Some(_), Some(length)) = (cursor.u32(), cursor.u32()) else {
         return Err(DecodeError::LinkTruncated);
     };
-    frame(bytes.get(length.max(8) as usize..).ok_or(DecodeError::LinkTruncated)?, descent)
+    frame(bytes.get(length.max(8) as usize..).ok_or(DecodeError::LinkTruncated)?, state)
 }
 
 /// A frame without capture header.
-pub(super) fn frame<'a>(bytes: &'a [u8], descent: &mut Descent<'_>) -> Result<Decoded<'a>, DecodeError> {
-    data(bytes, false, descent)
+pub(super) fn frame<'a>(bytes: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
+    data(bytes, false, state)
 }
 
-/// A data frame (802.11 §9.3.2): addresses as its direction asks, QoS and HT control where flagged, then LLC.
-fn data<'a>(bytes: &'a [u8], padded: bool, descent: &mut Descent<'_>) -> Result<Decoded<'a>, DecodeError> {
+/// A data frame (802.11 §9.3.2): addresses by direction, QoS and HT control by flags, then LLC.
+fn data<'a>(bytes: &'a [u8], padded: bool, state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
     const TYPE_AND_VERSION: u8 = 0x0f;
     const DATA: u8 = 0x08;
     const QOS_DATA: u8 = 0x88;
@@ -94,11 +94,11 @@ fn data<'a>(bytes: &'a [u8], padded: bool, descent: &mut Descent<'_>) -> Result<
     }
     let body = bytes.get(header_length..).ok_or(DecodeError::LinkTruncated)?;
     if !aggregate {
-        return link::llc(body, descent);
+        return link::llc(body, state);
     }
     // Of several packets in one frame the first is read: addresses, length, LLC.
     let mut cursor = Cursor::new(body);
     cursor.skip(12).ok_or(DecodeError::LinkTruncated)?;
     let length = usize::from(cursor.u16().ok_or(DecodeError::LinkTruncated)?);
-    link::llc(cursor.rest().get(..length).unwrap_or(cursor.rest()), descent)
+    link::llc(cursor.rest().get(..length).unwrap_or(cursor.rest()), state)
 }

@@ -1,0 +1,153 @@
+//! The innermost packet of a frame: addresses, ports, transport, and the encapsulation around it.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// An IP address in sixteen bytes; IPv4 as mapped by RFC 4291 §2.5.5.2.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Address(pub u128);
+
+impl Address {
+    /// An IPv4 address from its four bytes.
+    #[inline]
+    pub const fn v4(bytes: [u8; 4]) -> Self {
+        Self(0xffff_0000_0000 | u32::from_be_bytes(bytes) as u128)
+    }
+
+    /// An IPv6 address from its sixteen bytes.
+    #[inline]
+    pub const fn v6(bytes: [u8; 16]) -> Self {
+        Self(u128::from_be_bytes(bytes))
+    }
+
+    /// The address as the standard library knows it; IPv4-mapped comes out as IPv4.
+    pub const fn ip(self) -> IpAddr {
+        if self.0 >> 32 == 0xffff {
+            IpAddr::V4(Ipv4Addr::from_bits(self.0 as u32))
+        } else {
+            IpAddr::V6(Ipv6Addr::from_bits(self.0))
+        }
+    }
+}
+
+impl From<IpAddr> for Address {
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(v4) => Self::v4(v4.octets()),
+            IpAddr::V6(v6) => Self::v6(v6.octets()),
+        }
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.ip().fmt(formatter)
+    }
+}
+
+/// The innermost packet of a frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet<'a> {
+    /// Innermost sender.
+    pub source: Address,
+    /// Innermost receiver.
+    pub destination: Address,
+    /// Zero where the transport has no ports.
+    pub source_port: u16,
+    /// Zero where the transport has no ports.
+    pub destination_port: u16,
+    /// IP protocol number of the innermost packet.
+    pub protocol: u8,
+    /// The headers around the innermost packet.
+    pub encapsulation: Encapsulation,
+    /// The transport header and its payload.
+    pub transport: Transport<'a>,
+}
+
+/// VLAN identifiers stored per frame.
+pub const VLANS_MAX: usize = 3;
+
+/// The headers around the innermost packet: VLANs and tunnels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Encapsulation {
+    /// VLAN identifiers, outermost first; only `vlan_count` of them are set.
+    pub vlans: [u16; VLANS_MAX],
+    /// How many of `vlans` are set.
+    pub vlan_count: u8,
+    /// How many tunnels are around the packet.
+    pub tunnel_depth: u8,
+    /// The outermost tunnel.
+    pub tunnel: Option<Tunnel>,
+    /// The virtual network, so that equal inner 5-tuples of different customers stay apart: a hash over VNI (VXLAN, GENEVE),
+    /// GRE key, PBB I-SID and the like; 0 without any. Identifiers that differ by direction (GTP TEID, L2TP session, ERSPAN
+    /// session) are not part of it.
+    pub network: u32,
+}
+
+/// The outermost tunnel around a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tunnel {
+    /// Its kind.
+    pub kind: TunnelKind,
+    /// Sender of the outer packet; `None` for tunnels below IP (PPPoE, MPLS, PBB).
+    pub source: Option<Address>,
+    /// Receiver of the outer packet.
+    pub destination: Option<Address>,
+}
+
+/// Kinds of tunnels. Events name them by [`TunnelKind::as_str`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+#[rustfmt::skip]
+pub enum TunnelKind {
+    Ipip, SixInFour, FourInSix, Gre, Erspan, Vxlan, VxlanGpe, Geneve, GtpU, Teredo, L2tp, Pppoe, Mpls, Pbb, EoIp, Nsh, Capwap, Wccp, Esp,
+    EtherIp, Gue, Trill,
+}
+
+impl TunnelKind {
+    /// Lower-case name, stable.
+    #[rustfmt::skip]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ipip => "ipip", Self::SixInFour => "6in4", Self::FourInSix => "4in6", Self::Gre => "gre",
+            Self::Erspan => "erspan", Self::Vxlan => "vxlan", Self::VxlanGpe => "vxlan-gpe", Self::Geneve => "geneve",
+            Self::GtpU => "gtp-u", Self::Teredo => "teredo", Self::L2tp => "l2tp", Self::Pppoe => "pppoe",
+            Self::Mpls => "mpls", Self::Pbb => "pbb", Self::EoIp => "eoip", Self::Nsh => "nsh", Self::Capwap => "capwap",
+            Self::Wccp => "wccp", Self::Esp => "esp", Self::EtherIp => "etherip", Self::Gue => "gue",
+            Self::Trill => "trill",
+        }
+    }
+}
+
+/// The transport of a packet.
+#[derive(Clone, Copy, Debug)]
+pub enum Transport<'a> {
+    /// A TCP segment.
+    Tcp(Segment<'a>),
+    /// The payload of a UDP datagram.
+    Udp(&'a [u8]),
+    /// Any other protocol; it is not decoded.
+    Other,
+}
+
+/// A TCP segment, as much of it as was captured.
+#[derive(Clone, Copy, Debug)]
+pub struct Segment<'a> {
+    /// Sequence number of the first payload byte (SYN not subtracted).
+    pub sequence: u32,
+    /// The flag byte of the header: FIN 1, SYN 2, RST 4, PSH 8, ACK 16.
+    pub flags: u8,
+    /// Captured payload.
+    pub payload: &'a [u8],
+}
+
+impl Segment<'_> {
+    /// FIN flag.
+    pub const FIN: u8 = 1;
+    /// SYN flag.
+    pub const SYN: u8 = 2;
+    /// RST flag.
+    pub const RST: u8 = 4;
+    /// ACK flag.
+    pub const ACK: u8 = 16;
+}
