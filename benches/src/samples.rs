@@ -106,7 +106,7 @@ fn is_from_client(sample: &Sample) -> bool {
     let Some(packet) = sample.packet() else { return false };
     let carries = match packet.transport {
         Transport::Tcp(segment) => !segment.payload.is_empty(),
-        Transport::Udp(payload) => !payload.is_empty(),
+        Transport::Udp(datagram) => !datagram.payload.is_empty(),
         Transport::Other => false,
     };
     carries && packet.source_port > packet.destination_port

@@ -34,7 +34,7 @@ fn datagrams(opening: &Opening) -> Vec<Vec<u8>> {
     let packets = opening.iter().filter_map(|sample| sample.packet());
     packets
         .filter_map(|packet| match packet.transport {
-            Transport::Udp(payload) => Some(payload.to_vec()),
+            Transport::Udp(datagram) => Some(datagram.payload.to_vec()),
             _ => None,
         })
         .collect()
@@ -139,7 +139,7 @@ impl Workload for Split {
             self.dialogue.begin(Side::Low, pieces.first().expect("a piece").0);
             let mut told = 0;
             for (sequence, payload) in pieces {
-                let segment = Segment { sequence: *sequence, flags: Segment::ACK, payload };
+                let segment = Segment::without_header(*sequence, Segment::ACK, payload);
                 let said = self.dialogue.segment(Side::Low, &segment, &self.limits, &mut self.counts);
                 told += said.hello.map_or(0, |hello| ask(&hello));
             }
@@ -213,7 +213,7 @@ impl Dns {
         let answers = openings.iter().filter_map(|opening| {
             let packet = opening.last()?.packet()?;
             match packet.transport {
-                Transport::Udp(payload) => Some((packet.destination, payload.to_vec())),
+                Transport::Udp(datagram) => Some((packet.destination, datagram.payload.to_vec())),
                 _ => None,
             }
         });

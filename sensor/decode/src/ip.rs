@@ -7,16 +7,18 @@ use vigie_wire::Cursor;
 
 use super::fragments::Fragment;
 use super::state::DecodeState;
-use super::{Address, DecodeError, Decoded, transport, tunnel};
+use super::{Address, DecodeError, Decoded, NetworkHeader, transport, tunnel};
 
 /// What the layers above need of an IP header.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct IpHeader {
+pub(super) struct IpHeader<'a> {
     pub source: Address,
     pub destination: Address,
     pub is_v6: bool,
     /// Payload length by the header; fewer bytes may have been captured.
     pub payload_length: usize,
+    /// The header itself; empty if it does not name the final destination.
+    pub network: NetworkHeader<'a>,
 }
 
 /// An IP packet of either version, by its first nibble.
@@ -52,12 +54,16 @@ pub(super) fn v4<'a>(bytes: &'a [u8], state: &mut DecodeState<'_>) -> Result<Dec
         return Err(DecodeError::Ipv4Malformed);
     }
     let payload = bytes.get(header_length..end.min(bytes.len())).unwrap_or_default();
-    let ip_header = IpHeader {
+    let mut ip_header = IpHeader {
         source: Address::v4(header.source()),
-        destination: Address::v4(v4_final_destination(&header).unwrap_or(header.destination())),
+        destination: Address::v4(header.destination()),
         is_v6: false,
         payload_length: end - header_length,
+        network: NetworkHeader::new(header.slice()),
     };
+    if let Some(destination) = v4_final_destination(&header) {
+        (ip_header.destination, ip_header.network) = (Address::v4(destination), NetworkHeader::default());
+    }
     if header.is_fragmenting_payload() {
         return Ok(v4_fragment(&header, payload, &ip_header, state));
     }
@@ -130,6 +136,7 @@ pub(super) fn v6<'a>(bytes: &'a [u8], state: &mut DecodeState<'_>) -> Result<Dec
         destination: Address::v6(header.destination()),
         is_v6: true,
         payload_length: announced,
+        network: NetworkHeader::new(header.slice()),
     };
     upper(header.next_header().0, payload, &ip_header, state)
 }
@@ -139,7 +146,7 @@ pub(super) fn v6<'a>(bytes: &'a [u8], state: &mut DecodeState<'_>) -> Result<Dec
 pub(super) fn upper<'a>(
     protocol: u8,
     payload: &'a [u8],
-    ip_header: &IpHeader,
+    ip_header: &IpHeader<'a>,
     state: &mut DecodeState<'_>,
 ) -> Result<Decoded<'a>, DecodeError> {
     match protocol {
@@ -155,7 +162,7 @@ pub(super) fn upper<'a>(
 fn other_protocols<'a>(
     mut protocol: u8,
     mut payload: &'a [u8],
-    mut ip_header: IpHeader,
+    mut ip_header: IpHeader<'a>,
     state: &mut DecodeState<'_>,
 ) -> Result<Decoded<'a>, DecodeError> {
     for _ in 0..=state.limits.extension_headers_max {
@@ -168,7 +175,9 @@ fn other_protocols<'a>(
                 extension_length(payload, 8, 1)?
             }
             ROUTING if ip_header.is_v6 => {
-                ip_header.destination = final_destination(payload).unwrap_or(ip_header.destination);
+                if let Some(destination) = final_destination(payload) {
+                    (ip_header.destination, ip_header.network) = (destination, NetworkHeader::default());
+                }
                 extension_length(payload, 8, 1)?
             }
             FRAGMENT if ip_header.is_v6 => match v6_fragment(payload, &ip_header, state)? {
@@ -224,7 +233,7 @@ fn final_destination(header: &[u8]) -> Option<Address> {
 fn v4_fragment<'a>(
     header: &Ipv4HeaderSlice<'_>,
     payload: &'a [u8],
-    ip_header: &IpHeader,
+    ip_header: &IpHeader<'a>,
     state: &DecodeState<'_>,
 ) -> Decoded<'a> {
     Decoded::Fragment(Fragment {
@@ -237,6 +246,7 @@ fn v4_fragment<'a>(
         more: header.more_fragments(),
         truncated: payload.len() < ip_header.payload_length,
         payload,
+        network: ip_header.network,
         encapsulation: state.encapsulation(),
         depth: state.depth,
     })
@@ -245,7 +255,7 @@ fn v4_fragment<'a>(
 /// The fragment that `header` starts (RFC 8200 §4.5); `None` if it is whole in itself (an atomic fragment, RFC 6946).
 fn v6_fragment<'a>(
     header: &'a [u8],
-    ip_header: &IpHeader,
+    ip_header: &IpHeader<'a>,
     state: &DecodeState<'_>,
 ) -> Result<Option<Decoded<'a>>, DecodeError> {
     let mut cursor = Cursor::new(header);
@@ -268,6 +278,7 @@ fn v6_fragment<'a>(
         more,
         truncated: header.len() < ip_header.payload_length,
         payload: cursor.rest(),
+        network: ip_header.network,
         encapsulation: state.encapsulation(),
         depth: state.depth,
     })))

@@ -12,12 +12,14 @@
 
 #![forbid(unsafe_code)]
 
+mod checksum;
 mod error;
 pub mod fragments;
 mod gre;
 mod ip;
 mod link;
 mod packet;
+mod segment;
 mod shim;
 mod state;
 mod transport;
@@ -30,9 +32,11 @@ mod tests;
 
 use vigie_wire::{Frame, LinkType};
 
+pub use checksum::{Checksum, NetworkHeader};
 pub use error::DecodeError;
 use fragments::Fragment;
-pub use packet::{Address, Encapsulation, Packet, Segment, Transport, Tunnel, TunnelKind, VLANS_MAX};
+pub use packet::{Address, Encapsulation, Packet, Transport, Tunnel, TunnelKind, VLANS_MAX};
+pub use segment::{Segment, TcpOption, TcpOptions, UdpDatagram};
 use state::DecodeState;
 pub use udp_tunnel::may_be_tunnel_port;
 
@@ -105,6 +109,7 @@ pub fn decode_reassembled<'a>(
         destination: datagram.destination,
         is_v6: datagram.is_v6,
         payload_length: datagram.payload.len(),
+        network: datagram.network.get(),
     };
     ip::upper(datagram.protocol, &datagram.payload, &ip_header, &mut state)
 }

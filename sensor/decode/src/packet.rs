@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::segment::{Segment, UdpDatagram};
+
 /// An IP address in sixteen bytes; IPv4 as mapped by RFC 4291 §2.5.5.2.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Address(pub u128);
@@ -124,30 +126,8 @@ impl TunnelKind {
 pub enum Transport<'a> {
     /// A TCP segment.
     Tcp(Segment<'a>),
-    /// The payload of a UDP datagram.
-    Udp(&'a [u8]),
+    /// A UDP datagram.
+    Udp(UdpDatagram<'a>),
     /// Any other protocol; it is not decoded.
     Other,
-}
-
-/// A TCP segment, as much of it as was captured.
-#[derive(Clone, Copy, Debug)]
-pub struct Segment<'a> {
-    /// Sequence number of the first payload byte (SYN not subtracted).
-    pub sequence: u32,
-    /// The flag byte of the header: FIN 1, SYN 2, RST 4, PSH 8, ACK 16.
-    pub flags: u8,
-    /// Captured payload.
-    pub payload: &'a [u8],
-}
-
-impl Segment<'_> {
-    /// FIN flag.
-    pub const FIN: u8 = 1;
-    /// SYN flag.
-    pub const SYN: u8 = 2;
-    /// RST flag.
-    pub const RST: u8 = 4;
-    /// ACK flag.
-    pub const ACK: u8 = 16;
 }

@@ -134,7 +134,7 @@ fn comes_down_to_the_inner(
         "{packet:?}"
     );
     assert_eq!((packet.source_port, packet.destination_port, packet.protocol), (CLIENT_PORT, SERVER_PORT, 17));
-    assert!(matches!(packet.transport, Transport::Udp(HELLO)), "{packet:?}");
+    assert!(matches!(packet.transport, Transport::Udp(UdpDatagram { payload: HELLO, .. })), "{packet:?}");
     let encapsulation = packet.encapsulation;
     assert_eq!(encapsulation.tunnel.map(|tunnel| tunnel.kind), kind);
     assert_eq!(encapsulation.tunnel_depth, depth);
@@ -317,7 +317,7 @@ fn lengths_that_lie_lose_nothing() {
     let mut datagram = udp(CLIENT_PORT, SERVER_PORT, HELLO);
     datagram[5] = 8 + 4;
     let data = v4(17, &datagram);
-    assert!(matches!(packet(228, &data).transport, Transport::Udp(payload) if payload == &HELLO[..4]));
+    assert!(matches!(packet(228, &data).transport, Transport::Udp(datagram) if datagram.payload == &HELLO[..4]));
     datagram[5] = 7;
     assert_eq!(error(228, &v4(17, &datagram)), DecodeError::UdpMalformed);
     let mut short = inner4();
@@ -520,7 +520,7 @@ fn a_port_alone_makes_no_tunnel() {
             (packet.source, packet.destination, packet.encapsulation),
             (source, destination, Encapsulation::default())
         );
-        assert!(matches!(packet.transport, Transport::Udp(plain) if plain == payload), "{packet:?}");
+        assert!(matches!(packet.transport, Transport::Udp(plain) if plain.payload == payload), "{packet:?}");
     };
     for port in ports {
         for payload in [HELLO, b"", b"\x08", &[0; 100], &[0xff; 100], &[0x45; 100]] {
@@ -593,7 +593,7 @@ fn follow(fragments: &mut Reassembler, link_type: u16, frames: &[Vec<u8>]) -> Op
         }
         if let Decoded::Packet(packet) = decoded {
             assert_eq!((packet.source_port, packet.destination_port), (CLIENT_PORT, SERVER_PORT));
-            assert!(matches!(packet.transport, Transport::Udp(HELLO)), "{packet:?}");
+            assert!(matches!(packet.transport, Transport::Udp(UdpDatagram { payload: HELLO, .. })), "{packet:?}");
             last = Some(packet.encapsulation);
         }
     }
@@ -716,7 +716,7 @@ fn a_frame_cut_anywhere_gives_what_is_there() {
         match decode(&cut, &DecodeLimits::default()) {
             Ok(Decoded::Packet(packet)) if length >= hello_starts => {
                 assert!(
-                    matches!(packet.transport, Transport::Udp(payload) if payload == &HELLO[..length - hello_starts])
+                    matches!(packet.transport, Transport::Udp(datagram) if datagram.payload == &HELLO[..length - hello_starts])
                 );
                 assert_eq!(packet.encapsulation.tunnel_depth, 3);
             }

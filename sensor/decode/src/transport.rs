@@ -1,50 +1,28 @@
 //! TCP and UDP: ports, lengths, and the captured payload.
 
-use etherparse::{TcpHeaderSlice, UdpHeaderSlice};
+use etherparse::UdpHeaderSlice;
 
 use super::ip::IpHeader;
+use super::segment::FIXED_HEADER_LENGTH;
 use super::state::DecodeState;
-use super::{DecodeError, Decoded, Packet, Segment, Transport, udp_tunnel};
+use super::{DecodeError, Decoded, Packet, Segment, Transport, UdpDatagram, udp_tunnel};
 
 pub(super) const TCP: u8 = 6;
 pub(super) const UDP: u8 = 17;
 
-const TCP_HEADER_LENGTH_MIN: usize = 20;
-
-/// A TCP segment (RFC 9293 §3.1).
+/// A TCP segment (RFC 9293 §3.1). If its capture ends within the options, ports, sequence number and flags are read.
 #[inline]
 pub(super) fn tcp<'a>(
     payload: &'a [u8],
-    ip_header: &IpHeader,
+    ip_header: &IpHeader<'a>,
     state: &DecodeState<'_>,
 ) -> Result<Decoded<'a>, DecodeError> {
-    let Ok(header) = TcpHeaderSlice::from_slice(payload) else {
-        return tcp_truncated_options(payload, ip_header, state);
+    let &[s0, s1, d0, d1] = payload.first_chunk().ok_or(DecodeError::TcpTruncated)?;
+    let segment = match Segment::parse(payload, ip_header.payload_length, ip_header.network) {
+        Some(segment) => segment,
+        None if payload.len() < FIXED_HEADER_LENGTH => return Err(DecodeError::TcpTruncated),
+        None => return Err(DecodeError::TcpMalformed),
     };
-    let segment = Segment {
-        sequence: header.sequence_number(),
-        flags: header.slice().get(13).copied().unwrap_or_default(),
-        payload: payload.get(header.slice().len()..).unwrap_or_default(),
-    };
-    let ports = (header.source_port(), header.destination_port());
-    Ok(packet(TCP, ports, Transport::Tcp(segment), ip_header, state))
-}
-
-/// A segment whose capture ends within the header's options: ports, sequence number and flags are read.
-#[cold]
-#[inline(never)]
-fn tcp_truncated_options<'a>(
-    payload: &'a [u8],
-    ip_header: &IpHeader,
-    state: &DecodeState<'_>,
-) -> Result<Decoded<'a>, DecodeError> {
-    let fixed = payload.first_chunk::<TCP_HEADER_LENGTH_MIN>().ok_or(DecodeError::TcpTruncated)?;
-    let &[s0, s1, d0, d1, q0, q1, q2, q3, _, _, _, _, offset, flags, ..] = fixed;
-    let header_length = usize::from(offset >> 4) * 4;
-    if header_length < TCP_HEADER_LENGTH_MIN || header_length > ip_header.payload_length {
-        return Err(DecodeError::TcpMalformed);
-    }
-    let segment = Segment { sequence: u32::from_be_bytes([q0, q1, q2, q3]), flags, payload: &[] };
     let ports = (u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1]));
     Ok(packet(TCP, ports, Transport::Tcp(segment), ip_header, state))
 }
@@ -53,7 +31,7 @@ fn tcp_truncated_options<'a>(
 #[inline]
 pub(super) fn udp<'a>(
     payload: &'a [u8],
-    ip_header: &IpHeader,
+    ip_header: &IpHeader<'a>,
     state: &mut DecodeState<'_>,
 ) -> Result<Decoded<'a>, DecodeError> {
     let header = UdpHeaderSlice::from_slice(payload).map_err(|_| DecodeError::UdpTruncated)?;
@@ -71,11 +49,16 @@ pub(super) fn udp<'a>(
     {
         return inner;
     }
-    Ok(packet(UDP, ports, Transport::Udp(data), ip_header, state))
+    Ok(packet(UDP, ports, Transport::Udp(UdpDatagram::new(header.slice(), data, ip_header.network)), ip_header, state))
 }
 
 /// A transport that is not decoded; ports where they stand as in TCP.
-pub(super) fn other<'a>(protocol: u8, payload: &[u8], ip_header: &IpHeader, state: &DecodeState<'_>) -> Decoded<'a> {
+pub(super) fn other<'a>(
+    protocol: u8,
+    payload: &[u8],
+    ip_header: &IpHeader<'a>,
+    state: &DecodeState<'_>,
+) -> Decoded<'a> {
     const DCCP: u8 = 33;
     const SCTP: u8 = 132;
     const UDP_LITE: u8 = 136;
@@ -91,7 +74,7 @@ fn packet<'a>(
     protocol: u8,
     (source_port, destination_port): (u16, u16),
     transport: Transport<'a>,
-    ip_header: &IpHeader,
+    ip_header: &IpHeader<'a>,
     state: &DecodeState<'_>,
 ) -> Decoded<'a> {
     Decoded::Packet(Packet {

@@ -10,7 +10,7 @@ use super::{DecodeError, Decoded, TunnelKind, gre, ip, link, shim, transport};
 pub(super) fn by_protocol<'a>(
     protocol: u8,
     payload: &'a [u8],
-    ip_header: &IpHeader,
+    ip_header: &IpHeader<'a>,
     state: &mut DecodeState<'_>,
 ) -> Result<Decoded<'a>, DecodeError> {
     const IPV4: u8 = 4;

@@ -53,7 +53,7 @@ fn fills_like_ipv6(data: &[u8]) -> bool {
 pub(super) fn open<'a>(
     ports: (u16, u16),
     data: &'a [u8],
-    ip_header: &IpHeader,
+    ip_header: &IpHeader<'a>,
     state: &mut DecodeState<'_>,
 ) -> Option<Result<Decoded<'a>, DecodeError>> {
     let before = *state;

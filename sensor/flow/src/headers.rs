@@ -6,7 +6,7 @@
 //! the fast path reads, decoding gives the same flow, payload and encapsulation.
 
 use super::key::{self, FlowKey, Side};
-use vigie_decode::{Address, Encapsulation, Packet, Segment, Transport};
+use vigie_decode::{Address, Encapsulation, NetworkHeader, Packet, Segment, Transport, UdpDatagram};
 use vigie_wire::{Frame, LinkType};
 
 const IPV4: u16 = 0x0800;
@@ -14,6 +14,15 @@ const IPV6: u16 = 0x86dd;
 const VLAN: u16 = 0x8100;
 /// Version 4, a header without options (RFC 791 §3.1).
 const PLAIN_V4: u8 = 0x45;
+const ETHERNET_LENGTH: usize = 14;
+const TAG_LENGTH: usize = 4;
+const V4_LENGTH: usize = 20;
+const V6_LENGTH: usize = 40;
+/// Where the transport header begins, by IP version and VLAN tag.
+const V4_TRANSPORT: usize = ETHERNET_LENGTH + V4_LENGTH;
+const V4_TAGGED_TRANSPORT: usize = V4_TRANSPORT + TAG_LENGTH;
+const V6_TRANSPORT: usize = ETHERNET_LENGTH + V6_LENGTH;
+const V6_TAGGED_TRANSPORT: usize = V6_TRANSPORT + TAG_LENGTH;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
@@ -73,15 +82,15 @@ impl PacketHeaders {
             return None;
         }
         // The most common first.
-        if let Some((headers, rest)) = frame.data.split_first_chunk::<34>()
+        if let Some((headers, rest)) = frame.data.split_first_chunk::<V4_TRANSPORT>()
             && u16::from_be_bytes([headers[12], headers[13]]) == IPV4
             && headers[14] == PLAIN_V4
         {
-            return self.read_v4(headers.last_chunk()?, rest, 14, 0);
+            return self.read_v4(headers.last_chunk()?, rest, V4_TRANSPORT, 0);
         }
         let (ethernet, packet) = frame.data.split_first_chunk::<14>()?;
         match u16::from_be_bytes([ethernet[12], ethernet[13]]) {
-            IPV6 => self.read_v6(packet, 14, 0),
+            IPV6 => self.read_v6(packet, V6_TRANSPORT, 0),
             VLAN => self.read_tagged(packet),
             _ => None,
         }
@@ -93,7 +102,9 @@ impl PacketHeaders {
         let (key, side) = FlowKey::of(packet);
         let kind = match packet.transport {
             Transport::Tcp(segment) => kind_of_segment(segment.flags, segment.payload.is_empty()),
-            Transport::Udp(payload) => payload.first().map_or(PacketKind::Other, |&first| kind_of_datagram(first)),
+            Transport::Udp(datagram) => {
+                datagram.payload.first().map_or(PacketKind::Other, |&first| kind_of_datagram(first))
+            }
             Transport::Other => PacketKind::Other,
         };
         Self { key, side, kind, transport_start: 0, packet_end: 0 }
@@ -102,18 +113,26 @@ impl PacketHeaders {
     /// The TCP segment or UDP datagram of the frame that this was [read](Self::read) from.
     #[inline]
     pub fn transport<'a>(&self, frame: &Frame<'a>) -> Option<Transport<'a>> {
-        let bytes = frame.data.get(usize::from(self.transport_start)..self.packet_end as usize)?;
+        let transport_start = usize::from(self.transport_start);
+        let bytes = frame.data.get(transport_start..self.packet_end as usize)?;
+        let (network, length) = match transport_start {
+            V4_TRANSPORT | V4_TAGGED_TRANSPORT => {
+                let header = frame.data.get(..transport_start)?.last_chunk::<V4_LENGTH>()?;
+                (&header[..], u16::from_be_bytes([header[2], header[3]]).checked_sub(V4_LENGTH as u16)?)
+            }
+            _ => {
+                let header = frame.data.get(..transport_start)?.last_chunk::<V6_LENGTH>()?;
+                (&header[..], u16::from_be_bytes([header[4], header[5]]))
+            }
+        };
+        let network = NetworkHeader::new(network);
         if self.key.protocol == TCP {
-            let header = bytes.first_chunk::<20>()?;
-            Some(Transport::Tcp(Segment {
-                sequence: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
-                flags: header[13],
-                payload: bytes.get(usize::from(header[12] >> 4) * 4..)?,
-            }))
+            Segment::parse(bytes, length.into(), network).map(Transport::Tcp)
         } else {
             let header = bytes.first_chunk::<8>()?;
             let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
-            Some(Transport::Udp(bytes.get(8..length.min(bytes.len()))?))
+            let payload = bytes.get(8..length.min(bytes.len()))?;
+            Some(Transport::Udp(UdpDatagram::new(header, payload, network)))
         }
     }
 
@@ -141,15 +160,15 @@ impl PacketHeaders {
         match u16::from_be_bytes([e0, e1]) {
             IPV4 => {
                 let (header, rest) = packet.split_first_chunk::<20>().filter(|(header, _)| header[0] == PLAIN_V4)?;
-                self.read_v4(header, rest, 18, network)
+                self.read_v4(header, rest, V4_TAGGED_TRANSPORT, network)
             }
-            IPV6 => self.read_v6(packet, 18, network),
+            IPV6 => self.read_v6(packet, V6_TAGGED_TRANSPORT, network),
             _ => None,
         }
     }
 
     #[inline(always)]
-    fn read_v4(&mut self, header: &[u8; 20], rest: &[u8], start: u16, network: u32) -> Option<()> {
+    fn read_v4(&mut self, header: &[u8; 20], rest: &[u8], transport_start: usize, network: u32) -> Option<()> {
         /// More fragments, and the offset (RFC 791 §3.1).
         const FRAGMENT: u16 = 0x3fff;
         let announced = usize::from(u16::from_be_bytes([header[2], header[3]])).checked_sub(20)?;
@@ -173,13 +192,13 @@ impl PacketHeaders {
         };
         self.side = if from <= to { Side::Low } else { Side::High };
         self.kind = upper.kind;
-        self.transport_start = start + 20;
+        self.transport_start = transport_start as u16;
         self.packet_end = u32::from(self.transport_start) + carried.len() as u32;
         Some(())
     }
 
     #[inline]
-    fn read_v6(&mut self, bytes: &[u8], start: u16, network: u32) -> Option<()> {
+    fn read_v6(&mut self, bytes: &[u8], transport_start: usize, network: u32) -> Option<()> {
         let (header, rest) = bytes.split_first_chunk::<40>()?;
         let announced = usize::from(u16::from_be_bytes([header[4], header[5]]));
         if header[0] >> 4 != 6 || announced == 0 {
@@ -194,7 +213,7 @@ impl PacketHeaders {
         let ends = (source, upper.source_port, destination, upper.destination_port);
         (self.key, self.side) = FlowKey::between(ends, network, header[6]);
         self.kind = upper.kind;
-        self.transport_start = start + 40;
+        self.transport_start = transport_start as u16;
         self.packet_end = u32::from(self.transport_start) + carried.len() as u32;
         Some(())
     }

@@ -375,7 +375,7 @@ mod tests {
     /// Says a piece that begins so far from the first byte; the name of the hello that it completes.
     fn say(stream: &mut Stream, offset: usize, payload: &[u8]) -> Option<String> {
         let sequence = FIRST_BYTE.wrapping_add(offset as u32);
-        let segment = Segment { sequence, flags: Segment::ACK, payload };
+        let segment = Segment::without_header(sequence, Segment::ACK, payload);
         let limits = Limits {
             stream_bytes_max: 49_152,
             hello_bytes_max: 32_768,

@@ -1,7 +1,7 @@
 //! A packet that has something to tell: fragments are joined, its flow is found or added, and the handshake goes on.
 
 use vigie_decode::fragments::Fragment;
-use vigie_decode::{Address, DecodeError, Decoded, Encapsulation, Segment, Transport};
+use vigie_decode::{Address, DecodeError, Decoded, Encapsulation, Segment, Transport, UdpDatagram};
 use vigie_flow::{FlowEntry, FlowKey, Lookup, PacketHeaders, Side, Slot};
 use vigie_wire::Frame;
 
@@ -192,7 +192,7 @@ impl Worker {
                 }
                 self.tcp(arrival, &segment, slot, emit);
             }
-            Transport::Udp(payload) => {
+            Transport::Udp(UdpDatagram { payload, .. }) => {
                 if marks & SETTLED != 0 {
                     if !self.is_another_connection(slot, arrival.side, payload) {
                         return self.seen(number, &arrival.when);

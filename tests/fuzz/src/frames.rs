@@ -138,7 +138,7 @@ fn check_packet(packet: &Packet<'_>, inside: impl Fn(&[u8]) -> bool) {
     assert!(usize::from(packet.encapsulation.vlan_count) <= vigie_decode::VLANS_MAX);
     match packet.transport {
         Transport::Tcp(segment) => assert!(inside(segment.payload)),
-        Transport::Udp(payload) => assert!(inside(payload)),
+        Transport::Udp(datagram) => assert!(inside(datagram.payload)),
         Transport::Other => {}
     }
 }

@@ -12,7 +12,8 @@ use std::collections::HashMap;
 
 use foldhash::quality::RandomState;
 
-use super::{Address, Encapsulation};
+use super::checksum::StoredHeader;
+use super::{Address, Encapsulation, NetworkHeader};
 use partial::Slot;
 
 /// Limits of the incomplete datagrams.
@@ -56,6 +57,7 @@ pub struct Fragment<'a> {
     /// The headers around the fragment.
     pub encapsulation: Encapsulation,
     pub(super) depth: u8,
+    pub(super) network: NetworkHeader<'a>,
 }
 
 /// A reassembled datagram: the payload of its IP header, to be decoded by [`decode_reassembled`](super::decode_reassembled).
@@ -73,6 +75,7 @@ pub struct Datagram {
     pub payload: Vec<u8>,
     pub(super) is_v6: bool,
     pub(super) depth: u8,
+    pub(super) network: StoredHeader,
 }
 
 /// What became of fragments, and which limits were hit.
@@ -219,6 +222,7 @@ impl Reassembler {
         let added = slot.add(fragment.offset as usize, piece, fragment.more);
         if fragment.offset == 0 {
             slot.protocol = fragment.protocol;
+            slot.network = fragment.network.to_stored();
         }
         let is_complete = slot.is_complete();
         self.bytes_held = self.bytes_held - held + slot.held();
@@ -289,6 +293,7 @@ impl Reassembler {
         slot.protocol = fragment.protocol;
         slot.is_v6 = fragment.is_v6;
         slot.depth = fragment.depth;
+        slot.network = fragment.network.to_stored();
         slot.buffer = buffer;
         slot.older = self.newest;
         slot.newer = None;
@@ -346,6 +351,7 @@ impl Reassembler {
             payload,
             is_v6: slot.is_v6,
             depth: slot.depth,
+            network: slot.network,
         };
         self.return_to_pool(rest);
         self.remove(index);

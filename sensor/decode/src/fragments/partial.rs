@@ -1,5 +1,6 @@
 //! One datagram that is not yet complete.
 
+use super::super::checksum::StoredHeader;
 use super::{Key, SlotIndex};
 
 /// Separate pieces of one datagram; pieces that arrive in order count as one.
@@ -32,6 +33,8 @@ pub(super) struct Slot {
     pub protocol: u8,
     pub is_v6: bool,
     pub depth: u8,
+    /// The IP header of the first fragment.
+    pub network: StoredHeader,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,6 +57,7 @@ impl Slot {
             protocol: 0,
             is_v6: false,
             depth: 0,
+            network: StoredHeader::EMPTY,
         }
     }
 

@@ -17,6 +17,7 @@ fn fragment(identification: u32, offset: usize, more: bool, payload: &[u8]) -> F
         payload,
         encapsulation: Encapsulation::default(),
         depth: 0,
+        network: NetworkHeader::default(),
     }
 }
 

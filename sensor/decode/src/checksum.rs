@@ -1,0 +1,173 @@
+//! Internet checksums (RFC 1071) of IPv4 headers and of TCP and UDP over their pseudo-headers. They are computed only when
+//! asked for.
+
+/// The state of a packet's checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checksum {
+    /// It is right, or the protocol has none.
+    Right,
+    /// It is wrong, and no offload explains it: a receiver drops the packet.
+    Wrong,
+    /// The sender had not computed it when the packet was captured: it is 0, or the sum of the pseudo-header that the
+    /// network card was to complete.
+    NotComputed,
+    /// Not all bytes that it covers were captured.
+    NotCaptured,
+}
+
+/// The IP header in front of a transport header.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NetworkHeader<'a> {
+    /// The header with its options, without extension headers. Empty if it is not known or does not name the final
+    /// destination (source routes).
+    bytes: &'a [u8],
+}
+
+impl<'a> NetworkHeader<'a> {
+    /// The header that begins `bytes`: of IPv4 with its options, of IPv6 the fixed one.
+    #[inline]
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes }
+    }
+
+    /// The fixed header without checksum, to be stored with a datagram that is reassembled from fragments.
+    pub(crate) fn to_stored(self) -> StoredHeader {
+        let mut stored = StoredHeader::EMPTY;
+        let length = if self.is_v4() { V4_LENGTH } else { V6_LENGTH };
+        if let (Some(header), Some(room)) = (self.bytes.get(..length), stored.bytes.get_mut(..length)) {
+            room.copy_from_slice(header);
+            stored.length = length as u8;
+            if length == V4_LENGTH {
+                // The checksum is that of one fragment; the options are not stored.
+                (stored.bytes[0], stored.bytes[10], stored.bytes[11]) = (0x45, 0, 0);
+            }
+        }
+        stored
+    }
+
+    /// TTL or hop limit, if the header is known.
+    pub fn hop_limit(&self) -> Option<u8> {
+        self.bytes.get(if self.is_v4() { 8 } else { 7 }).copied()
+    }
+
+    /// The state of the header's own checksum, which only IPv4 has.
+    pub fn checksum(&self) -> Checksum {
+        if self.bytes.is_empty() {
+            return Checksum::NotCaptured;
+        }
+        if !self.is_v4() || fold(sum(self.bytes)) == u16::MAX {
+            return Checksum::Right;
+        }
+        if self.bytes.get(10..12) == Some(&[0, 0]) { Checksum::NotComputed } else { Checksum::Wrong }
+    }
+
+    fn is_v4(&self) -> bool {
+        self.bytes.first().is_some_and(|first| first >> 4 == 4)
+    }
+
+    /// Sum of the pseudo-header's addresses and protocol (RFC 9293 §3.1, RFC 8200 §8.1).
+    fn pseudo_sum(&self, protocol: u8) -> Option<u64> {
+        let addresses = if self.is_v4() { self.bytes.get(12..20) } else { self.bytes.get(8..40) }?;
+        Some(sum(addresses) + u64::from(protocol))
+    }
+}
+
+const V4_LENGTH: usize = 20;
+const V6_LENGTH: usize = 40;
+
+/// A fixed IP header that is stored with a datagram; empty if there is none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StoredHeader {
+    bytes: [u8; V6_LENGTH],
+    length: u8,
+}
+
+impl StoredHeader {
+    pub const EMPTY: Self = Self { bytes: [0; V6_LENGTH], length: 0 };
+
+    pub fn get(&self) -> NetworkHeader<'_> {
+        NetworkHeader::new(self.bytes.get(..usize::from(self.length)).unwrap_or_default())
+    }
+}
+
+/// The bytes that a transport checksum covers.
+pub(crate) struct Covered<'a> {
+    pub network: NetworkHeader<'a>,
+    pub protocol: u8,
+    pub header: &'a [u8],
+    pub payload: &'a [u8],
+    /// Length of header and payload on the wire.
+    pub length: usize,
+    /// The checksum field.
+    pub stored: u16,
+}
+
+impl Covered<'_> {
+    pub fn state(&self) -> Checksum {
+        let Some(addresses) = self.network.pseudo_sum(self.protocol) else {
+            return Checksum::NotCaptured;
+        };
+        let pseudo = addresses + self.length as u64;
+        // Cards complete the sum of the pseudo-header; for segmentation offload some drivers leave the length out of it.
+        if self.stored == 0 || self.stored == fold(pseudo) || self.stored == fold(addresses) {
+            return Checksum::NotComputed;
+        }
+        if self.header.len() + self.payload.len() < self.length {
+            return Checksum::NotCaptured;
+        }
+        // The header has an even number of bytes.
+        let right = fold(pseudo + sum(self.header) + sum(self.payload)) == u16::MAX;
+        if right { Checksum::Right } else { Checksum::Wrong }
+    }
+}
+
+/// Sum of sixteen-bit words; an odd byte at the end is the high one of a word.
+fn sum(bytes: &[u8]) -> u64 {
+    let words = bytes.chunks_exact(2);
+    let odd = words.remainder().first().map_or(0, |&last| u64::from(last) << 8);
+    words.fold(odd, |sum, word| match *word {
+        [high, low] => sum + u64::from(u16::from_be_bytes([high, low])),
+        _ => sum,
+    })
+}
+
+/// Adds the carries to the sum.
+const fn fold(mut sum: u64) -> u16 {
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    sum as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_the_example_of_rfc_1071() {
+        let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
+        assert_eq!(sum(&bytes), 0x2ddf0);
+        assert_eq!(fold(sum(&bytes)), 0xddf2);
+        assert_eq!(sum(&[0x12]), 0x1200);
+    }
+
+    #[test]
+    fn an_ipv4_header_is_right_wrong_or_not_computed() {
+        // A header of 115 bytes of UDP, checksum 0xb861.
+        let mut header = *b"\x45\x00\x00\x73\x00\x00\x40\x00\x40\x11\xb8\x61\xc0\xa8\x00\x01\xc0\xa8\x00\xc7";
+        assert_eq!(NetworkHeader::new(&header).checksum(), Checksum::Right);
+        assert_eq!(NetworkHeader::new(&header).hop_limit(), Some(64));
+        header[8] = 3;
+        assert_eq!(NetworkHeader::new(&header).checksum(), Checksum::Wrong);
+        header[10..12].fill(0);
+        assert_eq!(NetworkHeader::new(&header).checksum(), Checksum::NotComputed);
+        assert_eq!(NetworkHeader::default().checksum(), Checksum::NotCaptured);
+        assert_eq!(NetworkHeader::default().hop_limit(), None);
+        let mut v6 = [0; 40];
+        (v6[0], v6[7]) = (0x60, 9);
+        assert_eq!(
+            (NetworkHeader::new(&v6).checksum(), NetworkHeader::new(&v6).hop_limit()),
+            (Checksum::Right, Some(9))
+        );
+    }
+}

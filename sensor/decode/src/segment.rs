@@ -1,0 +1,344 @@
+//! TCP segments and UDP datagrams: their payload, and header fields that are read only when asked for.
+
+use vigie_wire::Cursor;
+
+use super::checksum::{Checksum, Covered, NetworkHeader};
+use super::transport::{TCP, UDP};
+
+/// A TCP header without options (RFC 9293 §3.1).
+pub(crate) const FIXED_HEADER_LENGTH: usize = 20;
+
+/// A TCP segment, as much of it as was captured (RFC 9293 §3.1).
+#[derive(Clone, Copy, Debug)]
+pub struct Segment<'a> {
+    /// Sequence number of the first payload byte (SYN not subtracted).
+    pub sequence: u32,
+    /// The flag byte of the header.
+    pub flags: u8,
+    /// Captured payload.
+    pub payload: &'a [u8],
+    /// The header with its options, as much of it as was captured.
+    header: &'a [u8],
+    /// Length on the wire of header and payload.
+    length: u32,
+    network: NetworkHeader<'a>,
+}
+
+impl<'a> Segment<'a> {
+    /// FIN flag.
+    pub const FIN: u8 = 1;
+    /// SYN flag.
+    pub const SYN: u8 = 2;
+    /// RST flag.
+    pub const RST: u8 = 4;
+    /// PSH flag.
+    pub const PSH: u8 = 8;
+    /// ACK flag.
+    pub const ACK: u8 = 16;
+    /// URG flag.
+    pub const URG: u8 = 32;
+
+    /// The segment that `bytes` hold, of `length` bytes on the wire. `None` if its fixed header was not captured, or if
+    /// the data offset lies within that or beyond `length`.
+    #[inline]
+    pub fn parse(bytes: &'a [u8], length: usize, network: NetworkHeader<'a>) -> Option<Self> {
+        let fixed = bytes.first_chunk::<FIXED_HEADER_LENGTH>()?;
+        let header_length = usize::from(fixed[12] >> 4) * 4;
+        if header_length < FIXED_HEADER_LENGTH || header_length > length {
+            return None;
+        }
+        let (header, payload) = bytes.split_at_checked(header_length).unwrap_or((bytes, &[]));
+        Some(Self {
+            sequence: u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]),
+            flags: fixed[13],
+            payload,
+            header,
+            length: length as u32,
+            network,
+        })
+    }
+
+    /// A segment without header: all fields but these are unknown.
+    pub const fn without_header(sequence: u32, flags: u8, payload: &'a [u8]) -> Self {
+        Self { sequence, flags, payload, header: &[], length: payload.len() as u32, network: NetworkHeader::new(&[]) }
+    }
+
+    /// Acknowledgment number, if the ACK flag is set.
+    pub fn acknowledgment(&self) -> Option<u32> {
+        let &bytes = self.header.get(8..)?.first_chunk()?;
+        if self.flags & Self::ACK == 0 { None } else { Some(u32::from_be_bytes(bytes)) }
+    }
+
+    /// Window, not scaled.
+    pub fn window(&self) -> Option<u16> {
+        let &bytes = self.header.get(14..)?.first_chunk()?;
+        Some(u16::from_be_bytes(bytes))
+    }
+
+    /// Urgent pointer, if the URG flag is set.
+    pub fn urgent_pointer(&self) -> Option<u16> {
+        let &bytes = self.header.get(18..)?.first_chunk()?;
+        if self.flags & Self::URG == 0 { None } else { Some(u16::from_be_bytes(bytes)) }
+    }
+
+    /// The header's options.
+    pub fn options(&self) -> TcpOptions<'a> {
+        TcpOptions { cursor: Cursor::new(self.header.get(FIXED_HEADER_LENGTH..).unwrap_or_default()) }
+    }
+
+    /// The first timestamps option (RFC 7323 §3.2): value and echo reply.
+    pub fn timestamps(&self) -> Option<(u32, u32)> {
+        self.options().find_map(|option| match option {
+            TcpOption::Timestamps { value, echo } => Some((value, echo)),
+            _ => None,
+        })
+    }
+
+    /// Whether payload is missing that was on the wire.
+    pub const fn is_truncated(&self) -> bool {
+        self.header.len() + self.payload.len() < self.length as usize
+    }
+
+    /// The IP header in front of the segment.
+    pub const fn network(&self) -> NetworkHeader<'a> {
+        self.network
+    }
+
+    /// Computes the state of the checksum.
+    pub fn checksum(&self) -> Checksum {
+        let Some(&stored) = self.header.get(16..).and_then(|rest| rest.first_chunk()) else {
+            return Checksum::NotCaptured;
+        };
+        let (header, payload, length) = (self.header, self.payload, self.length as usize);
+        let stored = u16::from_be_bytes(stored);
+        Covered { network: self.network, protocol: TCP, header, payload, length, stored }.state()
+    }
+}
+
+/// An option of a TCP header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TcpOption<'a> {
+    /// Maximum segment size (RFC 9293 §3.7.1).
+    MaximumSegmentSize(u16),
+    /// Window scale (RFC 7323 §2).
+    WindowScale(u8),
+    /// Timestamps (RFC 7323 §3.2).
+    #[allow(missing_docs)]
+    Timestamps { value: u32, echo: u32 },
+    /// MD5 signature (RFC 2385): hosts that did not agree on a key drop the segment.
+    Md5,
+    /// Authentication option (RFC 5925): hosts that did not agree on a key ignore it.
+    Authentication,
+    /// Any other option.
+    #[allow(missing_docs)]
+    Other { kind: u8, data: &'a [u8] },
+}
+
+/// The options of a TCP header. Ends at the first that does not fit.
+#[derive(Clone, Debug)]
+pub struct TcpOptions<'a> {
+    cursor: Cursor<'a>,
+}
+
+impl<'a> Iterator for TcpOptions<'a> {
+    type Item = TcpOption<'a>;
+
+    fn next(&mut self) -> Option<TcpOption<'a>> {
+        const END: u8 = 0;
+        const NO_OPERATION: u8 = 1;
+        loop {
+            match self.cursor.u8()? {
+                END => {
+                    self.cursor = Cursor::new(&[]);
+                    return None;
+                }
+                NO_OPERATION => {}
+                kind => {
+                    let length = usize::from(self.cursor.u8()?).checked_sub(2);
+                    let data = length.and_then(|length| self.cursor.take(length));
+                    if data.is_none() {
+                        self.cursor = Cursor::new(&[]);
+                    }
+                    return data.map(|data| TcpOption::new(kind, data));
+                }
+            }
+        }
+    }
+}
+
+impl<'a> TcpOption<'a> {
+    fn new(kind: u8, data: &'a [u8]) -> Self {
+        match (kind, data) {
+            (2, &[high, low]) => Self::MaximumSegmentSize(u16::from_be_bytes([high, low])),
+            (3, &[shift]) => Self::WindowScale(shift),
+            (8, &[v0, v1, v2, v3, e0, e1, e2, e3]) => Self::Timestamps {
+                value: u32::from_be_bytes([v0, v1, v2, v3]),
+                echo: u32::from_be_bytes([e0, e1, e2, e3]),
+            },
+            (19, _) => Self::Md5,
+            (29, _) => Self::Authentication,
+            _ => Self::Other { kind, data },
+        }
+    }
+}
+
+/// A UDP datagram, as much of it as was captured (RFC 768).
+#[derive(Clone, Copy, Debug)]
+pub struct UdpDatagram<'a> {
+    /// Captured payload.
+    pub payload: &'a [u8],
+    header: &'a [u8],
+    network: NetworkHeader<'a>,
+}
+
+impl<'a> UdpDatagram<'a> {
+    /// The datagram with this header of eight bytes.
+    #[inline]
+    pub const fn new(header: &'a [u8], payload: &'a [u8], network: NetworkHeader<'a>) -> Self {
+        Self { payload, header, network }
+    }
+
+    /// The IP header in front of the datagram.
+    pub const fn network(&self) -> NetworkHeader<'a> {
+        self.network
+    }
+
+    /// Computes the state of the checksum. IPv4 senders may leave it at 0.
+    pub fn checksum(&self) -> Checksum {
+        let &[_, _, _, _, l0, l1, c0, c1] = self.header else { return Checksum::NotCaptured };
+        let (header, payload) = (self.header, self.payload);
+        let length = match usize::from(u16::from_be_bytes([l0, l1])) {
+            // A jumbogram (RFC 2675 §4) or segmentation offload.
+            0 => header.len() + payload.len(),
+            length => length,
+        };
+        let stored = u16::from_be_bytes([c0, c1]);
+        Covered { network: self.network, protocol: UDP, header, payload, length, stored }.state()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A SYN and a pure ACK of a real connection of curl over IPv4, from the IP header on.
+    const SYN: [u8; 60] = *b"\x45\x00\x00\x3c\x4c\x14\x40\x00\x40\x06\xa8\x45\x0a\x42\x00\x0b\xcb\x00\x71\x15\
+        \xd5\x2e\x01\xbb\x6a\x55\x1d\xe4\x00\x00\x00\x00\xa0\x02\xfa\xf0\x5c\x9c\x00\x00\
+        \x02\x04\x05\xb4\x04\x02\x08\x0a\xca\x3c\x80\xad\x00\x00\x00\x00\x01\x03\x03\x0a";
+    const ACK: [u8; 52] = *b"\x45\x00\x00\x34\x4c\x15\x40\x00\x40\x06\xa8\x4c\x0a\x42\x00\x0b\xcb\x00\x71\x15\
+        \xd5\x2e\x01\xbb\x6a\x55\x1d\xe5\x93\x3f\xb6\x3e\x80\x10\x00\x3f\xff\x43\x00\x00\
+        \x01\x01\x08\x0a\xca\x3c\x80\xad\xdd\x6f\x5f\xdb";
+
+    fn segment(packet: &[u8]) -> Segment<'_> {
+        let (ip, bytes) = packet.split_at(20);
+        Segment::parse(bytes, bytes.len(), NetworkHeader::new(ip)).unwrap()
+    }
+
+    #[test]
+    fn a_real_syn_has_its_fields_and_options() {
+        let syn = segment(&SYN);
+        assert_eq!((syn.sequence, syn.flags, syn.payload), (0x6a55_1de4, Segment::SYN, &b""[..]));
+        assert_eq!((syn.acknowledgment(), syn.window(), syn.urgent_pointer()), (None, Some(64_240), None));
+        assert_eq!(
+            syn.options().collect::<Vec<_>>(),
+            [
+                TcpOption::MaximumSegmentSize(1460),
+                TcpOption::Other { kind: 4, data: b"" },
+                TcpOption::Timestamps { value: 0xca3c_80ad, echo: 0 },
+                TcpOption::WindowScale(10),
+            ]
+        );
+        assert_eq!((syn.network().hop_limit(), syn.network().checksum()), (Some(64), Checksum::Right));
+        let ack = segment(&ACK);
+        assert_eq!((ack.acknowledgment(), ack.timestamps()), (Some(0x933f_b63e), Some((0xca3c_80ad, 0xdd6f_5fdb))));
+    }
+
+    #[test]
+    fn a_checksum_is_right_wrong_not_computed_or_not_captured() {
+        for packet in [&SYN[..], &ACK[..]] {
+            assert_eq!(segment(packet).checksum(), Checksum::Right);
+            for damaged in [13, 25, 33, packet.len() - 1] {
+                let mut damaged_packet = packet.to_vec();
+                damaged_packet[damaged] ^= 0x20;
+                assert_eq!(segment(&damaged_packet).checksum(), Checksum::Wrong, "{damaged}");
+            }
+        }
+        // Zero, and the sum of the pseudo-header with and without length, as offload leaves them.
+        for stored in [[0, 0], [0x46, 0x91], [0x46, 0x69]] {
+            let mut packet = SYN;
+            packet[36..38].copy_from_slice(&stored);
+            assert_eq!(segment(&packet).checksum(), Checksum::NotComputed, "{stored:02x?}");
+        }
+        let truncated = Segment::parse(&SYN[20..56], 40, NetworkHeader::new(&SYN[..20])).unwrap();
+        assert_eq!((truncated.checksum(), truncated.is_truncated()), (Checksum::NotCaptured, true));
+        assert_eq!(truncated.options().count(), 3);
+        assert_eq!(Segment::without_header(1, Segment::ACK, b"x").checksum(), Checksum::NotCaptured);
+    }
+
+    #[test]
+    fn a_checksum_over_ipv6_and_odd_payloads() {
+        let mut network = [0; 40];
+        (network[0], network[6], network[7]) = (0x60, 6, 64);
+        (network[8], network[39]) = (0x20, 1);
+        let mut bytes = SYN[20..].to_vec();
+        bytes.push(0x77);
+        bytes[16..18].fill(0);
+        let (header, payload) = bytes.split_at(40);
+        let covered =
+            Covered { network: NetworkHeader::new(&network), protocol: TCP, header, payload, length: 41, stored: 1 };
+        // Addresses, protocol, length, the words of the header (without its checksum) and the odd byte.
+        let words = header.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum::<u32>();
+        let mut total = 0x2000 + 1 + 6 + 41 + words + 0x7700;
+        total = (total & 0xffff) + (total >> 16);
+        total = (total & 0xffff) + (total >> 16);
+        assert_eq!(covered.state(), Checksum::Wrong);
+        bytes[16..18].copy_from_slice(&(!(total as u16)).to_be_bytes());
+        let segment = Segment::parse(&bytes, 41, NetworkHeader::new(&network)).unwrap();
+        assert_eq!(segment.checksum(), Checksum::Right);
+    }
+
+    #[test]
+    fn hostile_options_end_the_list() {
+        for (options, count) in [
+            (&[8, 10, 1, 2][..], 0),
+            (&[8, 1, 1, 2], 0),
+            (&[8, 0, 0, 0], 0),
+            (&[2, 4, 5, 6, 0, 3, 3, 1], 1),
+            (&[1, 1, 1, 1], 0),
+            (&[1, 1, 1, 19], 0),
+            (&[19, 2, 29, 2], 2),
+        ] {
+            let mut bytes = ACK[20..40].to_vec();
+            bytes[12] = ((20 + options.len()) as u8 / 4) << 4;
+            bytes.extend(options);
+            let segment = Segment::parse(&bytes, bytes.len(), NetworkHeader::default()).unwrap();
+            assert_eq!(segment.options().count(), count, "{options:?}");
+            assert!(segment.timestamps().is_none());
+        }
+    }
+
+    #[test]
+    fn the_urgent_pointer_needs_its_flag() {
+        let mut packet = ACK;
+        packet[39] = 3;
+        assert_eq!(segment(&packet).urgent_pointer(), None);
+        packet[33] |= Segment::URG;
+        assert_eq!(segment(&packet).urgent_pointer(), Some(3));
+    }
+
+    #[test]
+    fn a_datagram_without_checksum_has_none_computed() {
+        // One byte from port 40000 to port 53.
+        let ip = &SYN[..20];
+        let mut header = [0x9c, 0x40, 0, 53, 0, 9, 0, 0];
+        let datagram = UdpDatagram::new(&header, b"x", NetworkHeader::new(ip));
+        assert_eq!(datagram.checksum(), Checksum::NotComputed);
+        let sum: u32 = 0x0a42 + 0x000b + 0xcb00 + 0x7115 + 17 + 9 + 0x9c40 + 53 + 9 + 0x7800;
+        let stored = !((sum & 0xffff) as u16 + (sum >> 16) as u16);
+        header[6..].copy_from_slice(&stored.to_be_bytes());
+        let datagram = UdpDatagram::new(&header, b"x", NetworkHeader::new(ip));
+        assert_eq!(datagram.checksum(), Checksum::Right);
+        assert_eq!(UdpDatagram::new(&header, b"y", NetworkHeader::new(ip)).checksum(), Checksum::Wrong);
+        assert_eq!(UdpDatagram::new(&header, b"", NetworkHeader::new(ip)).checksum(), Checksum::NotCaptured);
+    }
+}
