@@ -2,8 +2,9 @@
 //! each uses only those above it.
 
 pub mod detect;
-pub mod alert;
-pub mod sink;
+pub mod event;
+pub mod country;
+pub mod record;
 
 pub mod metrics;
 pub mod config;

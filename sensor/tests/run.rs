@@ -7,17 +7,17 @@ use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use vigie::alert::Fact;
-use vigie::alert::eve::{self, Context};
 use vigie::config::Settings;
+use vigie::event::Fact;
 use vigie::read::read;
+use vigie::record::{self, Context};
 use vigie::run::lane::Tap;
 use vigie::run::log::Log;
 use vigie::run::{Prepared, Running};
-use vigie::sink::journal::{Journal, Target};
 use vigie_capture::live::{Change, InterfaceCounts};
 use vigie_capture::{CaptureError, Files, FilesOptions, Position, Source, SourceStatistics};
 use vigie_flow::{HashKey, PacketHeaders};
+use vigie_journal::{Journal, Target};
 use vigie_signatures::Bundle;
 use vigie_synth::{Profile, Traffic};
 use vigie_wire::{Frame, LinkType};
@@ -205,7 +205,7 @@ fn replayed(frames: &Frames) -> Vec<String> {
     read(&mut files, &vigie::read::Settings::default(), Bundle::builtin(), &mut |event| {
         if matches!(event.fact, Fact::Alert(_)) {
             let mut line = Vec::new();
-            eve::encode(&event, &context, &mut line);
+            record::encode(&event, &context, &mut line);
             lines.push(String::from_utf8(line).unwrap().trim_end().to_owned());
         }
     })

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use vigie::alert::eve::{self, Context};
-use vigie::alert::{Alert, DnsAnswer, Event, Fact, Flow, Hello, HelloTransport};
+use vigie::event::{Alert, DnsAnswer, Event, Fact, Flow, Hello, HelloTransport};
 use vigie::read::{self, GoOn, News, Settings, Totals, read_by};
+use vigie::record::{self, Context};
 use vigie::worker::EventTypes;
 use vigie_capture::{CaptureError, Files, FilesOptions, Source, SourceStatistics};
 use vigie_signatures::Bundle;
@@ -140,7 +140,7 @@ pub fn eve(events: &[Event], interfaces: &[String]) -> String {
     let interfaces = interfaces.to_vec();
     let context = Context { sensor_name: None, interfaces, bundle: Some(Bundle::builtin()) };
     let mut lines = Vec::new();
-    events.iter().for_each(|event| eve::encode(event, &context, &mut lines));
+    events.iter().for_each(|event| record::encode(event, &context, &mut lines));
     String::from_utf8(lines).unwrap()
 }
 

@@ -6,8 +6,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use vigie::alert::eve::{Context, encode};
-use vigie::alert::{Alert, DnsAnswer, DnsRecord, Ech, Event, Evidence, Fact, Flow, FlowEnd, Hello, HelloTransport};
+use vigie::event::{Alert, DnsAnswer, DnsRecord, Ech, Event, Evidence, Fact, Flow, FlowEnd, Hello, HelloTransport};
+use vigie::record::{Context, encode};
 use vigie_decode::{Address, Encapsulation, Tunnel, TunnelKind};
 use vigie_handshake::tls::{ClientHello, Ja4Raw, Ja4Transport};
 use vigie_signatures::{Bundle, Confidence, MatchKind, Role, Rule, Signal};
@@ -184,7 +184,7 @@ fn every_event_is_valid_against_the_schema() {
         let event = Event {
             timestamp_ns: 1_795_298_705_123_456_789,
             frame_number: 9,
-            order: vigie::alert::Order::default(),
+            order: vigie::event::Order::default(),
             fact: fact.clone(),
         };
         encode(&event, context, &mut line);

@@ -5,8 +5,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::LazyLock;
 
-use vigie::alert::{Event, Fact};
 use vigie::config::Limits;
+use vigie::event::{Event, Fact};
 use vigie::read::{self, Settings};
 use vigie_signatures::Bundle;
 use vigie_tests::hello::Hello;

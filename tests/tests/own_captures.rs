@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 
-use vigie::alert::Alert;
+use vigie::event::Alert;
 use vigie::read::Settings;
 use vigie_signatures::Verdict;
 use vigie_tests::replay::{self, Replay, client, server, transport};
@@ -201,7 +201,7 @@ fn alerts_are_the_same_byte_for_byte() {
             events: alerts
                 .events
                 .iter()
-                .filter(|event| matches!(event.fact, vigie::alert::Fact::Alert(_)))
+                .filter(|event| matches!(event.fact, vigie::event::Fact::Alert(_)))
                 .cloned()
                 .collect(),
             ..alerts

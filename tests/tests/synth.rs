@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use vigie_signatures::Bundle;
 
-use vigie::alert::Fact;
 use vigie::config::Limits;
+use vigie::event::Fact;
 use vigie::worker::{Counter, EventTypes, Share, Worker};
 use vigie_flow::HashKey;
 use vigie_handshake::address_names::{self, AddressNames};
@@ -69,7 +69,7 @@ fn the_sensor_finds_what_was_put_there() {
             let mut worker =
                 Worker::new(&Limits::default(), wanted, Bundle::builtin(), names, HashKey::REPLAY, Share::ALL);
             let (mut hellos, mut alerts) = (0_u64, 0_u64);
-            let mut emit = |event: vigie::alert::Event| match event.fact {
+            let mut emit = |event: vigie::event::Event| match event.fact {
                 Fact::Hello(_, hello) => {
                     let name = hello.server_name.unwrap();
                     assert!(names::HARMLESS.contains(&name.as_str()) || names::BANNED.contains(&name.as_str()));

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use vigie::alert::eve::{self, Context};
-use vigie::alert::{Event, Fact};
 use vigie::config::Limits;
+use vigie::event::{Event, Fact};
 use vigie::read::{Settings, read};
+use vigie::record::{self, Context};
 use vigie::worker::{Counter, EventTypes, Share, Worker};
 use vigie_capture::{BATCH_FRAMES_MAX, Files, FilesOptions};
 use vigie_flow::HashKey;
@@ -206,7 +206,7 @@ impl Workload for Encode {
     fn run(&mut self) {
         for event in &self.alerts {
             self.out.clear();
-            eve::encode(black_box(event), &self.context, &mut self.out);
+            record::encode(black_box(event), &self.context, &mut self.out);
             assert!(self.out.len() > 500);
         }
     }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::alert::Fact;
 use crate::config::Limits;
+use crate::event::Fact;
 
 /// A passive network sensor: recognises banned services by the names that TLS, QUIC and DNS show in clear.
 #[derive(Debug, Parser)]
@@ -189,7 +189,7 @@ pub enum EventType {
 impl EventType {
     /// The type as which a fact is written.
     pub const fn of(fact: &Fact) -> Self {
-        use crate::alert::HelloTransport::{Dtls, Quic, Tcp};
+        use crate::event::HelloTransport::{Dtls, Quic, Tcp};
         match fact {
             Fact::Alert(_) => Self::Alert,
             Fact::Hello(_, hello) => match hello.transport {

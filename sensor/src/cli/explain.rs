@@ -12,9 +12,9 @@ use super::bundle;
 use super::exit::{Exit, Failure};
 use super::summary::verdict_words;
 use super::terminal::{print, quiet_if_gone};
-use crate::alert::country::country;
-use crate::alert::eve::signature_text;
-use crate::alert::json::Object;
+use crate::country::country;
+use crate::record::signature_text;
+use vigie_journal::json::Object;
 
 /// Runs the command.
 ///

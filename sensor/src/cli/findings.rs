@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vigie_signatures::{Rule, Verdict};
 
-use crate::alert::{Alert, Evidence, Flow};
+use crate::event::{Alert, Evidence, Flow};
 use vigie_decode::Address;
 
 /// How many pairs of client and service are kept.

@@ -6,8 +6,8 @@ use super::exit::{Exit, Failure};
 use super::summary::{Look, paint};
 use super::terminal::{Terminal, print};
 use super::words::{Columns, Side, counted};
-use crate::alert::json::Object;
 use vigie_capture::live::interfaces::{Interface, list};
+use vigie_journal::json::Object;
 
 /// `vigie interfaces`.
 #[derive(Args, Debug)]

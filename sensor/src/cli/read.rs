@@ -10,13 +10,13 @@ use super::findings::Findings;
 use super::progress::Progress;
 use super::summary::{Inspected, summary};
 use super::terminal::{Terminal, print, quiet_if_gone, tell};
-use crate::alert::eve::Context;
-use crate::alert::{Event, Fact};
 use crate::config::Limits;
+use crate::event::{Event, Fact};
 use crate::read::{self, GoOn, News, Settings, Totals};
-use crate::sink::JsonLines;
+use crate::record::{self, Context};
 use crate::worker::EventTypes;
 use vigie_capture::{CaptureError, Files, FilesOptions, Source};
+use vigie_journal::JsonLines;
 
 /// How many warnings are told beside events.
 const WARNINGS_TOLD_MAX: usize = 10;
@@ -145,7 +145,7 @@ impl Run {
         let Some(lines) = &mut self.lines else { return };
         for event in self.waiting.drain(..) {
             if self.write_error.is_none() {
-                self.write_error = lines.event(&event, &self.context).err();
+                self.write_error = lines.add_line(|line| record::encode(&event, &self.context, line)).err();
             }
         }
     }

@@ -11,7 +11,7 @@ use super::exit::{Exit, Failure};
 use super::summary::{Look, paint};
 use super::terminal::{Terminal, print};
 use super::words::{Columns, Side, count, counted};
-use crate::alert::json::Object;
+use vigie_journal::json::Object;
 
 /// Runs the command.
 ///

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use console::measure_text_width;
 
-use crate::alert::json;
+use vigie_journal::json;
 
 /// `1234567` as `1,234,567`.
 pub fn count(value: u64) -> String {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::alert::Event;
+use crate::event::Event;
 
 /// Events of workers that are not at the same frame.
 pub struct Merge {

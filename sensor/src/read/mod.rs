@@ -12,8 +12,8 @@ use vigie_signatures::Bundle;
 
 use self::merge::Merge;
 use self::relay::{Lane, Presence, Relay};
-use crate::alert::Event;
 use crate::config::Limits;
+use crate::event::Event;
 use crate::worker::{Counter, EventTypes, Share, Worker};
 use vigie_capture::{CaptureError, Position, Source, SourceStatistics};
 use vigie_flow::HashKey;

@@ -9,7 +9,7 @@ use crossbeam_channel::Sender;
 
 use super::outbox::Outbox;
 use super::snapshot::View;
-use crate::alert::{Event, Fact};
+use crate::event::{Event, Fact};
 use crate::metrics::{CaptureCells, CaptureCounts, Shared, WorkerCells};
 use crate::worker::Worker;
 use vigie_capture::live::{Change, InterfaceCounts, Live};

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crossbeam_channel::{Sender, TrySendError};
 
-use crate::alert::{Event, Fact};
+use crate::event::{Event, Fact};
 
 /// A worker's way out.
 #[derive(Debug)]

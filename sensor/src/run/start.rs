@@ -17,13 +17,13 @@ use super::snapshot::{Current, Snapshot, View};
 use super::watch::Running;
 use super::writer::{Orders, Writer};
 use super::{RunError, system};
-use crate::alert::eve::Context;
 use crate::config::{Record, Settings};
 use crate::metrics::{Phase, Server, ServerError, ServerOptions, Shared, SignatureFacts};
-use crate::sink::journal::Journal;
+use crate::record::Context;
 use crate::worker::{EventTypes, Share, Worker};
 use vigie_flow::HashKey;
 use vigie_handshake::address_names::{self, AddressNames};
+use vigie_journal::Journal;
 use vigie_privilege::Confinement;
 
 /// Reports that wait for the watching thread, for each worker.

@@ -15,11 +15,11 @@ use super::snapshot::{Current, Snapshot};
 use super::start::fsync;
 use super::writer::Orders;
 use super::{LoadSignatures, RunError, Signals};
-use crate::alert::eve::Stats;
 use crate::config::{Layers, Settings};
 use crate::metrics::{Loss, Phase, Serving, Shared, SignatureFacts};
 use vigie_capture::CaptureError;
 use vigie_capture::live::State;
+use vigie_journal::record::Stats;
 
 /// How often the watching thread looks around.
 const WATCH_EVERY: Duration = Duration::from_millis(50);

@@ -12,12 +12,13 @@ use vigie_signatures::Rule;
 
 use super::log::Log;
 use super::snapshot::View;
-use crate::alert::eve::{self, Context, Stats};
-use crate::alert::{Event, Fact};
 use crate::config::Fsync;
 use crate::detect::Evidence;
+use crate::event::{Event, Fact};
 use crate::metrics::{Loss, Shared, SinkCells};
-use crate::sink::journal::Journal;
+use crate::record::{self, Context};
+use vigie_journal::Journal;
+use vigie_journal::record::Stats;
 
 /// How long the writer waits for events before it looks after the rest.
 const WAIT: Duration = Duration::from_millis(50);
@@ -148,7 +149,7 @@ impl Writer {
     }
 
     fn add(&mut self, event: &Event) {
-        self.bytes += self.journal.add(event, &self.context) as u64;
+        self.bytes += self.journal.add_line(|line| record::encode(event, &self.context, line)) as u64;
         if let Fact::Alert(alert) = &event.fact {
             self.alerts.push((Arc::clone(&alert.rule), alert.evidence, event.timestamp_ns));
         }
@@ -199,7 +200,7 @@ impl Writer {
             self.log.error(&format!("the events file cannot be opened again: {error}; the old one stays"));
         }
         if let Some(stats) = locked(&self.orders.stats).take() {
-            self.bytes += self.journal.add_line(|line| eve::encode_stats(&stats, &self.context, line)) as u64;
+            self.bytes += self.journal.add_line(|line| record::encode_stats(&stats, &self.context, line)) as u64;
         }
     }
 

@@ -14,7 +14,7 @@ use super::flows::SETTLED;
 use super::headers::{Fetching, headers_of};
 use super::packet::When;
 use super::{Counter, Look, Worker};
-use crate::alert::Event;
+use crate::event::Event;
 
 /// How many frames of a batch have their turn before the lines are needed that were fetched for them.
 const STEP_FRAMES: usize = 32;

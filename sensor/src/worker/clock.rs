@@ -5,7 +5,7 @@ use vigie_wire::Frame;
 
 use super::flows::FOREIGN;
 use super::{Counter, Worker};
-use crate::alert::{Event, FlowEnd, Order};
+use crate::event::{Event, FlowEnd, Order};
 
 /// Seconds of one step of the flows' age.
 pub(super) const EPOCH_S: u64 = 4;

@@ -8,7 +8,7 @@ use super::packet::When;
 use super::records::{Dialogue, Record};
 use super::report::partial;
 use super::{Counter, Worker};
-use crate::alert::{Event, Fact, FlowEnd};
+use crate::event::{Event, Fact, FlowEnd};
 
 /// Bytes that a dialogue may hold to be kept for the next flow.
 const POOLED_BYTES_MAX: usize = 8_192;

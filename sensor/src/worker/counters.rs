@@ -1,6 +1,6 @@
 //! What a worker counts. One table gives each counter its family, its label and its place.
 
-use crate::alert::HelloTransport;
+use crate::event::HelloTransport;
 
 /// Declares the counters: `variant: family, reason`.
 macro_rules! counters {

@@ -9,7 +9,7 @@ use super::findings::EventTypes;
 use super::flows::flow_of;
 use super::packet::{Arrival, When};
 use super::{Counter, Counters, Worker};
-use crate::alert::{DnsAnswer, Event, Fact};
+use crate::event::{DnsAnswer, Event, Fact};
 
 impl Worker {
     /// A datagram of DNS: its answers are remembered. Such a flow never settles.

@@ -6,7 +6,7 @@ use vigie_flow::{FlowEntry, Side, Slot};
 use super::packet::{Arrival, When};
 use super::records::{Dialogue, Placed, Record};
 use super::{Counter, Worker};
-use crate::alert::{Event, Flow, FlowEnd};
+use crate::event::{Event, Flow, FlowEnd};
 
 /// Nothing more is expected of the flow.
 pub(super) const SETTLED: u8 = 1;

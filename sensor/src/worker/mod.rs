@@ -44,8 +44,8 @@ use clock::{EPOCH_NS, EPOCH_S};
 use headers::owner;
 use records::Records;
 
-use crate::alert::Order;
 use crate::config::Limits;
+use crate::event::Order;
 
 pub use clock::epoch_end_ns;
 pub use counters::{Counter, Counters};

@@ -7,7 +7,7 @@ use vigie_wire::Frame;
 
 use super::flows::SETTLED;
 use super::{Counter, DNS_PORT, Look, Worker};
-use crate::alert::{Event, FlowEnd, Order};
+use crate::event::{Event, FlowEnd, Order};
 
 /// When and where a packet was seen.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use vigie_signatures::Rule;
 
-use crate::alert::Hello;
+use crate::event::Hello;
 use vigie_decode::{Encapsulation, Tunnel, VLANS_MAX};
 use vigie_flow::memory::{prefer_huge_pages, prefetch_whole};
 use vigie_flow::{Side, Slot};

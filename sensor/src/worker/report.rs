@@ -11,8 +11,8 @@ use super::packet::When;
 use super::records::Dialogue;
 use super::udp::udp_hello;
 use super::{Counter, Counters, Worker};
-use crate::alert::{Alert, Event, Fact, Flow, Hello, HelloTransport};
 use crate::detect::{self, Evidence, Judged, Match};
+use crate::event::{Alert, Event, Fact, Flow, Hello, HelloTransport};
 
 impl Worker {
     /// A hello was told: the flow is settled, unless the server's certificate may tell what the hello did not.

@@ -11,8 +11,8 @@ use super::packet::{Arrival, When};
 use super::records::Dialogue;
 use super::udp::mark_of;
 use super::{Counter, DNS_PORT, Worker};
-use crate::alert::{Event, FlowEnd, HelloTransport};
 use crate::detect::{self, Evidence, Judged};
+use crate::event::{Event, FlowEnd, HelloTransport};
 
 impl Worker {
     pub(super) fn tcp(

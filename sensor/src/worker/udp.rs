@@ -9,7 +9,7 @@ use super::flows::{CLIENT_IS_HIGH, PAYLOAD, SETTLED};
 use super::packet::{Arrival, When};
 use super::records::Dialogue;
 use super::{Counters, DNS_PORT, Worker};
-use crate::alert::{Event, HelloTransport};
+use crate::event::{Event, HelloTransport};
 
 /// The least that a datagram with a client's Initial has (RFC 9000 §14.1).
 const QUIC_INITIAL_BYTES_MIN: usize = 1200;

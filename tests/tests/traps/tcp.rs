@@ -1,6 +1,6 @@
 //! A hello over TCP, cut, shuffled, doubled, lost in part, and with odd packets around it.
 
-use vigie::alert::Fact;
+use vigie::event::Fact;
 use vigie_tests::hello::{Hello, application_data, record};
 use vigie_tests::packets::{CLIENT, RST, SERVER, SYN, tcp, without_length};
 use vigie_tests::tape::Tape;

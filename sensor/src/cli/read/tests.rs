@@ -7,9 +7,9 @@ use std::sync::Arc;
 use vigie_signatures::Signal;
 
 use super::*;
-use crate::alert::{Evidence, FlowEnd, Order};
 use crate::cli::arguments::When;
 use crate::cli::findings::tests::{alert, flow, rule};
+use crate::event::{Evidence, FlowEnd, Order};
 use vigie_capture::Position;
 use vigie_decode::Address;
 

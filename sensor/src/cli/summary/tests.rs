@@ -3,8 +3,8 @@
 use vigie_signatures::Signal;
 
 use super::*;
-use crate::alert::Evidence;
 use crate::cli::findings::tests::{START_NS, alert, flow, rule};
+use crate::event::Evidence;
 use vigie_decode::Address;
 
 const PLAIN: Look = Look { width: 120, colour: false };

@@ -1,24 +1,24 @@
 //! One golden line of each event type. That they are valid against Suricata's schema is tested from outside.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use super::*;
-use crate::alert::{DnsAnswer, DnsRecord, Order};
-use vigie_decode::{Address, Encapsulation, Tunnel};
-use vigie_handshake::tls::build::old_chrome;
-use vigie_handshake::tls::{ClientHello, Ja4Transport};
-use vigie_signatures::{Confidence, Role};
+use crate::record::{DnsAnswer, DnsRecord, Signature, Tunnel};
 
 const START_NS: u64 = 1_795_298_705_123_456_789;
+const JA4: &str = "t13d1516h2_8daaf6152771_e5627efa2ab1";
 
-fn flow() -> Flow {
+fn flow() -> Flow<'static> {
     Flow {
         id: 1_234_567_890_123_456_789,
-        client: Address::v4([10, 1, 2, 3]),
+        client: IpAddr::V4(Ipv4Addr::new(10, 1, 2, 3)),
         client_port: 50123,
-        server: Address::v4([8, 8, 8, 8]),
+        server: IpAddr::V4(Ipv4Addr::new(8, 8, 8, 8)),
         server_port: 443,
         protocol: TCP,
-        encapsulation: Encapsulation::default(),
-        interface: 0,
+        interface: None,
+        vlans: &[],
+        tunnel: None,
         first_seen_ns: START_NS,
         last_seen_ns: START_NS + 2_500_000_000,
         packets_to_server: 3,
@@ -28,46 +28,58 @@ fn flow() -> Flow {
     }
 }
 
-fn rule() -> Rule {
-    Rule {
-        signature_id: 8_100_001,
-        service: "tiktok".to_owned(),
-        service_name: "TikTok".to_owned(),
-        role: Role::AppApi,
-        signal: Signal::AppOnly,
-        confidence: Confidence::High,
-        kind: MatchKind::Suffix,
-        text: "tiktokv.com".to_owned(),
-        asn: None,
-        sources: vec!["v2fly".to_owned(), "ndpi".to_owned()],
-        reviewed: "2026-11-01".to_owned(),
-        file: "services/tiktok.toml".to_owned(),
-        line: 12,
+fn alert(sources: &[String]) -> Alert<'_> {
+    Alert {
+        signature: Signature {
+            id: 8_100_001,
+            text: "vigie TikTok: app in use",
+            severity: 1,
+            service: "tiktok",
+            service_name: "TikTok",
+            role: "app-api",
+            signal: "app-only",
+            verdict: "app",
+            confidence: "high",
+            match_kind: "suffix",
+            rule: "tiktokv.com",
+            sources,
+            reviewed: "2026-11-01",
+        },
+        evidence: "prefix",
+        app_proto: "failed",
+        name: None,
+        server_asn: None,
+        server_country: Some("US"),
+        hello: None,
     }
 }
 
-fn ja4() -> Ja4Raw {
-    let body = old_chrome().body();
-    Ja4Raw::of(&ClientHello::parse(&body, body.len()).unwrap(), Ja4Transport::Tcp).unwrap()
-}
-
-fn hello(transport: HelloTransport) -> Hello {
+/// A hello that offers `h2` and `http/1.1`.
+fn hello(transport: HelloTransport, alpn: &[String]) -> Hello<'_> {
     Hello {
         transport,
-        server_name: Some("api16-normal.tiktokv.com".to_owned()),
-        alpn: vec!["h2".to_owned(), "http/1.1".to_owned()],
+        server_name: Some("api16-normal.tiktokv.com"),
+        alpn,
         version: 0x0304,
-        ja4: Some(ja4()),
+        ja4: Some(JA4),
         ech: None,
         partial: false,
         user_agent: None,
     }
 }
 
-fn line(fact: Fact, context: &Context) -> String {
-    let event = Event { timestamp_ns: START_NS, frame_number: 4, order: Order::default(), fact };
+fn texts(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|&text| text.to_owned()).collect()
+}
+
+fn record<'a>(flow: Flow<'a>, body: Body<'a>) -> Record<'a> {
+    let frame_number = if matches!(body, Body::FlowEnd(_)) { None } else { Some(4) };
+    Record { timestamp_ns: START_NS, frame_number, host: None, flow, body }
+}
+
+fn line(record: &Record<'_>) -> String {
     let mut out = b"before\n".to_vec();
-    encode(&event, context, &mut out);
+    encode(record, &mut out);
     let text = String::from_utf8(out).unwrap();
     let line = text.strip_prefix("before\n").unwrap().strip_suffix('\n').unwrap().to_owned();
     assert!(!line.contains('\n'));
@@ -85,27 +97,23 @@ fn id(protocol: u8) -> String {
 
 #[test]
 fn an_alert_says_all_that_is_known() {
-    let mut flow = flow();
-    flow.encapsulation.vlans = [100, 7, 0];
-    flow.encapsulation.vlan_count = 2;
-    flow.encapsulation.tunnel_depth = 1;
-    flow.encapsulation.tunnel = Some(Tunnel {
-        kind: TunnelKind::Vxlan,
-        source: Some(Address::v4([192, 0, 2, 1])),
-        destination: Some(Address::v6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2])),
-    });
-    let mut hello = hello(HelloTransport::Tcp);
-    hello.ech = Some(Ech::Grease);
-    hello.partial = true;
-    let alert = Alert {
-        flow,
-        evidence: Evidence::TlsSni,
-        name: Some("api16-normal.tiktokv.com".to_owned()),
-        rule: Arc::new(Rule { asn: Some(396_986), ..rule() }),
-        hello: Some(hello),
+    let tunnel = Tunnel {
+        kind: "vxlan",
+        carrier: "UDP",
+        source: Some("192.0.2.1".parse().unwrap()),
+        destination: Some("2001:db8::2".parse().unwrap()),
+        depth: 1,
     };
-    let context =
-        Context { sensor_name: Some("tap-\"1\"".to_owned()), interfaces: vec!["eth0".to_owned()], bundle: None };
+    let flow = Flow { interface: Some("eth0"), vlans: &[100, 7], tunnel: Some(tunnel), ..flow() };
+    let (sources, alpn) = (texts(&["v2fly", "ndpi"]), texts(&["h2", "http/1.1"]));
+    let alert = Alert {
+        evidence: "tls-sni",
+        app_proto: "tls",
+        name: Some("api16-normal.tiktokv.com"),
+        server_asn: Some(396_986),
+        hello: Some(Hello { ech: Some("grease"), partial: true, ..hello(HelloTransport::Tls, &alpn) }),
+        ..alert(&sources)
+    };
     let expected = [
         HEAD,
         r#""in_iface":"eth0","event_type":"alert","vlan":[100,7],"#,
@@ -114,9 +122,7 @@ fn an_alert_says_all_that_is_known() {
         &id(TCP),
         r#"","host":"tap-\"1\"","tunnel":{"src_ip":"192.0.2.1","dest_ip":"2001:db8::2","proto":"UDP","depth":1},"#,
         r#""direction":"to_server","app_proto":"tls","alert":{"action":"allowed","gid":1,"signature_id":8100001,"rev":1,"#,
-        r#""signature":"vigie TikTok: app in use","category":"Potential Corporate Privacy Violation","severity":"#,
-        &rule().severity().to_string(),
-        r#","metadata":{"service":["tiktok"],"service_name":["TikTok"],"role":["app-api"],"signal":["app-only"],"#,
+        r#""signature":"vigie TikTok: app in use","category":"Potential Corporate Privacy Violation","severity":1,"metadata":{"service":["tiktok"],"service_name":["TikTok"],"role":["app-api"],"signal":["app-only"],"#,
         r#""verdict":["app"],"evidence":["tls-sni"],"confidence":["high"],"name":["api16-normal.tiktokv.com"],"#,
         r#""match":["suffix"],"rule":["tiktokv.com"],"sources":["v2fly","ndpi"],"reviewed":["2026-11-01"],"#,
         r#""server_asn":["396986"],"server_country":["US"],"tunnel":["vxlan"],"ech":["grease"],"hello":["partial"]}},"#,
@@ -124,13 +130,13 @@ fn an_alert_says_all_that_is_known() {
         r#""client_alpns":["h2","http/1.1"]},"flow":{"pkts_toserver":3,"pkts_toclient":2,"bytes_toserver":900,"#,
         r#""bytes_toclient":4096,"start":"2026-11-21T22:05:05.123456+0000","end":"2026-11-21T22:05:07.623456+0000"}}"#,
     ];
-    assert_eq!(line(Fact::Alert(Box::new(alert)), &context), expected.concat());
+    let record = Record { host: Some("tap-\"1\""), ..record(flow, Body::Alert(alert)) };
+    assert_eq!(line(&record), expected.concat());
 }
 
 #[test]
 fn an_alert_without_hello_or_name() {
-    let alert = Alert { flow: flow(), evidence: Evidence::Prefix, name: None, rule: Arc::new(rule()), hello: None };
-    let line = line(Fact::Alert(Box::new(alert)), &Context::default());
+    let line = line(&record(flow(), Body::Alert(alert(&[]))));
     assert!(line.contains(r#""app_proto":"failed","alert":{"#), "{line}");
     assert!(line.contains(r#""confidence":["high"],"match":["suffix"]"#), "{line}");
     assert!(line.contains(r#""server_country":["US"]}},"flow":{"#), "{line}");
@@ -138,7 +144,7 @@ fn an_alert_without_hello_or_name() {
 
 #[test]
 fn a_tls_hello() {
-    let event = Fact::Hello(Box::new(flow()), Box::new(hello(HelloTransport::Tcp)));
+    let alpn = texts(&["h2", "http/1.1"]);
     let expected = [
         HEAD,
         r#""event_type":"tls","#,
@@ -148,14 +154,14 @@ fn a_tls_hello() {
         r#"","direction":"to_server","app_proto":"tls","tls":{"sni":"api16-normal.tiktokv.com","version":"TLS 1.3","#,
         r#""ja4":"t13d1516h2_8daaf6152771_e5627efa2ab1","client_alpns":["h2","http/1.1"]}}"#,
     ];
-    assert_eq!(line(event, &Context::default()), expected.concat());
+    assert_eq!(line(&record(flow(), Body::Hello(hello(HelloTransport::Tls, &alpn)))), expected.concat());
 }
 
 #[test]
 fn a_dtls_hello_is_tls_over_udp() {
-    let hello = Hello { server_name: None, ja4: None, alpn: vec![], version: 0xfefd, ..hello(HelloTransport::Dtls) };
+    let hello = Hello { server_name: None, ja4: None, version: 0xfefd, ..hello(HelloTransport::Dtls, &[]) };
     let flow = Flow { protocol: UDP, ..flow() };
-    let line = line(Fact::Hello(Box::new(flow), Box::new(hello)), &Context::default());
+    let line = line(&record(flow, Body::Hello(hello)));
     assert!(line.contains(r#""event_type":"tls""#) && line.contains(r#""proto":"UDP""#), "{line}");
     assert!(line.ends_with(r#""app_proto":"tls","tls":{"version":"DTLS 1.2"}}"#), "{line}");
 }
@@ -164,10 +170,11 @@ fn a_dtls_hello_is_tls_over_udp() {
 fn quic_hellos_of_all_families() {
     let flow = Flow {
         protocol: UDP,
-        client: Address(0x2001_0db8 << 96 | 1),
-        server: Address(0x2001_0db8 << 96 | 2),
+        client: "2001:db8::1".parse().unwrap(),
+        server: "2001:db8::2".parse().unwrap(),
         ..flow()
     };
+    let alpn = texts(&["h3"]);
     for (version, name) in [
         (1, "1"),
         (0x6b33_43cf, "6b3343cf"),
@@ -176,12 +183,8 @@ fn quic_hellos_of_all_families() {
         (0x5430_3531, "T051"),
         (0x5151_5151, "51515151"),
     ] {
-        let hello = Hello {
-            alpn: vec!["h3".to_owned()],
-            user_agent: Some("Chrome/\u{1}".to_owned()),
-            ..hello(HelloTransport::Quic(version))
-        };
-        let line = line(Fact::Hello(Box::new(flow.clone()), Box::new(hello)), &Context::default());
+        let hello = Hello { user_agent: Some("Chrome/\u{1}"), ..hello(HelloTransport::Quic(version), &alpn) };
+        let line = line(&record(flow.clone(), Body::Hello(hello)));
         assert!(line.contains(r#""src_ip":"2001:db8::1","src_port":50123,"dest_ip":"2001:db8::2""#), "{line}");
         assert!(line.contains(r#""proto":"UDP","ip_v":6,"#), "{line}");
         let expected = [
@@ -196,21 +199,16 @@ fn quic_hellos_of_all_families() {
 
 #[test]
 fn a_dns_answer() {
-    let record = |record_type, data: &str| DnsRecord {
-        name: "www.tiktok.com".to_owned(),
-        record_type,
-        ttl_s: 300,
-        data: data.to_owned(),
-    };
+    let answer = |record_type, data| DnsRecord { name: "www.tiktok.com", record_type, ttl_s: 300, data };
     let answer = DnsAnswer {
         id: 0xbeef,
         flags: 0x8180,
-        question: "www.tiktok.com".to_owned(),
+        question: "www.tiktok.com",
         question_type: 65,
-        answers: vec![record(5, "www.tiktok.com.edgesuite.net"), record(65_400, "?")],
+        answers: vec![answer(5, "www.tiktok.com.edgesuite.net"), answer(65_400, "?")],
     };
     let flow = Flow { protocol: UDP, server_port: 53, ..flow() };
-    let line = line(Fact::Dns(Box::new(flow), Box::new(answer)), &Context::default());
+    let line = line(&record(flow, Body::Dns(answer)));
     let expected = [
         r#""app_proto":"dns","dns":{"version":3,"type":"response","tx_id":0,"id":48879,"flags":"8180","qr":true,"rd":true,"#,
         r#""ra":true,"opcode":0,"rcode":"NOERROR","queries":[{"rrname":"www.tiktok.com","rrtype":"HTTPS"}],"#,
@@ -232,25 +230,10 @@ fn a_flow_that_ended() {
         r#""start":"2026-11-21T22:05:05.123456+0000","end":"2026-11-21T22:05:07.623456+0000","age":2,"#,
         r#""state":"established","reason":"timeout","alerted":true}}"#,
     ];
-    let end = Fact::FlowEnd(Box::new(flow()), FlowEnd::Timeout, Some(Arc::new(rule())));
-    assert_eq!(line(end, &Context::default()), expected.concat());
+    let end = FlowEnd { reason: FlowEndReason::Timeout, alerted: true };
+    assert_eq!(line(&record(flow(), Body::FlowEnd(end))), expected.concat());
     let one_way = Flow { packets_to_client: 0, ..flow() };
-    let line = line(Fact::FlowEnd(Box::new(one_way), FlowEnd::Evicted, None), &Context::default());
+    let end = FlowEnd { reason: FlowEndReason::Evicted, alerted: false };
+    let line = line(&record(one_way, Body::FlowEnd(end)));
     assert!(line.ends_with(r#""state":"new","reason":"forced","alerted":false}}"#), "{line}");
-}
-
-#[test]
-fn each_signature_has_a_text_of_its_own() {
-    let text = |kind, signal| signature_text(&Rule { kind, signal, ..rule() });
-    let texts: std::collections::BTreeSet<_> = [MatchKind::Suffix, MatchKind::Prefix]
-        .into_iter()
-        .flat_map(|kind| Signal::ALL.iter().map(move |&signal| text(kind, signal)))
-        .chain([text(MatchKind::Ja4, Signal::AppOnly)])
-        .collect();
-    assert_eq!(texts.len(), 2 * Signal::ALL.len() + 1);
-    assert_eq!(text(MatchKind::Prefix, Signal::AppOnly), "vigie TikTok: server address contacted (app-only)");
-    // Role, confidence and what matched do not enter: they differ between alerts of one signature id.
-    let other = Rule { role: Role::Cdn, confidence: Confidence::Low, text: "x".to_owned(), ..rule() };
-    assert_eq!(signature_text(&other), signature_text(&rule()));
-    assert_eq!(text(MatchKind::Exact, Signal::Web), text(MatchKind::Pattern, Signal::Web));
 }

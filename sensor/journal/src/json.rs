@@ -7,27 +7,27 @@ const NANOSECONDS_PER_SECOND: u64 = 1_000_000_000;
 const SECONDS_PER_DAY: u64 = 86_400;
 
 /// An object being written. [`Object::close`] must be called; fields then can no longer be put.
-pub(crate) struct Object<'o> {
+pub struct Object<'o> {
     out: &'o mut Vec<u8>,
     separate: bool,
 }
 
 impl<'o> Object<'o> {
     /// Opens an object at the end of `out`.
-    pub(crate) fn open(out: &'o mut Vec<u8>) -> Self {
+    pub fn open(out: &'o mut Vec<u8>) -> Self {
         out.push(b'{');
         Self { out, separate: false }
     }
 
     /// Closes the object.
-    pub(crate) fn close(self) {
+    pub fn close(self) {
         self.out.push(b'}');
     }
 
     /// Writes the name of the next field. Names are ours: nothing in them needs escaping. Inlined, so that a name's
     /// length is known where it is copied.
     #[inline(always)]
-    pub(crate) fn key(&mut self, key: &str) -> &mut Vec<u8> {
+    pub fn key(&mut self, key: &str) -> &mut Vec<u8> {
         if self.separate {
             self.out.push(b',');
         }
@@ -40,19 +40,19 @@ impl<'o> Object<'o> {
 
     /// A string.
     #[inline]
-    pub(crate) fn text(&mut self, key: &str, value: &str) {
+    pub fn text(&mut self, key: &str, value: &str) {
         string(self.key(key), value);
     }
 
     /// A string, or nothing at all.
-    pub(crate) fn optional_text(&mut self, key: &str, value: Option<&str>) {
+    pub fn optional_text(&mut self, key: &str, value: Option<&str>) {
         if let Some(value) = value {
             self.text(key, value);
         }
     }
 
     /// A string, or `null`.
-    pub(crate) fn text_or_null(&mut self, key: &str, value: Option<&str>) {
+    pub fn text_or_null(&mut self, key: &str, value: Option<&str>) {
         match value {
             Some(value) => self.text(key, value),
             None => self.key(key).extend_from_slice(b"null"),
@@ -61,18 +61,18 @@ impl<'o> Object<'o> {
 
     /// A whole number.
     #[inline]
-    pub(crate) fn number(&mut self, key: &str, value: u64) {
+    pub fn number(&mut self, key: &str, value: u64) {
         decimal(self.key(key), value);
     }
 
     /// True or false.
     #[inline]
-    pub(crate) fn truth(&mut self, key: &str, value: bool) {
+    pub fn truth(&mut self, key: &str, value: bool) {
         self.key(key).extend_from_slice(if value { b"true" } else { b"false" });
     }
 
     /// An address as a string.
-    pub(crate) fn address(&mut self, key: &str, value: IpAddr) {
+    pub fn address(&mut self, key: &str, value: IpAddr) {
         let out = self.key(key);
         out.push(b'"');
         address(out, value);
@@ -80,7 +80,7 @@ impl<'o> Object<'o> {
     }
 
     /// A time as a string.
-    pub(crate) fn time(&mut self, key: &str, timestamp_ns: u64) {
+    pub fn time(&mut self, key: &str, timestamp_ns: u64) {
         let out = self.key(key);
         out.push(b'"');
         timestamp(out, timestamp_ns);
@@ -89,7 +89,7 @@ impl<'o> Object<'o> {
 
     /// An array of strings.
     #[inline]
-    pub(crate) fn texts<'t>(&mut self, key: &str, values: impl IntoIterator<Item = &'t str>) {
+    pub fn texts<'t>(&mut self, key: &str, values: impl IntoIterator<Item = &'t str>) {
         let out = self.key(key);
         out.push(b'[');
         let mut separate = false;
@@ -104,20 +104,20 @@ impl<'o> Object<'o> {
     }
 
     /// An object inside this one, to be filled and closed.
-    pub(crate) fn object(&mut self, key: &str) -> Object<'_> {
+    pub fn object(&mut self, key: &str) -> Object<'_> {
         Object::open(self.key(key))
     }
 }
 
 /// Writes a string in quotes (RFC 8259 §7).
-pub(crate) fn string(out: &mut Vec<u8>, value: &str) {
+pub fn string(out: &mut Vec<u8>, value: &str) {
     out.push(b'"');
     escaped(out, value);
     out.push(b'"');
 }
 
 /// Writes what stands between the quotes of a string.
-pub(crate) fn escaped(out: &mut Vec<u8>, value: &str) {
+pub fn escaped(out: &mut Vec<u8>, value: &str) {
     let mut rest = value.as_bytes();
     // Nearly all strings are plain. Looking at all bytes without stopping is done in wide steps.
     if !rest.iter().fold(false, |found, &byte| found | must_be_escaped(byte)) {
@@ -147,7 +147,7 @@ const fn must_be_escaped(byte: u8) -> bool {
 }
 
 /// Writes a number in decimal.
-pub(crate) fn decimal(out: &mut Vec<u8>, mut value: u64) {
+pub fn decimal(out: &mut Vec<u8>, mut value: u64) {
     let mut digits = [0_u8; 20];
     let mut used = 0;
     for digit in digits.iter_mut().rev() {
@@ -162,7 +162,7 @@ pub(crate) fn decimal(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Writes an address; IPv6 as RFC 5952 wants it.
-pub(crate) fn address(out: &mut Vec<u8>, address: IpAddr) {
+pub fn address(out: &mut Vec<u8>, address: IpAddr) {
     match address {
         IpAddr::V4(v4) => {
             let [a, b, c, d] = v4.octets();
@@ -217,7 +217,7 @@ fn hexadecimal(out: &mut Vec<u8>, group: u16) {
 }
 
 /// Writes a time as EVE has it, in UTC: `2026-11-21T22:05:05.123456+0000`.
-pub(crate) fn timestamp(out: &mut Vec<u8>, timestamp_ns: u64) {
+pub fn timestamp(out: &mut Vec<u8>, timestamp_ns: u64) {
     let seconds = timestamp_ns / NANOSECONDS_PER_SECOND;
     let (year, month, day) = civil(seconds / SECONDS_PER_DAY);
     let second = seconds % SECONDS_PER_DAY;
@@ -243,7 +243,7 @@ fn two_digits(out: &mut Vec<u8>, value: u64) {
 
 /// Year, month and day of a day since 1970-01-01 in the Gregorian calendar. Counted in eras of 400 years that begin on
 /// the first of March, so that the leap day is an era's last.
-pub(crate) const fn civil(days: u64) -> (u64, u64, u64) {
+pub const fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468; // from 0000-03-01
     let era = days / 146_097;
     let day_of_era = days % 146_097;

@@ -1,10 +1,10 @@
 //! The `dns` field of an event: an answer, its question and its records.
 
-use crate::alert::json::Object;
-use crate::alert::{DnsAnswer, DnsRecord};
+use crate::json::Object;
+use crate::record::{DnsAnswer, DnsRecord};
 
 /// EVE DNS version 3: one event an answer, question and records in arrays.
-pub(super) fn write(object: &mut Object<'_>, answer: &DnsAnswer) {
+pub(super) fn write(object: &mut Object<'_>, answer: &DnsAnswer<'_>) {
     let mut dns = object.object("dns");
     dns.number("version", 3);
     dns.text("type", "response");
@@ -22,7 +22,7 @@ pub(super) fn write(object: &mut Object<'_>, answer: &DnsAnswer) {
     let out = dns.key("queries");
     out.push(b'[');
     let mut query = Object::open(out);
-    query.text("rrname", &answer.question);
+    query.text("rrname", answer.question);
     write_code(&mut query, "rrtype", record_type(answer.question_type), answer.question_type);
     query.close();
     out.push(b']');
@@ -32,16 +32,16 @@ pub(super) fn write(object: &mut Object<'_>, answer: &DnsAnswer) {
     dns.close();
 }
 
-fn write_records(out: &mut Vec<u8>, records: &[DnsRecord]) {
+fn write_records(out: &mut Vec<u8>, records: &[DnsRecord<'_>]) {
     let mut mark = b'[';
     for record in records {
         out.push(mark);
         mark = b',';
         let mut fields = Object::open(out);
-        fields.text("rrname", &record.name);
+        fields.text("rrname", record.name);
         write_code(&mut fields, "rrtype", record_type(record.record_type), record.record_type);
         fields.number("ttl", record.ttl_s.into());
-        fields.text("rdata", &record.data);
+        fields.text("rdata", record.data);
         fields.close();
     }
     out.push(b']');

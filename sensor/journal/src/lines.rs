@@ -1,24 +1,18 @@
-//! Where events go. Here: lines of JSON to a file or to standard output, whole lines only, through one big buffer, as
-//! replays write them. A running sensor writes a [`journal`]. Network sinks are not here.
-
-pub mod journal;
+//! Lines to a file or to standard output, through one big buffer, as replays write them. A running sensor, which has to
+//! live with a disk that refuses, writes a [`Journal`](crate::Journal).
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::alert::Event;
-use crate::alert::eve::{self, Context};
+use crate::BUFFER_BYTES;
 
-/// How many bytes are gathered before they are written.
-pub const BUFFER_BYTES: usize = 256 * 1024;
-
-/// How long a line waits at most for the next one, when events keep coming.
+/// How long a line waits at most, while others follow it.
 const DELAY_MAX: Duration = Duration::from_millis(200);
 
-/// Writes events as lines. A reader of the target never sees the beginning of a line without its end, unless the
-/// target itself fails in the middle of a write.
+/// Writes whole lines. A reader of the target never sees the beginning of a line without its end, unless the target
+/// itself fails in the middle of a write.
 pub struct JsonLines<W: Write> {
     target: W,
     buffer: Vec<u8>,
@@ -28,8 +22,8 @@ pub struct JsonLines<W: Write> {
 }
 
 impl JsonLines<Box<dyn Write>> {
-    /// Lines to `path`, or to standard output where it is `-`. A file is appended to; if what stands in it ends in the
-    /// middle of a line, that line is ended first.
+    /// Lines to `path`, or to standard output where it is `-`. A file is appended to; if its last line has no end, that
+    /// line is ended first.
     ///
     /// # Errors
     /// If the file cannot be opened or read.
@@ -61,12 +55,12 @@ impl<W: Write> JsonLines<W> {
         Self { target, buffer: Vec::new(), oldest: None, each_line: false, lines: 0 }
     }
 
-    /// Writes `event`, now or soon.
+    /// Writes the line that `encode` appends to the buffer, newline included, now or soon.
     ///
     /// # Errors
     /// If the target refuses; the lines that it refused are lost.
-    pub fn event(&mut self, event: &Event, context: &Context) -> io::Result<()> {
-        eve::encode(event, context, &mut self.buffer);
+    pub fn add_line(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
+        encode(&mut self.buffer);
         self.lines += 1;
         let oldest = *self.oldest.get_or_insert_with(Instant::now);
         if self.each_line || self.buffer.len() >= BUFFER_BYTES || oldest.elapsed() >= DELAY_MAX {
@@ -97,42 +91,25 @@ impl<W: Write> JsonLines<W> {
 fn open_for_appending(path: &Path) -> io::Result<(File, bool)> {
     let file = OpenOptions::new().append(true).create(true).open(path)?;
     let metadata = file.metadata()?;
-    // Pipes and devices have no past.
+    // Pipes and devices hold no earlier lines.
     if !metadata.is_file() || metadata.len() == 0 {
         return Ok((file, false));
     }
     let mut last = [0];
-    let mut past = File::open(path)?;
-    past.seek(SeekFrom::End(-1))?;
-    past.read_exact(&mut last)?;
+    let mut earlier = File::open(path)?;
+    earlier.seek(SeekFrom::End(-1))?;
+    earlier.read_exact(&mut last)?;
     Ok((file, last != *b"\n"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alert::{Fact, Flow, FlowEnd, Order};
-    use vigie_decode::{Address, Encapsulation};
 
-    fn event() -> Event {
-        let flow = Flow {
-            id: 1,
-            client: Address::v4([10, 0, 0, 1]),
-            client_port: 1,
-            server: Address::v4([10, 0, 0, 2]),
-            server_port: 2,
-            protocol: 6,
-            encapsulation: Encapsulation::default(),
-            interface: 0,
-            first_seen_ns: 0,
-            last_seen_ns: 0,
-            packets_to_server: 1,
-            packets_to_client: 1,
-            bytes_to_server: 1,
-            bytes_to_client: 1,
-        };
-        let fact = Fact::FlowEnd(Box::new(flow), FlowEnd::Shutdown, None);
-        Event { timestamp_ns: 0, frame_number: 1, order: Order::default(), fact }
+    const LINE: &[u8] = b"{\"event_type\":\"flow\"}\n";
+
+    fn line(buffer: &mut Vec<u8>) {
+        buffer.extend_from_slice(LINE);
     }
 
     /// Keeps each write apart, and fails once it has taken `writes_max`.
@@ -158,23 +135,25 @@ mod tests {
 
     #[test]
     fn writes_are_few_and_hold_whole_lines() {
+        // About as many bytes as three thousand flow records have.
+        const LINES: u64 = 75_000;
         let mut target = Target::default();
         let mut lines = JsonLines::new(&mut target);
-        for _ in 0..3000 {
-            lines.event(&event(), &Context::default()).unwrap();
+        for _ in 0..LINES {
+            lines.add_line(line).unwrap();
         }
         lines.flush().unwrap();
-        assert_eq!(lines.lines(), 3000);
+        assert_eq!(lines.lines(), LINES);
         assert!(target.writes.len() < 100, "{} writes", target.writes.len());
         assert!(target.writes.iter().all(|write| write.starts_with(b"{") && write.ends_with(b"}\n")));
-        assert_eq!(target.writes.concat().iter().filter(|&&byte| byte == b'\n').count(), 3000);
+        assert_eq!(target.writes.concat().iter().filter(|&&byte| byte == b'\n').count(), LINES as usize);
     }
 
     #[test]
     fn a_broken_pipe_is_told() {
         let mut target = Target { writes_max: Some(0), ..Target::default() };
         let mut lines = JsonLines::new(&mut target);
-        lines.event(&event(), &Context::default()).unwrap();
+        lines.add_line(line).unwrap();
         assert_eq!(lines.flush().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 
@@ -185,11 +164,11 @@ mod tests {
         for (before, kept) in [("", ""), ("{\"a\":1}\n", "{\"a\":1}\n"), ("{\"a\":", "{\"a\":\n")] {
             std::fs::write(&path, before).unwrap();
             let mut lines = JsonLines::open(&path).unwrap();
-            lines.event(&event(), &Context::default()).unwrap();
+            lines.add_line(line).unwrap();
             lines.flush().unwrap();
             let text = std::fs::read_to_string(&path).unwrap();
             let ours = text.strip_prefix(kept).unwrap();
-            assert!(ours.starts_with("{\"timestamp\"") && ours.ends_with("}\n"), "{text}");
+            assert!(ours.as_bytes() == LINE, "{text}");
         }
         assert!(JsonLines::open(&folder.path().join("no/such/folder")).is_err());
     }

@@ -1,19 +1,19 @@
-//! The journal: the file to which a running sensor appends its events, a line each. A line is written whole or, where
-//! the process or the disk fails in the middle, cut; what is cut is taken away at the next start. A disk that refuses
-//! loses nothing: what it refused is kept and offered again.
+//! The file to which a running sensor appends its events, a line each. A line is written whole or, where the process or
+//! the disk fails in the middle, cut; the next start removes a cut line. A disk that refuses loses nothing: the journal
+//! keeps what was refused and offers it again.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::BUFFER_BYTES;
-use crate::alert::Event;
-use crate::alert::eve::{self, Context};
+use rustix::io::Errno;
+
+use crate::BUFFER_BYTES;
 
 /// Where lines go: a file, or anything that takes bytes.
 pub trait Target: Write + Send {
-    /// Has what was written stored for good.
+    /// Has the system store what was written.
     ///
     /// # Errors
     /// If that fails.
@@ -24,7 +24,7 @@ impl Target for File {
     fn sync(&mut self) -> io::Result<()> {
         // Pipes and terminals store nothing.
         match self.sync_data() {
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EROFS)) => Ok(()),
+            Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::INVAL | Errno::ROFS)) => Ok(()),
             done => done,
         }
     }
@@ -36,7 +36,7 @@ impl Target for io::Stdout {
     }
 }
 
-/// Events on their way to a target.
+/// Lines on their way to a target.
 pub struct Journal {
     path: Option<(PathBuf, u32)>,
     target: Box<dyn Target>,
@@ -48,8 +48,8 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// A journal in the file at `path`, made with these permissions if there is none; `-` is the standard output. Tells
-    /// how many bytes of a cut line were taken away from the file's end.
+    /// A journal in the file at `path`, made with these permissions if there is none; `-` is the standard output. Also
+    /// returns how many bytes of a cut line were removed from the file's end.
     ///
     /// # Errors
     /// The file cannot be opened or repaired.
@@ -66,7 +66,7 @@ impl Journal {
         Self { path: None, target, buffer: Vec::new(), written: 0, lines: 0, is_unsynced: false }
     }
 
-    /// Opens the file again under its name, as is due when it was renamed. What waits goes to the new one.
+    /// Opens the file again under its name, as is due after it was renamed. Lines that wait go to the new file.
     ///
     /// # Errors
     /// It cannot be opened; the old one stays in use.
@@ -89,12 +89,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Adds an event; [`write`](Self::write) is due soon. The line's length in bytes comes back.
-    pub fn add(&mut self, event: &Event, context: &Context) -> usize {
-        self.add_line(|buffer| eve::encode(event, context, buffer))
-    }
-
-    /// Adds a line that `encode` appends, with its end.
+    /// Adds the line that `encode` appends to the buffer, newline included, and returns its length in bytes.
+    /// [`write`](Self::write) is due soon.
     pub fn add_line(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> usize {
         let before = self.buffer.len();
         encode(&mut self.buffer);
@@ -134,7 +130,7 @@ impl Journal {
         self.target.flush()
     }
 
-    /// Has what was written since the last time stored for good.
+    /// Has the system store what was written since the last call.
     ///
     /// # Errors
     /// The system could not.
@@ -143,7 +139,7 @@ impl Journal {
     }
 }
 
-/// The file, at its end, and how many bytes of a line without end were taken away there.
+/// Opens the file and removes a last line without end. Also returns how many bytes were removed.
 fn open_and_repair(path: &Path, mode: u32) -> io::Result<(File, u64)> {
     let mut file = OpenOptions::new().append(true).read(true).create(true).mode(mode).open(path)?;
     let metadata = file.metadata()?;

@@ -1,9 +1,5 @@
-//! What leaves a worker: facts about a flow, ready to be written. Encodings stand beside: [`eve`].
-
-pub mod community_id;
-pub mod country;
-pub mod eve;
-pub(crate) mod json;
+//! What leaves a worker: events, each a fact about a flow. [`record`](crate::record) makes the journal's records from
+//! them.
 
 use std::sync::Arc;
 

@@ -1,0 +1,243 @@
+//! Event records: what an event says, in addresses, strings and numbers. All text is borrowed, so making a record to
+//! encode it copies nothing.
+
+use std::net::IpAddr;
+
+/// One event.
+#[derive(Clone, Debug)]
+pub struct Record<'a> {
+    /// Time of the packet, nanoseconds since the Unix epoch.
+    pub timestamp_ns: u64,
+    /// Number of the packet's frame, from 1; `None` for an event that is not about one packet.
+    pub frame_number: Option<u64>,
+    /// Name of the sensor.
+    pub host: Option<&'a str>,
+    /// The flow.
+    pub flow: Flow<'a>,
+    /// What happened on it.
+    pub body: Body<'a>,
+}
+
+/// What happened on a flow.
+#[derive(Clone, Debug)]
+// A record is made, encoded and dropped: boxing the large variant would only cost an allocation.
+#[allow(clippy::large_enum_variant)]
+pub enum Body<'a> {
+    /// The flow matched a signature.
+    Alert(Alert<'a>),
+    /// A hello was read.
+    Hello(Hello<'a>),
+    /// A DNS answer was read.
+    Dns(DnsAnswer<'a>),
+    /// The flow ended.
+    FlowEnd(FlowEnd),
+}
+
+/// A flow and its counts so far. Its source is the client, its destination the server.
+#[derive(Clone, Debug)]
+pub struct Flow<'a> {
+    /// The same on every replay; fits a signed 64-bit integer.
+    pub id: u64,
+    /// Who opened the flow.
+    pub client: IpAddr,
+    /// The client's port.
+    pub client_port: u16,
+    /// Who was contacted.
+    pub server: IpAddr,
+    /// The server's port.
+    pub server_port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Capture interface; `None` where it has no name.
+    pub interface: Option<&'a str>,
+    /// VLAN identifiers, outermost first.
+    pub vlans: &'a [u16],
+    /// The outermost tunnel.
+    pub tunnel: Option<Tunnel<'a>>,
+    /// First packet, nanoseconds since the Unix epoch.
+    pub first_seen_ns: u64,
+    /// Last packet, nanoseconds since the Unix epoch.
+    pub last_seen_ns: u64,
+    /// Packets client → server.
+    pub packets_to_server: u64,
+    /// Packets server → client.
+    pub packets_to_client: u64,
+    /// Bytes on the wire client → server, link header included.
+    pub bytes_to_server: u64,
+    /// Bytes on the wire server → client.
+    pub bytes_to_client: u64,
+}
+
+/// A tunnel around a flow.
+#[derive(Clone, Debug)]
+pub struct Tunnel<'a> {
+    /// Kind of tunnel, such as `vxlan`.
+    pub kind: &'a str,
+    /// The protocol that carries it, such as `UDP`.
+    pub carrier: &'a str,
+    /// Sender of the outer packet; `None` for tunnels below IP.
+    pub source: Option<IpAddr>,
+    /// Receiver of the outer packet.
+    pub destination: Option<IpAddr>,
+    /// How many tunnels are nested, this one included.
+    pub depth: u8,
+}
+
+/// A flow that matched a signature.
+#[derive(Clone, Debug)]
+pub struct Alert<'a> {
+    /// The signature.
+    pub signature: Signature<'a>,
+    /// How the flow was recognised, such as `tls-sni`.
+    pub evidence: &'a str,
+    /// Application protocol in Suricata's words.
+    pub app_proto: &'a str,
+    /// The name that matched; `None` for an address.
+    pub name: Option<&'a str>,
+    /// Autonomous system of the server.
+    pub server_asn: Option<u32>,
+    /// ISO 3166-1 alpha-2 code of the country to which the server's address is registered.
+    pub server_country: Option<&'a str>,
+    /// The hello, if the flow had one.
+    pub hello: Option<Hello<'a>>,
+}
+
+/// A signature, and the rule of it that matched.
+#[derive(Clone, Debug)]
+pub struct Signature<'a> {
+    /// Signature id.
+    pub id: u32,
+    /// What the signature says, such as `vigie TikTok: app in use`.
+    pub text: &'a str,
+    /// 1 is the most severe.
+    pub severity: u8,
+    /// Service, such as `tiktok`.
+    pub service: &'a str,
+    /// Service as people call it, such as `TikTok`.
+    pub service_name: &'a str,
+    /// What the host is for.
+    pub role: &'a str,
+    /// What the contact says of the client.
+    pub signal: &'a str,
+    /// What the contact says for itself alone.
+    pub verdict: &'a str,
+    /// How sure the rule is.
+    pub confidence: &'a str,
+    /// How the rule matches, such as `suffix`.
+    pub match_kind: &'a str,
+    /// The rule as its file has it.
+    pub rule: &'a str,
+    /// Where the rule comes from.
+    pub sources: &'a [String],
+    /// Date of the rule's last review.
+    pub reviewed: &'a str,
+}
+
+/// What carried a hello.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HelloTransport {
+    /// TLS records over TCP.
+    Tls,
+    /// DTLS over UDP.
+    Dtls,
+    /// QUIC, with its version number (a gQUIC version as four ASCII bytes, `0x51303436` is Q046).
+    Quic(u32),
+}
+
+/// A ClientHello, or a gQUIC CHLO.
+#[derive(Clone, Debug)]
+pub struct Hello<'a> {
+    /// What carried it.
+    pub transport: HelloTransport,
+    /// Server name.
+    pub server_name: Option<&'a str>,
+    /// Protocols offered, in order.
+    pub alpn: &'a [String],
+    /// Highest TLS version offered, as on the wire (`0x0304` is TLS 1.3); 0 for a CHLO.
+    pub version: u16,
+    /// JA4 of the client.
+    pub ja4: Option<&'a str>,
+    /// Encrypted ClientHello: `grease`, `ambiguous` or `offered`.
+    pub ech: Option<&'a str>,
+    /// The end of the hello was not seen.
+    pub partial: bool,
+    /// User agent of a CHLO.
+    pub user_agent: Option<&'a str>,
+}
+
+/// A DNS answer.
+#[derive(Clone, Debug)]
+pub struct DnsAnswer<'a> {
+    /// Transaction id.
+    pub id: u16,
+    /// Header flags (RFC 1035 §4.1.1).
+    pub flags: u16,
+    /// Question name.
+    pub question: &'a str,
+    /// Question type.
+    pub question_type: u16,
+    /// Resource records of the answer section.
+    pub answers: Vec<DnsRecord<'a>>,
+}
+
+/// A resource record of a DNS answer.
+#[derive(Clone, Debug)]
+pub struct DnsRecord<'a> {
+    /// Owner name.
+    pub name: &'a str,
+    /// Record type.
+    pub record_type: u16,
+    /// Time to live, seconds.
+    pub ttl_s: u32,
+    /// Data in printable form.
+    pub data: &'a str,
+}
+
+/// How a flow ended.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowEnd {
+    /// Why.
+    pub reason: FlowEndReason,
+    /// The flow had matched a signature.
+    pub alerted: bool,
+}
+
+/// Why a flow ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlowEndReason {
+    /// No packet came for longer than the limit, or both sides closed it.
+    Timeout,
+    /// The capture ended, or the sensor stopped.
+    Shutdown,
+    /// The flow table had no more room for it.
+    Evicted,
+}
+
+/// What a sensor counted since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// When, nanoseconds since the Unix epoch.
+    pub timestamp_ns: u64,
+    /// Seconds since the start.
+    pub uptime_s: u64,
+    /// Packets that the kernel gave, and those that it had to drop.
+    pub kernel_packets: u64,
+    /// Packets that the kernel dropped because the sensor was too slow.
+    pub kernel_drops: u64,
+    /// Packets that interfaces dropped.
+    pub kernel_ifdrops: u64,
+    /// Packets read.
+    pub packets: u64,
+    /// Their bytes on the wire.
+    pub bytes: u64,
+    /// Packets that could not be decoded.
+    pub invalid: u64,
+    /// Flows opened.
+    pub flows: u64,
+    /// Flows in the tables.
+    pub flows_active: u64,
+    /// Alerts.
+    pub alerts: u64,
+    /// Alerts that could not be written.
+    pub alerts_lost: u64,
+}
