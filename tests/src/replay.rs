@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use vigie::event::{Alert, DnsAnswer, Event, Fact, Flow, Hello, HelloTransport};
-use vigie::read::{self, GoOn, News, Settings, Totals, read_by};
+use vigie::read::{self, Settings, Totals, read_parallel};
 use vigie::record::{self, Context};
 use vigie::worker::EventTypes;
 use vigie_capture::{CaptureError, Files, FilesOptions, Source, SourceStatistics};
@@ -27,7 +27,7 @@ pub struct Replay {
 
 /// Alerts, and a record of every hello and every DNS answer.
 pub fn everything_named() -> Settings {
-    Settings { wanted: EventTypes { tls: true, quic: true, dns: true, flows: false }, ..Settings::default() }
+    Settings { event_types: EventTypes { tls: true, quic: true, dns: true, flows: false }, ..Settings::default() }
 }
 
 /// Reads a capture file.
@@ -42,9 +42,9 @@ pub fn file(path: &Path, settings: &Settings) -> Result<Replay, CaptureError> {
 pub fn side_by_side(path: &Path, workers: usize, settings: &Settings) -> Vec<Event> {
     let mut source = Files::open(&[path], &FilesOptions::default()).unwrap();
     let mut events = Vec::new();
-    let (_, error) = read_by(workers, &mut source, settings, &Bundle::builtin(), &mut |news: News<'_>| {
-        events.append(news.events);
-        GoOn::Yes
+    let (_, error) = read_parallel(workers, &mut source, settings, &Bundle::builtin(), &mut |progress: read::Progress<'_>| {
+        events.append(progress.events);
+        ControlFlow::Continue(())
     });
     assert!(error.is_none(), "{error:?}");
     events

@@ -231,7 +231,7 @@ fn replays_are_alike() {
 #[test]
 fn any_number_of_workers_says_the_same() {
     let mut settings = replay::everything_named();
-    settings.wanted.flows = true;
+    settings.event_types.flows = true;
     for capture in CAPTURES {
         let alone = read(capture, &settings);
         for workers in [2, 3, 8] {

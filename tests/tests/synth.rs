@@ -65,9 +65,9 @@ fn the_sensor_finds_what_was_put_there() {
     for profile in PROFILES {
         for seed in [1, 2] {
             let names = Arc::new(AddressNames::new(address_names::Limits::default()));
-            let wanted = EventTypes { tls: true, quic: true, ..EventTypes::default() };
+            let event_types = EventTypes { tls: true, quic: true, ..EventTypes::default() };
             let mut worker =
-                Worker::new(&Limits::default(), wanted, Bundle::builtin(), names, HashKey::REPLAY, Share::ALL);
+                Worker::new(&Limits::default(), event_types, Bundle::builtin(), names, HashKey::REPLAY, Share::ALL);
             let (mut hellos, mut alerts) = (0_u64, 0_u64);
             let mut emit = |event: vigie::event::Event| match event.fact {
                 Fact::Hello(_, hello) => {

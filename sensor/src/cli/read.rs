@@ -1,6 +1,7 @@
 //! `vigie read`: captures in; events, a summary and an exit code out.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::arguments::{EventType, ReadArguments};
@@ -12,7 +13,7 @@ use super::summary::{Inspected, summary};
 use super::terminal::{Terminal, print, quiet_if_gone, tell};
 use crate::config::Limits;
 use crate::event::{Event, Fact};
-use crate::read::{self, GoOn, News, Settings, Totals};
+use crate::read::{self, Settings, Totals};
 use crate::record::{self, Context};
 use crate::worker::EventTypes;
 use vigie_capture::{CaptureError, Files, FilesOptions, Source};
@@ -66,9 +67,9 @@ pub fn run(arguments: &ReadArguments, terminal: Terminal) -> Result<Exit, Failur
         read_error: None,
         progress: Progress::start(arguments.progress, progress_terminal, source.position()),
     };
-    let settings = Settings { wanted: wanted(&arguments.events), limits: limits(&arguments.limits)? };
+    let settings = Settings { event_types: event_types(&arguments.events), limits: limits(&arguments.limits)? };
     let workers = usize::from(arguments.workers);
-    let (totals, error) = read::read_by(workers, &mut source, &settings, &bundle, &mut |news| run.news(news));
+    let (totals, error) = read::read_parallel(workers, &mut source, &settings, &bundle, &mut |progress| run.take_progress(progress));
     run.read_error = error;
     run.finish();
     let inspected = inspected(arguments, &totals);
@@ -88,8 +89,8 @@ fn open(target: &Path) -> Result<JsonLines<Box<dyn io::Write>>, Failure> {
     JsonLines::open(target).map_err(|error| Failure::write(&target.display().to_string(), &error))
 }
 
-/// Which records a worker has to make.
-fn wanted(events: &[EventType]) -> EventTypes {
+/// The event types that a worker emits.
+fn event_types(events: &[EventType]) -> EventTypes {
     EventTypes {
         tls: events.contains(&EventType::Tls),
         quic: events.contains(&EventType::Quic),
@@ -112,17 +113,17 @@ struct Run {
 }
 
 impl Run {
-    /// What came since the last time. The run goes on while events can be written.
-    fn news(&mut self, news: News<'_>) -> GoOn {
-        if self.context.interfaces.len() < news.interfaces.len() {
-            self.context.interfaces = news.interfaces.to_vec();
+    /// Takes the progress since the last time. The run goes on while events can be written.
+    fn take_progress(&mut self, progress: read::Progress<'_>) -> ControlFlow<()> {
+        if self.context.interfaces.len() < progress.interfaces.len() {
+            self.context.interfaces = progress.interfaces.to_vec();
         }
-        for event in news.events.drain(..) {
+        for event in progress.events.drain(..) {
             self.event(event);
         }
         self.write();
-        self.progress.batch(|| news.position);
-        if self.write_error.is_none() { GoOn::Yes } else { GoOn::No }
+        self.progress.batch(|| progress.position);
+        if self.write_error.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 
     fn event(&mut self, event: Event) {

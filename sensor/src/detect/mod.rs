@@ -1,5 +1,5 @@
-//! From what a flow said to the rule that answers for it. Only names on label boundaries and known prefixes count;
-//! whether a rule may alert by itself is the rule's own word.
+//! Signature matching: the rule that matches a host name or a server address. Names match on label boundaries only,
+//! addresses by known prefixes. Each rule says itself whether it may raise an alert alone.
 
 use std::sync::Arc;
 
@@ -8,49 +8,49 @@ use vigie_signatures::{Bundle, Name, Rule, normalise};
 use vigie_decode::Address;
 pub use vigie_handshake::Evidence;
 
-/// A rule that answers for a flow.
+/// A rule that matched a flow.
 #[derive(Clone, Debug)]
 pub struct Match {
     /// The rule.
     pub rule: Arc<Rule>,
-    /// By what.
+    /// What it matched on.
     pub evidence: Evidence,
-    /// The name that matched, normalised; `None` for an address.
+    /// The name that matched, normalised; `None` if the address matched.
     pub name: Option<String>,
 }
 
-/// What a name says.
+/// The result of matching a name.
 #[derive(Clone, Debug)]
-pub enum Judged {
-    /// A rule answers.
+pub enum NameMatch {
+    /// A rule matches the name.
     Matched(Match),
-    /// A host name that no rule answers for.
+    /// A host name that no rule matches.
     Unmatched,
-    /// An address literal, or nothing that could be a host name: it hides the name as much as its absence would.
+    /// An address literal, or no valid host name. The true name stays as unknown as if none had been sent.
     NotAHostName,
 }
 
-/// Public names of providers that stand in clear where the true name is encrypted (RFC 9849 §10.10.1).
+/// Public names of providers, sent in clear text where the true name is encrypted (RFC 9849 §10.10.1).
 const ECH_PUBLIC_NAMES: [&[u8]; 1] = [b"cloudflare-ech.com"];
 
-/// Whether a server name is one behind which any other may be hidden.
-pub fn hides_another(name: &[u8]) -> bool {
+/// Whether a server name is the public name of an ECH provider, so that the true name may be any other.
+pub fn is_ech_public_name(name: &[u8]) -> bool {
     ECH_PUBLIC_NAMES.iter().any(|public| name.eq_ignore_ascii_case(public))
 }
 
-/// The rule that answers for a name seen on a flow.
-pub fn by_name(bundle: &Bundle, raw: &[u8], evidence: Evidence) -> Judged {
+/// Matches a name that a flow showed.
+pub fn match_name(bundle: &Bundle, raw: &[u8], evidence: Evidence) -> NameMatch {
     let mut buffer = [0; 256];
     match normalise(raw, &mut buffer) {
         Name::Host(host) => match bundle.name(host) {
-            Some(rule) => Judged::Matched(Match { rule: Arc::clone(rule), evidence, name: Some(host.to_owned()) }),
-            None => Judged::Unmatched,
+            Some(rule) => NameMatch::Matched(Match { rule: Arc::clone(rule), evidence, name: Some(host.to_owned()) }),
+            None => NameMatch::Unmatched,
         },
-        Name::IpLiteral(_) | Name::NotAHostName => Judged::NotAHostName,
+        Name::IpLiteral(_) | Name::NotAHostName => NameMatch::NotAHostName,
     }
 }
 
-/// The rule that answers for a server's address.
-pub fn by_address(bundle: &Bundle, server: Address) -> Option<Match> {
+/// Matches the address of a server.
+pub fn match_address(bundle: &Bundle, server: Address) -> Option<Match> {
     bundle.address(server.ip()).map(|rule| Match { rule: Arc::clone(rule), evidence: Evidence::Prefix, name: None })
 }

@@ -1,55 +1,56 @@
-//! Puts the events of several workers into one order.
+//! Merges the events of several workers into one order.
 
 use std::collections::VecDeque;
 
 use crate::event::Event;
 
 /// Events of workers that are not at the same frame.
-pub struct Merge {
-    lanes: Vec<Lane>,
+pub struct EventMerge {
+    workers: Vec<WorkerEvents>,
 }
 
-struct Lane {
+struct WorkerEvents {
     events: VecDeque<Event>,
     complete_below: u64,
 }
 
-impl Merge {
-    /// For so many workers, all at the beginning.
+impl EventMerge {
+    /// For so many workers, all at the begin.
     pub fn new(workers: usize) -> Self {
-        Self { lanes: (0..workers).map(|_| Lane { events: VecDeque::new(), complete_below: 0 }).collect() }
+        let worker = |_| WorkerEvents { events: VecDeque::new(), complete_below: 0 };
+        Self { workers: (0..workers).map(worker).collect() }
     }
 
-    /// The worker that has told the least; `None` when all have told everything.
+    /// The worker whose events are complete up to the lowest frame; `None` when all workers have ended.
     pub fn furthest_behind(&self) -> Option<usize> {
-        let (worker, lane) = self.lanes.iter().enumerate().min_by_key(|(_, lane)| lane.complete_below)?;
-        (lane.complete_below < u64::MAX).then_some(worker)
+        let (index, worker) = self.workers.iter().enumerate().min_by_key(|(_, worker)| worker.complete_below)?;
+        (worker.complete_below < u64::MAX).then_some(index)
     }
 
-    /// A worker's next events; it will tell none of frames below `complete_below` any more.
+    /// Adds a worker's next events. It has no more events of frames below `complete_below`.
     pub fn add(&mut self, worker: usize, events: Vec<Event>, complete_below: u64) {
-        if let Some(lane) = self.lanes.get_mut(worker) {
-            lane.events.extend(events);
-            lane.complete_below = complete_below;
+        if let Some(worker) = self.workers.get_mut(worker) {
+            worker.events.extend(events);
+            worker.complete_below = complete_below;
         }
     }
 
-    /// A worker will tell nothing any more.
+    /// A worker has no more events.
     pub fn end(&mut self, worker: usize) {
         self.add(worker, Vec::new(), u64::MAX);
     }
 
-    /// Moves to `events` what nothing can come before any more.
+    /// Moves to `events` all that no later event of any worker can precede.
     pub fn take(&mut self, events: &mut Vec<Event>) {
-        let complete_below = self.lanes.iter().map(|lane| lane.complete_below).min().unwrap_or(0);
+        let complete_below = self.workers.iter().map(|worker| worker.complete_below).min().unwrap_or(0);
         let is_complete = |event: &&Event| event.order.told_at < complete_below || complete_below == u64::MAX;
-        while let Some((_, lane)) = self
-            .lanes
+        while let Some((_, worker)) = self
+            .workers
             .iter_mut()
-            .filter_map(|lane| Some((lane.events.front().filter(is_complete)?.order, lane)))
+            .filter_map(|worker| Some((worker.events.front().filter(is_complete)?.order, worker)))
             .min_by_key(|(order, _)| *order)
         {
-            events.extend(lane.events.pop_front());
+            events.extend(worker.events.pop_front());
         }
     }
 }

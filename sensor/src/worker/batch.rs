@@ -1,5 +1,8 @@
-//! Batches of frames, worked on in steps: while the headers of some frames are parsed, the lines of the flow table are fetched
-//! for those before them.
+//! Step 2: find the flows of a batch of frames in the table. This is the fast path, on which most packets end: a packet of
+//! a settled flow is counted, and nothing else happens.
+//!
+//! A batch runs through a pipeline of three steps, 32 frames each. While headers are parsed, the hash buckets of the 32
+//! frames before are on their way from memory to the cache, and the flow entries of the 32 before those.
 
 use std::ops::Range;
 
@@ -11,277 +14,285 @@ use vigie_flow::{FlowEntry, PacketHeaders, PrimaryBucket, Probe, Side, Slot};
 use vigie_wire::Frame;
 
 use super::flows::SETTLED;
-use super::headers::{Fetching, headers_of};
-use super::packet::When;
-use super::{Counter, Look, Worker};
+use super::headers::{HeaderPrefetch, headers_of};
+use super::packet::FrameInfo;
+use super::{Counter, ParsedFrame, Worker};
 use crate::event::Event;
 
-/// How many frames of a batch have their turn before the lines are needed that were fetched for them.
+/// Frames of one pipeline step: enough time for a cache line to arrive.
 const STEP_FRAMES: usize = 32;
 
-/// Where the flow of a frame may stand in the table.
+/// Where to look for the flow of a frame in the table.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Stand {
+pub(super) struct TablePosition {
     primary: PrimaryBucket,
+    /// The slot of the flow, if the probes found one.
     slot: Option<Slot>,
-    /// Place among the [`Deeper`] if a glance was not enough.
-    deeper: u8,
+    /// Index in the [`DecodedFrames`], unless the frame is plain.
+    decoded: u8,
 }
 
-/// Which frames of a batch have their turn: while some are looked at, the lines of those before are on their way.
-struct Steps {
-    /// To be looked at.
-    look: Range<usize>,
-    /// Whose homes were fetched meanwhile.
+/// The frames of a batch that each step of the pipeline works on.
+struct PipelineStep {
+    /// Parse the headers, and prefetch the hash buckets.
+    parse: Range<usize>,
+    /// Probe the hash buckets, and prefetch the flow entries.
     find: Range<usize>,
-    /// Whose flows were.
-    pass: Range<usize>,
+    /// Count the packets, or handle them.
+    handle: Range<usize>,
 }
 
-impl Steps {
+impl PipelineStep {
     /// All steps of a batch.
-    fn of(frames: usize) -> impl Iterator<Item = Self> {
-        let span = move |start: usize| start.min(frames)..(start + STEP_FRAMES).min(frames);
+    fn all(frames: usize) -> impl Iterator<Item = Self> {
+        let range = move |start: usize| start.min(frames)..(start + STEP_FRAMES).min(frames);
         let none = 0..0;
         (0..frames + 2 * STEP_FRAMES).step_by(STEP_FRAMES).map(move |start| Self {
-            look: span(start),
-            find: start.checked_sub(STEP_FRAMES).map_or(none.clone(), span),
-            pass: start.checked_sub(2 * STEP_FRAMES).map_or(none.clone(), span),
+            parse: range(start),
+            find: start.checked_sub(STEP_FRAMES).map_or(none.clone(), range),
+            handle: start.checked_sub(2 * STEP_FRAMES).map_or(none.clone(), range),
         })
     }
 }
 
-/// Places of frames whose flows may be away from home.
-type Away = ArrayVec<usize, STEP_FRAMES>;
+/// Indices of frames whose flows may be displaced to their alternate buckets.
+type Displaced = ArrayVec<usize, STEP_FRAMES>;
 
-/// What frames come down to for which a glance was not enough.
-type Deeper<'f> = ArrayVec<Result<Decoded<'f>, DecodeError>, BATCH_FRAMES_MAX>;
+/// Frames that are not plain, decoded.
+type DecodedFrames<'f> = ArrayVec<Result<Decoded<'f>, DecodeError>, BATCH_FRAMES_MAX>;
 
-/// What came of a packet that may have nothing to tell.
-enum Passed {
-    /// It had nothing to tell, and is counted.
+/// What the fast path did with a packet.
+enum FastPath {
+    /// The packet is counted; nothing is left to do.
     Counted,
-    /// It is another worker's.
-    Elsewhere,
-    /// There is more to it. The slot of its flow, if that is known.
-    Unsettled(Option<Slot>),
+    /// Another worker owns the packet.
+    NotOwned,
+    /// The packet has to be handled. The slot of its flow, if it is known.
+    Handle(Option<Slot>),
 }
 
 impl Worker {
-    /// Takes a batch of frames.
+    /// Processes a batch of frames. `emit` receives the events.
     pub fn batch(&mut self, frames: &[Frame<'_>], emit: &mut dyn FnMut(Event)) {
-        let (mut looks, mut stands) = (std::mem::take(&mut self.looks), std::mem::take(&mut self.stands));
+        let (mut parsed, mut positions) = (std::mem::take(&mut self.parsed), std::mem::take(&mut self.positions));
         for frames in frames.chunks(BATCH_FRAMES_MAX) {
-            let (mut deeper, mut away) = (Deeper::new(), Away::new());
-            Fetching::begin(frames);
-            for steps in Steps::of(frames.len()) {
-                self.find_slots_away(&mut away, &looks, &mut stands);
-                self.look(frames, &steps.look, &mut looks, &mut stands, &mut deeper);
-                self.find_slots(&steps.find, &looks, &mut stands, &mut away);
-                self.pass_all(frames, &steps.pass, &looks, &stands, &deeper, emit);
+            let (mut decoded, mut displaced) = (DecodedFrames::new(), Displaced::new());
+            HeaderPrefetch::first(frames);
+            for step in PipelineStep::all(frames.len()) {
+                self.find_displaced_flows(&mut displaced, &parsed, &mut positions);
+                self.parse_headers(frames, &step.parse, &mut parsed, &mut positions, &mut decoded);
+                self.find_flows(&step.find, &parsed, &mut positions, &mut displaced);
+                self.handle_packets(frames, &step.handle, &parsed, &positions, &decoded, emit);
             }
         }
-        (self.looks, self.stands) = (looks, stands);
+        (self.parsed, self.positions) = (parsed, positions);
     }
 
-    /// Takes those frames of a block of which there are looks, by this worker or another.
-    pub fn batch_of(&mut self, block: &Block, looks: &[Look], emit: &mut dyn FnMut(Event)) {
-        let mut stands = std::mem::take(&mut self.stands);
-        for looks in looks.chunks(BATCH_FRAMES_MAX) {
-            let (mut frames, mut away) = (ArrayVec::<_, BATCH_FRAMES_MAX>::new(), Away::new());
-            for steps in Steps::of(looks.len()) {
-                self.find_slots_away(&mut away, looks, &mut stands);
-                for (look, stand) in within(looks, &steps.look).iter().zip(within_mut(&mut stands, &steps.look)) {
-                    stand.primary = self.table.primary_bucket(look.hash);
-                    frames.extend(block.frame(look.place as usize));
+    /// Processes the frames of a block that are in `parsed`: their headers were parsed before, by this worker or another.
+    pub fn parsed_batch(&mut self, block: &Block, parsed: &[ParsedFrame], emit: &mut dyn FnMut(Event)) {
+        let mut positions = std::mem::take(&mut self.positions);
+        for parsed in parsed.chunks(BATCH_FRAMES_MAX) {
+            let (mut frames, mut displaced) = (ArrayVec::<_, BATCH_FRAMES_MAX>::new(), Displaced::new());
+            for step in PipelineStep::all(parsed.len()) {
+                self.find_displaced_flows(&mut displaced, parsed, &mut positions);
+                let step_positions = slice_mut(&mut positions, &step.parse);
+                for (parsed, position) in slice(parsed, &step.parse).iter().zip(step_positions) {
+                    position.primary = self.table.primary_bucket(parsed.hash);
+                    frames.extend(block.frame(parsed.index as usize));
                 }
-                self.find_slots(&steps.find, looks, &mut stands, &mut away);
-                self.pass_all(&frames, &steps.pass, looks, &stands, &Deeper::new(), emit);
+                self.find_flows(&step.find, parsed, &mut positions, &mut displaced);
+                self.handle_packets(&frames, &step.handle, parsed, &positions, &DecodedFrames::new(), emit);
             }
         }
-        self.stands = stands;
+        self.positions = positions;
     }
 
-    /// Finds the flows of some frames, as far as a frame is a packet, and has their homes fetched.
+    /// Parses the headers of some frames, and prefetches the hash buckets of their flows.
     #[inline]
-    pub(super) fn look<'f>(
+    fn parse_headers<'f>(
         &self,
         frames: &[Frame<'f>],
-        span: &Range<usize>,
-        looks: &mut [Look],
-        stands: &mut [Stand],
-        deeper: &mut Deeper<'f>,
+        range: &Range<usize>,
+        parsed: &mut [ParsedFrame],
+        positions: &mut [TablePosition],
+        decoded: &mut DecodedFrames<'f>,
     ) {
-        let mut fetching = Fetching::new(frames, span.start);
-        let room = within_mut(looks, span).iter_mut().zip(within_mut(stands, span));
-        for (frame, (look, stand)) in within(frames, span).iter().zip(room) {
-            fetching.step();
-            look.is_plain = look.headers.read(frame);
-            if !look.is_plain {
-                stand.deeper = deeper.len() as u8;
-                look.headers = self.look_deeper(frame, deeper);
+        let mut prefetch = HeaderPrefetch::new(frames, range.start);
+        let results = slice_mut(parsed, range).iter_mut().zip(slice_mut(positions, range));
+        for (frame, (parsed, position)) in slice(frames, range).iter().zip(results) {
+            prefetch.advance();
+            parsed.is_plain = parsed.headers.read(frame);
+            if !parsed.is_plain {
+                position.decoded = decoded.len() as u8;
+                parsed.headers = self.decode_headers(frame, decoded);
             }
-            look.hash = self.table.hash(&look.headers.key);
-            stand.primary = self.table.primary_bucket(look.hash);
+            parsed.hash = self.table.hash(&parsed.headers.key);
+            position.primary = self.table.primary_bucket(parsed.hash);
         }
     }
 
-    /// The flow of a packet for which a glance was not enough.
+    /// Decodes a frame that is not plain.
     #[cold]
     #[inline(never)]
-    fn look_deeper<'f>(&self, frame: &Frame<'f>, deeper: &mut Deeper<'f>) -> PacketHeaders {
-        let decoded = vigie_decode::decode(frame, &self.decode_limits);
-        let headers = headers_of(&decoded);
-        // There is room: a batch has no more frames.
-        let _ = deeper.try_push(decoded);
+    fn decode_headers<'f>(&self, frame: &Frame<'f>, decoded: &mut DecodedFrames<'f>) -> PacketHeaders {
+        let result = vigie_decode::decode(frame, &self.decode_limits);
+        let headers = headers_of(&result);
+        // Never full: a batch has no more frames.
+        let _ = decoded.try_push(result);
         headers
     }
 
-    /// Finds the slots of frames whose homes were fetched; the lines of their flows are fetched.
+    /// Probes the hash buckets of some frames, and prefetches the flow entries.
     #[inline]
-    fn find_slots(&self, span: &Range<usize>, looks: &[Look], stands: &mut [Stand], away: &mut Away) {
-        let stands = within_mut(stands, span).iter_mut().zip(within(looks, span));
-        for (place, (stand, look)) in (span.start..).zip(stands) {
-            stand.slot = None;
-            match self.table.probe_primary(stand.primary, look.hash) {
-                Probe::TagMatch(slot) => stand.slot = Some(slot),
+    fn find_flows(
+        &self,
+        range: &Range<usize>,
+        parsed: &[ParsedFrame],
+        positions: &mut [TablePosition],
+        displaced: &mut Displaced,
+    ) {
+        let positions = slice_mut(positions, range).iter_mut().zip(slice(parsed, range));
+        for (index, (position, parsed)) in (range.start..).zip(positions) {
+            position.slot = None;
+            match self.table.probe_primary(position.primary, parsed.hash) {
+                Probe::TagMatch(slot) => position.slot = Some(slot),
                 Probe::Absent => {}
-                // There is room: a step has no more frames.
+                // Never full: a step has no more frames.
                 Probe::MaybeDisplaced => {
-                    let _ = away.try_push(place);
+                    let _ = displaced.try_push(index);
                 }
             }
         }
     }
 
-    /// Finds the slots of frames that may be away from home, as was told a step before.
+    /// Probes the alternate buckets, one step after [`find_flows`](Self::find_flows) prefetched them.
     #[inline]
-    fn find_slots_away(&self, away: &mut Away, looks: &[Look], stands: &mut [Stand]) {
-        for place in away.drain(..) {
-            if let (Some(stand), Some(look)) = (stands.get_mut(place), looks.get(place)) {
-                stand.slot = self.table.probe_alternate(stand.primary, look.hash);
+    fn find_displaced_flows(&self, displaced: &mut Displaced, parsed: &[ParsedFrame], positions: &mut [TablePosition]) {
+        for index in displaced.drain(..) {
+            if let (Some(position), Some(parsed)) = (positions.get_mut(index), parsed.get(index)) {
+                position.slot = self.table.probe_alternate(position.primary, parsed.hash);
             }
         }
     }
 
-    /// Takes some of the frames, in order.
+    /// Handles the packets of some frames, in order.
     #[inline]
-    fn pass_all(
+    fn handle_packets(
         &mut self,
         frames: &[Frame<'_>],
-        span: &Range<usize>,
-        looks: &[Look],
-        stands: &[Stand],
-        deeper: &Deeper<'_>,
+        range: &Range<usize>,
+        parsed: &[ParsedFrame],
+        positions: &[TablePosition],
+        decoded: &DecodedFrames<'_>,
         emit: &mut dyn FnMut(Event),
     ) {
-        let frames = within(frames, span);
-        // What is rarer is told apart, so that it costs the others nothing.
-        let (mut bytes, mut others, mut uncounted) = (0, 0, 0);
-        let told = within(looks, span).iter().zip(within(stands, span));
-        for (frame, (look, stand)) in frames.iter().zip(told) {
+        let frames = slice(frames, range);
+        // The rarer cases are counted, and subtracted, so that the common case costs nothing.
+        let (mut bytes, mut not_owned, mut not_counted) = (0, 0, 0);
+        let results = slice(parsed, range).iter().zip(slice(positions, range));
+        for (frame, (parsed, position)) in frames.iter().zip(results) {
             bytes += u64::from(frame.wire_length);
-            let passed = if look.is_own {
-                self.pass(frame, look, stand)
+            let fast_path = if parsed.is_owned {
+                self.count_packet(frame, parsed, position)
             } else {
-                others += 1;
+                not_owned += 1;
                 bytes -= u64::from(frame.wire_length);
-                self.pass_other(frame, look, emit)
+                self.skip_packet(frame, parsed, emit)
             };
-            match passed {
-                Passed::Counted => {}
-                Passed::Elsewhere => uncounted += 1,
-                Passed::Unsettled(slot) => {
-                    uncounted += 1;
+            match fast_path {
+                FastPath::Counted => {}
+                FastPath::NotOwned => not_counted += 1,
+                FastPath::Handle(slot) => {
+                    not_counted += 1;
                     let late;
-                    let decoded = if look.is_plain {
+                    let decoded = if parsed.is_plain {
                         None
-                    } else if let Some(decoded) = deeper.get(usize::from(stand.deeper)) {
+                    } else if let Some(decoded) = decoded.get(usize::from(position.decoded)) {
                         Some(decoded)
                     } else {
-                        // Another worker decoded it.
+                        // The worker that parsed the headers kept no more than those.
                         late = self.decode(frame);
                         Some(&late)
                     };
-                    self.unsettled(frame, look, decoded, slot, emit);
+                    self.handle_frame(frame, parsed, decoded, slot, emit);
                 }
             }
         }
         let count = frames.len() as u64;
-        self.counters.add(Counter::Packets, count - uncounted);
-        self.counters.add(Counter::Frames, count - others);
+        self.counters.add(Counter::Packets, count - not_counted);
+        self.counters.add(Counter::Frames, count - not_owned);
         self.counters.add(Counter::Bytes, bytes);
     }
 
-    /// Takes a frame of another worker's flow.
-    #[cold]
-    fn pass_other(&mut self, frame: &Frame<'_>, look: &Look, emit: &mut dyn FnMut(Event)) -> Passed {
-        if look.is_for_all() {
-            return Passed::Unsettled(None);
-        }
-        self.advance(frame, emit);
-        Passed::Elsewhere
-    }
-
-    /// Counts a packet that has nothing to tell: of a settled flow, or empty.
+    /// The fast path: counts a packet of a settled flow, or one without payload.
     #[inline]
-    fn pass(&mut self, frame: &Frame<'_>, look: &Look, stand: &Stand) -> Passed {
+    fn count_packet(&mut self, frame: &Frame<'_>, parsed: &ParsedFrame, position: &TablePosition) -> FastPath {
         if frame.timestamp_ns >= self.epoch_ends_ns {
-            return Passed::Unsettled(None);
+            return FastPath::Handle(None);
         }
-        let headers = &look.headers;
+        let headers = &parsed.headers;
         let (epoch, idle_epochs) = (self.epoch as u8, self.idle_epochs);
-        let slot = match stand.slot {
+        let slot = match position.slot {
             Some(slot) => slot,
-            // A flow that is no older than the batch was not there when the batch was looked at.
-            None => match self.table.probe_primary(stand.primary, look.hash) {
+            // A packet of the same batch may have opened the flow after the probe.
+            None => match self.table.probe_primary(position.primary, parsed.hash) {
                 Probe::TagMatch(slot) => slot,
-                Probe::MaybeDisplaced | Probe::Absent => return Passed::Unsettled(None),
+                Probe::MaybeDisplaced | Probe::Absent => return FastPath::Handle(None),
             },
         };
-        let Some((entry, last)) = self.table.confirm(slot, stand.primary, &headers.key) else {
-            return Passed::Unsettled(None);
+        let Some((entry, last_epoch)) = self.table.confirm(slot, position.primary, &headers.key) else {
+            return FastPath::Handle(None);
         };
-        // Asked first what is nearly always so; which packets carry something nobody can foresee.
-        let is_counted_only = if entry.marks & SETTLED != 0 {
+        // The predictable branch comes first; whether a packet has a payload is not predictable.
+        let has_nothing_to_say = if entry.marks & SETTLED != 0 {
             headers.kind != PacketKind::MayOpen
         } else {
-            headers.kind == PacketKind::PureAck && (entry.record != 0 || !self.wanted.flows)
+            headers.kind == PacketKind::PureAck && (entry.record != 0 || !self.event_types.flows)
         };
-        if !is_counted_only || epoch.wrapping_sub(*last) > idle_epochs {
-            return Passed::Unsettled(Some(slot));
+        if !has_nothing_to_say || epoch.wrapping_sub(*last_epoch) > idle_epochs {
+            return FastPath::Handle(Some(slot));
         }
-        if *last != epoch {
-            *last = epoch;
+        if *last_epoch != epoch {
+            *last_epoch = epoch;
         }
         let counter = match headers.side {
             Side::Low => &mut entry.from_low,
             Side::High => &mut entry.from_high,
         };
         let is_full = FlowEntry::count(counter, frame.wire_length);
-        let record = entry.record;
+        let record_id = entry.record;
         if is_full {
-            self.spill(slot);
+            self.move_counts_to_record(slot);
         }
-        if record != 0 {
-            self.seen(record, &When::of(frame));
+        if record_id != 0 {
+            self.update_last_seen(record_id, &FrameInfo::of(frame));
         }
-        Passed::Counted
+        FastPath::Counted
+    }
+
+    /// A frame of another worker's flow advances the clock; DNS and fragments are handled.
+    #[cold]
+    fn skip_packet(&mut self, frame: &Frame<'_>, parsed: &ParsedFrame, emit: &mut dyn FnMut(Event)) -> FastPath {
+        if parsed.is_for_every_worker() {
+            return FastPath::Handle(None);
+        }
+        self.advance_clock(frame, emit);
+        FastPath::NotOwned
     }
 
     #[cold]
     #[inline(never)]
-    pub(super) fn decode<'f>(&self, frame: &Frame<'f>) -> Result<Decoded<'f>, DecodeError> {
+    fn decode<'f>(&self, frame: &Frame<'f>) -> Result<Decoded<'f>, DecodeError> {
         vigie_decode::decode(frame, &self.decode_limits)
     }
 }
 
 #[inline]
-fn within<'v, T>(values: &'v [T], span: &Range<usize>) -> &'v [T] {
-    values.get(span.clone()).unwrap_or_default()
+fn slice<'v, T>(values: &'v [T], range: &Range<usize>) -> &'v [T] {
+    values.get(range.clone()).unwrap_or_default()
 }
 
 #[inline]
-fn within_mut<'v, T>(values: &'v mut [T], span: &Range<usize>) -> &'v mut [T] {
-    values.get_mut(span.clone()).unwrap_or_default()
+fn slice_mut<'v, T>(values: &'v mut [T], range: &Range<usize>) -> &'v mut [T] {
+    values.get_mut(range.clone()).unwrap_or_default()
 }

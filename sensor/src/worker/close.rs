@@ -1,156 +1,150 @@
-//! The end of a flow: what was pending is told, its record is given back.
+//! The end of a flow, or of its inspection: pending findings are reported, and memory is freed.
 
-use vigie_flow::FlowEntry;
-use vigie_flow::Slot;
+use vigie_flow::{FlowEntry, Slot};
 
-use super::flows::{FOREIGN, PAYLOAD, SETTLED, flow_of, mark_client};
-use super::packet::When;
-use super::records::{Dialogue, Record};
-use super::report::partial;
+use super::flows::{FOREIGN, PAYLOAD, SETTLED, event_flow, with_client};
+use super::packet::FrameInfo;
+use super::records::{FlowRecord, Inspection};
+use super::report::take_partial_hello;
 use super::{Counter, Worker};
 use crate::event::{Event, Fact, FlowEnd};
 
-/// Bytes that a dialogue may hold to be kept for the next flow.
+/// An inspector that holds more bytes than this is freed, not reused.
 const POOLED_BYTES_MAX: usize = 8_192;
-/// Dialogues that are kept for the next flow instead of being given back.
+/// Inspectors that wait to be reused, of each kind.
 const POOL_MAX: usize = 128;
 
 impl Worker {
-    /// A flow left the table.
-    pub(super) fn close(&mut self, entry: &FlowEntry, reason: FlowEnd, emit: &mut dyn FnMut(Event)) {
+    /// Closes a flow that left the table.
+    pub(super) fn close_flow(&mut self, entry: &FlowEntry, reason: FlowEnd, emit: &mut dyn FnMut(Event)) {
         let Some(mut record) = self.records.remove(entry.record) else { return };
         if entry.marks & FOREIGN != 0 {
-            return self.give_back(std::mem::take(&mut record.dialogue));
+            return self.recycle(std::mem::take(&mut record.inspection));
         }
-        self.conclude(entry, &mut record, reason, emit);
+        self.report_end(entry, &mut record, reason, emit);
     }
 
-    /// Lets a flow go that left the table and has nothing to tell; false if it may have.
-    pub(super) fn close_silent(&mut self, entry: &FlowEntry) -> bool {
+    /// Closes a flow that left the table, if it has no event to emit. False if it may have one.
+    pub(super) fn close_if_silent(&mut self, entry: &FlowEntry) -> bool {
         let Some(record) = self.records.get(entry.record) else { return true };
-        if self.wanted.flows
+        if self.event_types.flows
             || entry.marks & FOREIGN != 0
-            || record.rule.is_some()
-            || record.dialogue.has_partial_hello()
+            || record.alerted.is_some()
+            || record.inspection.has_partial_hello()
         {
             return false;
         }
         let is_undecided = entry.marks & PAYLOAD != 0 && entry.marks & SETTLED == 0;
-        if is_undecided && self.match_without_a_name(entry, record.last_seen_ns).is_some() {
+        if is_undecided && self.match_without_name(entry, record.last_seen_ns).is_some() {
             return false;
         }
-        let dialogue = self.records.discard(entry.record);
-        self.give_back(dialogue);
+        let inspection = self.records.discard(entry.record);
+        self.recycle(inspection);
         true
     }
 
-    /// A record had to give way while its flow goes on: unobserved, unless nothing was said on it yet.
-    pub(super) fn forget(&mut self, mut record: Record, emit: &mut dyn FnMut(Event)) {
+    /// Ends the inspection of a flow whose record was evicted while the flow goes on. The flow counts as settled, unless it
+    /// is an open connection without payload.
+    pub(super) fn end_inspection(&mut self, mut record: FlowRecord, emit: &mut dyn FnMut(Event)) {
         let Some(entry) = self.table.get_mut(record.slot) else { return };
         entry.record = 0;
-        if matches!(record.dialogue, Dialogue::Opening(..)) && !self.wanted.flows {
+        if matches!(record.inspection, Inspection::Opening { .. }) && !self.event_types.flows {
             return;
         }
         let unsettled = *entry;
         entry.marks |= SETTLED;
         if unsettled.marks & FOREIGN != 0 {
-            return self.give_back(std::mem::take(&mut record.dialogue));
+            return self.recycle(std::mem::take(&mut record.inspection));
         }
-        self.conclude(&unsettled, &mut record, FlowEnd::Evicted, emit);
+        self.report_end(&unsettled, &mut record, FlowEnd::Evicted, emit);
     }
 
-    /// Tells what a record still holds.
-    pub(super) fn conclude(
-        &mut self,
-        entry: &FlowEntry,
-        record: &mut Record,
-        reason: FlowEnd,
-        emit: &mut dyn FnMut(Event),
-    ) {
+    /// Emits the pending finding of a flow that ends, and its end.
+    fn report_end(&mut self, entry: &FlowEntry, record: &mut FlowRecord, reason: FlowEnd, emit: &mut dyn FnMut(Event)) {
         let mut entry = *entry;
-        let nameless = record.nameless.take().map(|hello| *hello);
-        let told = match partial(
-            &mut record.dialogue,
+        let pending_hello = record.hello.take().map(|hello| *hello);
+        let finding = match take_partial_hello(
+            &mut record.inspection,
             &self.handshake_limits,
             &self.bundle,
-            self.wanted,
+            self.event_types,
             &mut self.counters,
         ) {
-            Some((client, told)) => {
+            Some((client, finding)) => {
                 if let Some(client) = client {
-                    entry.marks = mark_client(entry.marks, client);
+                    entry.marks = with_client(entry.marks, client);
                 }
-                Some(told)
+                Some(finding)
             }
             None if entry.marks & PAYLOAD != 0 && entry.marks & SETTLED == 0 => {
-                self.without_a_name(&entry, record.last_seen_ns, nameless)
+                self.find_without_name(&entry, record.last_seen_ns, pending_hello)
             }
             None => None,
         };
-        self.give_back(std::mem::take(&mut record.dialogue));
-        if told.is_none() && record.rule.is_none() && !self.wanted.flows {
+        self.recycle(std::mem::take(&mut record.inspection));
+        if finding.is_none() && record.alerted.is_none() && !self.event_types.flows {
             return;
         }
-        let when = When {
+        let last = FrameInfo {
             timestamp_ns: record.last_seen_ns,
             number: record.last_frame,
             wire_length: 0,
             interface: record.interface,
         };
-        let flow = flow_of(&entry, Some(record), &when);
-        if let Some(told) = told {
-            self.tell_of(&flow, &mut record.rule, (when.timestamp_ns, when.number), told, emit);
+        let flow = event_flow(&entry, Some(record), &last);
+        if let Some(finding) = finding {
+            self.emit_finding(&flow, &mut record.alerted, &last, finding, emit);
         }
-        if self.wanted.flows || record.rule.is_some() {
-            self.emit(when.timestamp_ns, when.number, Fact::FlowEnd(Box::new(flow), reason, record.rule.take()), emit);
+        if self.event_types.flows || record.alerted.is_some() {
+            self.emit(&last, Fact::FlowEnd(Box::new(flow), reason, record.alerted.take()), emit);
         }
     }
 
-    /// Nothing more is expected of a flow; its record stays only if it matched, or if every flow is to be written.
-    pub(super) fn settle(&mut self, slot: Slot, number: u32) {
-        self.mark(slot, SETTLED);
-        let Some(record) = self.records.get_mut(number) else { return };
-        let dialogue = std::mem::take(&mut record.dialogue);
-        let is_kept = self.wanted.flows || record.rule.is_some();
-        self.give_back(dialogue);
-        if !is_kept {
-            self.records.remove(number);
+    /// Settles a flow: it needs no more inspection. Its record stays only if it alerted, or if all flows are reported.
+    pub(super) fn settle(&mut self, slot: Slot, record_id: u32) {
+        self.set_mark(slot, SETTLED);
+        let Some(record) = self.records.get_mut(record_id) else { return };
+        let inspection = std::mem::take(&mut record.inspection);
+        let keeps_record = self.event_types.flows || record.alerted.is_some();
+        self.recycle(inspection);
+        if !keeps_record {
+            self.records.remove(record_id);
             if let Some(entry) = self.table.get_mut(slot) {
                 entry.record = 0;
             }
         }
     }
 
-    /// Keeps a dialogue's memory for the next flow, if it is modest.
-    fn give_back(&mut self, dialogue: Dialogue) {
-        match dialogue {
-            Dialogue::Tcp(mut dialogue) => {
-                let capacity = dialogue.memory_bytes();
-                self.held_bytes = self.held_bytes.saturating_sub(capacity);
-                if self.tcp_pool.len() < POOL_MAX && capacity <= POOLED_BYTES_MAX {
-                    dialogue.reset();
-                    self.tcp_pool.push(dialogue);
+    /// Keeps an inspector for the next flow, unless it holds much memory.
+    pub(super) fn recycle(&mut self, inspection: Inspection) {
+        match inspection {
+            Inspection::Tcp(mut inspector) => {
+                let bytes = inspector.memory_bytes();
+                self.inspection_bytes = self.inspection_bytes.saturating_sub(bytes);
+                if self.tcp_pool.len() < POOL_MAX && bytes <= POOLED_BYTES_MAX {
+                    inspector.reset();
+                    self.tcp_pool.push(inspector);
                 }
             }
-            Dialogue::Udp(mut dialogue) => {
-                let capacity = dialogue.memory_bytes();
-                self.held_bytes = self.held_bytes.saturating_sub(capacity);
-                if self.udp_pool.len() < POOL_MAX && capacity <= POOLED_BYTES_MAX {
-                    dialogue.reset();
-                    self.udp_pool.push(dialogue);
+            Inspection::Udp(mut inspector) => {
+                let bytes = inspector.memory_bytes();
+                self.inspection_bytes = self.inspection_bytes.saturating_sub(bytes);
+                if self.udp_pool.len() < POOL_MAX && bytes <= POOLED_BYTES_MAX {
+                    inspector.reset();
+                    self.udp_pool.push(inspector);
                 }
             }
-            Dialogue::Over | Dialogue::Opening(..) => {}
+            Inspection::None | Inspection::Opening { .. } => {}
         }
     }
 
-    /// Drops the stalest handshakes while all together hold too much.
-    pub(super) fn keep_within_memory(&mut self, emit: &mut dyn FnMut(Event)) {
-        while self.held_bytes > self.limits.reassembly_bytes_max {
-            let Some(number) = self.records.stalest_holder() else { return };
-            let Some(record) = self.records.remove(number) else { return };
+    /// Evicts the stalest inspections while all of them together hold more than `reassembly_bytes_max`.
+    pub(super) fn enforce_memory_limit(&mut self, emit: &mut dyn FnMut(Event)) {
+        while self.inspection_bytes > self.limits.reassembly_bytes_max {
+            let Some(record_id) = self.records.stalest_inspection() else { return };
+            let Some(record) = self.records.remove(record_id) else { return };
             self.counters.add(Counter::ReassemblyBytes, 1);
-            self.forget(record, emit);
+            self.end_inspection(record, emit);
         }
     }
 }

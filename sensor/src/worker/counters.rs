@@ -1,4 +1,4 @@
-//! What a worker counts. One table gives each counter its family, its label and its place.
+//! The counters of a worker. One table gives each counter its metric family and its reason label.
 
 use crate::event::HelloTransport;
 
@@ -13,7 +13,7 @@ macro_rules! counters {
             /// All counters, in order.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
 
-            /// The family it belongs to, and the reason within.
+            /// The metric family of the counter, and the reason that labels it there.
             pub const fn label(self) -> (&'static str, &'static str) {
                 match self { $(Self::$variant => ($family, $reason)),+ }
             }
@@ -22,23 +22,23 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Frames given to the worker.
+    /// Frames that the worker received.
     Frames: "capture", "frames";
-    /// Bytes on the wire of those frames.
+    /// Bytes of those frames on the wire.
     Bytes: "capture", "bytes";
-    /// Packets with a transport layer that were followed.
+    /// Packets with a transport layer.
     Packets: "decode", "packets";
     /// Flows opened.
     Flows: "flow", "opened";
-    /// Flows ended by silence.
+    /// Flows that timed out.
     FlowsTimedOut: "flow", "timed_out";
-    /// Flows that gave way to others in a full table.
+    /// Flows evicted from a full table.
     FlowsEvicted: "flow", "evicted";
-    /// Handshakes that gave way to others.
+    /// Records evicted for others.
     RecordsEvicted: "limit", "records_max";
-    /// Flows that found no free record.
+    /// Flows without a record, because none could be evicted.
     RecordsExhausted: "limit", "records_exhausted";
-    /// Handshakes dropped because together they held too many bytes.
+    /// Inspections evicted because all of them together held too many bytes.
     ReassemblyBytes: "limit", "reassembly_bytes_max";
     /// ClientHellos over TCP.
     HellosTls: "hello", "tls";
@@ -47,44 +47,44 @@ counters! {
     /// ClientHellos over DTLS.
     HellosDtls: "hello", "dtls";
     /// Hellos over TCP with a server name.
-    TlsNamed: "hello_tls", "name";
+    TlsWithName: "hello_tls", "name";
     /// Hellos over TCP without a server name.
-    TlsNameless: "hello_tls", "no_name";
+    TlsWithoutName: "hello_tls", "no_name";
     /// Hellos over TCP with an ECH extension.
     TlsEch: "hello_tls", "ech";
-    /// Hellos over TCP whose tail never came.
-    TlsPartial: "hello_tls", "incomplete";
-    /// Hellos over TCP with a name that is no host name.
-    TlsOdd: "hello_tls", "not_a_host_name";
+    /// Hellos over TCP whose end never came.
+    TlsIncomplete: "hello_tls", "incomplete";
+    /// Hellos over TCP whose server name is not a host name.
+    TlsNotAHostName: "hello_tls", "not_a_host_name";
     /// Hellos over QUIC with a server name.
-    QuicNamed: "hello_quic", "name";
+    QuicWithName: "hello_quic", "name";
     /// Hellos over QUIC without a server name.
-    QuicNameless: "hello_quic", "no_name";
+    QuicWithoutName: "hello_quic", "no_name";
     /// Hellos over QUIC with an ECH extension.
     QuicEch: "hello_quic", "ech";
-    /// Hellos over QUIC whose tail never came.
-    QuicPartial: "hello_quic", "incomplete";
-    /// Hellos over QUIC with a name that is no host name.
-    QuicOdd: "hello_quic", "not_a_host_name";
+    /// Hellos over QUIC whose end never came.
+    QuicIncomplete: "hello_quic", "incomplete";
+    /// Hellos over QUIC whose server name is not a host name.
+    QuicNotAHostName: "hello_quic", "not_a_host_name";
     /// Hellos over DTLS with a server name.
-    DtlsNamed: "hello_dtls", "name";
+    DtlsWithName: "hello_dtls", "name";
     /// Hellos over DTLS without a server name.
-    DtlsNameless: "hello_dtls", "no_name";
+    DtlsWithoutName: "hello_dtls", "no_name";
     /// Hellos over DTLS with an ECH extension.
     DtlsEch: "hello_dtls", "ech";
-    /// Hellos over DTLS whose tail never came.
-    DtlsPartial: "hello_dtls", "incomplete";
-    /// Hellos over DTLS with a name that is no host name.
-    DtlsOdd: "hello_dtls", "not_a_host_name";
-    /// Hellos over QUIC of version 1 (RFC 9000).
+    /// Hellos over DTLS whose end never came.
+    DtlsIncomplete: "hello_dtls", "incomplete";
+    /// Hellos over DTLS whose server name is not a host name.
+    DtlsNotAHostName: "hello_dtls", "not_a_host_name";
+    /// Hellos over QUIC version 1 (RFC 9000).
     QuicV1: "quic_version", "v1";
-    /// Hellos over QUIC of version 2 (RFC 9369).
+    /// Hellos over QUIC version 2 (RFC 9369).
     QuicV2: "quic_version", "v2";
-    /// Hellos over QUIC of a draft's version.
+    /// Hellos over QUIC of an IETF draft.
     QuicDraft: "quic_version", "draft";
-    /// Hellos over QUIC of a version of Google's QUIC.
+    /// Hellos over Google's QUIC.
     QuicGoogle: "quic_version", "google";
-    /// Hellos over QUIC of another version.
+    /// Hellos over QUIC of any other version.
     QuicOther: "quic_version", "other";
     /// HTTP requests with a host.
     HttpHosts: "clear_text", "http_host";
@@ -92,66 +92,66 @@ counters! {
     HttpConnects: "clear_text", "http_connect";
     /// SOCKS requests.
     SocksRequests: "clear_text", "socks";
-    /// Server certificates read for their names.
+    /// Server certificates with names.
     Certificates: "clear_text", "tls_certificate";
     /// DNS answers.
     DnsAnswers: "dns", "answers";
     /// Flows that matched a rule.
     Matches: "match", "flows";
-    /// Flows that matched a rule that does not alert by itself.
-    MatchesSilent: "match", "not_alerting";
+    /// Flows that matched a rule that raises no alert by itself.
+    MatchesNotAlerting: "match", "not_alerting";
     /// Alerts.
     Alerts: "alert", "written";
 }
 
-/// Where hellos of one transport are counted.
+/// The counters for hellos over one transport.
 #[derive(Clone, Copy, Debug)]
 pub struct HelloCounters {
-    /// All of them.
-    pub seen: Counter,
+    /// All hellos.
+    pub all: Counter,
     /// With a server name.
-    pub named: Counter,
-    /// Without one.
-    pub nameless: Counter,
+    pub with_name: Counter,
+    /// Without a server name.
+    pub without_name: Counter,
     /// With an ECH extension.
     pub ech: Counter,
-    /// Without their tail.
-    pub partial: Counter,
-    /// With a name that is no host name.
-    pub odd: Counter,
-    /// Of this version of QUIC.
+    /// Whose end never came.
+    pub incomplete: Counter,
+    /// Whose server name is not a host name.
+    pub not_a_host_name: Counter,
+    /// Of this QUIC version.
     pub version: Option<Counter>,
 }
 
 impl HelloCounters {
-    /// Those of a transport.
+    /// The counters for a transport.
     pub const fn of(transport: HelloTransport) -> Self {
         match transport {
             HelloTransport::Tcp => Self {
-                seen: Counter::HellosTls,
-                named: Counter::TlsNamed,
-                nameless: Counter::TlsNameless,
+                all: Counter::HellosTls,
+                with_name: Counter::TlsWithName,
+                without_name: Counter::TlsWithoutName,
                 ech: Counter::TlsEch,
-                partial: Counter::TlsPartial,
-                odd: Counter::TlsOdd,
+                incomplete: Counter::TlsIncomplete,
+                not_a_host_name: Counter::TlsNotAHostName,
                 version: None,
             },
             HelloTransport::Quic(version) => Self {
-                seen: Counter::HellosQuic,
-                named: Counter::QuicNamed,
-                nameless: Counter::QuicNameless,
+                all: Counter::HellosQuic,
+                with_name: Counter::QuicWithName,
+                without_name: Counter::QuicWithoutName,
                 ech: Counter::QuicEch,
-                partial: Counter::QuicPartial,
-                odd: Counter::QuicOdd,
+                incomplete: Counter::QuicIncomplete,
+                not_a_host_name: Counter::QuicNotAHostName,
                 version: Some(quic_version(version)),
             },
             HelloTransport::Dtls => Self {
-                seen: Counter::HellosDtls,
-                named: Counter::DtlsNamed,
-                nameless: Counter::DtlsNameless,
+                all: Counter::HellosDtls,
+                with_name: Counter::DtlsWithName,
+                without_name: Counter::DtlsWithoutName,
                 ech: Counter::DtlsEch,
-                partial: Counter::DtlsPartial,
-                odd: Counter::DtlsOdd,
+                incomplete: Counter::DtlsIncomplete,
+                not_a_host_name: Counter::DtlsNotAHostName,
                 version: None,
             },
         }
@@ -163,13 +163,13 @@ const fn quic_version(version: u32) -> Counter {
         0x0000_0001 => Counter::QuicV1,
         0x6b33_43cf => Counter::QuicV2,
         0xff00_0000..=0xff00_ffff => Counter::QuicDraft,
-        // Q or T and digits, in ASCII.
+        // "Q" or "T" and three digits, in ASCII.
         0x5130_3030..=0x5139_3939 | 0x5430_3030..=0x5439_3939 => Counter::QuicGoogle,
         _ => Counter::QuicOther,
     }
 }
 
-/// The counts of one worker; plain numbers, added up by whoever shows them.
+/// The counts of one worker. Whoever shows them adds up the workers.
 #[derive(Clone, Debug)]
 pub struct Counters {
     counts: [u64; Counter::ALL.len()],
@@ -182,7 +182,7 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// Adds `amount` to a counter.
+    /// Adds to a counter.
     #[inline]
     pub fn add(&mut self, counter: Counter, amount: u64) {
         if let Some(count) = self.counts.get_mut(counter as usize) {
@@ -190,7 +190,7 @@ impl Counters {
         }
     }
 
-    /// What a counter holds.
+    /// The count of a counter.
     pub fn get(&self, counter: Counter) -> u64 {
         self.counts.get(counter as usize).copied().unwrap_or(0)
     }

@@ -1,72 +1,106 @@
-//! DNS messages: their answers are remembered, and told if they are wanted.
+//! Step 4 for DNS: remember which names the answers resolve, and emit the answers if they are to be reported. A flow of DNS
+//! never settles.
 
-use vigie_decode::Address;
+use vigie_decode::{Address, Segment};
 use vigie_flow::Slot;
 use vigie_handshake::address_names::AddressNames;
 use vigie_handshake::dns;
 
 use super::findings::EventTypes;
-use super::flows::flow_of;
-use super::packet::{Arrival, When};
+use super::flows::event_flow;
+use super::packet::{FlowPacket, FrameInfo};
+use super::records::Inspection;
 use super::{Counter, Counters, Worker};
 use crate::event::{DnsAnswer, Event, Fact};
 
 impl Worker {
-    /// A datagram of DNS: its answers are remembered. Such a flow never settles.
-    pub(super) fn udp_dns(&mut self, arrival: &Arrival<'_>, payload: &[u8], slot: Slot, emit: &mut dyn FnMut(Event)) {
-        let (when, side) = (&arrival.when, arrival.side);
-        let number = if self.wanted.flows { self.record(slot, arrival, emit) } else { 0 };
+    /// Inspects a DNS message over UDP.
+    pub(super) fn inspect_udp_dns(
+        &mut self,
+        packet: &FlowPacket<'_>,
+        payload: &[u8],
+        slot: Slot,
+        emit: &mut dyn FnMut(Event),
+    ) {
+        let record_id = if self.event_types.flows { self.record_of(slot, packet, emit) } else { 0 };
         let Some(message) = dns::Message::parse(payload) else { return };
-        let client = if message.is_response() { side.opposite() } else { side };
+        let client = if message.is_response() { packet.side.opposite() } else { packet.side };
         self.set_client(slot, client);
-        let mut answers = Answers {
+        let mut answers = AnswerReader {
             names: &self.names,
             counters: &mut self.counters,
-            wanted: self.wanted,
-            client: arrival.destination(),
-            now_ns: when.timestamp_ns,
-            owned: Vec::new(),
+            event_types: self.event_types,
+            client: packet.destination(),
+            now_ns: packet.frame.timestamp_ns,
+            reported: Vec::new(),
         };
-        answers.take(&message);
-        let owned = answers.owned;
-        self.tell_answers(when, slot, number, owned, emit);
+        answers.read(&message);
+        let reported = answers.reported;
+        self.emit_answers(&packet.frame, slot, record_id, reported, emit);
     }
 
-    pub(super) fn tell_answers(
+    /// Inspects a segment of DNS over TCP (RFC 1035 §4.2.2). It may complete several messages.
+    pub(super) fn inspect_tcp_dns(
         &mut self,
-        when: &When,
+        packet: &FlowPacket<'_>,
+        segment: &Segment<'_>,
         slot: Slot,
-        number: u32,
+        record_id: u32,
+        emit: &mut dyn FnMut(Event),
+    ) {
+        let Some(record) = self.records.get_mut(record_id) else { return };
+        let Inspection::Tcp(inspector) = &mut record.inspection else { return };
+        let bytes_before = inspector.memory_bytes();
+        let mut answers = AnswerReader {
+            names: &self.names,
+            counters: &mut self.counters,
+            event_types: self.event_types,
+            client: packet.destination(),
+            now_ns: packet.frame.timestamp_ns,
+            reported: Vec::new(),
+        };
+        inspector.dns(packet.side, segment, &self.handshake_limits, |message| answers.read(message));
+        let reported = answers.reported;
+        self.inspection_bytes = (self.inspection_bytes + inspector.memory_bytes()).saturating_sub(bytes_before);
+        self.emit_answers(&packet.frame, slot, record_id, reported, emit);
+        self.enforce_memory_limit(emit);
+    }
+
+    fn emit_answers(
+        &mut self,
+        frame: &FrameInfo,
+        slot: Slot,
+        record_id: u32,
         answers: Vec<DnsAnswer>,
         emit: &mut dyn FnMut(Event),
     ) {
         for answer in answers {
             let Some(entry) = self.table.get(slot) else { return };
-            let flow = flow_of(entry, self.records.get(number), when);
-            self.emit(when.timestamp_ns, when.number, Fact::Dns(Box::new(flow), Box::new(answer)), emit);
+            let flow = event_flow(entry, self.records.get(record_id), frame);
+            self.emit(frame, Fact::Dns(Box::new(flow), Box::new(answer)), emit);
         }
     }
 }
 
-/// Takes DNS answers: into the map of names, and as records if they are wanted.
-pub(super) struct Answers<'w> {
-    pub(super) names: &'w AddressNames,
-    pub(super) counters: &'w mut Counters,
-    pub(super) wanted: EventTypes,
-    pub(super) client: Address,
-    pub(super) now_ns: u64,
-    pub(super) owned: Vec<DnsAnswer>,
+/// Reads DNS answers into the table of names, and collects those to report.
+struct AnswerReader<'w> {
+    names: &'w AddressNames,
+    counters: &'w mut Counters,
+    event_types: EventTypes,
+    client: Address,
+    now_ns: u64,
+    reported: Vec<DnsAnswer>,
 }
 
-impl Answers<'_> {
-    pub(super) fn take(&mut self, message: &dns::Message<'_>) {
+impl AnswerReader<'_> {
+    fn read(&mut self, message: &dns::Message<'_>) {
         if !message.is_response() {
             return;
         }
         self.counters.add(Counter::DnsAnswers, 1);
         self.names.insert_answer(Some(self.client), message, self.now_ns);
-        if self.wanted.dns {
-            self.owned.extend(message.to_answer());
+        if self.event_types.dns {
+            self.reported.extend(message.to_answer());
         }
     }
 }

@@ -1,16 +1,16 @@
-//! From what a handshake said to the facts of an event and the rule that answers. What costs (JA4, owned strings) is
-//! made only for what will be written.
+//! Step 5: match what a handshake showed against the signatures. What is costly (JA4, owned strings) is made only for
+//! hellos that an event will show.
 
 use vigie_signatures::{Bundle, Name, normalise};
 
 use super::counters::{Counter, Counters, HelloCounters};
-use crate::detect::{self, Evidence, Judged, Match};
 use crate::event::{Ech, Hello, HelloTransport};
+use crate::detect::{self, Evidence, Match, NameMatch};
 use vigie_handshake::quic::Chlo;
 use vigie_handshake::tcp;
 use vigie_handshake::tls::{self, ClientHello, Ja4Raw, Ja4Transport};
 
-/// Which records are written besides alerts.
+/// The events to emit besides alerts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EventTypes {
     /// Every hello over TCP and DTLS.
@@ -23,43 +23,44 @@ pub struct EventTypes {
     pub flows: bool,
 }
 
-/// What a hello or a name in clear text came to.
+/// What a hello or a name in clear text showed, and the rule that matches it.
 #[derive(Debug, Default)]
-pub struct Told {
-    /// The hello, if it will be written.
+pub struct HandshakeFinding {
+    /// The hello, if an event may show it.
     pub hello: Option<Hello>,
-    /// A record of the hello is wanted, alert or not.
-    pub is_wanted: bool,
-    /// The rule that answers; it may be one that does not alert.
+    /// Hellos of this kind are reported, alert or not.
+    pub reports_hello: bool,
+    /// The rule that matches; it may be one that raises no alert.
     pub matched: Option<Match>,
-    /// No name was told, or one that may hide another.
+    /// The hello has no name, or one that may hide the true name.
     pub hides_name: bool,
-    /// The server's certificate may tell more.
+    /// The server's certificate may show the name.
     pub may_show_certificate: bool,
 }
 
-impl Told {
-    /// What a ClientHello came to.
-    pub fn hello(
+impl HandshakeFinding {
+    /// The finding of a ClientHello.
+    pub fn from_hello(
         hello: &ClientHello<'_>,
         transport: HelloTransport,
         bundle: &Bundle,
-        wanted: EventTypes,
+        event_types: EventTypes,
         counters: &mut Counters,
     ) -> Self {
-        let (evidence, is_wanted) = match transport {
-            HelloTransport::Tcp => (Evidence::TlsSni, wanted.tls),
-            HelloTransport::Dtls => (Evidence::DtlsSni, wanted.tls),
-            HelloTransport::Quic(_) => (Evidence::QuicSni, wanted.quic),
+        let (evidence, reports_hello) = match transport {
+            HelloTransport::Tcp => (Evidence::TlsSni, event_types.tls),
+            HelloTransport::Dtls => (Evidence::DtlsSni, event_types.tls),
+            HelloTransport::Quic(_) => (Evidence::QuicSni, event_types.quic),
         };
         let ech = hello.ech();
         counters.add(HelloCounters::of(transport).ech, u64::from(ech.is_some()));
-        let mut told = Self::judge(hello.server_name(), hello.is_complete(), transport, evidence, bundle, counters);
-        told.is_wanted = is_wanted;
-        told.may_show_certificate =
-            transport == HelloTransport::Tcp && told.hides_name && tcp::may_show_certificate(hello);
-        if is_wanted || told.hides_name || told.will_alert() {
-            told.hello = Some(Hello {
+        let mut finding =
+            Self::from_server_name(hello.server_name(), hello.is_complete(), transport, evidence, bundle, counters);
+        finding.reports_hello = reports_hello;
+        finding.may_show_certificate =
+            transport == HelloTransport::Tcp && finding.hides_name && tcp::may_show_certificate(hello);
+        if reports_hello || finding.hides_name || finding.raises_alert() {
+            finding.hello = Some(Hello {
                 transport,
                 server_name: hello.server_name().map(printable_name),
                 alpn: hello.alpn().map(|protocol| protocol.escape_ascii().to_string()).collect(),
@@ -74,16 +75,17 @@ impl Told {
                 user_agent: None,
             });
         }
-        told
+        finding
     }
 
-    /// What a hello of Google's own handshake came to.
-    pub fn chlo(chlo: &Chlo<'_>, bundle: &Bundle, wanted: EventTypes, counters: &mut Counters) -> Self {
+    /// The finding of a CHLO, the hello of Google's QUIC.
+    pub fn from_chlo(chlo: &Chlo<'_>, bundle: &Bundle, event_types: EventTypes, counters: &mut Counters) -> Self {
         let transport = HelloTransport::Quic(chlo.version());
-        let mut told = Self::judge(chlo.sni(), chlo.complete(), transport, Evidence::QuicSni, bundle, counters);
-        told.is_wanted = wanted.quic;
-        if told.is_wanted || told.hides_name || told.will_alert() {
-            told.hello = Some(Hello {
+        let mut finding =
+            Self::from_server_name(chlo.sni(), chlo.complete(), transport, Evidence::QuicSni, bundle, counters);
+        finding.reports_hello = event_types.quic;
+        if finding.reports_hello || finding.hides_name || finding.raises_alert() {
+            finding.hello = Some(Hello {
                 transport,
                 server_name: chlo.sni().map(printable_name),
                 alpn: Vec::new(),
@@ -94,24 +96,25 @@ impl Told {
                 user_agent: chlo.user_agent().map(|agent| agent.escape_ascii().to_string()),
             });
         }
-        told
+        finding
     }
 
-    /// What a name in clear text came to.
-    pub fn clear_text(evidence: Evidence, name: &[u8], bundle: &Bundle, counters: &mut Counters) -> Self {
+    /// The finding of a name in clear text: HTTP or SOCKS.
+    pub fn from_clear_text(evidence: Evidence, name: &[u8], bundle: &Bundle, counters: &mut Counters) -> Self {
         let counter = match evidence {
             Evidence::HttpConnect => Counter::HttpConnects,
             Evidence::Socks => Counter::SocksRequests,
             _ => Counter::HttpHosts,
         };
         counters.add(counter, 1);
-        match detect::by_name(bundle, name, evidence) {
-            Judged::Matched(matched) => Self { matched: Some(matched), ..Self::default() },
-            Judged::Unmatched | Judged::NotAHostName => Self::default(),
+        match detect::match_name(bundle, name, evidence) {
+            NameMatch::Matched(matched) => Self { matched: Some(matched), ..Self::default() },
+            NameMatch::Unmatched | NameMatch::NotAHostName => Self::default(),
         }
     }
 
-    fn judge(
+    /// Matches the server name of a hello, and counts the hello.
+    fn from_server_name(
         name: Option<&[u8]>,
         is_complete: bool,
         transport: HelloTransport,
@@ -119,38 +122,38 @@ impl Told {
         bundle: &Bundle,
         counters: &mut Counters,
     ) -> Self {
-        let counted = HelloCounters::of(transport);
-        counters.add(counted.seen, 1);
-        counters.add(counted.partial, u64::from(!is_complete));
-        if let Some(version) = counted.version {
+        let hello_counters = HelloCounters::of(transport);
+        counters.add(hello_counters.all, 1);
+        counters.add(hello_counters.incomplete, u64::from(!is_complete));
+        if let Some(version) = hello_counters.version {
             counters.add(version, 1);
         }
         let Some(name) = name else {
-            counters.add(counted.nameless, 1);
+            counters.add(hello_counters.without_name, 1);
             return Self { hides_name: true, ..Self::default() };
         };
-        counters.add(counted.named, 1);
-        match detect::by_name(bundle, name, evidence) {
-            Judged::Matched(matched) => Self { matched: Some(matched), ..Self::default() },
-            Judged::Unmatched => Self { hides_name: detect::hides_another(name), ..Self::default() },
-            Judged::NotAHostName => {
-                counters.add(counted.odd, 1);
+        counters.add(hello_counters.with_name, 1);
+        match detect::match_name(bundle, name, evidence) {
+            NameMatch::Matched(matched) => Self { matched: Some(matched), ..Self::default() },
+            NameMatch::Unmatched => Self { hides_name: detect::is_ech_public_name(name), ..Self::default() },
+            NameMatch::NotAHostName => {
+                counters.add(hello_counters.not_a_host_name, 1);
                 Self { hides_name: true, ..Self::default() }
             }
         }
     }
 
-    /// Whether anything will be written of it.
-    pub fn is_worth_telling(&self) -> bool {
-        self.is_wanted || self.will_alert()
+    /// Whether the finding leads to an event.
+    pub fn emits_event(&self) -> bool {
+        self.reports_hello || self.raises_alert()
     }
 
-    fn will_alert(&self) -> bool {
+    fn raises_alert(&self) -> bool {
         self.matched.as_ref().is_some_and(|matched| matched.rule.raises_alert())
     }
 }
 
-/// A name as events show it: normalised if it is a host name, else with what is not printable escaped.
+/// A name as events show it: a host name is normalised; in anything else, unprintable bytes are escaped.
 fn printable_name(raw: &[u8]) -> String {
     let mut buffer = [0; 256];
     match normalise(raw, &mut buffer) {

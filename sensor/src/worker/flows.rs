@@ -1,160 +1,170 @@
-//! Flows: what opens one, its marks in the table, and its record.
+//! The state of a flow: its marks and counts in the table, and the record that some flows have besides.
 
 use vigie_decode::{Segment, Transport};
 use vigie_flow::{FlowEntry, Side, Slot};
 
-use super::packet::{Arrival, When};
-use super::records::{Dialogue, Placed, Record};
+use super::packet::{FlowPacket, FrameInfo};
+use super::records::{FlowRecord, Insertion, Inspection};
 use super::{Counter, Worker};
 use crate::event::{Event, Flow, FlowEnd};
 
-/// Nothing more is expected of the flow.
+/// Mark: the flow needs no more inspection.
 pub(super) const SETTLED: u8 = 1;
-/// The client is the key's high end.
+/// Mark: the client is the high end of the key.
 pub(super) const CLIENT_IS_HIGH: u8 = 2;
-/// Who is the client was told by the flow, not guessed from ports.
+/// Mark: the client is known from a SYN or a hello, not guessed from ports.
 pub(super) const CLIENT_KNOWN: u8 = 4;
-/// Something was carried.
+/// Mark: a packet had a payload.
 pub(super) const PAYLOAD: u8 = 8;
-/// The flow is another worker's, followed only for the names that DNS tells in it.
+/// Mark: another worker owns the flow; this one only remembers its DNS answers.
 pub(super) const FOREIGN: u8 = 16;
 
 impl Worker {
-    /// A flow's first packet: who is the client, as far as it tells.
-    pub(super) fn open(&mut self, slot: Slot, arrival: &Arrival<'_>) {
+    /// Opens the flow of a packet in a slot.
+    pub(super) fn open_flow(&mut self, slot: Slot, packet: &FlowPacket<'_>) {
         self.counters.add(Counter::Flows, 1);
-        let (client, known) = client_side(arrival);
+        let (client, is_known) = guess_client(packet);
         if let Some(entry) = self.table.get_mut(slot) {
-            let known = if known { CLIENT_KNOWN } else { 0 };
-            entry.marks = mark_client(known | if self.is_muted { FOREIGN } else { 0 }, client);
+            let known = if is_known { CLIENT_KNOWN } else { 0 };
+            entry.marks = with_client(known | if self.is_foreign { FOREIGN } else { 0 }, client);
         }
     }
 
-    /// Ends the flow in a slot and lets another one begin there, of the same 5-tuple.
-    pub(super) fn reopen(&mut self, slot: Slot, arrival: &Arrival<'_>, reason: FlowEnd, emit: &mut dyn FnMut(Event)) {
+    /// Ends the flow in a slot, and opens another one with the same 5-tuple there.
+    pub(super) fn restart_flow(
+        &mut self,
+        slot: Slot,
+        packet: &FlowPacket<'_>,
+        reason: FlowEnd,
+        emit: &mut dyn FnMut(Event),
+    ) {
         let Some(entry) = self.table.get_mut(slot) else { return };
         let old = *entry;
         (entry.marks, entry.spare, entry.record, entry.from_low, entry.from_high) = (0, 0, 0, 0, 0);
-        self.close(&old, reason, emit);
-        self.open(slot, arrival);
+        self.close_flow(&old, reason, emit);
+        self.open_flow(slot, packet);
     }
 
-    /// Notes the time of a packet on the flow's record, if it has one.
+    /// Sets the time of the last packet in the flow's record, if the flow has one.
     #[inline]
-    pub(super) fn seen(&mut self, number: u32, when: &When) {
-        if number != 0
-            && let Some(record) = self.records.get_mut(number)
+    pub(super) fn update_last_seen(&mut self, record_id: u32, frame: &FrameInfo) {
+        if record_id != 0
+            && let Some(record) = self.records.get_mut(record_id)
         {
-            record.last_seen_ns = record.last_seen_ns.max(when.timestamp_ns);
-            record.last_frame = when.number;
+            record.last_seen_ns = record.last_seen_ns.max(frame.timestamp_ns);
+            record.last_frame = frame.number;
         }
     }
 
-    /// Empties the small counters of a flow into its record; a flow without one starts over.
+    /// Moves the packed counts of a table entry to the flow's record before they overflow. Without a record they start again
+    /// at 0.
     #[cold]
-    pub(super) fn spill(&mut self, slot: Slot) {
+    pub(super) fn move_counts_to_record(&mut self, slot: Slot) {
         let Some(entry) = self.table.get_mut(slot) else { return };
-        let counted = [FlowEntry::counted(entry.from_low), FlowEntry::counted(entry.from_high)];
+        let counts = [FlowEntry::counted(entry.from_low), FlowEntry::counted(entry.from_high)];
         (entry.from_low, entry.from_high) = (0, 0);
         if let Some(record) = self.records.get_mut(entry.record) {
-            for (total, more) in record.spilled.get_or_insert_default().iter_mut().zip(counted) {
+            for (total, more) in record.earlier_counts.get_or_insert_default().iter_mut().zip(counts) {
                 total.0 += more.0;
                 total.1 += more.1;
             }
         }
     }
 
-    /// The number of the flow's record, which is made if there was none.
+    /// The id of the flow's record, with its last packet updated. Adds a record if the flow has none.
     #[inline]
-    pub(super) fn record(&mut self, slot: Slot, arrival: &Arrival<'_>, emit: &mut dyn FnMut(Event)) -> u32 {
-        let number = self.table.get(slot).map_or(0, |entry| entry.record);
-        if number == 0 {
-            return self.new_record(slot, arrival, emit);
+    pub(super) fn record_of(&mut self, slot: Slot, packet: &FlowPacket<'_>, emit: &mut dyn FnMut(Event)) -> u32 {
+        let record_id = self.table.get(slot).map_or(0, |entry| entry.record);
+        if record_id == 0 {
+            return self.add_record(slot, packet, emit);
         }
-        self.seen(number, &arrival.when);
-        number
+        self.update_last_seen(record_id, &packet.frame);
+        record_id
     }
 
     #[cold]
     #[inline(never)]
-    fn new_record(&mut self, slot: Slot, arrival: &Arrival<'_>, emit: &mut dyn FnMut(Event)) -> u32 {
-        let when = &arrival.when;
-        let record = Record {
+    fn add_record(&mut self, slot: Slot, packet: &FlowPacket<'_>, emit: &mut dyn FnMut(Event)) -> u32 {
+        let frame = &packet.frame;
+        let record = FlowRecord {
             slot,
-            first_seen_ns: when.timestamp_ns,
-            last_seen_ns: when.timestamp_ns,
-            last_frame: when.number,
-            interface: when.interface,
-            encapsulation: self.records.tunnels.encapsulation(arrival.encapsulation()),
-            spilled: None,
-            dialogue: Dialogue::Over,
-            nameless: None,
-            rule: None,
+            first_seen_ns: frame.timestamp_ns,
+            last_seen_ns: frame.timestamp_ns,
+            last_frame: frame.number,
+            interface: frame.interface,
+            encapsulation: self.records.tunnels.store(packet.encapsulation()),
+            earlier_counts: None,
+            inspection: Inspection::None,
+            hello: None,
+            alerted: None,
         };
-        let number = match self.records.add(record) {
-            Placed::At(number) => number,
-            Placed::Instead(number, old) => {
+        let record_id = match self.records.insert(record) {
+            Insertion::Added(record_id) => record_id,
+            Insertion::Evicted(record_id, old) => {
                 self.counters.add(Counter::RecordsEvicted, 1);
-                self.forget(*old, emit);
-                number
+                self.end_inspection(*old, emit);
+                record_id
             }
-            Placed::Full => {
+            Insertion::Full => {
                 self.counters.add(Counter::RecordsExhausted, 1);
                 0
             }
         };
         if let Some(entry) = self.table.get_mut(slot) {
-            entry.record = number;
+            entry.record = record_id;
         }
-        number
+        record_id
     }
 
-    pub(super) fn mark(&mut self, slot: Slot, mark: u8) {
+    pub(super) fn set_mark(&mut self, slot: Slot, mark: u8) {
         if let Some(entry) = self.table.get_mut(slot) {
             entry.marks |= mark;
         }
     }
 
+    /// Sets the client of a flow, which is known from now on.
     pub(super) fn set_client(&mut self, slot: Slot, client: Side) {
         if let Some(entry) = self.table.get_mut(slot) {
-            entry.marks = mark_client(entry.marks, client) | CLIENT_KNOWN;
+            entry.marks = with_client(entry.marks, client) | CLIENT_KNOWN;
         }
     }
 }
 
-pub(super) fn mark_client(marks: u8, client: Side) -> u8 {
+/// The marks of a flow with this client.
+pub(super) fn with_client(marks: u8, client: Side) -> u8 {
     match client {
         Side::Low => marks & !CLIENT_IS_HIGH,
         Side::High => marks | CLIENT_IS_HIGH,
     }
 }
 
-/// Who is the client by a flow's first packet, and whether that is certain: the SYN tells, else the lower port serves.
-fn client_side(arrival: &Arrival<'_>) -> (Side, bool) {
-    let side = arrival.side;
-    if let Transport::Tcp(segment) = arrival.transport
+/// The client by the first packet of a flow, and whether it is known for certain. A SYN is certain; without one, the end
+/// with a port below 1024 is taken for the server.
+fn guess_client(packet: &FlowPacket<'_>) -> (Side, bool) {
+    let side = packet.side;
+    if let Transport::Tcp(segment) = packet.transport
         && segment.flags & Segment::SYN != 0
     {
-        let answers = segment.flags & Segment::ACK != 0;
-        return (if answers { side.opposite() } else { side }, true);
+        let is_answer = segment.flags & Segment::ACK != 0;
+        return (if is_answer { side.opposite() } else { side }, true);
     }
-    let serves = |port: u16| port < 1024;
-    let (source, destination) = arrival.ports();
-    let client = if serves(source) && !serves(destination) { side.opposite() } else { side };
-    (client, false)
+    let is_system_port = |port: u16| port < 1024;
+    let (source, destination) = packet.ports();
+    let is_answer = is_system_port(source) && !is_system_port(destination);
+    (if is_answer { side.opposite() } else { side }, false)
 }
 
-/// What is known of a flow, told from the client's end.
-pub(super) fn flow_of(entry: &FlowEntry, record: Option<&Record>, when: &When) -> Flow {
+/// A flow as events show it: client and server instead of low and high end.
+pub(super) fn event_flow(entry: &FlowEntry, record: Option<&FlowRecord>, frame: &FrameInfo) -> Flow {
     let key = entry.key();
     let mut from_low = FlowEntry::counted(entry.from_low);
     let mut from_high = FlowEntry::counted(entry.from_high);
     if let Some(record) = record {
-        let [low, high] = record.spilled.as_deref().copied().unwrap_or_default();
+        let [low, high] = record.earlier_counts.as_deref().copied().unwrap_or_default();
         from_low = (from_low.0 + low.0, from_low.1 + low.1);
         from_high = (from_high.0 + high.0, from_high.1 + high.1);
     }
-    let first_seen_ns = record.map_or(when.timestamp_ns, |record| record.first_seen_ns);
+    let first_seen_ns = record.map_or(frame.timestamp_ns, |record| record.first_seen_ns);
     let low = (key.low, key.low_port(), from_low);
     let high = (key.high, key.high_port(), from_high);
     let (client, server) = if entry.marks & CLIENT_IS_HIGH != 0 { (high, low) } else { (low, high) };
@@ -166,9 +176,9 @@ pub(super) fn flow_of(entry: &FlowEntry, record: Option<&Record>, when: &When) -
         server_port: server.1,
         protocol: key.protocol,
         encapsulation: record.map(|record| (&record.encapsulation).into()).unwrap_or_default(),
-        interface: when.interface,
+        interface: frame.interface,
         first_seen_ns,
-        last_seen_ns: record.map_or(when.timestamp_ns, |record| record.last_seen_ns),
+        last_seen_ns: record.map_or(frame.timestamp_ns, |record| record.last_seen_ns),
         packets_to_server: client.2.0,
         packets_to_client: server.2.0,
         bytes_to_server: client.2.1,

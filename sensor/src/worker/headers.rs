@@ -1,4 +1,4 @@
-//! The headers of frames, parsed: whose flow each frame is of, as far as it is a packet.
+//! Step 1: the headers of a frame, parsed into the key and hash of its flow.
 
 use std::slice::Windows;
 
@@ -8,70 +8,73 @@ use vigie_flow::memory::prefetch;
 use vigie_flow::{HashKey, PacketHeaders};
 use vigie_wire::Frame;
 
-/// How many frames before its turn a frame's headers are fetched.
-const AHEAD_FRAMES: usize = 12;
+/// The headers of a frame are prefetched this many frames before they are parsed.
+const PREFETCH_FRAMES: usize = 12;
 
-/// What a first look at a frame told.
+/// The parsed headers of a frame.
 #[derive(Clone, Copy, Debug)]
-pub struct Look {
+pub struct ParsedFrame {
+    /// [`PacketHeaders::NONE`] if the frame has no packet of a flow.
     pub(super) headers: PacketHeaders,
+    /// Hash of the flow key.
     pub(super) hash: u64,
-    /// Place of the frame in its block.
-    pub(super) place: u32,
-    /// A glance was enough.
+    /// Index of the frame in its block.
+    pub(super) index: u32,
+    /// [`PacketHeaders::read`] understood the frame, so the decoder is not needed.
     pub(super) is_plain: bool,
-    /// The flow is that of the worker that gets the frame, which otherwise only wants to know of it.
-    pub(super) is_own: bool,
+    /// The worker that gets the frame owns its flow. Otherwise it gets the frame for the clock or for DNS.
+    pub(super) is_owned: bool,
 }
 
-impl Look {
-    /// At nothing yet.
-    pub const NOTHING: Self = Self { headers: PacketHeaders::NONE, hash: 0, place: 0, is_plain: false, is_own: true };
+impl ParsedFrame {
+    /// No frame yet.
+    pub const EMPTY: Self = Self { headers: PacketHeaders::NONE, hash: 0, index: 0, is_plain: false, is_owned: true };
 
-    /// Says where in its block the frame is.
-    pub const fn set_place(&mut self, place: u32) {
-        self.place = place;
+    /// Sets the index of the frame in its block.
+    pub const fn set_index(&mut self, index: u32) {
+        self.index = index;
     }
 
-    /// The same, for a worker that follows the flow or does not.
-    pub const fn of(&self, is_own: bool) -> Self {
-        Self { is_own, ..*self }
+    /// The same frame, for a worker that owns its flow or does not.
+    pub const fn with_owned(&self, is_owned: bool) -> Self {
+        Self { is_owned, ..*self }
     }
 
-    /// Whether every worker wants to see the frame: DNS, which tells names, and what is no packet of a flow, as fragments
-    /// are, which may become one.
-    pub fn is_for_all(&self) -> bool {
+    /// Whether every worker needs the frame: DNS, whose answers all workers remember, and what is not a packet of a
+    /// flow, since a fragment may complete a DNS message.
+    pub fn is_for_every_worker(&self) -> bool {
         let key = &self.headers.key;
         key.protocol == PacketHeaders::NONE.key.protocol || key.has_port(DNS_PORT)
     }
 
-    /// Which of so many workers follows the flow.
+    /// The number of the worker that owns the flow, of so many.
     #[inline]
     pub fn owner(&self, workers: u32) -> u32 {
         owner(self.hash, workers)
     }
 }
 
-/// Looks at frames for workers that share them. There must be room for as many looks; what was there is forgotten.
-pub fn look_at_all(frames: &[Frame<'_>], looks: &mut [Look], limits: &DecodeLimits, secret: &HashKey) {
-    Fetching::begin(frames);
-    let mut fetching = Fetching::new(frames, 0);
-    for (frame, look) in frames.iter().zip(looks) {
-        fetching.step();
-        look.is_plain = look.headers.read(frame);
-        if !look.is_plain {
-            look.headers = headers_of(&vigie_decode::decode(frame, limits));
+/// Parses the headers of frames for workers that share them. `parsed` must have room for all frames.
+pub fn parse_headers(frames: &[Frame<'_>], parsed: &mut [ParsedFrame], limits: &DecodeLimits, secret: &HashKey) {
+    HeaderPrefetch::first(frames);
+    let mut prefetch = HeaderPrefetch::new(frames, 0);
+    for (frame, parsed) in frames.iter().zip(parsed) {
+        prefetch.advance();
+        parsed.is_plain = parsed.headers.read(frame);
+        if !parsed.is_plain {
+            parsed.headers = headers_of(&vigie_decode::decode(frame, limits));
         }
-        look.hash = look.headers.key.hash(secret);
+        parsed.hash = parsed.headers.key.hash(secret);
     }
 }
 
-/// Which of so many workers follows a flow. Other bits than those that choose places in the table.
+/// The number of the worker that owns a flow. Uses other bits of the hash than the flow table does.
 #[inline]
 pub(super) const fn owner(hash: u64, workers: u32) -> u32 {
     (((hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) * workers as u64) >> 32) as u32
 }
 
+/// The headers of a decoded frame.
 pub(super) fn headers_of(decoded: &Result<Decoded<'_>, DecodeError>) -> PacketHeaders {
     match decoded {
         Ok(Decoded::Packet(packet)) => PacketHeaders::of_packet(packet),
@@ -79,35 +82,35 @@ pub(super) fn headers_of(decoded: &Result<Decoded<'_>, DecodeError>) -> PacketHe
     }
 }
 
-/// Has the headers of frames fetched some time before their turn: where they begin, and half of that time before, when that is
-/// there to tell how long they are, where they end.
-pub(super) struct Fetching<'v, 'f> {
-    coming: Windows<'v, Frame<'f>>,
+/// Prefetches the headers of frames before they are parsed: the first cache line [`PREFETCH_FRAMES`] ahead, and at half
+/// that distance, when the first line is there to tell the length, the line in which the headers end.
+pub(super) struct HeaderPrefetch<'v, 'f> {
+    ahead: Windows<'v, Frame<'f>>,
 }
 
-impl<'v, 'f> Fetching<'v, 'f> {
-    /// For frames that have their turn from `start` on; the first were [begun](Self::begin).
+impl<'v, 'f> HeaderPrefetch<'v, 'f> {
+    /// For the frames from `start` on. [`first`](Self::first) prefetches the frames before the window.
     pub(super) fn new(frames: &'v [Frame<'f>], start: usize) -> Self {
-        let coming = frames.get(start + AHEAD_FRAMES / 2..).unwrap_or_default();
-        Self { coming: coming.windows(AHEAD_FRAMES / 2 + 1) }
+        let ahead = frames.get(start + PREFETCH_FRAMES / 2..).unwrap_or_default();
+        Self { ahead: ahead.windows(PREFETCH_FRAMES / 2 + 1) }
     }
 
-    /// Before the first of all has its turn.
-    pub(super) fn begin(frames: &[Frame<'_>]) {
-        frames.iter().take(AHEAD_FRAMES).for_each(|frame| prefetch(frame.data, 0));
+    /// Prefetches the first frames of a batch.
+    pub(super) fn first(frames: &[Frame<'_>]) {
+        frames.iter().take(PREFETCH_FRAMES).for_each(|frame| prefetch(frame.data, 0));
     }
 
-    /// One frame has its turn.
+    /// Moves on by one frame.
     #[inline(always)]
-    pub(super) fn step(&mut self) {
-        /// Where the flags of TCP stand, behind Ethernet and IPv4.
+    pub(super) fn advance(&mut self) {
+        /// Offset of the TCP flags behind Ethernet and IPv4.
         const IPV4_END: usize = 47;
-        /// And behind a VLAN tag and IPv6.
+        /// The same behind a VLAN tag and IPv6.
         const LONGEST_END: usize = 71;
-        if let Some([half_way, .., begun]) = self.coming.next() {
-            prefetch(begun.data, 0);
-            let is_v4 = half_way.data.get(12) == Some(&8);
-            prefetch(half_way.data, if is_v4 { IPV4_END } else { LONGEST_END });
+        if let Some([near, .., far]) = self.ahead.next() {
+            prefetch(far.data, 0);
+            let is_v4 = near.data.get(12) == Some(&8);
+            prefetch(near.data, if is_v4 { IPV4_END } else { LONGEST_END });
         }
     }
 }

@@ -1,17 +1,22 @@
-//! The worker follows flows: frames go in, events come out. It owns its flow table, flow records and counters and shares
-//! none of them, so it takes no lock. It reads no clock: time is the time of the packets.
+//! The worker turns frames into events. One worker follows its flows from the first packet to the last, and shares neither
+//! flow table nor records nor counters with anybody, so that no packet waits for a lock.
 //!
-//! One packet takes this way:
-//! 1. `headers.rs`: parse the frame's headers into the flow key, and hash it.
-//! 2. `batch.rs`: find the flow in the table. Frames are worked on in batches, so that the memory of the next frames'
-//!    flows is fetched meanwhile. A packet of a settled flow is counted here, and that is all.
-//! 3. `packet.rs`: decode what is not plain, join fragments, find or add the flow.
-//! 4. `tcp.rs`, `udp.rs`: follow the handshake of a flow that is not settled; `dns.rs`: remember which names resolve to an address.
-//! 5. `findings.rs`: match the hello or the name against the signatures.
-//! 6. `report.rs`: emit the events.
+//! It reads no clock, file or socket: time is the time of the packets, so a capture that is replayed gives the same events.
 //!
-//! `flows.rs` opens flows and keeps their state, `close.rs` ends them, `clock.rs` finds the flows that have timed out.
-//! `records.rs` are for the flows that need more than an entry in the table.
+//! A packet goes through these files, from top to bottom:
+//!
+//! 1. `headers.rs` parses the headers of the frame, and hashes the key of its flow.
+//! 2. `batch.rs` finds the flow in the table. Most packets belong to settled flows; they are counted, and done.
+//! 3. `packet.rs` takes the other packets: it decodes tunnels, reassembles fragments, and finds or adds the flow.
+//! 4. `tcp.rs` and `udp.rs` inspect the payload for a hello or a name in clear text, `dns.rs` for answers.
+//! 5. `findings.rs` matches the name against the signatures.
+//! 6. `report.rs` emits the events, and settles the flow.
+//!
+//! `flows.rs` has what a flow is in the table, `records.rs` the records that some flows have besides, `clock.rs` finds the
+//! flows that have timed out, `close.rs` ends them. `counters.rs` lists what is counted.
+//!
+//! Not here: where frames come from (`vigie_capture`), how bytes are parsed (`vigie_decode`, `vigie_handshake`), and where
+//! events go ([`read`](crate::read), [`run`](crate::run)).
 
 mod batch;
 mod clock;
@@ -39,7 +44,7 @@ use vigie_handshake::tcp::TcpInspector;
 use vigie_handshake::udp::UdpInspector;
 use vigie_signatures::Bundle;
 
-use batch::Stand;
+use batch::TablePosition;
 use clock::{EPOCH_NS, EPOCH_S};
 use headers::owner;
 use records::Records;
@@ -50,23 +55,25 @@ use crate::event::Order;
 pub use clock::epoch_end_ns;
 pub use counters::{Counter, Counters};
 pub use findings::EventTypes;
-pub use headers::{Look, look_at_all};
+pub use headers::{ParsedFrame, parse_headers};
 
 /// UDP and TCP port of DNS (RFC 1035 §4.2.1).
 const DNS_PORT: u16 = 53;
 
-/// Which flows of a capture are a worker's own, where several read it. Each also sees the frames that begin an epoch and those
-/// that are [for all](Look::is_for_all), so that all clocks agree and all know what DNS told.
+/// The flows that a worker owns, where several workers share a capture.
+///
+/// Each worker also receives the frames that begin an epoch, so that all clocks agree, and those
+/// [for every worker](ParsedFrame::is_for_every_worker), so that all know the same DNS answers.
 #[derive(Clone, Copy, Debug)]
 pub struct Share {
-    /// Number of the worker, from 0.
+    /// The number of the worker, from 0.
     pub index: u32,
-    /// How many there are.
+    /// The number of workers.
     pub count: u32,
 }
 
 impl Share {
-    /// All flows.
+    /// One worker owns all flows.
     pub const ALL: Self = Self { index: 0, count: 1 };
 
     #[inline]
@@ -75,10 +82,10 @@ impl Share {
     }
 }
 
-/// One worker and all that it owns.
+/// One worker. Frames go into [`batch`](Self::batch), events come out.
 pub struct Worker {
     limits: Limits,
-    wanted: EventTypes,
+    event_types: EventTypes,
     bundle: Arc<Bundle>,
     names: Arc<AddressNames>,
     table: FlowTable,
@@ -88,45 +95,46 @@ pub struct Worker {
     handshake_limits: vigie_handshake::Limits,
     counters: Counters,
     handshake_counters: vigie_handshake::Counts,
-    unreadable: [u64; DecodeError::COUNT],
-    /// Steps of [`EPOCH_S`] since the Unix epoch; never goes back.
+    decode_errors: [u64; DecodeError::COUNT],
+    /// Epochs of [`EPOCH_S`] since the Unix epoch; never goes back.
     epoch: u64,
     epoch_ends_ns: u64,
+    /// A flow without a packet for more epochs than this has timed out.
     idle_epochs: u8,
     share: Share,
-    /// What orders the next event.
+    /// The order of the next event.
     order: Order,
-    /// What is told now is another worker's to tell.
-    is_muted: bool,
-    /// Boxed as in the records, between which and here they move.
+    /// The packet being handled belongs to another worker's flow.
+    is_foreign: bool,
+    /// Inspectors to be reused. They are boxed because records hold them in boxes.
     #[allow(clippy::vec_box)]
     tcp_pool: Vec<Box<TcpInspector>>,
     #[allow(clippy::vec_box)]
     udp_pool: Vec<Box<UdpInspector>>,
-    scratch: quic::Scratch,
-    /// Bytes that dialogues hold for reassembly.
-    held_bytes: usize,
-    /// Room for the flows that a sweep ends: their records, later their last frames, and where they stood.
+    quic_scratch: quic::Scratch,
+    /// Bytes that all inspectors hold together.
+    inspection_bytes: usize,
+    /// Buffer for a sweep: the flows that end, each with the id of its record, later with its last frame.
     swept: Vec<(u64, Slot)>,
-    /// Room for what a first look at a batch tells.
-    looks: Vec<Look>,
-    stands: Vec<Stand>,
+    /// Buffers for a batch.
+    parsed: Vec<ParsedFrame>,
+    positions: Vec<TablePosition>,
 }
 
 impl Worker {
-    /// A worker with an empty flow table for `flows_max` flows.
+    /// A worker with an empty table for `flows_max` flows. Workers that share `names` learn from each other's DNS answers.
     pub fn new(
         limits: &Limits,
-        wanted: EventTypes,
+        event_types: EventTypes,
         bundle: Arc<Bundle>,
         names: Arc<AddressNames>,
         secret: HashKey,
         share: Share,
     ) -> Self {
-        // No flow has two records.
-        let records_max = if wanted.flows { limits.flows_max } else { limits.records_max.min(limits.flows_max) };
+        // A flow has one record at most.
+        let records_max = if event_types.flows { limits.flows_max } else { limits.records_max.min(limits.flows_max) };
         Self {
-            wanted,
+            event_types,
             bundle,
             names,
             table: FlowTable::new(limits.flows_max, secret),
@@ -137,53 +145,55 @@ impl Worker {
             limits: limits.clone(),
             counters: Counters::default(),
             handshake_counters: vigie_handshake::Counts::default(),
-            unreadable: [0; DecodeError::COUNT],
+            decode_errors: [0; DecodeError::COUNT],
             epoch: 0,
             epoch_ends_ns: EPOCH_NS,
             idle_epochs: (limits.idle_timeout_s as u64 / EPOCH_S).clamp(1, 200) as u8,
             share,
             order: Order { told_at: 0, last_frame: u64::MAX, ordinal: 0 },
-            is_muted: false,
+            is_foreign: false,
             tcp_pool: Vec::new(),
             udp_pool: Vec::new(),
-            scratch: quic::Scratch::default(),
-            held_bytes: 0,
+            quic_scratch: quic::Scratch::default(),
+            inspection_bytes: 0,
             swept: Vec::new(),
-            looks: vec![Look::NOTHING; BATCH_FRAMES_MAX],
-            stands: vec![Stand::default(); BATCH_FRAMES_MAX],
+            parsed: vec![ParsedFrame::EMPTY; BATCH_FRAMES_MAX],
+            positions: vec![TablePosition::default(); BATCH_FRAMES_MAX],
         }
     }
 
-    /// Takes the memory of the flow table now and not when flows come: a running sensor's first packets find it there.
+    /// Allocates the memory of the flow table now, so that a running sensor's first packets do not wait for it.
     pub fn populate(&mut self) {
         self.table.populate();
     }
 
-    /// What was counted.
+    /// The worker's own counts.
     pub const fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// Goes on with other signatures. Flows that matched keep the rule that they matched.
+    /// Replaces the signatures. Flows that raised an alert keep its rule.
     pub fn use_signatures(&mut self, bundle: Arc<Bundle>) {
         self.bundle = bundle;
     }
 
-    /// Flows in the table, and its slots.
+    /// The number of flows in the table, and of its slots.
     pub fn flows(&self) -> (usize, usize) {
         (self.table.len(), self.table.capacity())
     }
 
-    /// All counts with their family and reason, those of decoding, fragments and handshakes among them.
+    /// All counts with their family and reason, including those of decoding, reassembly and handshakes.
     pub fn all_counts(&self) -> Vec<(&'static str, &'static str, u64)> {
         let own = Counter::ALL.iter().map(|&counter| {
             let (family, reason) = counter.label();
             (family, reason, self.counters.get(counter))
         });
-        let unreadable =
-            DecodeError::ALL.iter().zip(self.unreadable).map(|(error, count)| ("decode_error", error.as_str(), count));
+        let decode_errors = DecodeError::ALL
+            .iter()
+            .zip(self.decode_errors)
+            .map(|(error, count)| ("decode_error", error.as_str(), count));
         let fragments = self.fragments.counts().labelled();
-        let handshake = self.handshake_counters.labelled();
-        own.chain(unreadable).chain(fragments).chain(handshake).collect()
+        let handshakes = self.handshake_counters.labelled();
+        own.chain(decode_errors).chain(fragments).chain(handshakes).collect()
     }
 }

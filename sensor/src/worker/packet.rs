@@ -1,4 +1,5 @@
-//! A packet that has something to tell: fragments are joined, its flow is found or added, and the handshake goes on.
+//! Step 3: handle a packet that the fast path did not settle. Fragments are reassembled, the flow is found or added, and
+//! the payload goes to `tcp.rs` or `udp.rs`.
 
 use vigie_decode::fragments::Fragment;
 use vigie_decode::{Address, DecodeError, Decoded, Encapsulation, Segment, Transport, UdpDatagram};
@@ -6,19 +7,19 @@ use vigie_flow::{FlowEntry, FlowKey, Lookup, PacketHeaders, Side, Slot};
 use vigie_wire::Frame;
 
 use super::flows::SETTLED;
-use super::{Counter, DNS_PORT, Look, Worker};
+use super::{Counter, DNS_PORT, ParsedFrame, Worker};
 use crate::event::{Event, FlowEnd, Order};
 
-/// When and where a packet was seen.
+/// When and where a frame was captured.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct When {
+pub(super) struct FrameInfo {
     pub(super) timestamp_ns: u64,
     pub(super) number: u64,
     pub(super) wire_length: u32,
     pub(super) interface: u16,
 }
 
-impl When {
+impl FrameInfo {
     pub(super) const fn of(frame: &Frame<'_>) -> Self {
         Self {
             timestamp_ns: frame.timestamp_ns,
@@ -29,35 +30,36 @@ impl When {
     }
 }
 
-/// A packet that comes to its flow.
+/// A packet and the key of its flow.
 #[derive(Clone, Copy)]
-pub(super) struct Arrival<'p> {
-    pub(super) when: When,
+pub(super) struct FlowPacket<'p> {
+    pub(super) frame: FrameInfo,
     pub(super) key: &'p FlowKey,
+    /// The end of the flow that sent the packet.
     pub(super) side: Side,
     pub(super) hash: u64,
     pub(super) transport: Transport<'p>,
-    pub(super) wrapping: Wrapping<'p>,
+    pub(super) encapsulation: EncapsulationSource<'p>,
 }
 
-/// Where to learn what stands around a packet, which is asked only of a flow's first.
+/// Where to read the VLANs and tunnels of a packet. Only the first packet of a flow needs them.
 #[derive(Clone, Copy)]
-pub(super) enum Wrapping<'p> {
-    /// In the frame, for which a glance was enough.
-    OfFrame(&'p Frame<'p>),
-    /// The packet was decoded.
+pub(super) enum EncapsulationSource<'p> {
+    /// The frame is plain.
+    Frame(&'p Frame<'p>),
+    /// The frame was decoded.
     Decoded(&'p Encapsulation),
 }
 
-impl Arrival<'_> {
+impl FlowPacket<'_> {
     pub(super) fn encapsulation(&self) -> Encapsulation {
-        match self.wrapping {
-            Wrapping::OfFrame(frame) => PacketHeaders::encapsulation(frame),
-            Wrapping::Decoded(encapsulation) => *encapsulation,
+        match self.encapsulation {
+            EncapsulationSource::Frame(frame) => PacketHeaders::encapsulation(frame),
+            EncapsulationSource::Decoded(encapsulation) => *encapsulation,
         }
     }
 
-    /// The receiver's address.
+    /// The destination address.
     pub(super) const fn destination(&self) -> Address {
         match self.side {
             Side::Low => self.key.high,
@@ -65,7 +67,7 @@ impl Arrival<'_> {
         }
     }
 
-    /// The sender's port and the receiver's.
+    /// Source port and destination port.
     pub(super) const fn ports(&self) -> (u16, u16) {
         match self.side {
             Side::Low => (self.key.low_port(), self.key.high_port()),
@@ -75,136 +77,148 @@ impl Arrival<'_> {
 }
 
 impl Worker {
-    /// Takes a frame with more to it than to be counted. It was decoded before if a glance was not enough.
-    pub(super) fn unsettled<'f>(
+    /// Handles a frame. `decoded` is `None` for a plain one.
+    pub(super) fn handle_frame<'f>(
         &mut self,
         frame: &Frame<'f>,
-        look: &Look,
+        parsed: &ParsedFrame,
         decoded: Option<&Result<Decoded<'f>, DecodeError>>,
         slot: Option<Slot>,
         emit: &mut dyn FnMut(Event),
     ) {
-        self.advance(frame, emit);
-        let Look { headers, hash, .. } = look;
-        let (transport, wrapping) = match decoded {
+        self.advance_clock(frame, emit);
+        let ParsedFrame { headers, hash, .. } = parsed;
+        let (transport, encapsulation) = match decoded {
             None => match headers.transport(frame) {
-                Some(transport) => (transport, Wrapping::OfFrame(frame)),
+                Some(transport) => (transport, EncapsulationSource::Frame(frame)),
                 None => return,
             },
-            Some(Ok(Decoded::Packet(packet))) => (packet.transport, Wrapping::Decoded(&packet.encapsulation)),
-            Some(Ok(Decoded::Fragment(fragment))) => return self.fragment(frame, fragment, emit),
-            Some(Err(error)) => return self.count_unreadable(*error),
+            Some(Ok(Decoded::Packet(packet))) => {
+                (packet.transport, EncapsulationSource::Decoded(&packet.encapsulation))
+            }
+            Some(Ok(Decoded::Fragment(fragment))) => return self.handle_fragment(frame, fragment, emit),
+            Some(Err(error)) => return self.count_decode_error(*error),
         };
         let (key, side, hash) = (&headers.key, headers.side, *hash);
-        self.packet(&Arrival { when: When::of(frame), key, side, hash, transport, wrapping }, slot, emit);
+        let frame = FrameInfo::of(frame);
+        self.handle_packet(&FlowPacket { frame, key, side, hash, transport, encapsulation }, slot, emit);
     }
 
-    fn count_unreadable(&mut self, error: DecodeError) {
-        if let Some(count) = self.unreadable.get_mut(error.index()) {
+    fn count_decode_error(&mut self, error: DecodeError) {
+        if let Some(count) = self.decode_errors.get_mut(error.index()) {
             *count += 1;
         }
     }
 
-    /// Joins fragments, and goes on with the datagram when it is whole; which may again be a fragment, of a packet
-    /// within: each join counts as a header of encapsulation, so this ends.
+    /// Reassembles fragments, and handles the datagram when it is complete. The datagram may hold a fragment of an inner
+    /// packet. The recursion ends, because each reassembly counts as a level of encapsulation.
     #[cold]
-    fn fragment(&mut self, frame: &Frame<'_>, fragment: &Fragment<'_>, emit: &mut dyn FnMut(Event)) {
+    fn handle_fragment(&mut self, frame: &Frame<'_>, fragment: &Fragment<'_>, emit: &mut dyn FnMut(Event)) {
         let Some(datagram) = self.fragments.insert(fragment, frame.timestamp_ns) else { return };
         match vigie_decode::decode_reassembled(&datagram, &self.decode_limits) {
             Ok(Decoded::Packet(packet)) => {
                 let (key, side) = FlowKey::of(&packet);
-                let (hash, wrapping) = (self.table.hash(&key), Wrapping::Decoded(&packet.encapsulation));
-                let when = When::of(frame);
-                self.packet(
-                    &Arrival { when, key: &key, side, hash, transport: packet.transport, wrapping },
-                    None,
-                    emit,
-                );
+                let packet = FlowPacket {
+                    frame: FrameInfo::of(frame),
+                    key: &key,
+                    side,
+                    hash: self.table.hash(&key),
+                    transport: packet.transport,
+                    encapsulation: EncapsulationSource::Decoded(&packet.encapsulation),
+                };
+                self.handle_packet(&packet, None, emit);
             }
-            Ok(Decoded::Fragment(inner)) => self.fragment(frame, &inner, emit),
-            Err(error) => self.count_unreadable(error),
+            Ok(Decoded::Fragment(inner)) => self.handle_fragment(frame, &inner, emit),
+            Err(error) => self.count_decode_error(error),
         }
         self.fragments.recycle(datagram);
     }
 
-    pub(super) fn packet(&mut self, arrival: &Arrival<'_>, slot: Option<Slot>, emit: &mut dyn FnMut(Event)) {
-        self.order = Order { told_at: arrival.when.number, last_frame: u64::MAX, ordinal: 0 };
-        if !self.share.owns(arrival.hash) {
-            if arrival.key.has_port(DNS_PORT) {
-                self.foreign(arrival);
+    /// Handles a packet if the worker owns its flow, or if it is DNS.
+    fn handle_packet(&mut self, packet: &FlowPacket<'_>, slot: Option<Slot>, emit: &mut dyn FnMut(Event)) {
+        self.order = Order { told_at: packet.frame.number, last_frame: u64::MAX, ordinal: 0 };
+        if !self.share.owns(packet.hash) {
+            if packet.key.has_port(DNS_PORT) {
+                self.handle_foreign_dns(packet);
             }
             return;
         }
         self.counters.add(Counter::Packets, 1);
-        self.own(arrival, slot, emit);
+        self.handle_flow_packet(packet, slot, emit);
     }
 
-    /// A packet of DNS that is another worker's: followed for the names that it tells, but not told.
+    /// Handles a DNS packet that another worker owns: its answers are remembered, but nothing is counted or emitted.
     #[cold]
-    fn foreign(&mut self, arrival: &Arrival<'_>) {
+    fn handle_foreign_dns(&mut self, packet: &FlowPacket<'_>) {
         let (counters, handshake_counters) = (self.counters.clone(), self.handshake_counters.clone());
-        self.is_muted = true;
-        self.own(arrival, None, &mut |_| {});
-        self.is_muted = false;
+        self.is_foreign = true;
+        self.handle_flow_packet(packet, None, &mut |_| {});
+        self.is_foreign = false;
         (self.counters, self.handshake_counters) = (counters, handshake_counters);
     }
 
-    pub(super) fn own(&mut self, arrival: &Arrival<'_>, slot: Option<Slot>, emit: &mut dyn FnMut(Event)) {
-        let epoch = self.epoch as u8;
-        let found = match slot {
-            Some(slot) => Lookup::Known(slot),
-            None => self.table.find_or_insert(arrival.key, arrival.hash, epoch),
+    /// Finds or adds the flow of a packet, counts the packet there, and inspects its payload.
+    fn handle_flow_packet(&mut self, packet: &FlowPacket<'_>, slot: Option<Slot>, emit: &mut dyn FnMut(Event)) {
+        let slot = self.find_or_open_flow(packet, slot, emit);
+        let Some(entry) = self.table.get_mut(slot) else { return };
+        let counter = match packet.side {
+            Side::Low => &mut entry.from_low,
+            Side::High => &mut entry.from_high,
         };
-        let slot = match found {
+        let is_full = FlowEntry::count(counter, packet.frame.wire_length);
+        let (marks, record_id) = (entry.marks, entry.record);
+        if is_full {
+            self.move_counts_to_record(slot);
+        }
+        match packet.transport {
+            Transport::Tcp(segment) => {
+                let is_syn = segment.flags & (Segment::SYN | Segment::ACK) == Segment::SYN;
+                if marks & SETTLED != 0 && !is_syn {
+                    return self.update_last_seen(record_id, &packet.frame);
+                }
+                self.handle_tcp(packet, &segment, slot, emit);
+            }
+            Transport::Udp(UdpDatagram { payload, .. }) => {
+                if marks & SETTLED != 0 {
+                    if !self.opens_another_connection(slot, packet.side, payload) {
+                        return self.update_last_seen(record_id, &packet.frame);
+                    }
+                    self.restart_flow(slot, packet, FlowEnd::Timeout, emit);
+                }
+                self.handle_udp(packet, payload, slot, emit);
+            }
+            // No other transport carries a hello.
+            Transport::Other => {
+                self.set_mark(slot, SETTLED);
+                self.update_last_seen(record_id, &packet.frame);
+            }
+        }
+    }
+
+    #[inline]
+    fn find_or_open_flow(&mut self, packet: &FlowPacket<'_>, slot: Option<Slot>, emit: &mut dyn FnMut(Event)) -> Slot {
+        let epoch = self.epoch as u8;
+        let lookup = match slot {
+            Some(slot) => Lookup::Known(slot),
+            None => self.table.find_or_insert(packet.key, packet.hash, epoch),
+        };
+        match lookup {
             Lookup::Known(slot) => {
                 if epoch.wrapping_sub(self.table.touch(slot, epoch)) > self.idle_epochs {
                     self.counters.add(Counter::FlowsTimedOut, 1);
-                    self.reopen(slot, arrival, FlowEnd::Timeout, emit);
+                    self.restart_flow(slot, packet, FlowEnd::Timeout, emit);
                 }
                 slot
             }
             Lookup::New(slot) => {
-                self.open(slot, arrival);
+                self.open_flow(slot, packet);
                 slot
             }
             Lookup::Replaced(slot, old) => {
                 self.counters.add(Counter::FlowsEvicted, 1);
-                self.close(&old, FlowEnd::Evicted, emit);
-                self.open(slot, arrival);
+                self.close_flow(&old, FlowEnd::Evicted, emit);
+                self.open_flow(slot, packet);
                 slot
-            }
-        };
-        let Some(entry) = self.table.get_mut(slot) else { return };
-        let counter = match arrival.side {
-            Side::Low => &mut entry.from_low,
-            Side::High => &mut entry.from_high,
-        };
-        let is_full = FlowEntry::count(counter, arrival.when.wire_length);
-        let (marks, number) = (entry.marks, entry.record);
-        if is_full {
-            self.spill(slot);
-        }
-        match arrival.transport {
-            Transport::Tcp(segment) => {
-                let is_syn = segment.flags & (Segment::SYN | Segment::ACK) == Segment::SYN;
-                if marks & SETTLED != 0 && !is_syn {
-                    return self.seen(number, &arrival.when);
-                }
-                self.tcp(arrival, &segment, slot, emit);
-            }
-            Transport::Udp(UdpDatagram { payload, .. }) => {
-                if marks & SETTLED != 0 {
-                    if !self.is_another_connection(slot, arrival.side, payload) {
-                        return self.seen(number, &arrival.when);
-                    }
-                    self.reopen(slot, arrival, FlowEnd::Timeout, emit);
-                }
-                self.udp(arrival, payload, slot, emit);
-            }
-            // No hello comes over anything else.
-            Transport::Other => {
-                self.mark(slot, SETTLED);
-                self.seen(number, &arrival.when);
             }
         }
     }

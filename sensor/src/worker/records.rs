@@ -1,5 +1,5 @@
-//! Records of the flows that are worth more than a line in the table: handshakes being followed, and flows that
-//! matched. A slab of bounded size; when it is full the stalest record gives way.
+//! Flow records: for the flows that need more than an entry in the table, which are those under inspection and those that
+//! raised an alert. The number of records is bounded; when all are in use, the stalest is evicted.
 
 use std::sync::Arc;
 
@@ -12,238 +12,244 @@ use vigie_flow::{Side, Slot};
 use vigie_handshake::tcp::TcpInspector;
 use vigie_handshake::udp::UdpInspector;
 
-/// How many records a search for the stalest looks at.
+/// Records that a search for the stalest compares.
 const CANDIDATES: usize = 16;
 
-/// How many tunnels are shared by the flows in them.
+/// Tunnels that new flows can share.
 const RECENT_TUNNELS: usize = 8;
 
-/// By how much a connection on which nothing was said counts as longer without a packet than it is. So a flood of
-/// openings displaces itself, and openings displace only what fell silent.
-const UNSAID_HANDICAP_NS: u64 = 30_000_000_000;
+/// A connection without payload counts as this much staler than it is. So a SYN flood evicts its own connections first,
+/// and otherwise only what has been silent.
+const OPENING_PENALTY_NS: u64 = 30_000_000_000;
 
-/// What is being followed on a flow.
+/// The inspection of a flow's payload.
 #[derive(Debug, Default)]
-pub enum Dialogue {
-    /// Nothing (any more).
+pub enum Inspection {
+    /// Not begun, or done.
     #[default]
-    Over,
-    /// Nothing was said yet: a TCP connection that is being opened; the sequence number of its first byte, and of the first of
-    /// the answer if the opening was answered.
-    Opening(Side, u32, Option<u32>),
+    None,
+    /// A TCP connection is open, but had no payload yet.
+    Opening {
+        /// The side that sent the SYN.
+        client: Side,
+        /// Sequence number of the client's first byte.
+        client_first: u32,
+        /// Sequence number of the server's first byte, if there was a SYN-ACK.
+        server_first: Option<u32>,
+    },
     /// TCP.
     Tcp(Box<TcpInspector>),
     /// UDP.
     Udp(Box<UdpInspector>),
 }
 
-impl Dialogue {
-    /// Whether a part of a hello may have come that was not told.
+impl Inspection {
+    /// Whether a part of a hello may have come that was not reported.
     pub fn has_partial_hello(&self) -> bool {
         match self {
-            Self::Over | Self::Opening(..) => false,
-            Self::Tcp(dialogue) => dialogue.has_partial_hello(),
-            Self::Udp(dialogue) => dialogue.has_partial_hello(),
+            Self::None | Self::Opening { .. } => false,
+            Self::Tcp(inspector) => inspector.has_partial_hello(),
+            Self::Udp(inspector) => inspector.has_partial_hello(),
         }
     }
 }
 
-/// An encapsulation in less room: for as long as the flow is followed.
+/// An [`Encapsulation`] in less memory. Flows in the same tunnel share it.
 #[derive(Clone, Debug)]
 pub struct StoredEncapsulation {
     vlans: [u16; VLANS_MAX],
     vlan_count: u8,
     tunnel_depth: u8,
     network: u32,
-    /// Few flows are tunnelled, or all in the same few tunnels.
     tunnel: Option<Arc<Tunnel>>,
 }
 
 impl From<&StoredEncapsulation> for Encapsulation {
-    fn from(kept: &StoredEncapsulation) -> Self {
+    fn from(stored: &StoredEncapsulation) -> Self {
         Self {
-            vlans: kept.vlans,
-            vlan_count: kept.vlan_count,
-            tunnel_depth: kept.tunnel_depth,
-            tunnel: kept.tunnel.as_deref().copied(),
-            network: kept.network,
+            vlans: stored.vlans,
+            vlan_count: stored.vlan_count,
+            tunnel_depth: stored.tunnel_depth,
+            tunnel: stored.tunnel.as_deref().copied(),
+            network: stored.network,
         }
     }
 }
 
-/// The tunnels of the flows last opened, which the next are likely to come in.
+/// The tunnels of recent flows, in which the next flows are likely to come.
 #[derive(Debug, Default)]
-pub struct Tunnels {
-    recent: [Option<Arc<Tunnel>>; RECENT_TUNNELS],
+pub struct RecentTunnels {
+    tunnels: [Option<Arc<Tunnel>>; RECENT_TUNNELS],
     oldest: usize,
 }
 
-impl Tunnels {
-    /// The same tunnel, with those before that are equal.
+impl RecentTunnels {
+    /// The encapsulation, stored.
+    #[inline]
+    pub fn store(&mut self, encapsulation: Encapsulation) -> StoredEncapsulation {
+        let Encapsulation { vlans, vlan_count, tunnel_depth, tunnel, network } = encapsulation;
+        let tunnel = tunnel.map(|tunnel| self.share(tunnel));
+        StoredEncapsulation { vlans, vlan_count, tunnel_depth, network, tunnel }
+    }
+
+    /// The tunnel, shared with recent flows in an equal one.
     #[cold]
-    fn kept(&mut self, tunnel: Tunnel) -> Arc<Tunnel> {
-        if let Some(known) = self.recent.iter().flatten().find(|known| ***known == tunnel) {
+    fn share(&mut self, tunnel: Tunnel) -> Arc<Tunnel> {
+        if let Some(known) = self.tunnels.iter().flatten().find(|known| ***known == tunnel) {
             return Arc::clone(known);
         }
         let tunnel = Arc::new(tunnel);
-        if let Some(place) = self.recent.get_mut(self.oldest) {
+        if let Some(place) = self.tunnels.get_mut(self.oldest) {
             *place = Some(Arc::clone(&tunnel));
         }
         self.oldest = (self.oldest + 1) % RECENT_TUNNELS;
         tunnel
     }
-
-    /// An encapsulation, to be kept.
-    #[inline]
-    pub fn encapsulation(&mut self, encapsulation: Encapsulation) -> StoredEncapsulation {
-        let Encapsulation { vlans, vlan_count, tunnel_depth, tunnel, network } = encapsulation;
-        let tunnel = tunnel.map(|tunnel| self.kept(tunnel));
-        StoredEncapsulation { vlans, vlan_count, tunnel_depth, network, tunnel }
-    }
 }
 
-/// A flow under observation.
+/// The record of a flow.
 #[derive(Debug)]
-pub struct Record {
-    /// Where the flow stands in the table.
+pub struct FlowRecord {
+    /// The flow's slot in the table.
     pub slot: Slot,
-    /// First packet.
+    /// Time of the first packet.
     pub first_seen_ns: u64,
-    /// Last packet.
+    /// Time of the last packet.
     pub last_seen_ns: u64,
-    /// Last packet's frame.
+    /// Frame number of the last packet.
     pub last_frame: u64,
     /// Interface of the first packet.
     pub interface: u16,
-    /// What stood around the first packet.
+    /// Encapsulation of the first packet.
     pub encapsulation: StoredEncapsulation,
-    /// Packets and bytes taken over from the table's small counters, of the few flows that filled them: low end, high end.
-    pub spilled: Option<Box<[(u64, u64); 2]>>,
-    /// Handshake under way.
-    pub dialogue: Dialogue,
-    /// A hello that named nobody, while the server's certificate is awaited.
-    pub nameless: Option<Box<Hello>>,
-    /// The rule that the flow matched and alerted under.
-    pub rule: Option<Arc<Rule>>,
+    /// Packets and bytes of the low and the high end, moved here before the packed counts of the table overflowed.
+    pub earlier_counts: Option<Box<[(u64, u64); 2]>>,
+    /// The inspection of the payload.
+    pub inspection: Inspection,
+    /// A hello without a usable name, while the server's certificate is awaited.
+    pub hello: Option<Box<Hello>>,
+    /// The rule under which the flow raised its alert.
+    pub alerted: Option<Arc<Rule>>,
 }
 
-const _: () = assert!(size_of::<Record>() <= 96 && size_of::<Option<Record>>() <= 96);
+const _: () = assert!(size_of::<FlowRecord>() <= 96 && size_of::<Option<FlowRecord>>() <= 96);
 
-/// The records of one worker.
+/// The flow records of one worker. The table stores the id of a flow's record: its place plus one, 0 for none.
 #[derive(Debug)]
 pub struct Records {
-    records: Vec<Option<Record>>,
+    records: Vec<Option<FlowRecord>>,
+    /// Ids that can be used again.
     free: Vec<u32>,
     records_max: usize,
-    hand: usize,
-    /// What the records' encapsulations share.
-    pub tunnels: Tunnels,
+    /// Where the next search for the stalest begins.
+    clock_hand: usize,
+    /// Tunnels that the records share.
+    pub tunnels: RecentTunnels,
 }
 
-/// What became of a wish for a record.
+/// The result of [`Records::insert`], with the id of the new record.
 #[derive(Debug)]
-pub enum Placed {
-    /// It stands at this number.
-    At(u32),
-    /// It stands at this number, where the stalest record had to go.
-    Instead(u32, Box<Record>),
-    /// No record could give way.
+pub enum Insertion {
+    /// The record is added.
+    Added(u32),
+    /// The record is added, and this other one was evicted for it.
+    Evicted(u32, Box<FlowRecord>),
+    /// No record could be evicted.
     Full,
 }
 
 impl Records {
-    /// Room for `records_max` records: addresses, for which memory is taken as it is needed.
+    /// Room for `records_max` records. This reserves addresses; memory is taken as it is needed.
     pub fn new(records_max: usize) -> Self {
         let mut records = Vec::with_capacity(records_max);
         prefer_huge_pages(records.spare_capacity_mut());
-        Self { records, free: Vec::new(), records_max, hand: 0, tunnels: Tunnels::default() }
+        Self { records, free: Vec::new(), records_max, clock_hand: 0, tunnels: RecentTunnels::default() }
     }
 
-    /// The record at a number, as the table keeps it: one above the place, 0 for none.
+    /// The record of an id, to be changed.
     #[inline]
-    pub fn get_mut(&mut self, number: u32) -> Option<&mut Record> {
-        self.records.get_mut((number as usize).checked_sub(1)?)?.as_mut()
+    pub fn get_mut(&mut self, id: u32) -> Option<&mut FlowRecord> {
+        self.records.get_mut((id as usize).checked_sub(1)?)?.as_mut()
     }
 
-    /// The record at a number.
-    pub fn get(&self, number: u32) -> Option<&Record> {
-        self.records.get((number as usize).checked_sub(1)?)?.as_ref()
+    /// The record of an id.
+    pub fn get(&self, id: u32) -> Option<&FlowRecord> {
+        self.records.get((id as usize).checked_sub(1)?)?.as_ref()
     }
 
-    /// Has a record fetched that is wanted soon.
+    /// Prefetches a record.
     #[inline]
-    pub fn fetch(&self, number: u32) {
-        let place = (number as usize).wrapping_sub(1);
-        prefetch_whole(&self.records, place);
+    pub fn prefetch(&self, id: u32) {
+        prefetch_whole(&self.records, (id as usize).wrapping_sub(1));
     }
 
     /// Adds a record.
     #[inline]
-    pub fn add(&mut self, record: Record) -> Placed {
-        let mut old = None;
-        let number = match self.free.pop() {
-            Some(number) => number,
+    pub fn insert(&mut self, record: FlowRecord) -> Insertion {
+        let mut evicted = None;
+        let id = match self.free.pop() {
+            Some(id) => id,
             None if self.records.len() < self.records_max => {
                 self.records.push(None);
                 self.records.len() as u32
             }
             None => {
-                let Some(number) = self.stalest(|_| true) else { return Placed::Full };
-                old = self.remove(number).map(Box::new);
+                let Some(id) = self.stalest(|_| true) else { return Insertion::Full };
+                evicted = self.remove(id).map(Box::new);
                 self.free.pop();
-                number
+                id
             }
         };
-        let Some(place) = self.records.get_mut((number as usize).wrapping_sub(1)) else { return Placed::Full };
+        let Some(place) = self.records.get_mut((id as usize).wrapping_sub(1)) else { return Insertion::Full };
         *place = Some(record);
-        old.map_or(Placed::At(number), |old| Placed::Instead(number, old))
+        evicted.map_or(Insertion::Added(id), |evicted| Insertion::Evicted(id, evicted))
     }
 
-    /// Takes a record out.
-    pub fn remove(&mut self, number: u32) -> Option<Record> {
-        let record = self.records.get_mut((number as usize).checked_sub(1)?)?.take();
+    /// Removes a record.
+    pub fn remove(&mut self, id: u32) -> Option<FlowRecord> {
+        let record = self.records.get_mut((id as usize).checked_sub(1)?)?.take();
         if record.is_some() {
-            self.free.push(number);
+            self.free.push(id);
         }
         record
     }
 
-    /// Drops a record; what was being followed comes back.
-    pub fn discard(&mut self, number: u32) -> Dialogue {
-        let Some(place) = (number as usize).checked_sub(1).and_then(|place| self.records.get_mut(place)) else {
-            return Dialogue::Over;
+    /// Removes a record, and gives back its inspection only.
+    pub fn discard(&mut self, id: u32) -> Inspection {
+        let Some(place) = (id as usize).checked_sub(1).and_then(|place| self.records.get_mut(place)) else {
+            return Inspection::None;
         };
-        let dialogue = place.as_mut().map(|record| std::mem::take(&mut record.dialogue));
-        if dialogue.is_some() {
+        let inspection = place.as_mut().map(|record| std::mem::take(&mut record.inspection));
+        if inspection.is_some() {
             *place = None;
-            self.free.push(number);
+            self.free.push(id);
         }
-        dialogue.unwrap_or_default()
+        inspection.unwrap_or_default()
     }
 
-    /// The stalest of the records whose dialogue holds bytes.
-    pub fn stalest_holder(&mut self) -> Option<u32> {
-        self.stalest(|record| matches!(record.dialogue, Dialogue::Tcp(_) | Dialogue::Udp(_)))
+    /// The stalest record whose inspection holds bytes.
+    pub fn stalest_inspection(&mut self) -> Option<u32> {
+        self.stalest(|record| matches!(record.inspection, Inspection::Tcp(_) | Inspection::Udp(_)))
     }
 
-    /// Among the next records in turn that may go, the one longest without a packet, where a connection on which nothing
-    /// was said counts as stale early. Flows that matched go too when they are the stalest, or a flood of matches would
-    /// leave no room for what comes after.
+    /// The record that is longest without a packet, among the next [`CANDIDATES`] that may be evicted. Records that alerted
+    /// may be evicted too, or a flood of alerts would leave no room for other flows.
     #[cold]
-    fn stalest(&mut self, may_go: impl Fn(&Record) -> bool) -> Option<u32> {
+    fn stalest(&mut self, may_evict: impl Fn(&FlowRecord) -> bool) -> Option<u32> {
         let mut best: Option<(u64, usize)> = None;
         for step in 0..self.records.len().min(CANDIDATES * 64) {
             if step >= CANDIDATES && best.is_some() {
                 break;
             }
-            let place = self.hand;
-            self.hand = if place + 1 < self.records.len() { place + 1 } else { 0 };
+            let place = self.clock_hand;
+            self.clock_hand = if place + 1 < self.records.len() { place + 1 } else { 0 };
             let Some(Some(record)) = self.records.get(place) else { continue };
-            if !may_go(record) {
+            if !may_evict(record) {
                 continue;
             }
-            let handicap_ns = if matches!(record.dialogue, Dialogue::Opening(..)) { UNSAID_HANDICAP_NS } else { 0 };
-            let candidate = (record.last_seen_ns.saturating_sub(handicap_ns), place);
+            let is_opening = matches!(record.inspection, Inspection::Opening { .. });
+            let penalty_ns = if is_opening { OPENING_PENALTY_NS } else { 0 };
+            let candidate = (record.last_seen_ns.saturating_sub(penalty_ns), place);
             if best.is_none_or(|best| candidate < best) {
                 best = Some(candidate);
             }
@@ -263,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn an_envelope_comes_back_as_it_was_kept() {
+    fn a_stored_encapsulation_is_read_back_unchanged() {
         let (near, far) = (Address::v4([192, 0, 2, 1]), Address::v6([0x20; 16]));
         let cases = [
             Encapsulation::default(),
@@ -272,21 +278,21 @@ mod tests {
             tunnelled(Some(far), None),
             tunnelled(None, None),
         ];
-        let mut tunnels = Tunnels::default();
+        let mut tunnels = RecentTunnels::default();
         for encapsulation in cases.iter().cycle().take(20) {
-            assert_eq!(Encapsulation::from(&tunnels.encapsulation(*encapsulation)), *encapsulation);
+            assert_eq!(Encapsulation::from(&tunnels.store(*encapsulation)), *encapsulation);
         }
     }
 
     #[test]
-    fn flows_of_one_tunnel_share_it() {
-        let mut tunnels = Tunnels::default();
+    fn flows_in_equal_tunnels_share_one() {
+        let mut tunnels = RecentTunnels::default();
         let far = |number: usize| tunnelled(None, Some(Address::v4([10, 0, 0, number as u8])));
-        let kept: Vec<_> = (0..100).map(|flow| tunnels.encapsulation(far(flow % RECENT_TUNNELS))).collect();
-        let first = kept[0].tunnel.as_ref().unwrap();
-        assert_eq!(Arc::strong_count(first), 1 + kept.len().div_ceil(RECENT_TUNNELS));
-        // Others displace it.
-        (0..RECENT_TUNNELS).for_each(|other| drop(tunnels.encapsulation(far(100 + other))));
-        assert!(!Arc::ptr_eq(first, tunnels.encapsulation(far(0)).tunnel.as_ref().unwrap()));
+        let stored: Vec<_> = (0..100).map(|flow| tunnels.store(far(flow % RECENT_TUNNELS))).collect();
+        let first = stored[0].tunnel.as_ref().unwrap();
+        assert_eq!(Arc::strong_count(first), 1 + stored.len().div_ceil(RECENT_TUNNELS));
+        // Newer tunnels replace it.
+        (0..RECENT_TUNNELS).for_each(|other| drop(tunnels.store(far(100 + other))));
+        assert!(!Arc::ptr_eq(first, tunnels.store(far(0)).tunnel.as_ref().unwrap()));
     }
 }

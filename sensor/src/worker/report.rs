@@ -1,120 +1,152 @@
-//! From what a flow told to events: records of hellos, and alerts.
+//! Step 6: from findings to events. A flow raises one alert at most. A flow without a usable name is matched by what DNS
+//! told the client about the server's address, then by the address itself.
 
 use std::sync::Arc;
 
 use vigie_flow::{FlowEntry, Side, Slot};
 use vigie_signatures::{Bundle, Rule};
 
-use super::findings::{EventTypes, Told};
-use super::flows::{CLIENT_IS_HIGH, flow_of};
-use super::packet::When;
-use super::records::Dialogue;
-use super::udp::udp_hello;
+use super::findings::{EventTypes, HandshakeFinding};
+use super::flows::{CLIENT_IS_HIGH, event_flow};
+use super::packet::FrameInfo;
+use super::records::Inspection;
+use super::udp::finding_of;
 use super::{Counter, Counters, Worker};
-use crate::detect::{self, Evidence, Judged, Match};
 use crate::event::{Alert, Event, Fact, Flow, Hello, HelloTransport};
+use crate::detect::{self, Evidence, Match, NameMatch};
 
 impl Worker {
-    /// A hello was told: the flow is settled, unless the server's certificate may tell what the hello did not.
-    pub(super) fn told_hello(&mut self, when: &When, slot: Slot, number: u32, told: Told, emit: &mut dyn FnMut(Event)) {
-        let nameless = if told.hides_name { told.hello.clone() } else { None };
-        let (hides_name, may_show_certificate) = (told.hides_name, told.may_show_certificate);
-        self.tell(when, slot, number, told, emit);
+    /// Reports a hello, and settles the flow, unless the server's certificate may show the name that the hello hides.
+    pub(super) fn report_hello(
+        &mut self,
+        frame: &FrameInfo,
+        slot: Slot,
+        record_id: u32,
+        finding: HandshakeFinding,
+        emit: &mut dyn FnMut(Event),
+    ) {
+        let nameless_hello = if finding.hides_name { finding.hello.clone() } else { None };
+        let (hides_name, may_show_certificate) = (finding.hides_name, finding.may_show_certificate);
+        self.report(frame, slot, record_id, finding, emit);
         if may_show_certificate
-            && let Some(record) = self.records.get_mut(number)
-            && let Dialogue::Tcp(dialogue) = &mut record.dialogue
+            && let Some(record) = self.records.get_mut(record_id)
+            && let Inspection::Tcp(inspector) = &mut record.inspection
         {
-            let held_before = dialogue.memory_bytes();
-            dialogue.await_certificate(nameless.as_ref().map_or(0, Hello::memory_bytes));
-            record.nameless = nameless.map(Box::new);
-            self.held_bytes = (self.held_bytes + dialogue.memory_bytes()).saturating_sub(held_before);
+            let bytes_before = inspector.memory_bytes();
+            inspector.await_certificate(nameless_hello.as_ref().map_or(0, Hello::memory_bytes));
+            record.hello = nameless_hello.map(Box::new);
+            self.inspection_bytes = (self.inspection_bytes + inspector.memory_bytes()).saturating_sub(bytes_before);
         } else if hides_name {
-            self.settle_nameless(when, slot, number, nameless, emit);
+            self.settle_without_name(frame, slot, record_id, nameless_hello, emit);
         } else {
-            self.settle(slot, number);
+            self.settle(slot, record_id);
         }
     }
 
-    /// Nothing more will be said, and no name was: what DNS told the client of this server, then whose the server's
-    /// address is.
-    pub(super) fn settle_nameless(
+    /// Reports a hello of which the rest will not come.
+    pub(super) fn report_partial_hello(
         &mut self,
-        when: &When,
+        frame: &FrameInfo,
         slot: Slot,
-        number: u32,
+        record_id: u32,
+        emit: &mut dyn FnMut(Event),
+    ) {
+        let Self { records, handshake_limits, bundle, counters, event_types, .. } = self;
+        let Some(record) = records.get_mut(record_id) else { return };
+        let partial = take_partial_hello(&mut record.inspection, handshake_limits, bundle, *event_types, counters);
+        let Some((client, finding)) = partial else { return };
+        if let Some(client) = client {
+            self.set_client(slot, client);
+        }
+        self.report_hello(frame, slot, record_id, finding, emit);
+    }
+
+    /// Settles a flow that showed no usable name.
+    pub(super) fn settle_without_name(
+        &mut self,
+        frame: &FrameInfo,
+        slot: Slot,
+        record_id: u32,
         hello: Option<Hello>,
         emit: &mut dyn FnMut(Event),
     ) {
-        let told = self.table.get(slot).and_then(|entry| self.without_a_name(entry, when.timestamp_ns, hello));
-        if let Some(told) = told {
-            self.tell(when, slot, number, told, emit);
+        let entry = self.table.get(slot);
+        let finding = entry.and_then(|entry| self.find_without_name(entry, frame.timestamp_ns, hello));
+        if let Some(finding) = finding {
+            self.report(frame, slot, record_id, finding, emit);
         }
-        self.settle(slot, number);
+        self.settle(slot, record_id);
     }
 
-    /// What is known of a flow that told no name.
-    pub(super) fn without_a_name(&self, entry: &FlowEntry, now_ns: u64, hello: Option<Hello>) -> Option<Told> {
-        let matched = self.match_without_a_name(entry, now_ns)?;
-        Some(Told { matched: Some(matched), hello, ..Told::default() })
+    /// The finding of a flow that showed no usable name, if a rule matches.
+    pub(super) fn find_without_name(
+        &self,
+        entry: &FlowEntry,
+        now_ns: u64,
+        hello: Option<Hello>,
+    ) -> Option<HandshakeFinding> {
+        let matched = self.match_without_name(entry, now_ns)?;
+        Some(HandshakeFinding { matched: Some(matched), hello, ..HandshakeFinding::default() })
     }
 
-    /// What a flow that told no name matches.
-    pub(super) fn match_without_a_name(&self, entry: &FlowEntry, now_ns: u64) -> Option<Match> {
+    /// Matches a flow that showed no usable name.
+    pub(super) fn match_without_name(&self, entry: &FlowEntry, now_ns: u64) -> Option<Match> {
         let key = entry.key();
         let (client, server) =
             if entry.marks & CLIENT_IS_HIGH != 0 { (key.high, key.low) } else { (key.low, key.high) };
         let by_dns = || {
             let name = self.names.lookup(Some(client), server, now_ns)?;
-            match detect::by_name(&self.bundle, name.as_bytes(), Evidence::Dns) {
-                Judged::Matched(matched) => Some(matched),
-                Judged::Unmatched | Judged::NotAHostName => None,
+            match detect::match_name(&self.bundle, name.as_bytes(), Evidence::Dns) {
+                NameMatch::Matched(matched) => Some(matched),
+                NameMatch::Unmatched | NameMatch::NotAHostName => None,
             }
         };
-        by_dns().or_else(|| detect::by_address(&self.bundle, server))
+        by_dns().or_else(|| detect::match_address(&self.bundle, server))
     }
 
-    pub(super) fn tell(&mut self, when: &When, slot: Slot, number: u32, told: Told, emit: &mut dyn FnMut(Event)) {
-        if !told.is_worth_telling() {
-            self.count_match(&told);
+    /// Reports a finding of a flow.
+    pub(super) fn report(
+        &mut self,
+        frame: &FrameInfo,
+        slot: Slot,
+        record_id: u32,
+        finding: HandshakeFinding,
+        emit: &mut dyn FnMut(Event),
+    ) {
+        if !finding.emits_event() {
+            self.count_match(&finding);
             return;
         }
-        let (Some(entry), Some(record)) = (self.table.get(slot), self.records.get_mut(number)) else { return };
-        let mut rule = record.rule.take();
-        let flow = flow_of(entry, Some(record), when);
-        self.tell_of(&flow, &mut rule, (when.timestamp_ns, when.number), told, emit);
-        if let Some(record) = self.records.get_mut(number) {
-            record.rule = rule;
+        let (Some(entry), Some(record)) = (self.table.get(slot), self.records.get_mut(record_id)) else { return };
+        let mut alerted = record.alerted.take();
+        let flow = event_flow(entry, Some(record), frame);
+        self.emit_finding(&flow, &mut alerted, frame, finding, emit);
+        if let Some(record) = self.records.get_mut(record_id) {
+            record.alerted = alerted;
         }
     }
 
-    /// Tells a hello whose tail will not come any more.
-    pub(super) fn tell_partial(&mut self, when: &When, slot: Slot, number: u32, emit: &mut dyn FnMut(Event)) {
-        let Self { records, handshake_limits, bundle, counters, wanted, .. } = self;
-        let Some(record) = records.get_mut(number) else { return };
-        let Some((client, told)) = partial(&mut record.dialogue, handshake_limits, bundle, *wanted, counters) else {
-            return;
-        };
-        if let Some(client) = client {
-            self.set_client(slot, client);
+    fn count_match(&mut self, finding: &HandshakeFinding) {
+        if let Some(matched) = &finding.matched {
+            self.counters.add(Counter::Matches, 1);
+            self.counters.add(Counter::MatchesNotAlerting, u64::from(!matched.rule.raises_alert()));
         }
-        self.told_hello(when, slot, number, told, emit);
     }
 
-    /// Writes what was told of a flow: the hello's own record if wanted, and the alert if the rule raises one and the
-    /// flow has none yet, which `alerted` keeps.
-    pub(super) fn tell_of(
+    /// Emits the events of a finding: the hello, if hellos are reported, and the alert, if the rule raises one. `alerted`
+    /// keeps the rule of the flow's alert, so that there is no second one.
+    pub(super) fn emit_finding(
         &mut self,
         flow: &Flow,
         alerted: &mut Option<Arc<Rule>>,
-        (timestamp_ns, number): (u64, u64),
-        told: Told,
+        frame: &FrameInfo,
+        finding: HandshakeFinding,
         emit: &mut dyn FnMut(Event),
     ) {
-        self.count_match(&told);
-        let Told { hello, is_wanted, matched, .. } = told;
-        if is_wanted && let Some(hello) = &hello {
-            let fact = Fact::Hello(Box::new(flow.clone()), Box::new(hello.clone()));
-            self.emit(timestamp_ns, number, fact, emit);
+        self.count_match(&finding);
+        let HandshakeFinding { hello, reports_hello, matched, .. } = finding;
+        if reports_hello && let Some(hello) = &hello {
+            self.emit(frame, Fact::Hello(Box::new(flow.clone()), Box::new(hello.clone())), emit);
         }
         let Some(Match { rule, evidence, name }) = matched.filter(|matched| matched.rule.raises_alert()) else {
             return;
@@ -123,40 +155,35 @@ impl Worker {
             *alerted = Some(Arc::clone(&rule));
             self.counters.add(Counter::Alerts, 1);
             let alert = Alert { flow: flow.clone(), evidence, name, rule, hello };
-            self.emit(timestamp_ns, number, Fact::Alert(Box::new(alert)), emit);
+            self.emit(frame, Fact::Alert(Box::new(alert)), emit);
         }
     }
 
-    fn count_match(&mut self, told: &Told) {
-        if let Some(matched) = &told.matched {
-            self.counters.add(Counter::Matches, 1);
-            self.counters.add(Counter::MatchesSilent, u64::from(!matched.rule.raises_alert()));
-        }
-    }
-
-    pub(super) fn emit(&mut self, timestamp_ns: u64, frame_number: u64, fact: Fact, emit: &mut dyn FnMut(Event)) {
+    /// Emits an event.
+    pub(super) fn emit(&mut self, frame: &FrameInfo, fact: Fact, emit: &mut dyn FnMut(Event)) {
         self.order.ordinal += 1;
-        emit(Event { timestamp_ns, frame_number, order: self.order, fact });
+        emit(Event { timestamp_ns: frame.timestamp_ns, frame_number: frame.number, order: self.order, fact });
     }
 }
 
-/// What a dialogue heard of a hello whose tail will not come, and from whom if that is known.
-pub(super) fn partial(
-    dialogue: &mut Dialogue,
+/// Takes a hello of which the rest will not come out of an inspection: its finding, and the client if it is known.
+pub(super) fn take_partial_hello(
+    inspection: &mut Inspection,
     limits: &vigie_handshake::Limits,
     bundle: &Bundle,
-    wanted: EventTypes,
+    event_types: EventTypes,
     counters: &mut Counters,
-) -> Option<(Option<Side>, Told)> {
-    match dialogue {
-        Dialogue::Tcp(dialogue) => {
-            let (side, hello) = dialogue.take_partial_hello(limits)?;
-            Some((Some(side), Told::hello(&hello, HelloTransport::Tcp, bundle, wanted, counters)))
+) -> Option<(Option<Side>, HandshakeFinding)> {
+    match inspection {
+        Inspection::Tcp(inspector) => {
+            let (side, hello) = inspector.take_partial_hello(limits)?;
+            let finding = HandshakeFinding::from_hello(&hello, HelloTransport::Tcp, bundle, event_types, counters);
+            Some((Some(side), finding))
         }
-        Dialogue::Udp(dialogue) => {
-            let hello = dialogue.take_partial_hello()?;
-            Some((None, udp_hello(&hello, bundle, wanted, counters)))
+        Inspection::Udp(inspector) => {
+            let hello = inspector.take_partial_hello()?;
+            Some((None, finding_of(&hello, bundle, event_types, counters)))
         }
-        Dialogue::Over | Dialogue::Opening(..) => None,
+        Inspection::None | Inspection::Opening { .. } => None,
     }
 }

@@ -1,200 +1,208 @@
-//! TCP segments of a flow that is not settled: the connection's opening, the client's hello or clear text, the server's
-//! certificate.
+//! Step 4 for TCP: follow a connection until its ClientHello, or a name in clear text, is read. If the hello has no usable
+//! name, the server's certificate may have one.
 
 use vigie_decode::Segment;
 use vigie_flow::{Side, Slot};
+use vigie_handshake::tcp::TcpInspector;
 
-use super::dns::Answers;
-use super::findings::Told;
-use super::flows::{CLIENT_KNOWN, PAYLOAD, SETTLED, mark_client};
-use super::packet::{Arrival, When};
-use super::records::Dialogue;
-use super::udp::mark_of;
+use super::findings::HandshakeFinding;
+use super::flows::{CLIENT_KNOWN, PAYLOAD, SETTLED, with_client};
+use super::packet::{FlowPacket, FrameInfo};
+use super::records::{FlowRecord, Inspection};
+use super::udp::id_tag;
 use super::{Counter, DNS_PORT, Worker};
-use crate::detect::{self, Evidence, Judged};
 use crate::event::{Event, FlowEnd, HelloTransport};
+use crate::detect::{self, Evidence, NameMatch};
 
 impl Worker {
-    pub(super) fn tcp(
+    /// Handles a segment of a flow that is not settled, or a SYN.
+    pub(super) fn handle_tcp(
         &mut self,
-        arrival: &Arrival<'_>,
+        packet: &FlowPacket<'_>,
         segment: &Segment<'_>,
         slot: Slot,
         emit: &mut dyn FnMut(Event),
     ) {
-        if segment.flags & Segment::SYN != 0 && !self.syn(arrival, segment, slot, emit) {
+        if segment.flags & Segment::SYN != 0 && !self.handle_syn(packet, segment, slot, emit) {
             return;
         }
         let ends = segment.flags & (Segment::FIN | Segment::RST) != 0;
         if segment.payload.is_empty() && !ends {
-            if self.wanted.flows {
-                self.record(slot, arrival, emit);
+            if self.event_types.flows {
+                self.record_of(slot, packet, emit);
             }
             return;
         }
-        let number = self.record(slot, arrival, emit);
-        if number == 0 {
+        let record_id = self.record_of(slot, packet, emit);
+        if record_id == 0 {
             return;
         }
         if !segment.payload.is_empty() {
-            self.mark(slot, PAYLOAD);
-            self.tcp_payload(arrival, segment, slot, number, emit);
+            self.set_mark(slot, PAYLOAD);
+            self.inspect_segment(packet, segment, slot, record_id, emit);
         }
         if ends {
-            self.tell_partial(&arrival.when, slot, number, emit);
+            self.report_partial_hello(&packet.frame, slot, record_id, emit);
         }
     }
 
-    /// A connection opens, perhaps on the 5-tuple of another. False for the opening, sent again, of one that is settled.
-    fn syn(&mut self, arrival: &Arrival<'_>, segment: &Segment<'_>, slot: Slot, emit: &mut dyn FnMut(Event)) -> bool {
-        let side = arrival.side;
+    /// Handles a SYN. It may open another connection on the 5-tuple of a settled one. False for a retransmitted SYN of a
+    /// settled connection.
+    fn handle_syn(
+        &mut self,
+        packet: &FlowPacket<'_>,
+        segment: &Segment<'_>,
+        slot: Slot,
+        emit: &mut dyn FnMut(Event),
+    ) -> bool {
+        let side = packet.side;
         if segment.flags & Segment::ACK != 0 {
-            self.answer(segment, slot, side);
+            self.handle_syn_ack(segment, slot, side);
             return true;
         }
         let Some(entry) = self.table.get(slot) else { return false };
-        let opening = mark_of(&segment.sequence.to_be_bytes());
+        let connection = id_tag(&segment.sequence.to_be_bytes());
         if entry.marks & SETTLED != 0 {
-            if entry.spare == opening {
-                self.seen(entry.record, &arrival.when);
+            if entry.spare == connection {
+                self.update_last_seen(entry.record, &packet.frame);
                 return false;
             }
-            self.reopen(slot, arrival, FlowEnd::Timeout, emit);
+            self.restart_flow(slot, packet, FlowEnd::Timeout, emit);
         }
         if let Some(entry) = self.table.get_mut(slot) {
-            entry.spare = opening;
+            entry.spare = connection;
         }
         self.set_client(slot, side);
-        let number = self.record(slot, arrival, emit);
+        let record_id = self.record_of(slot, packet, emit);
         let first_byte = segment.sequence.wrapping_add(1);
-        if let Some(record) = self.records.get_mut(number) {
-            match &mut record.dialogue {
-                Dialogue::Tcp(dialogue) => dialogue.begin(side, first_byte),
-                Dialogue::Over | Dialogue::Opening(..) | Dialogue::Udp(_) => {
-                    record.dialogue = Dialogue::Opening(side, first_byte, None);
+        if let Some(record) = self.records.get_mut(record_id) {
+            match &mut record.inspection {
+                Inspection::Tcp(inspector) => inspector.begin(side, first_byte),
+                Inspection::None | Inspection::Opening { .. } | Inspection::Udp(_) => {
+                    record.inspection =
+                        Inspection::Opening { client: side, client_first: first_byte, server_first: None };
                 }
             }
         }
         true
     }
 
-    /// A connection's opening is answered: that side's bytes are no client's of which the beginning was missed.
-    pub(super) fn answer(&mut self, segment: &Segment<'_>, slot: Slot, side: Side) {
+    /// Handles a SYN-ACK: its sender is the server, and its stream begins here.
+    fn handle_syn_ack(&mut self, segment: &Segment<'_>, slot: Slot, server: Side) {
         let Some(entry) = self.table.get_mut(slot) else { return };
-        entry.marks = mark_client(entry.marks, side.opposite()) | CLIENT_KNOWN;
+        entry.marks = with_client(entry.marks, server.opposite()) | CLIENT_KNOWN;
         let first_byte = segment.sequence.wrapping_add(1);
-        match self.records.get_mut(entry.record).map(|record| &mut record.dialogue) {
-            Some(Dialogue::Opening(client, _, answer)) if *client != side => *answer = Some(first_byte),
-            Some(Dialogue::Tcp(dialogue)) => dialogue.begin_answer(side, first_byte),
+        match self.records.get_mut(entry.record).map(|record| &mut record.inspection) {
+            Some(Inspection::Opening { client, server_first, .. }) if *client != server => {
+                *server_first = Some(first_byte);
+            }
+            Some(Inspection::Tcp(inspector)) => inspector.begin_answer(server, first_byte),
             _ => {}
         }
     }
 
-    fn tcp_payload(
+    /// Inspects the payload of a segment.
+    fn inspect_segment(
         &mut self,
-        arrival: &Arrival<'_>,
+        packet: &FlowPacket<'_>,
         segment: &Segment<'_>,
         slot: Slot,
-        number: u32,
+        record_id: u32,
         emit: &mut dyn FnMut(Event),
     ) {
-        let (when, side) = (&arrival.when, arrival.side);
-        let Self {
-            records,
-            tcp_pool,
-            handshake_limits,
-            handshake_counters,
-            bundle,
-            names,
-            counters,
-            wanted,
-            held_bytes,
-            ..
-        } = self;
-        let Some(record) = records.get_mut(number) else { return };
-        if !matches!(record.dialogue, Dialogue::Tcp(_)) {
-            let mut dialogue = tcp_pool.pop().unwrap_or_default();
-            *held_bytes += dialogue.memory_bytes();
-            if let Dialogue::Opening(client, first_byte, answer) = record.dialogue {
-                dialogue.begin(client, first_byte);
-                if let Some(first_byte) = answer {
-                    dialogue.begin(client.opposite(), first_byte);
-                }
-            }
-            record.dialogue = Dialogue::Tcp(dialogue);
+        let (frame, side) = (&packet.frame, packet.side);
+        let Self { records, tcp_pool, bundle, counters, event_types, inspection_bytes, .. } = self;
+        let Some(record) = records.get_mut(record_id) else { return };
+        let Some(inspector) = tcp_inspector(record, tcp_pool, inspection_bytes) else { return };
+        if inspector.awaits_certificate() {
+            return self.inspect_certificate(frame, segment, slot, record_id, emit);
         }
-        let Dialogue::Tcp(dialogue) = &mut record.dialogue else { return };
-        if dialogue.awaits_certificate() {
-            let held_before = dialogue.memory_bytes();
-            let names = dialogue.server_segment(segment, handshake_limits);
-            *held_bytes = (*held_bytes + dialogue.memory_bytes()).saturating_sub(held_before);
-            match names {
-                Some(names) => self.certificate(when, slot, number, &names, emit),
-                None => self.keep_within_memory(emit),
-            }
-            return;
+        if packet.key.has_port(DNS_PORT) && inspector.is_dns(segment.payload) {
+            return self.inspect_tcp_dns(packet, segment, slot, record_id, emit);
         }
-        if arrival.key.has_port(DNS_PORT) && dialogue.is_dns(segment.payload) {
-            let held_before = dialogue.memory_bytes();
-            let client = arrival.destination();
-            let mut answers =
-                Answers { names, counters, wanted: *wanted, client, now_ns: when.timestamp_ns, owned: Vec::new() };
-            dialogue.dns(side, segment, handshake_limits, |message| answers.take(message));
-            let owned = answers.owned;
-            *held_bytes = (*held_bytes + dialogue.memory_bytes()).saturating_sub(held_before);
-            self.tell_answers(when, slot, number, owned, emit);
-            return self.keep_within_memory(emit);
-        }
-        let held_before = dialogue.memory_bytes_of(side);
-        let heard = dialogue.segment(side, segment, handshake_limits, handshake_counters);
-        let name = heard.name.map(|(kind, name)| Told::clear_text(kind, name, bundle, counters));
+        let bytes_before = inspector.memory_bytes_of(side);
+        let found = inspector.segment(side, segment, &self.handshake_limits, &mut self.handshake_counters);
+        let name = found.name.map(|(kind, name)| HandshakeFinding::from_clear_text(kind, name, bundle, counters));
         let has_name = name.is_some();
-        let tell = |hello: &_| Told::hello(hello, HelloTransport::Tcp, bundle, *wanted, counters);
-        let hello = heard.hello.as_ref().map(tell);
-        let is_over = dialogue.is_done();
-        // What ends here keeps its memory for the next flow.
-        if !is_over && hello.is_none() {
-            dialogue.free_unused(side);
+        let to_finding =
+            |hello: &_| HandshakeFinding::from_hello(hello, HelloTransport::Tcp, bundle, *event_types, counters);
+        let hello = found.hello.as_ref().map(to_finding);
+        let is_done = inspector.is_done();
+        // A done inspector keeps its memory for the next flow.
+        if !is_done && hello.is_none() {
+            inspector.free_unused(side);
         }
-        *held_bytes = (*held_bytes + dialogue.memory_bytes_of(side)).saturating_sub(held_before);
-        if let Some(told) = name {
+        *inspection_bytes = (*inspection_bytes + inspector.memory_bytes_of(side)).saturating_sub(bytes_before);
+        if let Some(finding) = name {
             self.set_client(slot, side);
-            self.tell(when, slot, number, told, emit);
+            self.report(frame, slot, record_id, finding, emit);
         }
         match hello {
-            Some(told) => {
+            Some(finding) => {
                 self.set_client(slot, side);
-                self.told_hello(when, slot, number, told, emit);
+                self.report_hello(frame, slot, record_id, finding, emit);
             }
-            None if is_over && has_name => self.settle(slot, number),
-            None if is_over => self.settle_nameless(when, slot, number, None, emit),
-            None => self.keep_within_memory(emit),
+            None if is_done && has_name => self.settle(slot, record_id),
+            None if is_done => self.settle_without_name(frame, slot, record_id, None, emit),
+            None => self.enforce_memory_limit(emit),
         }
     }
 
-    pub(super) fn certificate(
+    /// Inspects a segment of the server for its certificate, and settles the flow when the certificate is read.
+    fn inspect_certificate(
         &mut self,
-        when: &When,
+        frame: &FrameInfo,
+        segment: &Segment<'_>,
         slot: Slot,
-        number: u32,
-        names: &[String],
+        record_id: u32,
         emit: &mut dyn FnMut(Event),
     ) {
+        let Some(record) = self.records.get_mut(record_id) else { return };
+        let Inspection::Tcp(inspector) = &mut record.inspection else { return };
+        let bytes_before = inspector.memory_bytes();
+        let names = inspector.server_segment(segment, &self.handshake_limits);
+        self.inspection_bytes = (self.inspection_bytes + inspector.memory_bytes()).saturating_sub(bytes_before);
+        let Some(names) = names else { return self.enforce_memory_limit(emit) };
+        let hello = record.hello.take().map(|hello| *hello);
         self.counters.add(Counter::Certificates, u64::from(!names.is_empty()));
-        let hello = self.records.get_mut(number).and_then(|record| record.nameless.take()).map(|hello| *hello);
         let matched = names.iter().find_map(|name| {
             let name = name.strip_prefix("*.").unwrap_or(name);
-            match detect::by_name(&self.bundle, name.as_bytes(), Evidence::TlsCertificate) {
-                Judged::Matched(matched) if matched.rule.raises_alert() => Some(matched),
+            match detect::match_name(&self.bundle, name.as_bytes(), Evidence::TlsCertificate) {
+                NameMatch::Matched(matched) if matched.rule.raises_alert() => Some(matched),
                 _ => None,
             }
         });
         match matched {
             Some(matched) => {
-                self.tell(when, slot, number, Told { matched: Some(matched), hello, ..Told::default() }, emit);
-                self.settle(slot, number);
+                let finding = HandshakeFinding { matched: Some(matched), hello, ..HandshakeFinding::default() };
+                self.report(frame, slot, record_id, finding, emit);
+                self.settle(slot, record_id);
             }
-            None => self.settle_nameless(when, slot, number, hello, emit),
+            None => self.settle_without_name(frame, slot, record_id, hello, emit),
         }
+    }
+}
+
+/// The inspector of a record, which is made if the connection had no payload yet.
+#[inline]
+fn tcp_inspector<'r>(
+    record: &'r mut FlowRecord,
+    pool: &mut Vec<Box<TcpInspector>>,
+    inspection_bytes: &mut usize,
+) -> Option<&'r mut TcpInspector> {
+    if !matches!(record.inspection, Inspection::Tcp(_)) {
+        let mut inspector = pool.pop().unwrap_or_default();
+        *inspection_bytes += inspector.memory_bytes();
+        if let Inspection::Opening { client, client_first, server_first } = record.inspection {
+            inspector.begin(client, client_first);
+            if let Some(server_first) = server_first {
+                inspector.begin(client.opposite(), server_first);
+            }
+        }
+        record.inspection = Inspection::Tcp(inspector);
+    }
+    match &mut record.inspection {
+        Inspection::Tcp(inspector) => Some(inspector),
+        _ => None,
     }
 }

@@ -87,8 +87,9 @@ fn three_alerts(run: &mut Run) -> usize {
     let interfaces = [String::new(), "eth1".to_owned()];
     (0..3)
         .take_while(|_| {
-            let news = News { events: &mut vec![matched()], position: Position::default(), interfaces: &interfaces };
-            run.news(news) == GoOn::Yes
+            let progress =
+                read::Progress { events: &mut vec![matched()], position: Position::default(), interfaces: &interfaces };
+            run.take_progress(progress) == ControlFlow::Continue(())
         })
         .count()
 }
