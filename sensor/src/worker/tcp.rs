@@ -185,6 +185,7 @@ impl Worker {
 
 /// The inspector of a record, which is made if the connection had no payload yet.
 #[inline]
+#[allow(clippy::vec_box)]
 fn tcp_inspector<'r>(
     record: &'r mut FlowRecord,
     pool: &mut Vec<Box<TcpInspector>>,
