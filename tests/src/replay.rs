@@ -1,6 +1,7 @@
 //! A capture or a tape read by the sensor, and what it said, as short lines that tests compare.
 
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use vigie::event::{Alert, DnsAnswer, Event, Fact, Flow, Hello, HelloTransport};
@@ -42,10 +43,11 @@ pub fn file(path: &Path, settings: &Settings) -> Result<Replay, CaptureError> {
 pub fn side_by_side(path: &Path, workers: usize, settings: &Settings) -> Vec<Event> {
     let mut source = Files::open(&[path], &FilesOptions::default()).unwrap();
     let mut events = Vec::new();
-    let (_, error) = read_parallel(workers, &mut source, settings, &Bundle::builtin(), &mut |progress: read::Progress<'_>| {
-        events.append(progress.events);
-        ControlFlow::Continue(())
-    });
+    let (_, error) =
+        read_parallel(workers, &mut source, settings, &Bundle::builtin(), &mut |progress: read::Progress<'_>| {
+            events.append(progress.events);
+            ControlFlow::Continue(())
+        });
     assert!(error.is_none(), "{error:?}");
     events
 }

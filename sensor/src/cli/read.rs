@@ -69,7 +69,8 @@ pub fn run(arguments: &ReadArguments, terminal: Terminal) -> Result<Exit, Failur
     };
     let settings = Settings { event_types: event_types(&arguments.events), limits: limits(&arguments.limits)? };
     let workers = usize::from(arguments.workers);
-    let (totals, error) = read::read_parallel(workers, &mut source, &settings, &bundle, &mut |progress| run.take_progress(progress));
+    let (totals, error) =
+        read::read_parallel(workers, &mut source, &settings, &bundle, &mut |progress| run.take_progress(progress));
     run.read_error = error;
     run.finish();
     let inspected = inspected(arguments, &totals);

@@ -4,8 +4,8 @@
 use vigie_signatures::{Bundle, Name, normalise};
 
 use super::counters::{Counter, Counters, HelloCounters};
-use crate::event::{Ech, Hello, HelloTransport};
 use crate::detect::{self, Evidence, Match, NameMatch};
+use crate::event::{Ech, Hello, HelloTransport};
 use vigie_handshake::quic::Chlo;
 use vigie_handshake::tcp;
 use vigie_handshake::tls::{self, ClientHello, Ja4Raw, Ja4Transport};

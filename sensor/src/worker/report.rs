@@ -12,8 +12,8 @@ use super::packet::FrameInfo;
 use super::records::Inspection;
 use super::udp::finding_of;
 use super::{Counter, Counters, Worker};
-use crate::event::{Alert, Event, Fact, Flow, Hello, HelloTransport};
 use crate::detect::{self, Evidence, Match, NameMatch};
+use crate::event::{Alert, Event, Fact, Flow, Hello, HelloTransport};
 
 impl Worker {
     /// Reports a hello, and settles the flow, unless the server's certificate may show the name that the hello hides.

@@ -11,8 +11,8 @@ use super::packet::{FlowPacket, FrameInfo};
 use super::records::{FlowRecord, Inspection};
 use super::udp::id_tag;
 use super::{Counter, DNS_PORT, Worker};
-use crate::event::{Event, FlowEnd, HelloTransport};
 use crate::detect::{self, Evidence, NameMatch};
+use crate::event::{Event, FlowEnd, HelloTransport};
 
 impl Worker {
     /// Handles a segment of a flow that is not settled, or a SYN.
