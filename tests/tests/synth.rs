@@ -91,7 +91,7 @@ fn the_sensor_finds_what_was_put_there() {
             worker.finish(&mut emit);
             let found = |counter| worker.counters().get(counter);
             assert_eq!((found(Counter::HellosTls), found(Counter::HellosQuic)), (made.hellos_tls, made.hellos_quic));
-            assert_eq!(found(Counter::TlsNamed) + found(Counter::QuicNamed), hellos);
+            assert_eq!(found(Counter::TlsWithName) + found(Counter::QuicWithName), hellos);
             assert_eq!(hellos, made.hellos_tls + made.hellos_quic);
             assert_eq!(found(Counter::HttpHosts), made.http_hosts);
             assert_eq!(found(Counter::DnsAnswers), made.dns_answers);
