@@ -1,9 +1,12 @@
 //! The server's side of a handshake: its hello, and before TLS 1.3 the names in its certificate.
+//!
+//! The `tls-parser` crate reads the ServerHello. It does not read the Certificate message, because it wants that whole:
+//! the leaf's names are known here before the chain behind it has come, or although the chain exceeds the limit.
 
 use super::certificate::{Names, leaf, names};
 use super::hello::extension;
 use super::records::{Message, Records, Step, Stop, handshake};
-use vigie_wire::Cursor;
+use tls_parser::{TlsExtension, parse_tls_extension_unknown, parse_tls_handshake_server_hello};
 
 /// The random of a ServerHello that asks for another ClientHello (RFC 8446 §4.1.3).
 #[rustfmt::skip]
@@ -29,19 +32,18 @@ pub struct ServerHello {
 impl ServerHello {
     /// Reads the body of a ServerHello message.
     pub fn parse(body: &[u8]) -> Option<Self> {
-        let mut cursor = Cursor::new(body);
-        let mut version = cursor.u16()?;
-        let random = cursor.array::<32>()?;
-        cursor.vector8()?;
-        let cipher_suite = cursor.u16()?;
-        cursor.skip(1)?;
-        let mut extensions = Cursor::new(cursor.vector16().unwrap_or_default());
-        while let (Some(kind), Some(data)) = (extensions.u16(), extensions.vector16()) {
-            if let (extension::SUPPORTED_VERSIONS, &[high, low]) = (kind, data) {
+        let (_, hello) = parse_tls_handshake_server_hello(body).ok()?;
+        let mut version = hello.version.0;
+        let mut rest = hello.ext.unwrap_or_default();
+        // One extension at a time allocates nothing, and an extension with odd content does not hide the next.
+        while let Ok((behind, TlsExtension::Unknown(kind, data))) = parse_tls_extension_unknown(rest) {
+            if let (extension::SUPPORTED_VERSIONS, &[high, low]) = (kind.0, data) {
                 version = u16::from_be_bytes([high, low]);
             }
+            rest = behind;
         }
-        Some(Self { version, cipher_suite, is_retry: random == HELLO_RETRY_REQUEST })
+        let is_retry = hello.random == HELLO_RETRY_REQUEST;
+        Some(Self { version, cipher_suite: hello.cipher.0, is_retry })
     }
 
     /// Whether the rest of the handshake is encrypted: TLS 1.3, DTLS 1.3, or a draft.
