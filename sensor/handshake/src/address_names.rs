@@ -1,5 +1,5 @@
-//! Which name a server address was last given to a client under, from DNS answers seen; shared by all workers, bounded,
-//! forgetting by packet time. What an address means is left to `detect`.
+//! Maps a client and a server address to the name under which a DNS answer last gave the client that address. Shared by
+//! all workers and bounded; entries expire by packet time. The meaning of a name is decided elsewhere.
 
 use std::hash::BuildHasher;
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ use foldhash::quality::RandomState;
 use super::dns;
 use vigie_decode::Address;
 
-/// How many entries stand in one bucket: what is looked through to find an entry, or an expired one to replace.
+/// Entries in one bucket. A look-up, or the search for an expired entry to replace, covers one bucket.
 const BUCKET_ENTRIES: usize = 32;
 
 const NANOSECONDS: u64 = 1_000_000_000;
@@ -57,7 +57,7 @@ pub struct AddressNames<S: BuildHasher + Clone = RandomState> {
     refused: AtomicU64,
 }
 
-/// Entries, of which a byte of the hash tells those worth a look.
+/// Entries, and a byte of each one's hash, so that most comparisons can be skipped.
 #[derive(Debug, Default)]
 struct Bucket {
     tags: ArrayVec<u8, BUCKET_ENTRIES>,
@@ -78,7 +78,7 @@ impl Bucket {
         }
     }
 
-    /// Lets go of an expired entry, if there is one.
+    /// Removes an expired entry, if there is one.
     fn make_room(&mut self, now_ns: u64) -> bool {
         let Some(expired) = self.entries.iter().position(|entry| entry.expires_ns <= now_ns) else { return false };
         self.entries.swap_remove(expired);
@@ -168,7 +168,7 @@ impl<S: BuildHasher + Clone> AddressNames<S> {
         name: &str,
         own: impl FnOnce() -> Arc<str>,
     ) -> bool {
-        // Filters answer with these for what they block: they are no server's address.
+        // DNS filters answer with these for blocked names: they are no server's address.
         if address.is_unspecified() || address.is_loopback() || address.is_multicast() {
             return false;
         }

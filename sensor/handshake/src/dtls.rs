@@ -1,7 +1,6 @@
-//! The ClientHello out of DTLS datagrams: 1.0 and 1.2 (RFC 6347), 1.3 (RFC 9147 §4, which keeps that record for
-//! hellos), and what OpenSSL spoke before 1.0. Several records in a datagram, several messages in a record, a hello in
-//! fragments of any order; a second hello after HelloVerifyRequest is read like the first. Encrypted records are
-//! passed over.
+//! Reads the ClientHello out of DTLS datagrams: DTLS 1.0 and 1.2 (RFC 6347), 1.3 (RFC 9147 §4, whose hellos use the same
+//! record) and OpenSSL's version before 1.0. Handles several records in a datagram, several messages in a record, and
+//! fragments in any order. A second hello after HelloVerifyRequest is read like the first. Encrypted records are skipped.
 
 use super::tls::{ClientHello, HelloScan};
 use vigie_wire::Cursor;
@@ -94,7 +93,7 @@ pub enum DtlsStep<'a> {
 /// The client's direction of a DTLS association, until its hello is read.
 #[derive(Debug, Default)]
 pub struct DtlsHello {
-    /// The bytes of the hello in work, if it comes in fragments.
+    /// The bytes of the current hello, if it comes in fragments.
     assembly: Assembly,
     scan: HelloScan,
     /// Its message number and length, once a fragment of it was seen.
@@ -146,7 +145,7 @@ impl DtlsHello {
         self.assembly.capacity()
     }
 
-    /// Adds a fragment to the hello in work, or starts another with it. True if more of the hello's beginning is known.
+    /// Adds a fragment to the current hello, or starts another one with it. True if more of the hello's beginning is known.
     fn insert(&mut self, fragment: &Fragment<'_>, bytes_max: usize) -> bool {
         let message = (fragment.sequence, fragment.length);
         if self.message != Some(message) {
@@ -160,7 +159,7 @@ impl DtlsHello {
             self.message = Some(message);
         }
         let before = self.assembly.contiguous().len();
-        // A refused piece was a piece too much; what fitted of it is in.
+        // An error tells that a part was left out; what fits was inserted.
         let _ = self.assembly.insert(fragment.offset, fragment.bytes, bytes_max.min(fragment.length));
         self.assembly.contiguous().len() > before
     }

@@ -1,6 +1,6 @@
-//! By what a name is known.
+//! The kinds of message that disclose a name.
 
-/// By what a name was seen on a flow.
+/// How a name was seen on a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs)]
 pub enum Evidence {

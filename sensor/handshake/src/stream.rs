@@ -1,9 +1,9 @@
-//! One direction of a TCP connection as far as its hello: bytes are put in order, clear text in front is passed over,
-//! and the hello is read as soon as its bytes are there.
+//! One direction of a TCP connection up to its hello: puts segments in order, skips clear text in front of the hello, and
+//! reads the hello as soon as its bytes are there.
 //!
-//! Where the connection's opening was not seen the first piece may be any piece. Then the stream floats: earlier pieces
-//! move its beginning, until a hello shows where it really begins. A hole at the start, where a segment was lost, is
-//! passed over if a hello stands behind it.
+//! If the SYN was not seen, the first segment may be any segment of the stream. The start then stays provisional:
+//! earlier segments move it, until a hello shows where the stream begins. A gap at the start, left by a lost segment, is
+//! skipped if a hello follows it.
 
 use super::prelude::{self, Match, Place, Prelude};
 use super::tls::{self, ClientHello, HelloStep, HelloStream};
@@ -11,29 +11,29 @@ use super::{Counts, Evidence, Limits};
 use vigie_decode::Segment;
 use vigie_wire::assembly::{Assembly, InsertError};
 
-/// How far the beginning of a floating stream may move.
-const FLOAT_BYTES: u32 = 8_192;
-/// Pieces after the name's that bring no more of the hello before it is told without its tail; and pieces of a floating
-/// stream that tell nothing before it is left alone.
-const PATIENCE: u8 = 8;
+/// How far a provisional start may move towards earlier bytes.
+const START_SHIFT_BYTES_MAX: u32 = 8_192;
+/// Segments without progress after which a hello is reported without its tail, or a stream whose start is provisional is
+/// given up.
+const STALLED_SEGMENTS_MAX: u8 = 8;
 
-/// What a piece brought to light.
+/// What a segment completed.
 #[derive(Debug, Default)]
 pub struct Findings<'a> {
     /// A name in clear text before the hello.
     pub name: Option<(Evidence, &'a [u8])>,
-    /// The hello, complete or as much of it as will come.
+    /// The hello: complete, or as much of it as will come.
     pub hello: Option<ClientHello<'a>>,
 }
 
-/// How far a stream is understood.
+/// How far a stream is parsed.
 #[derive(Debug)]
 struct Stage {
     prelude: Prelude,
-    /// A hello begins at this offset of the view, or may.
+    /// A hello begins, or may begin, at this offset of the contiguous bytes.
     hello: Option<(u32, Box<HelloStream>)>,
-    /// How much of the view was there when it was last listened to.
-    view_bytes: u32,
+    /// Contiguous bytes at the last call of `parse`.
+    parsed_bytes: u32,
 }
 
 impl Stage {
@@ -49,35 +49,35 @@ impl Stage {
 pub struct Stream {
     /// Sequence number of offset 0.
     origin: u32,
-    /// Bytes before that, back to the stream's first, that were searched in vain.
-    forgotten: u32,
-    is_begun: bool,
-    is_floating: bool,
-    /// How much earlier a floating stream may yet begin.
-    float_bytes: u32,
-    /// None until the first piece.
+    /// Bytes before offset 0 that were searched without a find and dropped.
+    dropped_bytes: u32,
+    has_start: bool,
+    is_start_provisional: bool,
+    /// How much earlier a provisional start may still move.
+    start_shift_bytes: u32,
+    /// None until the first segment.
     stage: Option<Stage>,
     is_done: bool,
-    /// What was said leads to no hello, whatever follows: nothing of it is kept. Only a floating stream may yet show that it
-    /// begins earlier.
-    is_lost: bool,
+    /// The bytes seen lead to no hello, so none are kept. Only an earlier segment, which moves a provisional start, can
+    /// change that.
+    has_no_hello: bool,
     assembly: Assembly,
-    patience: u8,
+    stalls_left: u8,
 }
 
 impl Default for Stream {
     fn default() -> Self {
         Self {
             origin: 0,
-            forgotten: 0,
-            is_begun: false,
-            is_floating: false,
-            float_bytes: FLOAT_BYTES,
+            dropped_bytes: 0,
+            has_start: false,
+            is_start_provisional: false,
+            start_shift_bytes: START_SHIFT_BYTES_MAX,
             stage: None,
             is_done: false,
-            is_lost: false,
+            has_no_hello: false,
             assembly: Assembly::default(),
-            patience: PATIENCE,
+            stalls_left: STALLED_SEGMENTS_MAX,
         }
     }
 }
@@ -89,55 +89,55 @@ impl Stream {
         self.assembly.capacity() + self.stage.as_ref().map_or(0, Stage::memory_bytes)
     }
 
-    /// Forgets all, keeps the memory.
+    /// Starts over and keeps the memory.
     pub fn reset(&mut self) {
         let mut assembly = std::mem::take(&mut self.assembly);
         assembly.clear();
         *self = Self { assembly, ..Self::default() };
     }
 
-    /// Forgets all, and gives the memory back.
+    /// Starts over and frees the memory.
     pub fn release(&mut self) {
         *self = Self::default();
     }
 
-    /// Whether nothing is expected any more.
+    /// Whether no hello is expected any more.
     pub const fn is_done(&self) -> bool {
         self.is_done
     }
 
-    /// Whether anything was said.
+    /// Whether no payload has come yet.
     pub fn is_empty(&self) -> bool {
-        self.assembly.is_empty() && !self.is_lost
+        self.assembly.is_empty() && !self.has_no_hello
     }
 
-    /// Gives back the memory that nothing is expected of any more. What was [heard](Findings) last is told by now.
+    /// Frees memory that is not needed any more. Call it after the last [`Findings`] were used.
     #[inline]
     pub fn free_unused(&mut self) {
-        if !(self.is_done || self.is_lost) {
-            self.forget();
+        if !(self.is_done || self.has_no_hello) {
+            self.drop_searched();
         } else if self.memory_bytes() > 0 {
             self.stage = None;
             self.assembly.release();
         }
     }
 
-    /// The stream begins with the byte of this sequence number, as a SYN said. What came before the SYN stays, if it is
-    /// near; another number than before is another connection.
+    /// Sets the stream's start, as a SYN told it. Segments that overtook the SYN are kept if they are near; a start that
+    /// differs from the one before belongs to another connection.
     pub fn begin(&mut self, first_byte: u32) {
-        if self.is_begun && !self.is_floating && self.origin.wrapping_sub(self.forgotten) == first_byte {
+        if self.has_start && !self.is_start_provisional && self.origin.wrapping_sub(self.dropped_bytes) == first_byte {
             return;
         }
         let earlier = self.origin.wrapping_sub(first_byte);
-        if self.is_begun && self.is_floating && earlier <= self.float_bytes {
+        if self.has_start && self.is_start_provisional && earlier <= self.start_shift_bytes {
             if earlier > 0 {
                 self.begin_earlier(earlier);
             }
-            (self.is_floating, self.is_done, self.patience) = (false, false, PATIENCE);
+            (self.is_start_provisional, self.is_done, self.stalls_left) = (false, false, STALLED_SEGMENTS_MAX);
             return;
         }
         self.reset();
-        self.is_begun = true;
+        self.has_start = true;
         self.origin = first_byte;
     }
 
@@ -148,14 +148,14 @@ impl Stream {
         }
         let sequence = segment.sequence.wrapping_add(u32::from(segment.flags & Segment::SYN != 0));
         let mut payload = segment.payload;
-        if !self.is_begun && !self.begin_at_piece(sequence, payload) {
+        if !self.has_start && !self.begin_at_piece(sequence, payload) {
             return Findings::default();
         }
-        // Distances of half the sequence space and more are backwards (RFC 9293 §3.4).
+        // Sequence numbers wrap: distances of half the space and more point backwards (RFC 9293 §3.4).
         let distance = sequence.wrapping_sub(self.origin) as i32;
         let offset = match usize::try_from(distance) {
             Ok(offset) => offset,
-            Err(_) if self.is_floating && distance.unsigned_abs() <= self.float_bytes => {
+            Err(_) if self.is_start_provisional && distance.unsigned_abs() <= self.start_shift_bytes => {
                 self.begin_earlier(distance.unsigned_abs());
                 0
             }
@@ -167,8 +167,8 @@ impl Stream {
                 _ => return Findings::default(),
             },
         };
-        if self.is_lost {
-            self.go_on_lost();
+        if self.has_no_hello {
+            self.segment_without_hello();
             return Findings::default();
         }
         if offset == 0
@@ -183,65 +183,66 @@ impl Stream {
             Err(InsertError::BeyondLimit) => counts.stream_too_long += 1,
             Err(InsertError::TooManyIslands) => counts.stream_too_many_gaps += 1,
         }
-        self.find_the_start(offset);
-        self.listen(limits)
+        self.skip_gap_at_start(offset);
+        self.parse(limits)
     }
 
-    /// Gives up what was searched already and is not needed any more.
+    /// Drops bytes that were searched and are not needed any more.
     #[inline]
-    fn forget(&mut self) {
-        let Some(stage) = self.stage.as_mut().filter(|stage| stage.hello.is_none() && !self.is_floating) else {
+    fn drop_searched(&mut self) {
+        let Some(stage) = self.stage.as_mut().filter(|stage| stage.hello.is_none() && !self.is_start_provisional)
+        else {
             return;
         };
         let bytes = stage.prelude.forgettable();
         if bytes > 0 {
             stage.prelude.forget(bytes);
-            stage.view_bytes = stage.view_bytes.saturating_sub(bytes as u32);
+            stage.parsed_bytes = stage.parsed_bytes.saturating_sub(bytes as u32);
             self.assembly.rebase(bytes);
             self.origin = self.origin.wrapping_add(bytes as u32);
-            self.forgotten = self.forgotten.wrapping_add(bytes as u32);
+            self.dropped_bytes = self.dropped_bytes.wrapping_add(bytes as u32);
             self.assembly.trim();
         }
     }
 
-    /// Lets a stream begin whose opening was not seen. False if the piece is of encrypted records: the hello went by
-    /// long before.
+    /// Starts a stream whose SYN was not seen. False if the segment holds encrypted records: the hello has passed long
+    /// before.
     fn begin_at_piece(&mut self, sequence: u32, payload: &[u8]) -> bool {
         if let [0x17, 3, 0..=4, ..] = *payload {
-            self.lose_patience();
+            self.note_stall();
             return false;
         }
-        self.is_begun = true;
-        self.is_floating = prelude::client_hello_at(payload, 0, Place::Boundary) != Match::Yes;
+        self.has_start = true;
+        self.is_start_provisional = prelude::client_hello_at(payload, 0, Place::Boundary) != Match::Yes;
         self.origin = sequence;
         true
     }
 
-    /// An earlier piece of a floating stream came later.
+    /// Moves a provisional start to an earlier segment that came later.
     fn begin_earlier(&mut self, bytes: u32) {
-        self.float_bytes -= bytes;
+        self.start_shift_bytes -= bytes;
         self.origin = self.origin.wrapping_sub(bytes);
         self.assembly.shift(bytes as usize);
         self.stage = None;
-        self.is_lost = false;
+        self.has_no_hello = false;
     }
 
-    /// Another piece of a stream that leads to no hello. Of a floating one a later piece may show that it begins earlier.
-    fn go_on_lost(&mut self) {
-        self.patience = self.patience.saturating_sub(1);
-        self.is_done = !self.is_floating || self.patience == 0;
+    /// Counts another segment of a stream that leads to no hello.
+    fn segment_without_hello(&mut self) {
+        self.stalls_left = self.stalls_left.saturating_sub(1);
+        self.is_done = !self.is_start_provisional || self.stalls_left == 0;
     }
 
-    fn lose_patience(&mut self) {
-        self.patience = self.patience.saturating_sub(1);
-        if self.patience == 0 {
+    fn note_stall(&mut self) {
+        self.stalls_left = self.stalls_left.saturating_sub(1);
+        if self.stalls_left == 0 {
             self.is_done = true;
         }
     }
 
-    /// Where bytes before the known ones are missing: begins at the island around `offset`, if a hello begins there that
-    /// cannot be mistaken. In records of one byte nearly any place looks like a hello's start.
-    fn find_the_start(&mut self, offset: usize) {
+    /// If the stream's first bytes are missing, starts at the segment around `offset` if an unmistakable hello begins
+    /// there. In records of one byte nearly any place looks like a hello's start, so those do not count.
+    fn skip_gap_at_start(&mut self, offset: usize) {
         if !self.assembly.contiguous().is_empty() {
             return;
         }
@@ -249,13 +250,13 @@ impl Stream {
         if prelude::client_hello_at(bytes, 0, Place::Anywhere) == Match::Yes {
             self.assembly.rebase(start);
             self.origin = self.origin.wrapping_add(start as u32);
-            self.is_floating = false;
+            self.is_start_provisional = false;
             self.stage = None;
         }
     }
 
-    /// Goes on over what is known from the start.
-    fn listen(&mut self, limits: &Limits) -> Findings<'_> {
+    /// Parses the contiguous bytes, from where the last call stopped.
+    fn parse(&mut self, limits: &Limits) -> Findings<'_> {
         let view = self.assembly.contiguous();
         if view.is_empty() {
             return Findings::default();
@@ -263,16 +264,16 @@ impl Stream {
         let stage = self.stage.get_or_insert_with(|| Stage {
             prelude: Prelude::new(limits.prelude_bytes_max),
             hello: None,
-            view_bytes: 0,
+            parsed_bytes: 0,
         });
-        // Streams are bounded by less than fits.
-        let view_bytes = view.len() as u32;
-        let is_longer = view_bytes > std::mem::replace(&mut stage.view_bytes, view_bytes);
+        // `stream_bytes_max` keeps it below 2^32.
+        let parsed_bytes = view.len() as u32;
+        let is_longer = parsed_bytes > std::mem::replace(&mut stage.parsed_bytes, parsed_bytes);
         let mut name = None;
         let state = loop {
             if let Some((at, hello)) = &mut stage.hello {
                 match State::of(hello.advance(view.get(*at as usize..).unwrap_or_default(), limits.hello_bytes_max)) {
-                    State::Lost => stage.hello = None,
+                    State::None => stage.hello = None,
                     state => break state,
                 }
             }
@@ -282,38 +283,38 @@ impl Stream {
                     name = name.or_else(|| Some((evidence, view.get(range)?)));
                 }
                 prelude::Step::Hello { offset } => stage.hello = Some((offset as u32, Box::default())),
-                prelude::Step::GiveUp => break State::Lost,
+                prelude::Step::GiveUp => break State::None,
             }
         };
-        let tell = match state {
+        let report = match state {
             State::More => false,
-            State::Lost => {
-                self.is_lost = true;
-                self.patience = self.patience.saturating_sub(1);
-                // Another piece may show that the stream begins earlier.
-                self.is_done = !self.is_floating || self.patience == 0;
+            State::None => {
+                self.has_no_hello = true;
+                self.stalls_left = self.stalls_left.saturating_sub(1);
+                // An earlier segment may still move the start.
+                self.is_done = !self.is_start_provisional || self.stalls_left == 0;
                 false
             }
-            // The tail is on its way.
+            // The tail is still coming.
             State::Named if is_longer => false,
             State::Named => {
-                self.patience = self.patience.saturating_sub(1);
-                self.patience == 0
+                self.stalls_left = self.stalls_left.saturating_sub(1);
+                self.stalls_left == 0
             }
             State::Complete => true,
         };
-        self.is_done |= tell;
-        let hello = if tell { current(self.stage.as_mut(), view, limits) } else { None };
+        self.is_done |= report;
+        let hello = if report { current(self.stage.as_mut(), view, limits) } else { None };
         Findings { name, hello }
     }
 
-    /// Whether [`take_partial_hello`](Self::take_partial_hello) may have something to tell.
+    /// Whether [`take_partial_hello`](Self::take_partial_hello) may return a hello.
     pub fn has_partial_hello(&self) -> bool {
         !self.is_done && self.stage.as_ref().is_some_and(|stage| stage.hello.is_some())
     }
 
-    /// The hello without its tail, if its name is there and was not told yet; for when nothing more will come. Without
-    /// a name the stream goes on: what looked like the end may have been forged, or have overtaken the rest.
+    /// The hello without its tail, if its name is there and was not reported yet; for the end of a flow. Without a name
+    /// the stream goes on, because a FIN or RST may be forged or may have overtaken data.
     pub fn take_partial_hello(&mut self, limits: &Limits) -> Option<ClientHello<'_>> {
         if self.is_done {
             return None;
@@ -325,21 +326,21 @@ impl Stream {
     }
 }
 
-/// How far the hello is there.
+/// How much of the hello has arrived.
 enum State {
     More,
-    /// Its name is there, its end is not.
+    /// Its name has arrived, its end has not.
     Named,
     Complete,
     /// There is none.
-    Lost,
+    None,
 }
 
 impl State {
     fn of(step: HelloStep<'_>) -> Self {
         match step {
             HelloStep::More => Self::More,
-            HelloStep::Stopped(_) => Self::Lost,
+            HelloStep::Stopped(_) => Self::None,
             HelloStep::Hello(hello) if hello.is_complete() => Self::Complete,
             HelloStep::Hello(hello) if hello.server_name().is_some() => Self::Named,
             HelloStep::Hello(_) => Self::More,
@@ -347,7 +348,7 @@ impl State {
     }
 }
 
-/// The hello as far as it is there; looking twice at the same bytes costs next to nothing.
+/// The hello as far as it has arrived. A second call on the same bytes costs next to nothing.
 fn current<'a>(stage: Option<&'a mut Stage>, view: &'a [u8], limits: &Limits) -> Option<ClientHello<'a>> {
     let (at, hello) = stage?.hello.as_mut()?;
     match hello.advance(view.get(*at as usize..)?, limits.hello_bytes_max) {

@@ -1,5 +1,5 @@
-//! A TCP connection until its client's hello is read: both directions are listened to, since which one is the client's
-//! may not be known. If the hello has no name, the server's certificate may have one.
+//! Follows a TCP connection until its client's hello is read. Both directions are read, since the client's may not be
+//! known. If the hello has no name, the server's certificate may have one. DNS over TCP is read message by message.
 
 use super::stream::{Findings, Stream};
 use super::tls::certificate::Names;
@@ -9,26 +9,26 @@ use vigie_decode::Segment;
 use vigie_flow::Side;
 use vigie_wire::assembly::Assembly;
 
-/// The server's flight, listened to for its certificate.
+/// The server's direction, read for its certificate.
 #[derive(Debug, Default)]
-struct Server {
+struct ServerSide {
     stream: ServerStream,
     assembly: Assembly,
     origin: Option<u32>,
     segments: u8,
-    /// What is kept beside until the certificate is there, in bytes.
-    beside_bytes: usize,
+    /// Memory that the caller keeps for this flow until the certificate is there.
+    caller_bytes: usize,
 }
 
-impl Server {
+impl ServerSide {
     fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + self.beside_bytes + self.stream.memory_bytes() + self.assembly.capacity()
+        size_of::<Self>() + self.caller_bytes + self.stream.memory_bytes() + self.assembly.capacity()
     }
 }
 
 /// TLS 1.3 on the wire (RFC 8446 §4.2.1).
 const TLS_1_3: u16 = 0x0304;
-/// Segments of the server in which its certificate has to begin.
+/// Segments of the server after which its certificate is given up.
 const SERVER_SEGMENTS_MAX: u8 = 64;
 
 /// A connection whose hello is awaited.
@@ -38,11 +38,11 @@ pub struct TcpInspector {
     high: Stream,
     segments: u32,
     is_given_up: bool,
-    server: Option<Box<Server>>,
+    server: Option<Box<ServerSide>>,
     dns: Option<Box<[DnsStream; 2]>>,
 }
 
-// There are as many as connections being opened: what few need stands in memory of its own.
+// Every connection that is being opened has one: what few need is boxed.
 const _: () = assert!(size_of::<TcpInspector>() <= 320);
 
 /// One direction of a DNS connection.
@@ -68,7 +68,7 @@ impl TcpInspector {
             + self.dns.as_ref().map_or(0, |streams| streams.iter().map(DnsStream::memory_bytes).sum())
     }
 
-    /// Bytes of memory held for what one side said.
+    /// Bytes of memory held for one side.
     #[inline]
     pub fn memory_bytes_of(&self, side: Side) -> usize {
         match side {
@@ -77,7 +77,7 @@ impl TcpInspector {
         }
     }
 
-    /// Forgets all, keeps the memory.
+    /// Starts over and keeps the memory.
     pub fn reset(&mut self) {
         self.low.reset();
         self.high.reset();
@@ -99,7 +99,7 @@ impl TcpInspector {
         self.stream(side).begin(first_byte);
     }
 
-    /// The side's bytes begin at this sequence number, as its answer to an opening said; but what was heard of it outweighs that.
+    /// The side's bytes begin at this sequence number, as its SYN-ACK told; ignored if payload of that side came before.
     pub fn begin_answer(&mut self, side: Side, first_byte: u32) {
         let stream = self.stream(side);
         if stream.is_empty() {
@@ -107,13 +107,13 @@ impl TcpInspector {
         }
     }
 
-    /// Whether a connection on the port of DNS speaks DNS: any that does not begin as TLS does. As a length in front of
-    /// a message (RFC 1035 §4.2.2) those two bytes would announce more than 5 kB.
+    /// Whether a connection on the port of DNS carries DNS: any that does not begin like TLS. As a message length (RFC 1035
+    /// §4.2.2), TLS's first two bytes would announce more than 5 kB.
     pub fn is_dns(&self, payload: &[u8]) -> bool {
         self.dns.is_some() || self.low.is_empty() && self.high.is_empty() && !matches!(payload, [0x16] | [0x16, 3, ..])
     }
 
-    /// Takes a segment with payload of a DNS connection, and shows the messages that it completes (RFC 1035 §4.2.2).
+    /// Takes a segment with payload of a DNS connection and visits the messages that it completes (RFC 1035 §4.2.2).
     pub fn dns(
         &mut self,
         side: Side,
@@ -129,7 +129,7 @@ impl TcpInspector {
         let origin = *stream.origin.get_or_insert(segment.sequence);
         let Ok(offset) = usize::try_from(segment.sequence.wrapping_sub(origin) as i32) else { return };
         if stream.assembly.insert(offset, segment.payload, limits.stream_bytes_max).is_err() {
-            // What was lost is lost: the next segment begins anew.
+            // Resynchronise at the next segment.
             stream.assembly.clear();
             stream.origin = None;
             return;
@@ -167,17 +167,17 @@ impl TcpInspector {
         self.stream(side).segment(segment, limits, counts)
     }
 
-    /// Gives back the memory that nothing is expected of any more of what one side said, which is told by now.
+    /// Frees one side's memory that is not needed any more. Call it after the last [`Findings`] were used.
     pub fn free_unused(&mut self, side: Side) {
         self.stream(side).free_unused();
     }
 
-    /// Whether a part of a hello may have come that was not told.
+    /// Whether part of a hello may have come that was not reported.
     pub fn has_partial_hello(&self) -> bool {
         self.low.has_partial_hello() || self.high.has_partial_hello()
     }
 
-    /// The hello without its tail, if a name was read of one that was not told yet.
+    /// The hello without its tail, if its name is there and was not reported yet.
     pub fn take_partial_hello(&mut self, limits: &Limits) -> Option<(Side, ClientHello<'_>)> {
         let Self { low, high, .. } = self;
         let from_low = low.take_partial_hello(limits).map(|hello| (Side::Low, hello));
@@ -185,12 +185,12 @@ impl TcpInspector {
         from_low.or(from_high)
     }
 
-    /// From now on the server's flight is listened to for its certificate, while so many bytes are kept beside.
-    pub fn await_certificate(&mut self, beside_bytes: usize) {
+    /// From now on reads the server's side for its certificate. `caller_bytes` of memory are charged to the flow meanwhile.
+    pub fn await_certificate(&mut self, caller_bytes: usize) {
         self.reset();
         self.low.release();
         self.high.release();
-        self.server = Some(Box::new(Server { beside_bytes, ..Server::default() }));
+        self.server = Some(Box::new(ServerSide { caller_bytes, ..ServerSide::default() }));
     }
 
     /// Whether the server's certificate is awaited.

@@ -1,17 +1,17 @@
-//! A UDP flow until its client's hello is read, be it QUIC's, Google's or DTLS's.
+//! Follows a UDP flow until its client's hello is read: QUIC, Google's QUIC or DTLS.
 
 use super::dtls::{self, DtlsHello, DtlsStep};
 use super::quic::{self, Chlo, Connection, Progress, Scratch};
 use super::tls::ClientHello;
 use super::{Counts, Limits};
 
-/// Datagrams after the name's in which the hello's tail may come before the hello is told without it.
-const PATIENCE: u8 = 8;
+/// Datagrams without progress after which a hello with a name is reported without its tail.
+const STALLED_DATAGRAMS_MAX: u8 = 8;
 
 /// The least that a datagram with a client's Initial has (RFC 9000 §14.1).
 const QUIC_INITIAL_BYTES_MIN: usize = 1200;
 
-/// Whether a datagram on a port of another protocol is of a handshake all the same.
+/// Whether a datagram is of a handshake although its port is another protocol's.
 pub fn opens_a_handshake(payload: &[u8]) -> bool {
     dtls::looks_like_dtls(payload) || payload.len() >= QUIC_INITIAL_BYTES_MIN && quic::looks_like_quic(payload)
 }
@@ -21,7 +21,7 @@ pub fn opens_a_handshake(payload: &[u8]) -> bool {
 pub enum Hello<'a> {
     /// TLS in QUIC of this version.
     Quic(u32, ClientHello<'a>),
-    /// Google's own handshake.
+    /// The client hello of Google's QUIC.
     Chlo(Chlo<'a>),
     /// DTLS.
     Dtls(ClientHello<'a>),
@@ -31,16 +31,16 @@ pub enum Hello<'a> {
 #[derive(Debug, Default)]
 pub struct UdpInspector {
     quic: Connection,
-    /// Made with the first datagram of DTLS.
+    /// Allocated with the first datagram of DTLS.
     dtls: Option<Box<DtlsHello>>,
-    /// A QUIC hello whose tail is not there: version, length announced, bytes.
+    /// A QUIC hello that lacks its tail: version, announced length, bytes.
     partial: Option<(u32, usize, Vec<u8>)>,
     datagrams: u32,
-    patience: u8,
+    stalled_datagrams: u8,
     is_done: bool,
 }
 
-// There are as many as flows whose hello is awaited: what few need stands in memory of its own.
+// Every flow whose hello is awaited has one: what few need is boxed.
 const _: () = assert!(size_of::<UdpInspector>() <= 128);
 
 impl UdpInspector {
@@ -52,7 +52,7 @@ impl UdpInspector {
             + self.partial.as_ref().map_or(0, |partial| partial.2.capacity())
     }
 
-    /// Forgets all, keeps the memory.
+    /// Starts over and keeps the memory.
     pub fn reset(&mut self) {
         self.quic.reset();
         if let Some(dtls) = &mut self.dtls {
@@ -60,7 +60,7 @@ impl UdpInspector {
         }
         self.partial = None;
         self.datagrams = 0;
-        self.patience = 0;
+        self.stalled_datagrams = 0;
         self.is_done = false;
     }
 
@@ -69,7 +69,7 @@ impl UdpInspector {
         self.is_done
     }
 
-    /// Takes a datagram; a hello if it is there now.
+    /// Takes a datagram; returns the hello that it completed.
     pub fn datagram<'a>(
         &'a mut self,
         payload: &'a [u8],
@@ -104,20 +104,20 @@ impl UdpInspector {
         limits: &Limits,
         counts: &mut Counts,
     ) -> Option<Hello<'a>> {
-        let Self { quic, partial, patience, is_done, datagrams, .. } = self;
+        let Self { quic, partial, stalled_datagrams, is_done, datagrams, .. } = self;
         match quic.datagram(payload, scratch, &limits.quic, &mut counts.quic) {
             Progress::NotQuic => None,
             Progress::Nothing => {
                 let waited = partial.is_some() && {
-                    *patience = patience.saturating_add(1);
-                    *patience >= PATIENCE
+                    *stalled_datagrams = stalled_datagrams.saturating_add(1);
+                    *stalled_datagrams >= STALLED_DATAGRAMS_MAX
                 };
                 *is_done = waited;
-                if waited { concluded(partial.as_ref()) } else { None }
+                if waited { partial_hello(partial.as_ref()) } else { None }
             }
             Progress::GivenUp => {
                 *is_done = true;
-                concluded(partial.as_ref())
+                partial_hello(partial.as_ref())
             }
             Progress::Chlo(chlo) => {
                 if !chlo.complete() && chlo.sni().is_none() {
@@ -128,7 +128,7 @@ impl UdpInspector {
                 Some(Hello::Chlo(chlo))
             }
             Progress::Hello(hello) => {
-                // Progress: the limit is for flows that bring none.
+                // The limit is for flows without progress.
                 *datagrams = 0;
                 let view = ClientHello::parse(hello.message, hello.announced).ok()?;
                 if hello.complete {
@@ -147,26 +147,26 @@ impl UdpInspector {
         }
     }
 
-    /// Whether [`take_partial_hello`](Self::take_partial_hello) may have something to tell.
+    /// Whether [`take_partial_hello`](Self::take_partial_hello) may return a hello.
     pub const fn has_partial_hello(&self) -> bool {
         !self.is_done && (self.partial.is_some() || self.dtls.is_some())
     }
 
-    /// The hello without its tail, if a name was read of one that was not told yet.
+    /// The hello without its tail, if its name is there and was not reported yet.
     pub fn take_partial_hello(&mut self) -> Option<Hello<'_>> {
         if self.is_done {
             return None;
         }
         self.is_done = true;
         let Self { partial, dtls, .. } = self;
-        concluded(partial.as_ref()).or_else(|| {
+        partial_hello(partial.as_ref()).or_else(|| {
             let hello = dtls.as_mut()?.so_far()?;
             hello.server_name().is_some().then_some(Hello::Dtls(hello))
         })
     }
 }
 
-fn concluded(partial: Option<&(u32, usize, Vec<u8>)>) -> Option<Hello<'_>> {
+fn partial_hello(partial: Option<&(u32, usize, Vec<u8>)>) -> Option<Hello<'_>> {
     let (version, announced, message) = partial?;
     ClientHello::parse(message, *announced).ok().map(|hello| Hello::Quic(*version, hello))
 }

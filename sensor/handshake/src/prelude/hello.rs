@@ -15,18 +15,18 @@ const HELLO_BYTES_MIN: u32 = 2 + 32 + 1 + 4 + 2;
 /// Largest hello behind its header: all its vectors full.
 const HELLO_BYTES_MAX: u32 = 2 + 32 + 33 + 2 + 65_534 + 256 + 2 + 65_535;
 
-/// Whether something stands at a place.
+/// Whether bytes match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Match {
-    /// It does.
+    /// They do.
     Yes,
-    /// It does not.
+    /// They do not.
     No,
-    /// All bytes there are fit, but more are needed.
+    /// All bytes so far match, but more are needed.
     Maybe,
 }
 
-/// How much a place speaks for itself.
+/// How much the position vouches for a hello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// A hello is expected here: at a stream's start, or where a recognised message ended. Any hello passes, even one cut
@@ -58,7 +58,7 @@ fn record(bytes: &[u8], place: Place) -> Result<(), Match> {
     require((1..=RECORD_BYTES_MAX).contains(&length))?;
     let content = cursor.rest();
     let content = content.get(..usize::from(length)).unwrap_or(content);
-    // What the record does not hold cannot be asked of it; the next record has it.
+    // Fields beyond the record are in the next one and cannot be checked here.
     let ended = match place {
         Place::Boundary => Ok(()),
         Place::Anywhere => Err(Match::No),

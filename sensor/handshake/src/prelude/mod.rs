@@ -1,5 +1,5 @@
-//! What may stand on a client's TCP stream in front of a TLS hello, and which names it tells: PROXY headers, HTTP CONNECT,
-//! SOCKS, requests to go over to TLS, or clear text of any kind. Finds where the hello begins; does not read it.
+//! What may precede the TLS hello on a client's TCP stream: PROXY headers, HTTP CONNECT, SOCKS, STARTTLS and its kin, or
+//! clear text of any kind. Reports the host names in it and where the hello begins; does not read the hello.
 //! Not covered: hellos in the format of SSL 2.
 
 mod hello;
@@ -16,15 +16,15 @@ pub use proxied::{Endpoint, Proxied};
 
 use crate::{Evidence, http, socks};
 
-/// How far from its start a stream is searched for a hello, unless told otherwise.
+/// Default for how far from its start a stream is searched for a hello.
 pub const PRELUDE_BYTES_MAX: usize = 8192;
 
-/// How many messages that lead to a hello may follow one another: a PROXY header, several CONNECTs until the proxy is
-/// content with the password, SOCKS in a tunnel.
+/// How many messages may precede a hello: a PROXY header, several CONNECTs until the proxy accepts the password, SOCKS in
+/// a tunnel.
 pub const LAYERS_MAX: u8 = 8;
 
-/// What begins a stream on which no hello can follow: the server's side of known protocols, and protocols that bring
-/// their own encryption or none.
+/// Starts of streams on which no hello follows: the server's side of known protocols, and protocols that have their own
+/// encryption or none.
 const NOT_BEFORE_A_HELLO: [&[u8]; 13] = [
     b"HTTP/1.",
     b"SSH-",
@@ -46,14 +46,14 @@ const NOT_BEFORE_A_HELLO: [&[u8]; 13] = [
 pub enum Step {
     /// Ask again when the stream is longer.
     NeedMore,
-    /// A ClientHello record begins here. Asking again searches on behind this place, should it have been none.
+    /// A ClientHello record begins here. If it turns out to be none, the next call searches on behind it.
     Hello {
         /// Offset of the record in the stream.
         offset: usize,
     },
-    /// The stream names the host it is for. Ask again at once: a hello may follow.
+    /// The client names a host. Ask again at once: a hello may follow.
     Name {
-        /// By what it is named.
+        /// Which kind of message names it.
         evidence: Evidence,
         /// Where in the stream the name stands, as it was written; never an IP address.
         name: Range<usize>,
@@ -66,25 +66,25 @@ pub enum Step {
 
 /// The search for the hello of one stream. Keep it beside the stream's bytes while it asks for more.
 ///
-/// All calls together take time linear in the stream, however it is cut; what is said depends on the stream's bytes
-/// alone, not on how they came.
+/// All calls together take time linear in the stream, however it is cut. The result depends on the stream's bytes alone,
+/// not on the cuts.
 #[derive(Clone, Debug)]
 pub struct Prelude {
     state: State,
-    /// Where the part not yet recognised begins.
+    /// Offset of the first message not yet recognised.
     base: u32,
     bytes_max: u32,
     layers: u8,
-    /// What few streams say.
-    said: Option<Box<Said>>,
+    /// Boxed because few streams have it.
+    proxy_info: Option<Box<ProxyInfo>>,
 }
 
-// Every stream that is listened to has one.
+// Every stream that is followed has one.
 const _: () = assert!(size_of::<Prelude>() <= 48);
 
-/// What the messages before the hello said besides names.
+/// What the messages before the hello contain besides names.
 #[derive(Clone, Debug, Default)]
-struct Said {
+struct ProxyInfo {
     proxied: Option<Proxied>,
     destination: Option<Endpoint>,
 }
@@ -93,7 +93,7 @@ struct Said {
 enum State {
     /// At a message's start.
     Start,
-    /// In the head of an HTTP request; whether its host was told.
+    /// In the head of an HTTP request; whether its host was reported.
     Http(http::RequestReader, bool),
     /// In unknown bytes, searched up to here.
     Search(u32),
@@ -109,10 +109,10 @@ enum Message {
     /// Nothing known.
     Unknown,
     /// Something that no hello follows.
-    Hopeless,
-    /// Something of so many bytes that a hello may follow.
-    Passed(usize),
-    /// A PROXY header of so many bytes.
+    NoHello,
+    /// A request of this length that a hello may follow.
+    Upgrade(usize),
+    /// A PROXY header, and its length.
     Proxied(Proxied, usize),
     /// An HTTP request.
     Http,
@@ -130,12 +130,12 @@ impl Prelude {
     /// A search through the first `bytes_max` bytes of a stream.
     pub const fn new(bytes_max: usize) -> Self {
         let bytes_max = if bytes_max < u32::MAX as usize { bytes_max as u32 } else { u32::MAX };
-        Self { state: State::Start, base: 0, bytes_max, layers: 0, said: None }
+        Self { state: State::Start, base: 0, bytes_max, layers: 0, proxy_info: None }
     }
 
     /// Bytes of memory held, besides those of the struct itself.
     pub fn memory_bytes(&self) -> usize {
-        if self.said.is_some() { size_of::<Said>() } else { 0 }
+        if self.proxy_info.is_some() { size_of::<ProxyInfo>() } else { 0 }
     }
 
     const fn base(&self) -> usize {
@@ -146,18 +146,18 @@ impl Prelude {
         self.bytes_max as usize
     }
 
-    /// What a PROXY header said, if there was one.
+    /// The content of the PROXY header, if there was one.
     pub fn proxied(&self) -> Option<&Proxied> {
-        self.said.as_ref()?.proxied.as_ref()
+        self.proxy_info.as_ref()?.proxied.as_ref()
     }
 
     /// The address that the client asked a proxy to connect it to, if it asked for an address and not for a name.
     pub fn tunnel_destination(&self) -> Option<Endpoint> {
-        self.said.as_ref()?.destination
+        self.proxy_info.as_ref()?.destination
     }
 
-    /// The next step, given all bytes of the stream known without a hole from its start; they must begin with what
-    /// earlier calls were given. The stream of a server is given up or searched in vain, without harm.
+    /// The next step, given the stream's contiguous bytes from its start, which must begin with those of earlier calls.
+    /// A server's stream may be passed too: it is given up.
     pub fn advance(&mut self, stream: &[u8]) -> Step {
         loop {
             let step = match &mut self.state {
@@ -178,17 +178,17 @@ impl Prelude {
         }
     }
 
-    /// How many bytes from the start of the stream will not be looked at again.
+    /// How many bytes at the start of the stream will not be read again.
     pub fn forgettable(&self) -> usize {
         match self.state {
-            // What stands before the place where the search goes on may be a request to go over to TLS.
+            // The bytes right before the search position may be a STARTTLS request.
             State::Search(from) => (from as usize).saturating_sub(upgrade::REQUEST_BYTES_MAX),
             State::Start | State::Http(..) | State::Done => 0,
         }
     }
 
-    /// From now on the stream comes without so many of its first bytes, of those that are [forgettable](Self::forgettable). Where
-    /// the parts of a PROXY header stood is not told rightly any more.
+    /// From now on the stream comes without its first `bytes`, which must be [`forgettable`](Self::forgettable). Ranges
+    /// inside a PROXY header are wrong afterwards.
     pub fn forget(&mut self, bytes: usize) {
         if let State::Search(from) = &mut self.state {
             let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
@@ -198,7 +198,7 @@ impl Prelude {
         }
     }
 
-    /// One message. `None` if it led to another state.
+    /// Reads one message. `None` if only the state changed.
     fn start(&mut self, stream: &[u8]) -> Option<Step> {
         if self.base >= self.bytes_max || self.layers >= LAYERS_MAX {
             self.state = State::Search(self.base);
@@ -211,14 +211,14 @@ impl Prelude {
                 return Some(Step::Hello { offset: self.base() });
             }
             Message::Unknown => self.state = State::Search(self.base),
-            Message::Hopeless => self.state = State::Done,
-            Message::Passed(length) => self.pass(length),
+            Message::NoHello => self.state = State::Done,
+            Message::Upgrade(length) => self.skip(length),
             Message::Proxied(mut proxied, length) => {
                 let base = self.base();
                 proxied.authority = proxied.authority.map(|range| base + range.start..base + range.end);
                 // The first header is that of the balancer nearest to the client's side of the stream.
-                self.said.get_or_insert_default().proxied.get_or_insert(proxied);
-                self.pass(length);
+                self.proxy_info.get_or_insert_default().proxied.get_or_insert(proxied);
+                self.skip(length);
             }
             Message::Http => self.state = State::Http(http::RequestReader::default(), false),
             Message::Socks(request) => return self.socks(request),
@@ -226,8 +226,8 @@ impl Prelude {
         None
     }
 
-    /// Goes on behind a message.
-    fn pass(&mut self, length: usize) {
+    /// Continues behind a message.
+    fn skip(&mut self, length: usize) {
         self.base = self.base.saturating_add(u32::try_from(length).unwrap_or(u32::MAX));
         self.layers = self.layers.saturating_add(1);
         self.state = State::Start;
@@ -254,14 +254,14 @@ impl Prelude {
                 Some(address) if connect => {
                     let port = request.port.unwrap_or_default();
                     let destination = Endpoint { address: address.into(), port };
-                    self.said.get_or_insert_default().destination = Some(destination);
+                    self.proxy_info.get_or_insert_default().destination = Some(destination);
                 }
                 Some(_) => {}
             }
         }
         match request.head_end {
             _ if !connect => self.state = State::Done,
-            Some(length) => self.pass(length),
+            Some(length) => self.skip(length),
             // The rest of the head is searched for its end up to the reader's limit only.
             None if stream.len() - base >= http::HEAD_BYTES_MAX => self.state = State::Search(self.base),
             None => return Some(Step::NeedMore),
@@ -271,7 +271,7 @@ impl Prelude {
 
     fn socks(&mut self, request: socks::Request) -> Option<Step> {
         let base = self.base();
-        self.pass(request.end);
+        self.skip(request.end);
         match request.destination {
             socks::Destination::Domain(range) => Some(Step::Name {
                 evidence: Evidence::Socks,
@@ -280,29 +280,28 @@ impl Prelude {
             }),
             socks::Destination::Address(address) => {
                 let destination = Endpoint { address: address.into(), port: request.port };
-                self.said.get_or_insert_default().destination = Some(destination);
+                self.proxy_info.get_or_insert_default().destination = Some(destination);
                 None
             }
         }
     }
 }
 
-/// What stands at the start of `rest`. What is said of a prefix holds for the whole: only [`Message::Unclear`] may
-/// change.
+/// What stands at the start of `rest`. More bytes change only [`Message::Unclear`].
 fn message(rest: &[u8], bytes_max: usize) -> Message {
     match rest.first() {
         None => return Message::Unclear,
         Some(&HANDSHAKE_RECORD) => return handshake_record(rest),
-        // Ciphertext of TLS: the hello is long past. An alert in front of a hello is searched past instead.
+        // Encrypted TLS records: the hello has passed. (An alert may precede a hello, so it is searched past.)
         Some(0x17) => match rest {
             [_] | [_, 3] => return Message::Unclear,
-            [_, 3, 0..=4, ..] => return Message::Hopeless,
+            [_, 3, 0..=4, ..] => return Message::NoHello,
             _ => return Message::Unknown,
         },
         Some(_) => {}
     }
     match upgrade::binary(rest) {
-        upgrade::Request::Yes(length) => return Message::Passed(length),
+        upgrade::Request::Yes(length) => return Message::Upgrade(length),
         upgrade::Request::Maybe => return Message::Unclear,
         upgrade::Request::No => {}
     }
@@ -313,7 +312,7 @@ fn message(rest: &[u8], bytes_max: usize) -> Message {
     }
     for start in NOT_BEFORE_A_HELLO {
         if proxied::begins(rest, start) {
-            return if rest.len() >= start.len() { Message::Hopeless } else { Message::Unclear };
+            return if rest.len() >= start.len() { Message::NoHello } else { Message::Unclear };
         }
     }
     match socks::Request::parse(rest) {
@@ -328,17 +327,17 @@ fn handshake_record(rest: &[u8]) -> Message {
     match client_hello_at(rest, 0, Place::Boundary) {
         Match::Yes => Message::Hello,
         Match::Maybe => Message::Unclear,
-        // A ServerHello: this is the other side of the connection.
-        Match::No if matches!(rest, [_, 3, 0..=4, _, _, 2, ..]) => Message::Hopeless,
+        // A ServerHello: this is the server's side.
+        Match::No if matches!(rest, [_, 3, 0..=4, _, _, 2, ..]) => Message::NoHello,
         Match::No => Message::Unknown,
     }
 }
 
-/// Searches unknown bytes from `from` on, and leaves there how far it came.
+/// Searches unknown bytes from `searched` on and updates it.
 fn search(stream: &[u8], base: usize, searched: &mut u32, bytes_max: usize) -> Step {
     let end = stream.len().min(bytes_max);
     let mut from = *searched as usize;
-    // No place is beyond `bytes_max`, which fits.
+    // No offset exceeds `bytes_max`, which fits.
     let mut searched_to = |place: usize| *searched = place as u32;
     while let Some(found) = stream.get(from..end).and_then(|rest| memchr(HANDSHAKE_RECORD, rest)) {
         let at = from + found;
@@ -359,7 +358,7 @@ fn search(stream: &[u8], base: usize, searched: &mut u32, bytes_max: usize) -> S
     if from >= bytes_max { Step::GiveUp } else { Step::NeedMore }
 }
 
-/// Whether a hello stands at `at`: any hello behind a request for it, else one that cannot be mistaken.
+/// Whether a hello stands at `at`: any hello right behind a STARTTLS request, elsewhere only an unmistakable one.
 fn hello_in_unknown(stream: &[u8], base: usize, at: usize) -> Match {
     let expected = client_hello_at(stream, at, Place::Boundary);
     if expected == Match::No || upgrade::text_ends(stream.get(base..at).unwrap_or_default()) {

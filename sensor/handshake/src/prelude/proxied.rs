@@ -1,5 +1,5 @@
-//! The PROXY protocol, versions 1 and 2 (haproxy.org, doc/proxy-protocol.txt): a load balancer's word, in front of all
-//! else, on whose connection it passes on.
+//! The PROXY protocol, versions 1 and 2 (haproxy.org, doc/proxy-protocol.txt): with it a load balancer tells, before all
+//! other bytes, whose connection it forwards.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
@@ -29,14 +29,14 @@ pub struct Endpoint {
     pub port: u16,
 }
 
-/// What a PROXY header says. All is empty if the connection is the balancer's own or of a kind without addresses.
+/// The content of a PROXY header. Empty if the connection is the balancer's own or of a kind without addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proxied {
     /// Who connected to the balancer.
     pub source: Option<Endpoint>,
     /// Where it connected to.
     pub destination: Option<Endpoint>,
-    /// Where in the header the host name stands that the client had asked for (version 2).
+    /// Range in the header of the host name that the client asked for (version 2).
     pub authority: Option<Range<usize>>,
 }
 
@@ -45,9 +45,9 @@ pub struct Proxied {
 pub(super) enum Header {
     /// No PROXY header.
     No,
-    /// The bytes end before that is clear, or before the header ends.
+    /// Too few bytes to tell, or the header is not complete.
     Maybe,
-    /// A header of so many bytes.
+    /// A header, and its length.
     Yes(Proxied, usize),
 }
 
@@ -105,7 +105,7 @@ fn version_2(bytes: &[u8], bytes_max: usize) -> Header {
         return Header::No;
     }
     let Some(content) = cursor.take(usize::from(length)) else { return Header::Maybe };
-    // Command 0: the balancer speaks for itself, what follows is to be ignored.
+    // Command LOCAL: the balancer's own connection; addresses are to be ignored.
     let proxied = if version == 0x20 { Proxied::default() } else { fields(content, family, total - content.len()) };
     Header::Yes(proxied, total)
 }

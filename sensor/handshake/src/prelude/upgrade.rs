@@ -1,5 +1,5 @@
-//! Requests to go over to TLS on a connection begun without it. The binary ones are recognised whole, at a message's
-//! start; those of line protocols and XMPP by the word that stands right in front of the hello.
+//! Requests to switch a clear-text connection to TLS. The binary ones are recognised whole, at a message's start; those of
+//! line protocols and XMPP by the word right in front of the hello.
 
 use vigie_wire::Cursor;
 
@@ -9,7 +9,7 @@ const LDAP_START_TLS: &[u8] = b"1.3.6.1.4.1.1466.20037";
 /// How far before a hello the request for it may begin.
 pub(super) const REQUEST_BYTES_MAX: usize = 128;
 
-/// Longest of the binary requests that are waited for.
+/// Longest binary request that is waited for.
 const BINARY_BYTES_MAX: usize = 1024;
 
 /// What stands at the start of some bytes.
@@ -17,9 +17,9 @@ const BINARY_BYTES_MAX: usize = 1024;
 pub(super) enum Request {
     /// None of the requests.
     No,
-    /// The bytes end before that is clear.
+    /// Too few bytes to tell.
     Maybe,
-    /// A request of so many bytes; the hello follows.
+    /// A request of this length; the hello follows.
     Yes(usize),
 }
 
@@ -41,9 +41,9 @@ pub(super) fn binary(bytes: &[u8]) -> Request {
     }
 }
 
-/// Whether `before`, which ends where a hello may begin, ends with a request in text: a line of SMTP, LMTP, IMAP, NNTP,
-/// Sieve or IRC (STARTTLS), POP3 (STLS), FTP (AUTH TLS, RFC 4217), or XMPP's `<starttls …/>` (RFC 6120 §5.4.2). Costs a
-/// look at the last word or tag, so that a stream full of bad hellos stays cheap.
+/// Whether `before`, the bytes in front of a possible hello, ends with a textual request: a line of SMTP, LMTP, IMAP, NNTP,
+/// Sieve or IRC (STARTTLS), POP3 (STLS), FTP (AUTH TLS, RFC 4217), or XMPP's `<starttls …/>` (RFC 6120 §5.4.2). Looks
+/// at the last word or tag only, so a stream full of false hellos stays cheap.
 pub(super) fn text_ends(before: &[u8]) -> bool {
     let window = before.get(before.len().saturating_sub(REQUEST_BYTES_MAX)..).unwrap_or_default();
     match window.split_last() {

@@ -1,5 +1,5 @@
-//! What a UDP flow keeps while its QUIC hello is on the way: for each connection id that keys were derived from, the keys
-//! and the handshake stream put together so far. Bounded; empty and small until the first Initial.
+//! State of a UDP flow while its QUIC hello is awaited: for each connection id that keys were derived from, the keys and
+//! the reassembled CRYPTO stream. Bounded, and small until the first Initial.
 
 use arrayvec::ArrayVec;
 
@@ -11,13 +11,13 @@ use super::versions::Schedule;
 use super::{Hello, Progress, QuicCounters, QuicLimits};
 use vigie_wire::assembly::{Assembly, InsertError};
 
-/// How many connections, real or pretended, are followed on one flow at a time.
+/// How many connections, real ones or decoys, are followed on one flow at a time.
 pub const CONNECTIONS_MAX: usize = 4;
 
 /// How many key schedules are kept for one connection: two, for a compatible version negotiation.
 const SCHEDULES_MAX: usize = 2;
 
-/// The most memory that a stream keeps for the next connection; nearly all hellos need less.
+/// Memory that a stream keeps for the next connection; nearly all hellos need less.
 const SPARE_STREAM_BYTES_MAX: usize = 8 * 1024;
 
 /// Bytes of type and length in front of a TLS handshake message (RFC 8446 §4).
@@ -29,14 +29,14 @@ const CLIENT_HELLO: u8 = 1;
 /// The QUIC side of one UDP flow. Either direction's datagrams may be fed to it, from any point on.
 #[derive(Debug, Default)]
 pub struct Connection {
-    origins: ArrayVec<Box<Origin>, CONNECTIONS_MAX>,
-    spare: Option<Box<Origin>>,
+    candidates: ArrayVec<Box<Candidate>, CONNECTIONS_MAX>,
+    spare: Option<Box<Candidate>>,
     failures: u16,
     given_up: bool,
 }
 
 impl Connection {
-    /// Takes one datagram, and says what it brought. If it brought a hello, ask [`Connection::more`] for another.
+    /// Takes one datagram and returns what it brought. If that is a hello, ask [`Connection::more`] for another.
     pub fn datagram(
         &mut self,
         payload: &[u8],
@@ -45,7 +45,7 @@ impl Connection {
         counters: &mut QuicCounters,
     ) -> Progress<'_> {
         let mut rest = payload;
-        let mut known = !self.origins.is_empty();
+        let mut known = !self.candidates.is_empty();
         while !self.given_up
             && let Some((packet, after)) = header::split(rest)
         {
@@ -60,8 +60,8 @@ impl Connection {
                 Packet::Cut => counters.cut += 1,
             }
         }
-        match self.news() {
-            Some(at) => self.tell(at),
+        match self.unreported() {
+            Some(at) => self.report(at),
             None if self.given_up => Progress::GivenUp,
             None if known => Progress::Nothing,
             None => Progress::NotQuic,
@@ -70,30 +70,34 @@ impl Connection {
 
     /// A further hello of the same datagram: only of a datagram that coalesces packets of several connections.
     pub fn more(&mut self) -> Progress<'_> {
-        match self.news() {
-            Some(at) => self.tell(at),
+        match self.unreported() {
+            Some(at) => self.report(at),
             None => Progress::Nothing,
         }
     }
 
-    /// Forgets the flow and keeps memory for the next.
+    /// Starts over and keeps memory for the next flow.
     pub fn reset(&mut self) {
-        if let Some(mut origin) = self.origins.pop() {
-            origin.clear();
-            self.spare = Some(origin);
+        if let Some(mut candidate) = self.candidates.pop() {
+            candidate.clear();
+            self.spare = Some(candidate);
         }
-        self.origins.clear();
+        self.candidates.clear();
         self.failures = 0;
         self.given_up = false;
     }
 
     /// Bytes of memory held, besides those of the struct itself.
     pub fn memory_bytes(&self) -> usize {
-        self.origins.iter().chain(&self.spare).map(|origin| size_of::<Origin>() + origin.stream.capacity()).sum()
+        self.candidates
+            .iter()
+            .chain(&self.spare)
+            .map(|candidate| size_of::<Candidate>() + candidate.stream.capacity())
+            .sum()
     }
 
-    /// Opens an Initial with the keys that it may be of: those of its own destination id, those of connections that were
-    /// opened before (the id changes once the server has answered, RFC 9000 §7.2), and new ones (a first packet, or the
+    /// Decrypts an Initial with the keys that may fit: those of its own destination id, those of connections that were
+    /// decrypted before (the id changes once the server has answered, RFC 9000 §7.2), and new ones (a first packet, or the
     /// first after a Retry, RFC 9001 §5.2).
     fn initial(
         &mut self,
@@ -104,26 +108,27 @@ impl Connection {
     ) {
         counters.initials += 1;
         counters.unknown_versions += u64::from(!packet.dialect.known);
-        let own = self.origins.iter().position(|origin| origin.destination.as_slice() == packet.destination);
-        if own.is_none() && self.origins.iter().any(|origin| origin.is_answered_by(packet)) {
+        let own = self.candidates.iter().position(|candidate| candidate.destination.as_slice() == packet.destination);
+        if own.is_none() && self.candidates.iter().any(|candidate| candidate.is_answered_by(packet)) {
             counters.from_server += 1;
             return;
         }
-        let others = (0..self.origins.len()).filter(|&at| Some(at) != own);
+        let others = (0..self.candidates.len()).filter(|&at| Some(at) != own);
         let mut candidates: ArrayVec<usize, CONNECTIONS_MAX> = own.into_iter().chain(others).collect();
-        candidates.retain(|&mut at| Some(at) == own || self.origins.get(at).is_some_and(|origin| origin.proven));
+        candidates
+            .retain(|&mut at| Some(at) == own || self.candidates.get(at).is_some_and(|candidate| candidate.proven));
         for at in candidates {
             if self.open(at, packet, scratch, limits, counters) {
                 return;
             }
         }
         if own.is_none() && !self.given_up {
-            let at = self.new_origin(packet.destination, counters);
+            let at = self.new_candidate(packet.destination, counters);
             self.open(at, packet, scratch, limits, counters);
         }
     }
 
-    /// Tries one origin with each schedule of the packet's version. True if the packet was opened.
+    /// Tries one candidate with each schedule of the packet's version. True if the packet was opened.
     fn open(
         &mut self,
         at: usize,
@@ -132,11 +137,11 @@ impl Connection {
         limits: &QuicLimits,
         counters: &mut QuicCounters,
     ) -> bool {
-        let Some(origin) = self.origins.get_mut(at) else {
+        let Some(candidate) = self.candidates.get_mut(at) else {
             return false;
         };
-        // What has opened a packet before comes first, then the version's own order.
-        let before = origin.opened_by.filter(|schedule| packet.schedules.contains(schedule));
+        // The schedule that decrypted a packet before comes first, then the version's own order.
+        let before = candidate.opened_by.filter(|schedule| packet.schedules.contains(schedule));
         let others = packet.schedules.iter().copied().filter(|&schedule| Some(schedule) != before);
         for schedule in before.into_iter().chain(others) {
             if self.failures >= limits.attempts_max {
@@ -144,7 +149,7 @@ impl Connection {
                 self.given_up = true;
                 return false;
             }
-            if origin.open(schedule, packet, scratch, limits, counters) {
+            if candidate.open(schedule, packet, scratch, limits, counters) {
                 counters.opened += 1;
                 self.failures = 0;
                 return true;
@@ -155,8 +160,8 @@ impl Connection {
         false
     }
 
-    /// Takes the handshake bytes of an unencrypted packet, if it has any: the start of a CHLO shows itself, what follows it
-    /// must prove by its hash that it is not of an encrypted packet, which looks the same from outside.
+    /// Takes the handshake bytes of an unencrypted packet, if it has any. The start of a CHLO is recognised by its tag;
+    /// later packets must have a right hash, since encrypted packets have the same header.
     fn clear(&mut self, packet: &Clear<'_>, limits: &QuicLimits, counters: &mut QuicCounters) {
         let (Some(frames), 8) = (google::clear_frames(packet), packet.destination.len()) else {
             return;
@@ -171,46 +176,47 @@ impl Connection {
             return;
         }
         counters.clear += 1;
-        let own = self.origins.iter().position(|origin| origin.destination.as_slice() == packet.destination);
-        let at = own.unwrap_or_else(|| self.new_origin(packet.destination, counters));
-        if let Some(origin) = self.origins.get_mut(at) {
-            origin.proven = true;
-            origin.version = packet.version;
-            origin.gather(framing, frames, packet.packet_number_bytes, limits, counters);
+        let own = self.candidates.iter().position(|candidate| candidate.destination.as_slice() == packet.destination);
+        let at = own.unwrap_or_else(|| self.new_candidate(packet.destination, counters));
+        if let Some(candidate) = self.candidates.get_mut(at) {
+            candidate.proven = true;
+            candidate.version = packet.version;
+            candidate.gather(framing, frames, packet.packet_number_bytes, limits, counters);
         }
     }
 
-    /// A place for a connection with this id, the least useful one's if all are taken.
-    fn new_origin(&mut self, destination: &[u8], counters: &mut QuicCounters) -> usize {
-        let evicted = self.origins.is_full().then(|| {
+    /// A new candidate with this id; evicts the least useful one if all places are taken.
+    fn new_candidate(&mut self, destination: &[u8], counters: &mut QuicCounters) -> usize {
+        let evicted = self.candidates.is_full().then(|| {
             counters.connections_evicted += 1;
-            let useless = self.origins.iter().position(|origin| !origin.proven);
-            let place = useless.or_else(|| self.origins.iter().position(|origin| origin.told)).unwrap_or(0);
-            self.origins.remove(place)
+            let useless = self.candidates.iter().position(|candidate| !candidate.proven);
+            let place =
+                useless.or_else(|| self.candidates.iter().position(|candidate| candidate.is_reported)).unwrap_or(0);
+            self.candidates.remove(place)
         });
-        let mut origin = evicted.or_else(|| self.spare.take()).unwrap_or_default();
-        origin.clear();
-        origin.destination = header::keep(destination);
-        // Room is certain: one was removed if all places were taken.
-        let _ = self.origins.try_push(origin);
-        self.origins.len() - 1
+        let mut candidate = evicted.or_else(|| self.spare.take()).unwrap_or_default();
+        candidate.clear();
+        candidate.destination = header::keep(destination);
+        // There is room: one was removed if all places were taken.
+        let _ = self.candidates.try_push(candidate);
+        self.candidates.len() - 1
     }
 
-    /// The first origin that knows more of its hello than it has told.
-    fn news(&self) -> Option<usize> {
-        self.origins.iter().position(|origin| origin.has_news())
+    /// The first candidate that knows more of its hello than it has is_reported.
+    fn unreported(&self) -> Option<usize> {
+        self.candidates.iter().position(|candidate| candidate.has_unreported())
     }
 
-    fn tell(&mut self, at: usize) -> Progress<'_> {
-        self.origins.get_mut(at).map_or(Progress::Nothing, |origin| origin.tell())
+    fn report(&mut self, at: usize) -> Progress<'_> {
+        self.candidates.get_mut(at).map_or(Progress::Nothing, |candidate| candidate.report())
     }
 }
 
-/// A connection by the id that its keys come from.
+/// A possible connection: the destination id that its keys come from, and what was decrypted with them.
 #[derive(Debug, Default)]
-struct Origin {
+struct Candidate {
     destination: ConnectionId,
-    /// The id that the client gave itself, to which the server's packets go.
+    /// The client's own id, to which the server's packets go.
     source: ConnectionId,
     version: u32,
     /// Whether any packet was opened with its keys.
@@ -219,16 +225,16 @@ struct Origin {
     keys: ArrayVec<(Schedule, Keys), SCHEDULES_MAX>,
     largest_number: Option<u64>,
     stream: Assembly,
-    /// Where in the handshake stream the message starts that is put together.
+    /// Offset in the handshake stream of the message that is reassembled.
     base: u64,
-    /// Bytes of the stream that [`Origin::tell`] has told.
-    told_bytes: usize,
-    /// Whether the whole hello was told, or the stream is not that of a hello.
-    told: bool,
+    /// Bytes of the stream that [`Candidate::report`] has is_reported.
+    reported_bytes: usize,
+    /// Whether the whole hello was is_reported, or the stream is not that of a hello.
+    is_reported: bool,
 }
 
-impl Origin {
-    /// Makes it as new, but for memory.
+impl Candidate {
+    /// Resets all but the memory.
     fn clear(&mut self) {
         let mut stream = std::mem::take(&mut self.stream);
         stream.clear();
@@ -240,7 +246,7 @@ impl Origin {
         self.source.clear();
         self.stream = stream;
         (self.version, self.proven, self.opened_by, self.largest_number) = (0, false, None, None);
-        (self.base, self.told_bytes, self.told) = (0, 0, false);
+        (self.base, self.reported_bytes, self.is_reported) = (0, 0, false);
     }
 
     /// Whether a packet goes to this connection's client. The client itself keeps its source id (RFC 9000 §7.2).
@@ -248,7 +254,7 @@ impl Origin {
         self.proven && packet.destination == self.source.as_slice() && packet.source != self.source.as_slice()
     }
 
-    /// Opens a packet and takes its handshake bytes.
+    /// Decrypts a packet and takes its handshake bytes.
     fn open(
         &mut self,
         schedule: Schedule,
@@ -290,7 +296,7 @@ impl Origin {
         self.keys.get(at).map(|(_, keys)| keys)
     }
 
-    /// Puts the handshake bytes of some frames where they belong.
+    /// Adds the handshake bytes of some frames to the stream.
     fn gather(
         &mut self,
         framing: Framing,
@@ -299,7 +305,7 @@ impl Origin {
         limits: &QuicLimits,
         counters: &mut QuicCounters,
     ) {
-        if self.told {
+        if self.is_reported {
             return;
         }
         let (stream, base) = (&mut self.stream, &mut self.base);
@@ -321,26 +327,26 @@ impl Origin {
         counters.odd_frames += u64::from(whole.is_none());
     }
 
-    fn has_news(&self) -> bool {
+    fn has_unreported(&self) -> bool {
         let known = self.stream.contiguous().len();
-        !self.told && known > self.told_bytes && known > MESSAGE_HEADER_BYTES
+        !self.is_reported && known > self.reported_bytes && known > MESSAGE_HEADER_BYTES
     }
 
     /// What is known of the hello; from then on only what is more.
-    fn tell(&mut self) -> Progress<'_> {
+    fn report(&mut self) -> Progress<'_> {
         let known = self.stream.contiguous();
-        self.told_bytes = known.len();
+        self.reported_bytes = known.len();
         if let Some(chlo) = Chlo::view(self.version, known) {
-            self.told = chlo.complete();
+            self.is_reported = chlo.complete();
             return Progress::Chlo(chlo);
         }
         let Some((&[CLIENT_HELLO, high, middle, low], body)) = known.split_first_chunk() else {
-            self.told = true;
+            self.is_reported = true;
             return Progress::Nothing;
         };
         let announced = u32::from_be_bytes([0, high, middle, low]) as usize;
         let message = body.get(..announced).unwrap_or(body);
-        self.told = message.len() == announced;
-        Progress::Hello(Hello { version: self.version, message, announced, complete: self.told })
+        self.is_reported = message.len() == announced;
+        Progress::Hello(Hello { version: self.version, message, announced, complete: self.is_reported })
     }
 }

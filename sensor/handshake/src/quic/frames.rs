@@ -1,10 +1,10 @@
-//! The frames that stand in a client's Initial, in the IETF's writing: finds the CRYPTO frames among the others.
-//! Frames that no Initial may carry end the walk; Google's writing is in `google`.
+//! The frames of a client's Initial in the IETF's format: finds the CRYPTO frames among the others. Frames that no
+//! Initial may carry end the walk. Google's format is in `google`.
 
 use super::google;
 use vigie_wire::Cursor;
 
-/// How frames are written.
+/// The format of frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
     /// RFC 9000 §19.
@@ -31,7 +31,7 @@ pub(super) fn walk<'a>(
     Some(())
 }
 
-/// Passes over PADDING, most of an Initial. False if nothing else is left.
+/// Skips PADDING, most of an Initial. False if nothing else is left.
 #[inline]
 fn skip_padding(cursor: &mut Cursor<'_>) -> bool {
     let rest = cursor.rest();
@@ -49,7 +49,7 @@ fn zeros(bytes: &[u8]) -> usize {
 /// One frame; its type may be a varint longer than needed (RFC 9000 §12.4 forbids that, receivers may let it pass).
 fn frame<'a>(cursor: &mut Cursor<'a>, found: &mut impl FnMut(u64, &'a [u8])) -> Option<()> {
     match cursor.varint()? {
-        // PADDING in a long writing, PING.
+        // PADDING with an over-long type, PING.
         0x00 | 0x01 => Some(()),
         kind @ (0x02 | 0x03) => acknowledgement(cursor, kind == 0x03),
         0x06 => {

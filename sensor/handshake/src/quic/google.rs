@@ -1,5 +1,5 @@
-//! QUIC as Google wrote it before the IETF did: frames, the hash over unencrypted packets, and the CHLO message with its
-//! tags. Versions Q024 to Q050; only what a client sends to open.
+//! Google's QUIC before the IETF's: frames, the hash over unencrypted packets, and the CHLO message with its tags. Versions
+//! Q024 to Q050; only what a client sends to open a connection.
 
 use super::header::Clear;
 use vigie_wire::Cursor;
@@ -51,12 +51,12 @@ impl<'a> Chlo<'a> {
         self.complete
     }
 
-    /// The server name, if its bytes have come.
+    /// The server name, if it has arrived.
     pub fn sni(&self) -> Option<&'a [u8]> {
         self.tag(*b"SNI\0")
     }
 
-    /// What the client calls itself.
+    /// The client's user agent.
     pub fn user_agent(&self) -> Option<&'a [u8]> {
         self.tag(*b"UAID")
     }
@@ -66,12 +66,12 @@ impl<'a> Chlo<'a> {
         self.tag(*b"VER\0")
     }
 
-    /// What kind of proof the client wants of the server (`X509`).
+    /// The kind of proof that the client demands of the server (`X509`).
     pub fn proof_demand(&self) -> Option<&'a [u8]> {
         self.tag(*b"PDMD")
     }
 
-    /// The value of a tag, if its bytes have come.
+    /// The value of a tag, if it has arrived.
     pub fn tag(&self, wanted: [u8; 4]) -> Option<&'a [u8]> {
         let (entries, values) = self.entries()?;
         let mut start = 0;
@@ -147,7 +147,7 @@ fn fnv(basis: u128, bytes: &[u8]) -> u128 {
     bytes.iter().fold(basis, |hash, &byte| (hash ^ u128::from(byte)).wrapping_mul(FNV_PRIME))
 }
 
-/// One frame of Google's writing; `found` gets what belongs to the handshake.
+/// Reads one frame of Google's format; calls `found` for handshake data.
 pub(super) fn frame<'a>(
     cursor: &mut Cursor<'a>,
     version: u8,

@@ -1,5 +1,5 @@
-//! The long headers of QUIC and Google's public header: where a packet starts, ends, and what it is.
-//! Reads headers only; what is sealed is opened elsewhere.
+//! The long headers of QUIC and Google's public header: where a packet starts, where it ends, and its type. Decrypts
+//! nothing.
 
 use arrayvec::ArrayVec;
 
@@ -12,16 +12,16 @@ pub(super) const CONNECTION_ID_BYTES_MAX: usize = 20;
 /// The shortest destination connection id that a client may choose for its first Initial (RFC 9000 §7.2).
 const FIRST_CONNECTION_ID_BYTES_MIN: usize = 8;
 
-/// The least size of a datagram with a client's Initial (RFC 9000 §14.1); asked only of versions that we know nothing of.
+/// The least size of a datagram with a client's Initial (RFC 9000 §14.1); required only of unknown versions.
 const INITIAL_DATAGRAM_BYTES_MIN: usize = 1200;
 
 /// Bytes after the start of the packet number that a protected packet has at least: the sample's end (RFC 9001 §5.4.2).
 const SAMPLE_END: usize = 20;
 
-/// A connection id, kept.
+/// An owned connection id.
 pub(super) type ConnectionId = ArrayVec<u8, CONNECTION_ID_BYTES_MAX>;
 
-/// A copy of a connection id that a header parser let through.
+/// A copy of a connection id whose length the header parser checked.
 pub(super) fn keep(id: &[u8]) -> ConnectionId {
     id.iter().copied().take(CONNECTION_ID_BYTES_MAX).collect()
 }
@@ -63,7 +63,7 @@ pub(super) enum Packet<'a> {
     Opaque,
     Retry,
     VersionNegotiation,
-    /// The header reads well, but its packet reaches beyond the datagram, or is too short to hold anything.
+    /// The header is sound, but the packet reaches beyond the datagram or is too short to decrypt.
     Cut,
 }
 
@@ -214,10 +214,10 @@ pub fn connection_ids(payload: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((long.destination, long.source))
 }
 
-/// A first test for any UDP payload, on any port: whether it is worth the while of a [`super::Connection`].
+/// A cheap first test for any UDP payload on any port: whether a [`super::Connection`] should see it.
 ///
-/// It asks for a version that is known, or a greased one, or for all the signs of a client's Initial, and for lengths that
-/// fit; it lets through all that could be opened.
+/// It requires a known version, a greased one, or all signs of a client's Initial, and lengths that fit. Everything that
+/// could be decrypted passes.
 #[inline]
 pub fn looks_like_quic(payload: &[u8]) -> bool {
     let Some(&first) = payload.first() else {

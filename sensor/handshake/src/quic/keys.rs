@@ -1,5 +1,5 @@
-//! The client's Initial keys, which anyone on the path can derive (RFC 9001 §5.2), and the opening of packets with them.
-//! Only Initials: no other packet of QUIC can be opened from outside, and none is tried.
+//! The client's Initial keys, which anyone on the path can derive (RFC 9001 §5.2), and decryption with them. Initials only:
+//! no other QUIC packet can be decrypted from outside, and none is tried.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use super::versions::Schedule;
 /// The largest UDP payload, and so the largest packet that is copied for opening.
 const PACKET_BYTES_MAX: usize = 65_535;
 
-/// What a worker lends to each connection: room to decrypt in, and the salts made ready. One per worker.
+/// A buffer to decrypt in and the prepared salts. One per worker, lent to each connection.
 #[derive(Debug)]
 pub struct Scratch {
     pub(super) buffer: Vec<u8>,

@@ -1,8 +1,8 @@
 //! QUIC, from the datagrams of one UDP flow to the bytes of its ClientHello: versions 1 and 2, the drafts since 17, mvfst,
-//! and Google's own from Q024 to T051. Opens Initials of clients only, with the keys that RFC 9001 §5.2 lets anyone derive;
-//! reads no hello, follows no connection beyond it, and never sees content.
+//! and Google's own from Q024 to T051. Decrypts clients' Initials only, with the keys that anyone can derive (RFC 9001
+//! §5.2). It does not parse the hello, and follows no connection beyond it.
 //!
-//! [`looks_like_quic`] stands in front, for any UDP payload; a [`Connection`] is for flows that passed it.
+//! [`looks_like_quic`] is the cheap test for any UDP payload; a [`Connection`] is for flows that passed it.
 
 mod connection;
 mod frames;
@@ -26,7 +26,7 @@ pub use keys::Scratch;
 pub struct QuicLimits {
     /// Bytes of the handshake stream that are kept, from its start.
     pub crypto_bytes_max: usize,
-    /// Vain openings in a row, after which a flow is given up.
+    /// Failed decryptions in a row after which a flow is given up.
     pub attempts_max: u16,
 }
 
@@ -36,45 +36,45 @@ impl Default for QuicLimits {
     }
 }
 
-/// What was met, by kind. One per worker.
+/// Counts by kind. One per worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QuicCounters {
     /// Initial packets seen, opened or not.
     pub initials: u64,
     /// Initials opened.
     pub opened: u64,
-    /// Vain openings: another's keys, a wrong tag, junk.
+    /// Failed decryptions: wrong keys, wrong tag, junk.
     pub open_failures: u64,
     /// Key sets derived.
     pub keys_derived: u64,
-    /// Initials passed over because they go to a known client.
+    /// Initials skipped because they go to a known client.
     pub from_server: u64,
     /// Initials of a version that is not known, greased ones included.
     pub unknown_versions: u64,
-    /// Packets that reach beyond their datagram or are too short to be opened.
+    /// Packets that reach beyond their datagram or are too short to decrypt.
     pub cut: u64,
     /// Version Negotiation packets.
     pub version_negotiations: u64,
     /// Retry packets.
     pub retries: u64,
-    /// Initials whose frames were read only up to one that is odd.
+    /// Initials whose frames were read only up to an invalid one.
     pub odd_frames: u64,
     /// Unencrypted packets of Google's that carry handshake bytes.
     pub clear: u64,
     /// Pieces beyond `crypto_bytes_max`.
     pub crypto_too_far: u64,
-    /// Pieces that would have been one island too many.
+    /// Pieces dropped because the stream had too many gaps already.
     pub crypto_too_many_gaps: u64,
-    /// Connections on one flow that gave way to newer ones.
+    /// Connections on one flow evicted for newer ones.
     pub connections_evicted: u64,
-    /// Flows given up after `attempts_max` vain openings.
+    /// Flows given up after `attempts_max` failed decryptions.
     pub given_up: u64,
 }
 
 /// What a datagram brought.
 #[derive(Clone, Copy, Debug)]
 pub enum Progress<'a> {
-    /// Nothing in the datagram, nor before it, was a packet that we know.
+    /// Neither this datagram nor an earlier one held a known packet.
     NotQuic,
     /// No new byte of a hello.
     Nothing,
@@ -82,7 +82,7 @@ pub enum Progress<'a> {
     Hello(Hello<'a>),
     /// More of a hello of Google's QUIC is known than before.
     Chlo(Chlo<'a>),
-    /// Too many vain openings: this flow is not worth another datagram.
+    /// Too many failed decryptions: the flow is given up.
     GivenUp,
 }
 

@@ -98,17 +98,17 @@ impl Schedule {
 /// What a long header packet is, by its type bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Sealed with keys that anyone can derive by one of these schedules, the likeliest first.
+    /// Encrypted with keys that anyone can derive by one of these schedules, the likeliest first.
     Initial(&'static [Schedule]),
-    /// Sealed with keys that we cannot have; it says its length.
+    /// Encrypted with secret keys; its header tells its length.
     Opaque,
-    /// It has no length and ends the datagram.
+    /// It has no length field and ends the datagram.
     Retry,
     /// Google's unencrypted handshake packet under a long header: the hash of Q044 and Q046, then frames.
     Clear,
 }
 
-/// How a version writes its long headers and frames.
+/// The format of a version's long headers and frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Dialect {
     /// Both connection id lengths stand in one byte, as nibbles less three (until draft 21).

@@ -8,7 +8,7 @@ use arrayvec::ArrayVec;
 
 use vigie_wire::Cursor;
 
-/// How many names of a certificate are told.
+/// How many names of a certificate are reported.
 pub const NAMES_MAX: usize = 8;
 
 /// The longest host name (RFC 1035 §2.3.4), as text without its final dot.

@@ -113,7 +113,7 @@ fn sslv2_hello(stream: &[u8]) -> Option<(usize, &[u8])> {
     Some((length, message))
 }
 
-/// What a look for the ClientHello gave.
+/// The result of a call.
 #[derive(Clone, Copy, Debug)]
 pub enum HelloStep<'a> {
     /// Nothing yet: more bytes are needed.
@@ -138,7 +138,7 @@ impl HelloStream {
     pub fn advance<'a>(&'a mut self, stream: &'a [u8], bytes_max: usize) -> HelloStep<'a> {
         if stream.first().is_some_and(|first| first & 0x80 != 0) {
             return match sslv2_hello(stream) {
-                // A version and the three lengths tell it from chance.
+                // The version and three consistent lengths rule chance out.
                 Some((length, message)) if message.len() >= 9 => {
                     let version_on = message.get(1..).unwrap_or_default();
                     HelloStep::Hello(ClientHello::sslv2(version_on, message.len() == length))

@@ -1,6 +1,6 @@
-//! TLS over any transport: what the two hellos and the certificate of a handshake say in clear. The hello's body is
-//! read by [`hello`] wherever it came from; [`records`] takes it out of a TCP stream, `super::dtls` out of datagrams,
-//! `super::quic` out of CRYPTO frames. Nothing is decrypted here.
+//! TLS over any transport: the clear parts of both hellos and of the certificate. [`hello`] reads the hello's body wherever
+//! it came from: [`records`] take it out of a TCP stream, `super::dtls` out of datagrams, `super::quic` out of CRYPTO
+//! frames. Nothing is decrypted here.
 
 pub mod certificate;
 pub mod ech;

@@ -63,20 +63,20 @@ const fn is_content_type(kind: u8) -> bool {
     matches!(kind, content::CHANGE_CIPHER_SPEC..=content::HEARTBEAT)
 }
 
-/// Why a stream will tell no more.
+/// Why the walk ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
     /// These are no TLS records.
     NotTls,
     /// What follows is encrypted, or the handshake is over.
     Encrypted,
-    /// The first message is another than was looked for.
+    /// The first message is not the one searched for.
     OtherMessage,
-    /// The message looked for contradicts itself.
+    /// The message contradicts itself.
     Malformed,
-    /// The message takes more bytes than may be held.
+    /// The message exceeds the limit.
     TooLong,
-    /// All that was looked for was found.
+    /// Everything searched for was found.
     Done,
 }
 
@@ -100,26 +100,26 @@ impl Message<'_> {
     }
 }
 
-/// What a look at the stream gave.
+/// The result of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step<'a> {
     /// Nothing yet: more bytes are needed.
     More,
-    /// The message that is due, perhaps not whole.
+    /// The next message, perhaps not complete.
     Message(Message<'a>),
     /// Nothing more will come.
     Stopped(Stop),
 }
 
-/// Where the message that is due stands.
+/// Where the next message is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Place {
     /// Not known yet.
     #[default]
     Ahead,
-    /// In one record: its header is at this offset of the stream.
+    /// Inside one record: its header is at this offset of the stream.
     InStream { start: usize },
-    /// Over several records: put together in `joined`.
+    /// Spread over several records: copied to `joined`.
     Joined,
     /// There is none.
     Nowhere(Stop),
@@ -128,7 +128,7 @@ enum Place {
 /// A walk over the records of one direction of a connection.
 #[derive(Debug, Default)]
 pub struct Records {
-    /// Offset of the first byte of the stream not yet passed.
+    /// Offset of the next unread byte of the stream.
     at: usize,
     /// Bytes of the current record from there on.
     record_left: usize,
@@ -142,7 +142,7 @@ pub struct Records {
 }
 
 impl Records {
-    /// The message that is due, as far as `stream` tells: the connection's bytes from its first one on. A later call
+    /// The next message, as far as it is in `stream`: the connection's bytes from its first one on. A later call
     /// must bring the same bytes, and may bring more. Of a message over several records no more than `bytes_max` bytes
     /// are held: if it has more, it stays incomplete.
     pub fn message<'a>(&'a mut self, stream: &'a [u8], bytes_max: usize) -> Step<'a> {
@@ -171,8 +171,8 @@ impl Records {
         self.joined.capacity()
     }
 
-    /// Passes over the message that is due, if it was there to its end.
-    pub fn pass(&mut self, stream: &[u8]) {
+    /// Moves past the current message, if it was complete.
+    pub fn skip(&mut self, stream: &[u8]) {
         match self.place {
             Place::InStream { start } => {
                 let Some(length) = message_length(stream.get(start..).unwrap_or_default()) else { return };
@@ -193,7 +193,7 @@ impl Records {
         self.place == Place::Joined && self.joined.len() >= bytes_max
     }
 
-    /// Finds out where the next message stands.
+    /// Finds the next message.
     fn locate(&mut self, stream: &[u8]) -> Place {
         loop {
             if self.record_left == 0 {
@@ -237,7 +237,7 @@ impl Records {
                     Ok(true) => continue,
                     Ok(false) => return,
                     Err(stop) => {
-                        // What was joined is told as long as it is of use; an own record amidst it ends the message.
+                        // What was joined stays readable; a record of another kind in the middle ends the message.
                         if self.joined.len() < MESSAGE_HEADER_BYTES {
                             self.place = Place::Nowhere(stop);
                         }
@@ -259,7 +259,7 @@ impl Records {
         }
     }
 
-    /// Passes over the next record header. False if it is not there yet.
+    /// Reads the next record header. False if it is not there yet.
     fn open_record(&mut self, stream: &[u8]) -> Result<bool, Stop> {
         match RecordHeader::read(stream.get(self.at..).unwrap_or_default()) {
             Ok(RecordHeader { content_type: content::APPLICATION_DATA, .. }) => Err(Stop::Encrypted),

@@ -15,7 +15,7 @@ const HELLO_RETRY_REQUEST: [u8; 32] = [
     0xc2, 0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
 ];
 
-/// How many messages of a server are passed over in search of its certificate.
+/// How many messages of a server are skipped in search of its certificate.
 const MESSAGES_MAX: usize = 8;
 
 /// A ServerHello (RFC 8446 §4.1.3, RFC 5246 §7.4.1.3).
@@ -52,14 +52,14 @@ impl ServerHello {
     }
 }
 
-/// What a look at the server's bytes gave.
+/// The result of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerStep {
     /// Nothing new yet: more bytes are needed.
     More,
-    /// A hello; told once.
+    /// A hello; reported once.
     Hello(ServerHello),
-    /// The names in the certificate, perhaps none; told once, and last.
+    /// The names in the certificate, perhaps none; reported once, and last.
     Names(Names),
     /// Nothing more will come.
     Stopped(Stop),
@@ -81,7 +81,7 @@ impl ServerStream {
         self.records.memory_bytes()
     }
 
-    /// Looks for the next thing in `stream`, the server's bytes from its first one on. A later call must bring the
+    /// The next finding in `stream`, the server's bytes from its first one on. A later call must bring the
     /// same bytes, and may bring more; call until it says [`More`](ServerStep::More) or
     /// [`Stopped`](ServerStep::Stopped). A message in more than one record is held up to `bytes_max` bytes.
     pub fn advance(&mut self, stream: &[u8], bytes_max: usize) -> ServerStep {
@@ -113,12 +113,12 @@ impl ServerStream {
                     return ServerStep::Names(names);
                 }
                 Read::Hello(hello) => {
-                    self.records.pass(stream);
+                    self.records.skip(stream);
                     self.settle(hello);
                     return ServerStep::Hello(hello);
                 }
                 Read::Other => {
-                    self.records.pass(stream);
+                    self.records.skip(stream);
                     self.messages += 1;
                     if self.messages == MESSAGES_MAX {
                         return self.stop(Stop::OtherMessage);
@@ -146,7 +146,7 @@ impl ServerStream {
     }
 }
 
-/// What a message gave.
+/// What a message contained.
 enum Read {
     More,
     Other,
@@ -237,7 +237,7 @@ mod tests {
         let mut messages = Vec::new();
         while let Step::Message(Message { kind, body, .. }) = walk.message(&stream, BYTES_MAX) {
             messages.extend(message(kind, body));
-            walk.pass(&stream);
+            walk.skip(&stream);
             if kind == handshake::CERTIFICATE {
                 break;
             }
