@@ -13,13 +13,13 @@ mod address;
 #[path = "src/diagnostic.rs"]
 mod diagnostic;
 #[allow(dead_code)]
-#[path = "src/judgement.rs"]
-mod judgement;
+#[path = "src/id.rs"]
+mod id;
 #[allow(dead_code, clippy::enum_variant_names)]
 #[path = "src/normalise.rs"]
 mod normalise;
-#[allow(dead_code)]
-#[path = "src/parse.rs"]
+#[allow(dead_code, unused_imports)]
+#[path = "src/parse/mod.rs"]
 mod parse;
 #[allow(dead_code)]
 #[path = "src/pattern.rs"]
@@ -27,6 +27,9 @@ mod pattern;
 #[allow(dead_code)]
 #[path = "src/rule.rs"]
 mod rule;
+#[allow(dead_code, unused_imports)]
+#[path = "src/words.rs"]
+mod words;
 
 use parse::{Draft, File, Matches};
 
@@ -45,6 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for path in &paths {
         let name = path.file_name().ok_or("a file without a name")?.to_string_lossy();
         let (file, mut found) = parse::parse(&format!("services/{name}"), &std::fs::read_to_string(path)?);
+        // What is a warning for operators, such as an old word, is a fault here.
         faults.append(&mut found);
         write_file(&mut list, file)?;
     }
@@ -63,9 +67,9 @@ fn write_file(list: &mut String, file: File) -> Result<(), Box<dyn Error>> {
     }
     writeln!(
         list,
-        "BuiltinFile {{ label: {label:?}, service: {:?}, name: {:?}, owner: {:?}, category: {:?}, base: {:?}, line: {}, \
+        "BuiltinFile {{ label: {label:?}, service: {:?}, name: {:?}, owner: {:?}, owner_country: {:?}, category: {:?}, base: {:?}, line: {}, \
          rules: &[",
-        header.service, header.name, header.owner, header.category, header.base, header.line
+        header.service, header.name, header.owner, header.owner_country, header.category, header.base, header.line
     )?;
     drafts.sort_by_key(|draft| draft.rule.line);
     for draft in &drafts {
@@ -83,14 +87,17 @@ fn write_rule(list: &mut String, draft: &Draft) -> Result<(), Box<dyn Error>> {
     };
     writeln!(
         list,
-        "BuiltinRule {{ kind: MatchKind::{:?}, text: {:?}, pattern: {pattern}, place: {}, role: Role::{:?}, \
-         signal: Signal::{:?}, confidence: Confidence::{:?}, asn: {:?}, sources: &{:?}, reviewed: {:?}, note: {note:?}, \
+        "BuiltinRule {{ kind: MatchKind::{:?}, text: {:?}, pattern: {pattern}, id_offset: {}, role: Role::{:?}, \
+         class: Class::{:?}, family: {:?}, traits: &[{}], alone: {}, confidence: Confidence::{:?}, asn: {:?}, sources: &{:?}, reviewed: {:?}, note: {note:?}, \
          line: {} }},",
         rule.kind,
         rule.text,
         rule.signature_id,
         rule.role,
-        rule.signal,
+        rule.class,
+        rule.family,
+        traits(rule),
+        rule.alone,
         rule.confidence,
         rule.asn,
         rule.sources,
@@ -98,4 +105,8 @@ fn write_rule(list: &mut String, draft: &Draft) -> Result<(), Box<dyn Error>> {
         rule.line
     )?;
     Ok(())
+}
+
+fn traits(rule: &rule::Rule) -> String {
+    rule.traits.iter().map(|one| format!("Trait::{one:?}, ")).collect()
 }

@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
-use crate::rule::Confidence;
+use crate::words::Confidence;
 
 /// Widest prefixes that make sense in a signature.
 const PREFIX_BITS_MIN: (u8, u8) = (8, 16);

@@ -3,7 +3,8 @@
 
 use crate::address::Network;
 use crate::parse::{Draft, File, Header, Matches};
-use crate::rule::{Confidence, MatchKind, Role, Rule, Signal};
+use crate::rule::Rule;
+use crate::words::{Class, Confidence, MatchKind, Role, Trait};
 
 include!(concat!(env!("OUT_DIR"), "/services.rs"));
 
@@ -13,6 +14,7 @@ struct BuiltinFile {
     service: &'static str,
     name: Option<&'static str>,
     owner: Option<&'static str>,
+    owner_country: Option<&'static str>,
     category: Option<&'static str>,
     base: Option<u32>,
     line: u32,
@@ -26,9 +28,13 @@ struct BuiltinRule {
     text: &'static str,
     /// Expression and zones of a pattern.
     pattern: Option<(&'static str, &'static [&'static str])>,
-    place: u32,
+    /// What is added to the service's base.
+    id_offset: u32,
     role: Role,
-    signal: Signal,
+    class: Class,
+    family: &'static str,
+    traits: &'static [Trait],
+    alone: bool,
     confidence: Confidence,
     asn: Option<u32>,
     sources: &'static [&'static str],
@@ -45,6 +51,7 @@ pub(crate) fn files() -> impl Iterator<Item = File> {
             service: file.service.to_owned(),
             name: file.name.map(str::to_owned),
             owner: file.owner.map(str::to_owned),
+            owner_country: file.owner_country.map(str::to_owned),
             category: file.category.map(str::to_owned),
             base: file.base,
             replace: false,
@@ -67,11 +74,14 @@ fn draft(file: &BuiltinFile, rule: &BuiltinRule) -> Option<Draft> {
         }
     };
     let told = Rule {
-        signature_id: rule.place,
+        signature_id: rule.id_offset,
         service: file.service.to_owned(),
         service_name: String::new(),
         role: rule.role,
-        signal: rule.signal,
+        class: rule.class,
+        family: rule.family.to_owned(),
+        traits: rule.traits.to_vec(),
+        alone: rule.alone,
         confidence: rule.confidence,
         kind: rule.kind,
         text: rule.text.to_owned(),

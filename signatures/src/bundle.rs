@@ -17,7 +17,8 @@ use crate::lookup::NameTable;
 use crate::merge::Merge;
 use crate::parse::parse_day;
 use crate::pattern::Asked;
-use crate::rule::{MatchKind, Rule};
+use crate::rule::Rule;
+use crate::words::MatchKind;
 
 /// Days after which a review is too old, unless told otherwise.
 pub const REVIEW_DAYS_MAX: u32 = 365;
@@ -60,6 +61,8 @@ pub struct Service {
     pub name: String,
     /// Company behind it.
     pub owner: String,
+    /// That company's country, two letters (ISO 3166-1); empty where no file says it.
+    pub owner_country: String,
     /// Kind of service.
     pub category: String,
     /// First of its signature ids.

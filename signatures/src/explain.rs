@@ -9,7 +9,8 @@ use crate::bundle::Bundle;
 use crate::lookup::Near;
 use crate::normalise::{Name, normalise};
 use crate::parse::is_ja4;
-use crate::rule::{MatchKind, Rule};
+use crate::rule::Rule;
+use crate::words::MatchKind;
 
 /// Shorter service keys are ordinary words or parts of them.
 const BRAND_BYTES_MIN: usize = 6;

@@ -4,22 +4,25 @@
 //! answers look-ups without allocating. [`normalise`] brings a name off the wire to the form that look-ups take.
 
 mod address;
+mod alerting;
 mod builtin;
 mod bundle;
 mod diagnostic;
 mod explain;
-mod judgement;
+mod id;
 mod lookup;
 mod merge;
 mod normalise;
 mod parse;
 mod pattern;
 mod rule;
+mod words;
 
 pub use address::Network;
 pub use bundle::{Bundle, FILE_BYTES_MAX, LoadOptions, REVIEW_DAYS_MAX, Service, SourceText};
 pub use diagnostic::{Diagnostic, Severity};
 pub use explain::{Explanation, QueryKind};
-pub use judgement::SERVICE_IDS;
+pub use id::{SERVICE_IDS, signature_id};
 pub use normalise::{LABEL_BYTES_MAX, NAME_BYTES_MAX, Name, normalise};
-pub use rule::{Confidence, MatchKind, Role, Rule, Signal, Verdict};
+pub use rule::Rule;
+pub use words::{Class, Confidence, MatchKind, Role, Trait, Verdict};

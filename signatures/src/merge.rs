@@ -13,13 +13,15 @@ use crate::bundle::{Bundle, Service, SourceText};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::lookup::{self, Form, NameTable};
 use crate::parse::{Draft, File, Header, Matches, parse};
-use crate::rule::{MatchKind, Rule, Signal};
+use crate::rule::Rule;
+use crate::words::{Class, MatchKind};
 
 /// A service while layers are laid over each other.
 #[derive(Debug)]
 struct Gathered {
     name: String,
     owner: String,
+    owner_country: String,
     category: String,
     base: u32,
 }
@@ -108,6 +110,7 @@ impl Merge {
             for (new, old) in [
                 (&header.name, &mut known.name),
                 (&header.owner, &mut known.owner),
+                (&header.owner_country, &mut known.owner_country),
                 (&header.category, &mut known.category),
             ] {
                 if let Some(new) = new {
@@ -127,6 +130,7 @@ impl Merge {
         let gathered = Gathered {
             name: name.clone(),
             owner: header.owner.clone().unwrap_or_default(),
+            owner_country: header.owner_country.clone().unwrap_or_default(),
             category: header.category.clone().unwrap_or_default(),
             base,
         };
@@ -232,7 +236,7 @@ fn key(draft: &Draft) -> Key {
 }
 
 fn name_entry<'t>(form: Form<'t>, number: u32, rule: &Rule) -> lookup::Entry<'t> {
-    lookup::Entry { form, rule: number, dns_only: rule.signal == Signal::DnsCname }
+    lookup::Entry { form, rule: number, dns_only: rule.class == Class::Cname }
 }
 
 /// What there is of each service; the rules come in order of service.
@@ -240,11 +244,12 @@ fn summaries(gathered: &BTreeMap<String, Gathered>, rules: &[Arc<Rule>]) -> Vec<
     gathered
         .iter()
         .map(|(key, service)| {
-            let Gathered { name, owner, category, base } = service;
+            let Gathered { name, owner, owner_country, category, base } = service;
             let mut service = Service {
                 key: key.clone(),
                 name: name.clone(),
                 owner: owner.clone(),
+                owner_country: owner_country.clone(),
                 category: category.clone(),
                 base: *base,
                 names: 0,

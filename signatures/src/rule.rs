@@ -1,155 +1,27 @@
-//! The words of a signature.
+//! A rule: what matches, whose it is, who contacts it, and who says so.
 
-use std::fmt;
-use std::str::FromStr;
+use crate::id;
+use crate::words::{Class, Confidence, MatchKind, Role, Trait};
 
-/// A word of the signature language.
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum $name { $($(#[$variant_doc])* $variant),+ }
-
-        impl $name {
-            /// All words, in order.
-            pub const ALL: &[Self] = &[$(Self::$variant),+];
-
-            /// The word as written in files and events.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word),+ }
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = String;
-
-            fn from_str(word: &str) -> Result<Self, String> {
-                match word {
-                    $($word => Ok(Self::$variant),)+
-                    _ => Err(format!("\"{word}\" is not one of {}", [$($word),+].join(", "))),
-                }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str(self.as_str())
-            }
-        }
-    };
-}
-
-words! {
-    /// What contacting a name means.
-    Role {
-        /// The app's own interface.
-        AppApi = "app-api",
-        /// The site in a browser.
-        Web = "web",
-        /// Media and static files.
-        Cdn = "cdn",
-        /// Live streams.
-        Live = "live",
-        /// A pixel or SDK in third-party pages.
-        Embed = "embed",
-        /// An advertising SDK in other apps.
-        AdsSdk = "ads-sdk",
-        /// The company itself.
-        Corporate = "corporate",
-        /// Infrastructure shared by services.
-        Infra = "infra",
-        /// For developers.
-        Dev = "dev",
-    }
-}
-
-words! {
-    /// Who is known to contact a name.
-    Signal {
-        /// Native apps only; no browser evidence.
-        AppOnly = "app-only",
-        /// Native apps most of all.
-        AppLikely = "app-likely",
-        /// The app and the web site alike.
-        Shared = "shared",
-        /// The app or a browser, playing media.
-        AppOrWebPlayback = "app-or-web-playback",
-        /// A browser on the site.
-        Web = "web",
-        /// Pages of third parties.
-        Embed = "embed",
-        /// Other companies' apps.
-        ThirdPartySdk = "sdk-3p",
-        /// Customers of a public cloud.
-        ThirdPartyCloud = "cloud-3p",
-        /// Advertisers, sellers, creators.
-        AdsPortal = "ads-portal",
-        /// Advertising.
-        Ads = "ads",
-        /// The company's staff and tests.
-        Corporate = "corp",
-        /// Only CNAME chains in DNS answers.
-        DnsCname = "dns-cname",
-        /// Not known.
-        Unknown = "-",
-    }
-}
-
-words! {
-    /// How sure it is that the name belongs to the service.
-    Confidence {
-        /// One source, or a name that only looks like it.
-        Low = "low",
-        /// One good source.
-        Medium = "medium",
-        /// The owner's own files, or several independent sources.
-        High = "high",
-    }
-}
-
-words! {
-    /// How a rule matches.
-    MatchKind {
-        /// The whole name.
-        Exact = "exact",
-        /// A regular expression over the whole name.
-        Pattern = "pattern",
-        /// The name and everything below it.
-        Suffix = "suffix",
-        /// An address range.
-        Prefix = "prefix",
-        /// A JA4 fingerprint.
-        Ja4 = "ja4",
-    }
-}
-
-words! {
-    /// What a match says about the device.
-    Verdict {
-        /// The app is installed or running.
-        App = "app",
-        /// Someone visited the site.
-        Web = "web",
-        /// A page or another app embeds it.
-        Embed = "embed",
-        /// The evidence does not tell.
-        Undetermined = "undetermined",
-    }
-}
-
-/// One line of knowledge: what matches, whose it is, what that proves, and who says so.
+/// One line of knowledge.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// Signature id: the service's base plus the signal's place; stable across releases.
+    /// Signature id: the service's base plus the rule's place; stable across releases.
     pub signature_id: u32,
     /// Service's key, such as `tiktok`.
     pub service: String,
     /// Service's name for people, such as `TikTok`.
     pub service_name: String,
-    /// What contacting it means.
+    /// What the name serves.
     pub role: Role,
     /// Who contacts it.
-    pub signal: Signal,
+    pub class: Class,
+    /// Which part of a program contacts it, such as `tnc`; names of one family count once.
+    pub family: String,
+    /// What sets it apart from others of its class and family.
+    pub traits: Vec<Trait>,
+    /// Does it say anything without other names beside it? `alone = false` in the file.
+    pub alone: bool,
     /// How sure the ownership is.
     pub confidence: Confidence,
     /// How it matches.
@@ -166,4 +38,16 @@ pub struct Rule {
     pub file: String,
     /// Line in that file, from 1.
     pub line: u32,
+}
+
+impl Rule {
+    /// Has it this trait?
+    pub fn has(&self, wanted: Trait) -> bool {
+        self.traits.contains(&wanted)
+    }
+
+    /// Did an operator or its author silence it? The id tells it too, so that events and exports do.
+    pub const fn is_silent(&self) -> bool {
+        id::is_silent(self.signature_id)
+    }
 }

@@ -5,7 +5,7 @@ use time::{Date, Month};
 use vigie_signatures::{Bundle, Diagnostic, LoadOptions, Severity, SourceText};
 
 const HEAD: &str = "service = \"intranet\"\nname = \"Intranet\"\nbase = 7900000\nreviewed = \"2026-11-21\"\n";
-const GROUP: &str = "[[names]]\nrole = \"web\"\nsignal = \"web\"\nconfidence = \"high\"\nsources = [\"us\"]\n";
+const GROUP: &str = "[[names]]\nrole = \"web\"\nclass = \"site\"\nconfidence = \"high\"\nsources = [\"us\"]\n";
 
 fn alone() -> LoadOptions {
     LoadOptions { builtin: false, ..LoadOptions::default() }
@@ -30,12 +30,12 @@ fn fault(body: &str) -> (u32, String) {
 fn all_ways_to_write_a_rule() {
     let body = format!(
         "{GROUP}exact = [\"a.example.com\"]\n[names.suffix]\n\"example.org\" = [\"other\"]\n\
-         \"example.net\" = {{ alert = false, note = \"Only ours.\", reviewed = \"2026-01-01\", signal = \"shared\" }}\n\
-         [[patterns]]\npattern = 'x[0-9]+'\nzones = [\"example.com\"]\nrole = \"app-api\"\nsignal = \"app-only\"\n\
+         \"example.net\" = {{ alert = false, note = \"Only ours.\", reviewed = \"2026-01-01\", class = \"page\" }}\n\
+         [[patterns]]\npattern = 'x[0-9]+'\nzones = [\"example.com\"]\nrole = \"app-api\"\nclass = \"native\"\n\
          confidence = \"medium\"\nsources = [\"us\"]\n\
-         [[prefixes]]\nasn = 64500\nrole = \"infra\"\nsignal = \"-\"\nconfidence = \"high\"\nsources = [\"us\"]\n\
+         [[prefixes]]\nasn = 64500\nrole = \"infra\"\nclass = \"infra\"\nconfidence = \"high\"\nsources = [\"us\"]\n\
          prefix = [\"192.0.2.0/24\", \"2001:db8::/32\"]\n\
-         [[fingerprints]]\nrole = \"app-api\"\nsignal = \"app-only\"\nconfidence = \"high\"\nsources = [\"us\"]\n\
+         [[fingerprints]]\nrole = \"app-api\"\nclass = \"native\"\nconfidence = \"high\"\nsources = [\"us\"]\n\
          ja4 = [\"t13d1516h2_8daaf6152771_e5627efa2ab1\"]\n"
     );
     let (bundle, findings) = load(&body).unwrap();
@@ -44,7 +44,7 @@ fn all_ways_to_write_a_rule() {
     assert_eq!((rule.signature_id, rule.line, rule.file.as_str()), (7_900_005, 10, "own.toml"));
     assert_eq!(rule.service_name, "Intranet");
     let rule = bundle.name("x.example.net").unwrap();
-    assert_eq!((rule.signature_id, rule.raises_alert(), rule.reviewed.as_str()), (7_900_053, false, "2026-01-01"));
+    assert_eq!((rule.signature_id, rule.raises_alert(), rule.reviewed.as_str()), (7_900_067, false, "2026-01-01"));
     assert_eq!(bundle.note(rule), Some("Only ours."));
     assert_eq!(bundle.name("example.org").unwrap().sources, ["other"]);
     let rule = bundle.name("x1.example.com").unwrap();
@@ -80,6 +80,10 @@ fn faults_name_file_and_line() {
         ("exact = { \"a.example\" = [] }", 10, "has no source"),
         ("exact = { \"a.example\" = { why = \"x\" } }", 10, "unknown key \"why\""),
         ("exact = { \"a.example\" = { signal = \"appp\" } }", 10, "signal \"appp\" is not one of app-only"),
+        ("exact = { \"a.example\" = { class = \"appp\" } }", 10, "class \"appp\" is not one of native"),
+        ("exact = { \"a.example\" = { family = \"A b\" } }", 10, "family \"A b\" is not a word"),
+        ("exact = { \"a.example\" = { place = 18 } }", 10, "place 18 is not one of 1 to 17"),
+        ("exact = { \"a.example\" = { traits = [\"x\"] } }", 10, "traits \"x\" is not one of own-interface"),
         ("exact = { \"a.example\" = { role = \"x\" } }", 10, "role \"x\" is not one of app-api"),
         ("exact = { \"a.example\" = { confidence = \"x\" } }", 10, "confidence \"x\" is not one of low"),
         ("exact = { \"a.example\" = { reviewed = \"2026-02-30\" } }", 10, "reviewed \"2026-02-30\" is not a day"),
@@ -100,7 +104,7 @@ fn faults_name_file_and_line() {
 
 #[test]
 fn faults_of_patterns_prefixes_and_fingerprints() {
-    let facts = "role = \"web\"\nsignal = \"web\"\nconfidence = \"high\"\nsources = [\"us\"]\n";
+    let facts = "role = \"web\"\nclass = \"site\"\nconfidence = \"high\"\nsources = [\"us\"]\n";
     let cases = [
         ("[[patterns]]\npattern = 'a['\nzones = [\"example.com\"]\n", 6, "unclosed character class"),
         ("[[patterns]]\npattern = 'A+'\nzones = [\"example.com\"]\n", 6, "not in lower-case"),
@@ -122,7 +126,7 @@ fn a_missing_word_is_told_once_for_its_group() {
     let (line, told) =
         fault("[[names]]\nrole = \"web\"\nconfidence = \"low\"\nsources = [\"us\"]\nexact = [\"a.b\", \"c.d\"]");
     assert_eq!(line, 5);
-    assert!(told.contains("has no signal; add signal = one of app-only"), "{told}");
+    assert!(told.contains("has no class; add class = one of native"), "{told}");
 }
 
 #[test]
@@ -182,7 +186,7 @@ fn a_file_replaces_a_built_in_service() {
 #[test]
 fn own_patterns_come_before_built_in_ones() {
     let own = "service = \"own\"\nname = \"Own\"\nbase = 7900000\nreviewed = \"2026-11-22\"\n[[patterns]]\n\
-               pattern = 'api16-ours[0-9]*'\nzones = [\"tiktokv.com\"]\nrole = \"app-api\"\nsignal = \"app-only\"\n\
+               pattern = 'api16-ours[0-9]*'\nzones = [\"tiktokv.com\"]\nrole = \"app-api\"\nclass = \"native\"\n\
                confidence = \"high\"\nsources = [\"us\"]\n";
     let (bundle, _) = Bundle::from_texts(&[vec![text("own.toml", own)]], LoadOptions::default()).unwrap();
     assert_eq!(bundle.name("api16-ours7.tiktokv.com").unwrap().service, "own");

@@ -27,7 +27,7 @@ fn table(name: &str) -> Option<Vec<Vec<String>>> {
 fn answer(bundle: &Bundle, raw: &str) -> Option<(String, String)> {
     let mut buffer = [0; 256];
     let Name::Host(name) = normalise(raw.as_bytes(), &mut buffer) else { panic!("{raw} is no host name") };
-    bundle.dns_name(name).map(|rule| (rule.service.clone(), rule.signal.to_string()))
+    bundle.dns_name(name).map(|rule| (rule.service.clone(), rule.signal().to_owned()))
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn own_vectors() {
         let [name, service, signal, alerts] = columns[..] else { panic!("{line}") };
         let rule = bundle.name(name).map(AsRef::as_ref);
         let got = rule.map_or(("-", "-", "-"), |rule: &Rule| {
-            (rule.service.as_str(), rule.signal.as_str(), if rule.raises_alert() { "alert" } else { "silent" })
+            (rule.service.as_str(), rule.signal(), if rule.raises_alert() { "alert" } else { "silent" })
         });
         assert_eq!(got, (service, signal, alerts), "{name}");
         seen += 1;

@@ -5,7 +5,7 @@ mod stream;
 
 use std::io;
 
-use vigie_signatures::{Bundle, Explanation, MatchKind, Name, Role, Rule, Signal, normalise};
+use vigie_signatures::{Bundle, Explanation, MatchKind, Name, Role, Rule, Class, normalise};
 
 use super::arguments::ExplainArguments;
 use super::bundle;
