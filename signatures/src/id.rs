@@ -18,16 +18,26 @@ const SILENT_PLACES: u32 = 50;
 /// What an id's place says.
 pub(crate) struct Place {
     pub(crate) number: u32,
-    /// In the text of alerts on addresses.
+    /// What `signal` was in files of the format before this one.
     pub(crate) word: &'static str,
-    /// In the text of alerts on names.
+    /// Text of alerts on names.
     pub(crate) phrase: &'static str,
+    /// Text of alerts on addresses.
+    pub(crate) address_phrase: &'static str,
     /// What a name says about the device, seen alone.
     pub(crate) verdict: Verdict,
 }
 
-const fn place(number: u32, word: &'static str, phrase: &'static str, verdict: Verdict) -> Place {
-    Place { number, word, phrase, verdict }
+macro_rules! place {
+    ($number:ident, $word:literal, $phrase:literal, $verdict:ident) => {
+        Place {
+            number: $number,
+            word: $word,
+            phrase: $phrase,
+            address_phrase: concat!("server address contacted (", $word, ")"),
+            verdict: Verdict::$verdict,
+        }
+    };
 }
 
 pub(crate) const APP_ONLY: u32 = 1;
@@ -50,23 +60,26 @@ pub(crate) const PAGE: u32 = 17;
 
 /// All places, in order.
 const PLACES: [Place; 17] = [
-    place(APP_ONLY, "app-only", "app in use", Verdict::App),
-    place(APP_LIKELY, "app-likely", "app probably in use", Verdict::App),
-    place(SHARED, "shared", "app in use or site visited", Verdict::Undetermined),
-    place(MEDIA, "app-or-web-playback", "media played in app or browser", Verdict::Undetermined),
-    place(SITE, "web", "site visited", Verdict::Web),
-    place(EMBED, "embed", "embedded in another page", Verdict::Embed),
-    place(SDK, "sdk-3p", "SDK inside another app", Verdict::Embed),
-    place(CLOUD, "cloud-3p", "cloud used by a third party", Verdict::Undetermined),
-    place(CONSOLE, "ads-portal", "advertiser or seller portal", Verdict::Web),
-    place(ADVERTISING, "ads", "advertising", Verdict::Undetermined),
-    place(CORP, "corp", "company's own staff or tests", Verdict::Undetermined),
-    place(CNAME, "dns-cname", "name seen in a DNS chain", Verdict::Undetermined),
-    place(UNKNOWN, "-", "contacted, use unknown", Verdict::Undetermined),
-    place(PORTAL, "portal", "help, news or developer page read", Verdict::Web),
-    place(LINK, "link", "short link opened or previewed", Verdict::Embed),
-    place(RESOLVER, "resolver", "some app's network stack, app unknown", Verdict::Undetermined),
-    place(PAGE, "page", "site visited or embedded in another page", Verdict::Undetermined),
+    place!(APP_ONLY, "app-only", "app in use", App),
+    place!(APP_LIKELY, "app-likely", "app probably in use", App),
+    place!(SHARED, "shared", "app in use or site visited", Undetermined),
+    place!(MEDIA, "app-or-web-playback", "media played in app or browser", Undetermined),
+    place!(SITE, "web", "site visited", Web),
+    place!(EMBED, "embed", "embedded in another page", Embed),
+    place!(SDK, "sdk-3p", "SDK inside another app", Embed),
+    place!(CLOUD, "cloud-3p", "cloud used by a third party", Undetermined),
+    place!(CONSOLE, "ads-portal", "advertiser or seller portal", Web),
+    place!(ADVERTISING, "ads", "advertising", Undetermined),
+    place!(CORP, "corp", "company's own staff or tests", Undetermined),
+    place!(CNAME, "dns-cname", "name seen in a DNS chain", Undetermined),
+    Place {
+        address_phrase: "server address contacted",
+        ..place!(UNKNOWN, "-", "contacted, use unknown", Undetermined)
+    },
+    place!(PORTAL, "portal", "help, news or developer page read", Web),
+    place!(LINK, "link", "short link opened or previewed", Embed),
+    place!(RESOLVER, "resolver", "some app's network stack, app unknown", Undetermined),
+    place!(PAGE, "page", "site visited or embedded in another page", Undetermined),
 ];
 /// Largest place that a file may name.
 pub(crate) const PLACE_MAX: u32 = PLACES.len() as u32;
@@ -134,7 +147,11 @@ impl Rule {
 
     /// What an alert says about the device. It depends on the id and on nothing else.
     pub const fn phrase(&self) -> &'static str {
-        self.place().phrase
+        match self.kind {
+            MatchKind::Exact | MatchKind::Pattern | MatchKind::Suffix => self.place().phrase,
+            MatchKind::Prefix => self.place().address_phrase,
+            MatchKind::Ja4 => "client fingerprint",
+        }
     }
 }
 

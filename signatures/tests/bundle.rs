@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use time::{Date, Month};
-use vigie_signatures::{Bundle, Diagnostic, LoadOptions, Severity, SourceText};
+use vigie_signatures::{Bundle, Class, Diagnostic, LoadOptions, Severity, SourceText, Trait, Verdict};
 
 const HEAD: &str = "service = \"intranet\"\nname = \"Intranet\"\nbase = 7900000\nreviewed = \"2026-11-21\"\n";
 const GROUP: &str = "[[names]]\nrole = \"web\"\nclass = \"site\"\nconfidence = \"high\"\nsources = [\"us\"]\n";
@@ -62,7 +62,7 @@ fn faults_name_file_and_line() {
     let (line, told) = fault(&format!("{GROUP}suffix = [\n\"example.com\",\n\"Example.org\",\n]\n"));
     assert_eq!(line, 12);
     assert_eq!(told, "own.toml:12: \"Example.org\" is not a host name as rules write it; write it as \"example.org\"");
-    let cases: [(&str, u32, &str); 22] = [
+    let cases: [(&str, u32, &str); 26] = [
         ("exact = [\"*.example.com\"]", 10, "leave the star out"),
         ("exact = [\"com\"]", 10, "at least two labels"),
         ("exact = [\"192.0.2.1\"]", 10, "[[prefixes]]"),
@@ -244,4 +244,59 @@ fn the_example_of_the_readme_is_sound() {
     assert_eq!(bundle.service("intranet-video").unwrap().rules(), 7);
     assert!(!bundle.name("speedtest.example.com").unwrap().raises_alert());
     assert_eq!(bundle.name("edge1.video.example.com").unwrap().signature_id, 7_900_002);
+}
+
+#[test]
+fn words_of_the_older_format_load_with_a_warning_and_the_same_ids() {
+    let group = |role: &str, signal: &str, rest: &str| {
+        format!(
+            "[[names]]\nrole = \"{role}\"\nsignal = \"{signal}\"\nconfidence = \"high\"\nsources = [\"us\"]\n{rest}\n"
+        )
+    };
+    let body = [
+        group(
+            "web",
+            "web",
+            "exact = [\"a.example\"]\n[names.suffix]\n\"b.example\" = { signal = \"shared\", alert = false }",
+        ),
+        group("web", "web", "exact = [\"c.example\"]"),
+        group("cdn", "shared", "exact = [\"d.example\"]"),
+        group("embed", "embed", "exact = [\"e.example\"]"),
+        group("infra", "-", "exact = [\"f.example\"]"),
+    ]
+    .concat();
+    let (bundle, findings) = load(&body).unwrap();
+    let of = |name: &str| {
+        let rule = bundle.name(name).unwrap();
+        (rule.class, rule.signature_id, rule.verdict())
+    };
+    assert_eq!(of("a.example"), (Class::Site, 7_900_005, Verdict::Web));
+    assert_eq!(of("b.example"), (Class::Site, 7_900_053, Verdict::Undetermined));
+    assert_eq!(of("d.example"), (Class::Media, 7_900_003, Verdict::Undetermined));
+    assert_eq!(of("e.example"), (Class::Pixel, 7_900_006, Verdict::Embed));
+    assert_eq!(of("f.example"), (Class::Infra, 7_900_013, Verdict::Undetermined));
+    assert!(findings.iter().all(|finding| finding.severity == Severity::Warning && finding.key == "signal"));
+    let told: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 5, "one for each word and class: {told:#?}");
+    assert_eq!(
+        told[0],
+        "own.toml:7: signal = \"web\" is a word of an older format, which the next version refuses; \
+         write class = \"site\", or a class that fits better: README.md lists them"
+    );
+    assert!(told[1].contains("write class = \"site\" and place = 3, or"), "{}", told[1]);
+}
+
+#[test]
+fn a_class_goes_before_an_old_word_and_clears_what_belonged_to_another_class() {
+    let body = "[[names]]\nrole = \"web\"\nsignal = \"web\"\nclass = \"native\"\nfamily = \"tnc\"\nplace = 2\n\
+                confidence = \"high\"\nsources = [\"us\"]\ntraits = [\"own-interface\"]\n[names.exact]\n\
+                \"a.example\" = {}\n\"b.example\" = { class = \"portal\" }\n";
+    let (bundle, findings) = load(body).unwrap();
+    assert_eq!(findings, []);
+    let rule = bundle.name("a.example").unwrap();
+    assert_eq!((rule.class, rule.family.as_str(), rule.signature_id), (Class::Native, "tnc", 7_900_002));
+    assert!(rule.has(Trait::OwnInterface) && !rule.has(Trait::Desktop));
+    let rule = bundle.name("b.example").unwrap();
+    assert_eq!((rule.class, rule.family.as_str(), rule.signature_id), (Class::Portal, "portal", 7_900_014));
+    assert!(!rule.raises_alert());
 }

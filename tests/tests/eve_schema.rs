@@ -10,7 +10,7 @@ use vigie::event::{Alert, DnsAnswer, DnsRecord, Ech, Event, Evidence, Fact, Flow
 use vigie::record::{Context, encode};
 use vigie_decode::{Address, Encapsulation, Tunnel, TunnelKind};
 use vigie_handshake::tls::{ClientHello, Ja4Raw, Ja4Transport};
-use vigie_signatures::{Bundle, Confidence, MatchKind, Role, Rule, Signal};
+use vigie_signatures::{Bundle, Class, Confidence, MatchKind, Role, Rule, signature_id};
 use vigie_tests::hello::Hello as TestHello;
 
 fn schema() -> Option<serde_json::Value> {
@@ -58,13 +58,16 @@ fn flow(protocol: u8, v6: bool, tunnel: Option<TunnelKind>) -> Flow {
     }
 }
 
-fn rule(signal: Signal, asn: Option<u32>) -> Arc<Rule> {
+fn rule(class: Class, asn: Option<u32>) -> Arc<Rule> {
     Arc::new(Rule {
-        signature_id: 8_100_000,
+        signature_id: signature_id(8_100_000, MatchKind::Prefix, class),
         service: "tiktok".to_owned(),
         service_name: "TikTok \"抖音\"".to_owned(),
         role: Role::Cdn,
-        signal,
+        class,
+        family: class.default_family().to_owned(),
+        traits: vec![],
+        alone: true,
         confidence: Confidence::Low,
         kind: MatchKind::Prefix,
         text: "192.0.2.0/24".to_owned(),
@@ -151,14 +154,14 @@ fn facts() -> Vec<Fact> {
         }
         for end in [FlowEnd::Timeout, FlowEnd::Shutdown, FlowEnd::Evicted] {
             facts.push(Fact::FlowEnd(Box::new(flow.clone()), end, None));
-            facts.push(Fact::FlowEnd(Box::new(flow.clone()), end, Some(rule(Signal::Web, None))));
+            facts.push(Fact::FlowEnd(Box::new(flow.clone()), end, Some(rule(Class::Site, None))));
         }
-        for &signal in Signal::ALL {
+        for &class in Class::ALL {
             for (evidence, hello) in
                 EVIDENCE.into_iter().zip([None].into_iter().chain(hellos().into_iter().map(Some)).cycle())
             {
                 let name = (evidence != Evidence::Prefix).then(|| "www.tiktok.com".to_owned());
-                let rule = rule(signal, hello.is_some().then_some(396_986));
+                let rule = rule(class, hello.is_some().then_some(396_986));
                 facts.push(Fact::Alert(Box::new(Alert { flow: flow.clone(), evidence, name, rule, hello })));
             }
         }

@@ -139,7 +139,7 @@ fn signatures(zone: &str) -> String {
     format!(
         "service = \"forbidden\"\nname = \"Forbidden\"\nowner = \"Nobody\"\ncategory = \"social\"\nbase = 7990000\n\
          reviewed = \"2026-11-21\"\n\n[[patterns]]\npattern = 'www'\nzones = [\"{zone}\"]\nrole = \"web\"\n\
-         signal = \"web\"\nconfidence = \"high\"\nsources = [\"lab\"]\n"
+         class = \"site\"\nconfidence = \"high\"\nsources = [\"lab\"]\n"
     )
 }
 

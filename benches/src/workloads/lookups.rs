@@ -44,7 +44,7 @@ impl Lookup {
 fn bundle(rules: u32) -> Bundle {
     let mut text = String::from(
         "service = \"synthetic\"\nname = \"Synthetic\"\nbase = 7900000\nreviewed = \"2026-11-21\"\n[[names]]\n\
-         role = \"web\"\nsignal = \"web\"\nconfidence = \"high\"\nsources = [\"bench\"]\nsuffix = [\n",
+         role = \"web\"\nclass = \"site\"\nconfidence = \"high\"\nsources = [\"bench\"]\nsuffix = [\n",
     );
     for number in 0..rules {
         text.push_str(&format!("\"site-{number:07}.com\",\n"));

@@ -5,7 +5,7 @@ mod stream;
 
 use std::io;
 
-use vigie_signatures::{Bundle, Explanation, MatchKind, Name, Role, Rule, Class, normalise};
+use vigie_signatures::{Bundle, Class, Explanation, MatchKind, Name, Role, Rule, normalise};
 
 use super::arguments::ExplainArguments;
 use super::bundle;
@@ -85,7 +85,8 @@ fn write_json(bundle: &Bundle, query: &str, out: &mut Vec<u8>) {
     object.text("query", query);
     object.text_or_null("service", word(|rule| &rule.service));
     object.text_or_null("role", word(|rule| rule.role.as_str()));
-    object.text_or_null("signal", word(|rule| rule.signal.as_str()));
+    object.text_or_null("class", word(|rule| rule.class.as_str()));
+    object.text_or_null("family", word(|rule| &rule.family));
     object.text_or_null("confidence", word(|rule| rule.confidence.as_str()));
     object.text_or_null("rule", word(|rule| &rule.text));
     object.text_or_null("match", word(|rule| rule.kind.as_str()));
@@ -138,11 +139,12 @@ fn paragraph(bundle: &Bundle, explanation: &Explanation) -> String {
 
 fn explain_rule(rule: &Rule, explanation: &Explanation, lines: &mut Vec<String>) {
     lines.push(format!(
-        "  Role {}: {}. Signal {}: {}.",
+        "  Role {}: {}. Class {}, family {}: {}.",
         rule.role,
         role_words(rule.role),
-        rule.signal,
-        signal_words(rule.signal)
+        rule.class,
+        rule.family,
+        class_words(rule.class)
     ));
     let verdict = verdict_words(rule.verdict());
     lines.push(format!(
@@ -195,22 +197,24 @@ const fn role_words(role: Role) -> &'static str {
     }
 }
 
-/// What a signal means.
-const fn signal_words(signal: Signal) -> &'static str {
-    match signal {
-        Signal::AppOnly => "only native apps are known to contact it",
-        Signal::AppLikely => "mostly native apps contact it",
-        Signal::Shared => "app and web site contact it alike",
-        Signal::AppOrWebPlayback => "the app, or a browser that plays media",
-        Signal::Web => "browsers on the site contact it",
-        Signal::Embed => "pages of third parties contact it",
-        Signal::ThirdPartySdk => "other companies' apps contact it",
-        Signal::ThirdPartyCloud => "customers of a public cloud use it",
-        Signal::AdsPortal => "advertisers, sellers and creators use it",
-        Signal::Ads => "it serves advertisements",
-        Signal::Corporate => "the company's staff and tests use it",
-        Signal::DnsCname => "it stands in chains of DNS answers only",
-        Signal::Unknown => "who contacts it is not known",
+/// Who contacts names of a class.
+const fn class_words(class: Class) -> &'static str {
+    match class {
+        Class::Native => "only native apps contact it",
+        Class::NativeLikely => "mostly native apps contact it",
+        Class::Site => "only people on the site contact it",
+        Class::Page => "the site and pages that embed the service contact it",
+        Class::Media => "app, site and embedded players contact it",
+        Class::Pixel => "pages and apps of advertisers contact it",
+        Class::Sdk => "other companies' apps contact it",
+        Class::Console => "advertisers, sellers and creators use it",
+        Class::Portal => "readers of help, news, jobs or developer pages contact it",
+        Class::Link => "whoever opens or previews a short link contacts it",
+        Class::Resolver => "some app's native network stack contacts it",
+        Class::Infra => "several products of the owner contact it",
+        Class::Cloud => "customers of a public cloud use it",
+        Class::Corp => "the company's staff and tests use it",
+        Class::Cname => "it stands in chains of DNS answers only",
     }
 }
 
@@ -240,7 +244,7 @@ mod tests {
     fn every_answer_has_the_same_keys() {
         let keys = |query: &str| json(query).as_object().unwrap().keys().cloned().collect::<Vec<_>>();
         let expected = keys("www.tiktok.com");
-        assert_eq!(expected[..6], ["query", "service", "role", "signal", "confidence", "rule"]);
+        assert_eq!(expected[..7], ["query", "service", "role", "class", "family", "confidence", "rule"]);
         for query in ["example.org", "", "a b", "192.0.2.1", "t13d1516h2_8daaf6152771_e5627efa2ab1", "\u{1b}\"\\"] {
             assert_eq!(keys(query), expected, "{query}");
             assert_eq!(json(query)["query"], query.trim());
@@ -270,7 +274,7 @@ mod tests {
     }
 
     fn explanation(alerts: bool) -> Explanation {
-        let rule = crate::cli::findings::tests::rule("tiktok", "TikTok", Signal::AppOnly);
+        let rule = crate::cli::findings::tests::rule("tiktok", "TikTok", Class::Native);
         Explanation {
             query: " API.Example.COM ".to_owned(),
             normalised: "api.example.com".to_owned(),
@@ -288,7 +292,7 @@ mod tests {
         let expected = "\
 API.Example.COM is answered by TikTok (suffix example.com).
   Looked up as api.example.com.
-  Role app-api: the app's own interface. Signal app-only: only native apps are known to contact it.
+  Role app-api: the app's own interface. Class native, family api: only native apps contact it.
   Verdict: app in use. Confidence that it belongs to TikTok: high.
   Raises an alert: \"vigie TikTok: app in use\" (signature 8100001, severity 1).
   Sources: v2fly; reviewed 2026-11-01; tiktok.toml:3.

@@ -145,7 +145,7 @@ fn key(flow: &Flow, rule: &Rule) -> Key {
 pub(crate) mod tests {
     use std::sync::Arc;
 
-    use vigie_signatures::{Confidence, MatchKind, Role, Signal};
+    use vigie_signatures::{Class, Confidence, MatchKind, Role, signature_id};
 
     use super::*;
     use vigie_decode::Encapsulation;
@@ -171,13 +171,16 @@ pub(crate) mod tests {
         }
     }
 
-    pub(crate) fn rule(service: &str, service_name: &str, signal: Signal) -> Rule {
+    pub(crate) fn rule(service: &str, service_name: &str, class: Class) -> Rule {
         Rule {
-            signature_id: 8_100_001,
+            signature_id: signature_id(8_100_000, MatchKind::Suffix, class),
             service: service.to_owned(),
             service_name: service_name.to_owned(),
             role: Role::AppApi,
-            signal,
+            class,
+            family: class.default_family().to_owned(),
+            traits: vec![],
+            alone: true,
             confidence: Confidence::High,
             kind: MatchKind::Suffix,
             text: "example.com".to_owned(),
@@ -198,14 +201,14 @@ pub(crate) mod tests {
     fn flows_of_a_client_and_service_are_one_finding() {
         let mut findings = Findings::default();
         let client = Address::v4([10, 0, 0, 1]);
-        let tiktok = || rule("tiktok", "TikTok", Signal::AppOnly);
+        let tiktok = || rule("tiktok", "TikTok", Class::Native);
         for (start_s, name, evidence) in
             [(9, "b.example.com", Evidence::TlsSni), (3, "a.example.com", Evidence::QuicSni), (5, "", Evidence::Prefix)]
         {
             findings.alert(&alert(flow(client, start_s), tiktok(), evidence, name));
             findings.end(&Flow { last_seen_ns: START_NS + 20_000_000_000, ..flow(client, start_s) }, &tiktok());
         }
-        findings.alert(&alert(flow(client, 0), rule("tiktok", "TikTok", Signal::Web), Evidence::TlsSni, "w"));
+        findings.alert(&alert(flow(client, 0), rule("tiktok", "TikTok", Class::Site), Evidence::TlsSni, "w"));
         let sorted = findings.sorted();
         assert_eq!((sorted.len(), findings.alerts()), (2, 4));
         let app = sorted[0];
@@ -221,14 +224,14 @@ pub(crate) mod tests {
         let mut findings = Findings::default();
         for client in 0..FINDINGS_MAX as u32 + 10 {
             let client = Address::v4(client.to_be_bytes());
-            findings.alert(&alert(flow(client, 0), rule("x", "X", Signal::Web), Evidence::TlsSni, "n"));
+            findings.alert(&alert(flow(client, 0), rule("x", "X", Class::Site), Evidence::TlsSni, "n"));
         }
         // One that is known still counts.
-        findings.alert(&alert(flow(Address::v4([0; 4]), 0), rule("x", "X", Signal::Web), Evidence::TlsSni, "n"));
+        findings.alert(&alert(flow(Address::v4([0; 4]), 0), rule("x", "X", Class::Site), Evidence::TlsSni, "n"));
         assert_eq!((findings.sorted().len(), findings.alerts_left_out()), (FINDINGS_MAX, 10));
         for name in 0..NAMES_PER_FINDING_MAX + 1 {
             let alert =
-                alert(flow(Address::v4([0; 4]), 0), rule("x", "X", Signal::Web), Evidence::TlsSni, &name.to_string());
+                alert(flow(Address::v4([0; 4]), 0), rule("x", "X", Class::Site), Evidence::TlsSni, &name.to_string());
             findings.alert(&alert);
         }
         let finding = findings.sorted()[0];

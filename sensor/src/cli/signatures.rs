@@ -82,6 +82,7 @@ fn list_json(services: &[Service]) -> String {
         object.text("service", &service.key);
         object.text("name", &service.name);
         object.text("owner", &service.owner);
+        object.text("owner_country", &service.owner_country);
         object.text("category", &service.category);
         for (key, number) in [
             ("rules", service.rules()),
@@ -145,6 +146,7 @@ mod tests {
             key: "tiktok".to_owned(),
             name: "TikTok".to_owned(),
             owner: "ByteDance".to_owned(),
+            owner_country: "CN".to_owned(),
             category: "video".to_owned(),
             base: 8_100_100,
             names: 1_200,

@@ -2,7 +2,7 @@
 
 use vigie_decode::{Address, Tunnel};
 use vigie_handshake::tls::{ClientHello, Ja4Transport};
-use vigie_signatures::{Confidence, MatchKind, Role, Signal};
+use vigie_signatures::{Class, Confidence, MatchKind, Role};
 
 use super::*;
 use crate::event::{DnsRecord, Order};
@@ -15,7 +15,10 @@ pub fn rule() -> Rule {
         service: "tiktok".to_owned(),
         service_name: "TikTok".to_owned(),
         role: Role::AppApi,
-        signal: Signal::AppOnly,
+        class: Class::Native,
+        family: "api".to_owned(),
+        traits: vec![],
+        alone: true,
         confidence: Confidence::High,
         kind: MatchKind::Suffix,
         text: "tiktokv.com".to_owned(),

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use vigie_signatures::Signal;
+use vigie_signatures::Class;
 
 use super::*;
 use crate::cli::arguments::When;
@@ -53,12 +53,12 @@ fn event(fact: Fact) -> Event {
 fn matched() -> Event {
     let mut flow = flow(Address::v4([10, 0, 0, 1]), 0);
     flow.interface = 1;
-    event(Fact::Alert(Box::new(alert(flow, rule("tiktok", "TikTok", Signal::Web), Evidence::TlsSni, "a"))))
+    event(Fact::Alert(Box::new(alert(flow, rule("tiktok", "TikTok", Class::Site), Evidence::TlsSni, "a"))))
 }
 
 fn ended() -> Event {
     let flow = flow(Address::v4([10, 0, 0, 1]), 0);
-    event(Fact::FlowEnd(Box::new(flow), FlowEnd::Timeout, Some(Arc::new(rule("tiktok", "TikTok", Signal::Web)))))
+    event(Fact::FlowEnd(Box::new(flow), FlowEnd::Timeout, Some(Arc::new(rule("tiktok", "TikTok", Class::Site)))))
 }
 
 #[test]

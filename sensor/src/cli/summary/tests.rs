@@ -1,6 +1,6 @@
 //! Whole summaries, as they are printed.
 
-use vigie_signatures::Signal;
+use vigie_signatures::Class;
 
 use super::*;
 use crate::cli::findings::tests::{START_NS, alert, flow, rule};
@@ -30,15 +30,15 @@ fn findings() -> Findings {
     let phone = Address::v4([10, 1, 2, 3]);
     let laptop = Address::v4([10, 1, 2, 200]);
     let tiktok = |signal| rule("tiktok", "TikTok", signal);
-    let mut flow_of = |client, start_s, signal, evidence, name: &str| {
-        findings.alert(&alert(flow(client, start_s), tiktok(signal), evidence, name));
-        findings.end(&flow(client, start_s), &tiktok(signal));
+    let mut flow_of = |client, start_s, class, evidence, name: &str| {
+        findings.alert(&alert(flow(client, start_s), tiktok(class), evidence, name));
+        findings.end(&flow(client, start_s), &tiktok(class));
     };
-    flow_of(laptop, 60, Signal::Embed, Evidence::TlsSni, "analytics.tiktok.com");
-    flow_of(phone, 1, Signal::AppOnly, Evidence::TlsSni, "api.tiktokv.com");
-    flow_of(phone, 2, Signal::AppOnly, Evidence::QuicSni, "log.tiktokv.com");
-    flow_of(phone, 3, Signal::AppOnly, Evidence::QuicSni, "mon.tiktokv.com");
-    flow_of(laptop, 90, Signal::Shared, Evidence::Dns, "p16.tiktokcdn.com");
+    flow_of(laptop, 60, Class::Pixel, Evidence::TlsSni, "analytics.tiktok.com");
+    flow_of(phone, 1, Class::Native, Evidence::TlsSni, "api.tiktokv.com");
+    flow_of(phone, 2, Class::Native, Evidence::QuicSni, "log.tiktokv.com");
+    flow_of(phone, 3, Class::Native, Evidence::QuicSni, "mon.tiktokv.com");
+    flow_of(laptop, 90, Class::Media, Evidence::Dns, "p16.tiktokcdn.com");
     findings
 }
 
@@ -91,7 +91,7 @@ TikTok   10.1.2.200  embedded in a page      1  1.5 kB    2.0 MB  22:06:05–22:
 fn the_widest_addresses_still_fit() {
     let mut findings = Findings::default();
     let client = Address(0xffff_ffff_ffff_ffff_ffff_ffff_ffff_fffe);
-    let rule = rule("douyin", "Douyin (抖音)", Signal::Embed);
+    let rule = rule("douyin", "Douyin (抖音)", Class::Pixel);
     findings.alert(&alert(flow(client, 1), rule, Evidence::TlsCertificate, "a.example.com"));
     let text = summary(&inspected(), &findings, PLAIN);
     assert!(text.contains("ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe"), "{text}");
