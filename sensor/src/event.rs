@@ -100,63 +100,63 @@ impl Hello {
 /// A flow that matched a rule.
 #[derive(Clone, Debug)]
 pub struct Alert {
-    /// The flow until the packet that told.
+    /// The flow up to the packet that matched.
     pub flow: Flow,
-    /// By what it was recognised.
+    /// What the rule matched on.
     pub evidence: Evidence,
-    /// The name that matched, normalised; `None` for an address.
+    /// The name that matched, normalised; `None` if the address matched.
     pub name: Option<String>,
-    /// The rule that answered.
+    /// The rule that matched.
     pub rule: Arc<Rule>,
     /// The hello, if the flow had one.
     pub hello: Option<Hello>,
 }
 
-/// Why a flow's record was closed.
+/// Why a flow ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlowEnd {
-    /// Idle for longer than the limit, or both sides closed it.
+    /// The flow was idle for longer than the limit, or its 5-tuple was reused.
     Timeout,
     /// The capture ended, or the sensor stopped.
     Shutdown,
-    /// Its place in the flow table was needed, or that of its record.
+    /// The flow, or its record, was evicted for another one.
     Evicted,
 }
 
-/// What leaves a worker.
+/// What an event says.
 #[derive(Clone, Debug)]
 pub enum Fact {
-    /// A flow matched.
+    /// A flow matched a rule that raises an alert.
     Alert(Box<Alert>),
     /// A hello was read; event type `tls` or `quic`.
     Hello(Box<Flow>, Box<Hello>),
     /// A DNS answer was read.
     Dns(Box<Flow>, Box<DnsAnswer>),
-    /// A flow ended; `alerted` tells the rule that it had matched.
+    /// A flow ended, for this reason; the rule of its alert, if it raised one.
     FlowEnd(Box<Flow>, FlowEnd, Option<Arc<Rule>>),
 }
 
-/// The order in which events are written: by the frame at which they were told; there, flows that ended before it first, by
-/// their last frames; then as they were told.
+/// The order in which events are written: by the frame at which the worker emitted them. At one frame, the flows that timed
+/// out come first, by their last frames, then what the frame itself showed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Order {
-    /// Frame being worked on; the highest number at the end of all.
-    pub told_at: u64,
-    /// Last frame of a flow that fell silent; the highest number for what the frame itself told.
+    /// The frame that the worker was at; the highest number at the end.
+    pub at_frame: u64,
+    /// The last frame of a flow that timed out; the highest number for what the frame itself showed.
     pub last_frame: u64,
-    /// Place among the rest.
+    /// Position among events that are equal so far.
     pub ordinal: u32,
 }
 
-/// A fact and the packet that gave it.
+/// An event, and the packet that caused it.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// Time of the packet, nanoseconds since the epoch.
+    /// Time of the packet, in nanoseconds since the Unix epoch.
     pub timestamp_ns: u64,
     /// Number of the frame, from 1.
     pub frame_number: u64,
-    /// Place among all events, whichever worker tells it.
+    /// Position among the events of all workers.
     pub order: Order,
-    /// What was seen.
+    /// What the event says.
     pub fact: Fact,
 }

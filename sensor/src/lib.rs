@@ -1,5 +1,12 @@
-//! **vigie**: a passive network sensor. The modules stand in the order in which a packet meets them;
-//! each uses only those above it.
+//! **vigie**: a passive network sensor. This crate wires the other ones together into the program `vigie`: frames and a
+//! configuration go in, events, metrics and an exit code come out.
+//!
+//! A packet's way: a source of `vigie_capture` gives frames to a [`worker`], which decodes them (`vigie_decode`), finds their
+//! flow (`vigie_flow`), inspects the handshake (`vigie_handshake`), and matches it against the signatures ([`detect`]). The
+//! worker emits an [`event`], which becomes a [`record`] of the journal (`vigie_journal`). [`read`] drives workers through
+//! captures, [`run`] through the interfaces of a live sensor.
+//!
+//! Each module uses only those above it; a test checks that.
 
 pub mod detect;
 pub mod event;

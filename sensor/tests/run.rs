@@ -1,5 +1,5 @@
-//! The running sensor without a network: sources made in memory, a sink that stands still, signatures exchanged under
-//! load, a worker that breaks down. What is written is held to what a replay of the same packets gives.
+//! The running sensor without a network: sources in memory, a sink that blocks, signatures replaced under load, a worker
+//! that fails. The alerts written are compared with those of a replay of the same packets.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -11,8 +11,8 @@ use vigie::config::Settings;
 use vigie::event::Fact;
 use vigie::read::read;
 use vigie::record::{self, Context};
-use vigie::run::lane::Tap;
 use vigie::run::log::Log;
+use vigie::run::worker_thread::LiveSource;
 use vigie::run::{Prepared, Running};
 use vigie_capture::live::{Change, InterfaceCounts};
 use vigie_capture::{CaptureError, Files, FilesOptions, Position, Source, SourceStatistics};
@@ -43,7 +43,7 @@ fn traffic() -> Frames {
     Arc::new(frames.collect())
 }
 
-/// One worker's part of the frames, in batches; then silence.
+/// A source of one worker's share of the frames, in batches; after them it stays idle.
 struct Memory {
     frames: Frames,
     next: usize,
@@ -54,7 +54,7 @@ struct Memory {
 }
 
 impl Memory {
-    fn boxed(frames: &Frames, worker: u64, workers: u64) -> Box<dyn Tap> {
+    fn boxed(frames: &Frames, worker: u64, workers: u64) -> Box<dyn LiveSource> {
         let frames = Arc::clone(frames);
         let counts = [InterfaceCounts { name: "memory".to_owned(), ..InterfaceCounts::default() }];
         Box::new(Self { frames, next: 0, worker, workers, counts, fails_at: usize::MAX })
@@ -109,7 +109,7 @@ impl Source for Memory {
     }
 }
 
-impl Tap for Memory {
+impl LiveSource for Memory {
     fn counts(&self) -> &[InterfaceCounts] {
         &self.counts
     }
@@ -121,7 +121,7 @@ impl Tap for Memory {
     }
 }
 
-/// A sink that stands still while its gate is closed.
+/// A sink that blocks while its gate is closed.
 #[derive(Clone, Default)]
 struct Gate {
     is_open: Arc<(Mutex<bool>, Condvar)>,
@@ -168,21 +168,25 @@ fn settings(channel_events_max: usize, pending_events_max: usize) -> Settings {
     settings
 }
 
-fn start(settings: &Settings, taps: Vec<Box<dyn Tap>>, gate: &Gate) -> (Running, Arc<vigie::metrics::Shared>) {
+fn start(
+    settings: &Settings,
+    sources: Vec<Box<dyn LiveSource>>,
+    gate: &Gate,
+) -> (Running, Arc<vigie::metrics::Shared>) {
     let log = Arc::new(Log::new(settings.log.clone()));
     let bundle = Bundle::builtin();
-    let prepared = Prepared::new(settings, &bundle, taps.len(), &log).unwrap();
+    let prepared = Prepared::new(settings, &bundle, sources.len(), &log).unwrap();
     let shared = Arc::clone(prepared.shared());
     let journal = Journal::to(Box::new(gate.clone()));
-    (prepared.start_with(taps, journal, settings, bundle, &log).unwrap(), shared)
+    (prepared.start_with(sources, journal, settings, bundle, &log).unwrap(), shared)
 }
 
-/// Goes on looking around until all frames were looked at.
-fn until_all_is_seen(running: &mut Running, shared: &vigie::metrics::Shared, mut meanwhile: impl FnMut(&Running)) {
+/// Polls until the workers have processed all frames.
+fn poll_until_done(running: &mut Running, shared: &vigie::metrics::Shared, mut meanwhile: impl FnMut(&Running)) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while shared.total("capture", Some("frames")) < FRAMES as u64 {
         assert!(Instant::now() < deadline, "the workers stand still");
-        running.look_around().unwrap();
+        running.poll().unwrap();
         meanwhile(running);
     }
 }
@@ -214,13 +218,13 @@ fn replayed(frames: &Frames) -> Vec<String> {
 }
 
 #[test]
-fn a_sink_that_stands_still_for_a_minute_of_traffic_costs_no_packet_and_no_alert() {
+fn a_sink_that_blocks_for_a_minute_of_traffic_loses_no_packet_and_no_alert() {
     let frames = traffic();
     let expected = replayed(&frames);
     assert!(expected.len() > 500, "{}", expected.len());
     let gate = Gate::default();
     let (mut running, shared) = start(&settings(16, 65_536), vec![Memory::boxed(&frames, 0, 1)], &gate);
-    until_all_is_seen(&mut running, &shared, |_| {});
+    poll_until_done(&mut running, &shared, |_| {});
     assert!(gate.lines().is_empty(), "nothing passes the gate while it is closed");
     gate.open();
     running.stop().unwrap();
@@ -229,12 +233,12 @@ fn a_sink_that_stands_still_for_a_minute_of_traffic_costs_no_packet_and_no_alert
 }
 
 #[test]
-fn what_finds_no_room_at_all_is_counted() {
+fn events_dropped_by_full_queues_are_counted() {
     let frames = traffic();
     let expected = replayed(&frames).len() as u64;
     let gate = Gate::default();
     let (mut running, shared) = start(&settings(16, 16), vec![Memory::boxed(&frames, 0, 1)], &gate);
-    until_all_is_seen(&mut running, &shared, |_| {});
+    poll_until_done(&mut running, &shared, |_| {});
     gate.open();
     running.stop().unwrap();
     let written = gate.lines().len() as u64;
@@ -243,21 +247,21 @@ fn what_finds_no_room_at_all_is_counted() {
 }
 
 #[test]
-fn signatures_exchanged_under_load_lose_nothing_with_any_number_of_workers() {
+fn replacing_signatures_under_load_loses_nothing_with_any_number_of_workers() {
     let frames = traffic();
     let mut expected = replayed(&frames);
     expected.sort();
     for workers in [1, 3] {
         if workers > 1 {
-            // What DNS told one worker another hears when it comes to it, and here they are not held to one clock.
+            // Workers learn DNS answers from each other at any time, since their clocks are independent here.
             expected.retain(|line| !line.contains(BY_DNS));
         }
         let gate = Gate::default();
         gate.open();
-        let taps = (0..workers).map(|worker| Memory::boxed(&frames, worker, workers)).collect();
-        let (mut running, shared) = start(&settings(1_024, 65_536), taps, &gate);
+        let sources = (0..workers).map(|worker| Memory::boxed(&frames, worker, workers)).collect();
+        let (mut running, shared) = start(&settings(1_024, 65_536), sources, &gate);
         let mut exchanges = 0;
-        until_all_is_seen(&mut running, &shared, |running| {
+        poll_until_done(&mut running, &shared, |running| {
             running.use_signatures(Bundle::builtin());
             exchanges += 1;
         });
@@ -277,7 +281,7 @@ fn signatures_exchanged_under_load_lose_nothing_with_any_number_of_workers() {
 }
 
 #[test]
-fn other_signatures_take_effect_while_workers_run() {
+fn replaced_signatures_take_effect_while_workers_run() {
     let frames = traffic();
     let expected = replayed(&frames).len();
     let gate = Gate::default();
@@ -291,25 +295,25 @@ fn other_signatures_take_effect_while_workers_run() {
     let deadline = Instant::now() + Duration::from_secs(60);
     while shared.total("capture", Some("frames")) < FRAMES as u64 / 2 {
         assert!(Instant::now() < deadline);
-        running.look_around().unwrap();
+        running.poll().unwrap();
     }
     running.stop().unwrap();
     assert!(gate.lines().len() < expected / 4, "{} of {expected}", gate.lines().len());
 }
 
 #[test]
-fn a_worker_that_breaks_down_is_noticed() {
+fn a_worker_that_fails_is_noticed() {
     let frames = traffic();
     let gate = Gate::default();
     gate.open();
     let counts = [InterfaceCounts { name: "memory".to_owned(), ..InterfaceCounts::default() }];
     let broken = Memory { frames: Arc::clone(&frames), next: 0, worker: 0, workers: 2, counts, fails_at: 6_400 };
-    let taps = vec![Box::new(broken) as Box<dyn Tap>, Memory::boxed(&frames, 1, 2)];
-    let (mut running, _) = start(&settings(1_024, 65_536), taps, &gate);
+    let sources = vec![Box::new(broken) as Box<dyn LiveSource>, Memory::boxed(&frames, 1, 2)];
+    let (mut running, _) = start(&settings(1_024, 65_536), sources, &gate);
     let deadline = Instant::now() + Duration::from_secs(20);
     let error = loop {
         assert!(Instant::now() < deadline, "nobody noticed");
-        if let Err(error) = running.look_around() {
+        if let Err(error) = running.poll() {
             break error;
         }
     };

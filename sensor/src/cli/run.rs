@@ -26,7 +26,7 @@ pub struct RunArguments {
 /// Runs the command.
 ///
 /// # Errors
-/// The configuration is wrong, something that it needs is not there, or the sensor broke down.
+/// The configuration is wrong, something that it needs is not there, or a thread of the sensor failed.
 pub fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
     let loaded = arguments.configuration.load_telling()?;
     let load_signatures = |settings: &crate::config::Settings| {
@@ -45,7 +45,7 @@ fn failure(error: &RunError) -> Failure {
         RunError::Signatures(_) => Exit::Configuration,
         RunError::Capture(error) => return capture_failure(error),
         RunError::Metrics(_) | RunError::Privilege(_) | RunError::Events { .. } => Exit::Unavailable,
-        RunError::System { .. } | RunError::Broken(_) => Exit::Internal,
+        RunError::System { .. } | RunError::Failed(_) => Exit::Internal,
     };
     Failure::new(exit, error.to_string(), "")
 }

@@ -15,7 +15,7 @@ struct WorkerEvents {
 }
 
 impl EventMerge {
-    /// For so many workers, all at the begin.
+    /// For so many workers, all at the start.
     pub fn new(workers: usize) -> Self {
         let worker = |_| WorkerEvents { events: VecDeque::new(), complete_below: 0 };
         Self { workers: (0..workers).map(worker).collect() }
@@ -43,7 +43,7 @@ impl EventMerge {
     /// Moves to `events` all that no later event of any worker can precede.
     pub fn take(&mut self, events: &mut Vec<Event>) {
         let complete_below = self.workers.iter().map(|worker| worker.complete_below).min().unwrap_or(0);
-        let is_complete = |event: &&Event| event.order.told_at < complete_below || complete_below == u64::MAX;
+        let is_complete = |event: &&Event| event.order.at_frame < complete_below || complete_below == u64::MAX;
         while let Some((_, worker)) = self
             .workers
             .iter_mut()

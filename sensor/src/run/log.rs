@@ -1,5 +1,5 @@
-//! What the sensor says of itself, on the standard error: a line each, for people and the journal of systemd with the
-//! gravity in front as sd-daemon(3) has it, or as JSON.
+//! The log of the running sensor, on the standard error. Lines are text, with a priority in front for systemd's journal
+//! (sd-daemon(3)), or JSON.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Mutex;
@@ -25,27 +25,27 @@ impl Log {
         Self { settings: Mutex::new(settings), is_journal }
     }
 
-    /// Goes on with other settings.
+    /// Replaces the settings.
     pub fn set(&self, settings: LogSettings) {
         *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = settings;
     }
 
-    /// Says something that must not be missed.
+    /// Logs an error.
     pub fn error(&self, text: &str) {
-        self.say(Level::Error, text);
+        self.write(Level::Error, text);
     }
 
-    /// Says something that wants looking after.
+    /// Logs a warning.
     pub fn warning(&self, text: &str) {
-        self.say(Level::Warn, text);
+        self.write(Level::Warn, text);
     }
 
-    /// Says what is being done.
+    /// Logs what the sensor is doing.
     pub fn info(&self, text: &str) {
-        self.say(Level::Info, text);
+        self.write(Level::Info, text);
     }
 
-    fn say(&self, level: Level, text: &str) {
+    fn write(&self, level: Level, text: &str) {
         let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
         if level > settings.level {
             return;
@@ -55,15 +55,15 @@ impl Log {
                 let now = OffsetDateTime::from(SystemTime::now()).format(&Rfc3339).unwrap_or_default();
                 format!("{}\n", serde_json::json!({"@timestamp": now, "log.level": level.as_str(), "message": text}))
             }
-            LogFormat::Text if self.is_journal => format!("<{}>{text}\n", gravity(level)),
-            LogFormat::Text => format!("vigie: {}{text}\n", if level == Level::Info { "" } else { word(level) }),
+            LogFormat::Text if self.is_journal => format!("<{}>{text}\n", priority(level)),
+            LogFormat::Text => format!("vigie: {}{text}\n", if level == Level::Info { "" } else { prefix(level) }),
         };
-        // Where even this cannot be written there is nobody to be told.
+        // An error here has no other place to be reported.
         let _ = io::stderr().write_all(line.as_bytes());
     }
 }
 
-const fn gravity(level: Level) -> u8 {
+const fn priority(level: Level) -> u8 {
     match level {
         Level::Error => 3,
         Level::Warn => 4,
@@ -72,7 +72,7 @@ const fn gravity(level: Level) -> u8 {
     }
 }
 
-const fn word(level: Level) -> &'static str {
+const fn prefix(level: Level) -> &'static str {
     match level {
         Level::Error => "error: ",
         Level::Warn => "warning: ",

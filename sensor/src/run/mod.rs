@@ -1,21 +1,25 @@
-//! The running sensor: opens what needs rights, gives the rights up, lets workers, writer and endpoint run, watches over
-//! them, and takes signals. Order at the start matters: sockets, then [`vigie_privilege::confine`], then files, then threads.
+//! The running sensor. [`run()`] opens the sockets, gives up its privileges ([`vigie_privilege::confine`]), opens the files,
+//! starts the threads, and watches over them until a signal asks it to stop. The order matters: each step has fewer
+//! rights than the one before.
 //!
-//! * SIGHUP: configuration and signatures are read again, the events file is opened again under its name. What is wrong
-//!   changes nothing, and is told.
-//! * SIGTERM, SIGINT: what lies in the rings is still looked at, all flows end, the last events are written. The same
-//!   signal once more ends at once.
+//! * SIGHUP reads configuration and signatures again, and reopens the events file under its name. An error is logged, and
+//!   changes nothing.
+//! * SIGTERM and SIGINT stop the sensor: the packets in the rings are still processed, all flows end, the last events are
+//!   written. A second signal ends the process at once.
 //!
-//! `start.rs` prepares workers and threads, `watch.rs` looks after them. Each worker has its own thread, a [`lane`]; events go
-//! through an [`outbox`] to the [`writer`].
+//! Threads: a [`worker_thread`] for each worker, the [`writer`] of events, the endpoint for Prometheus, and the one that
+//! called [`run()`], which watches. Workers send events through their [`outbox`] to the writer, and report to the watching
+//! thread. Nothing blocks a worker.
+//!
+//! `start.rs` prepares and starts the threads, `watch.rs` watches, reloads and stops.
 
-pub mod lane;
 pub mod log;
 mod notify;
 pub mod outbox;
 pub mod snapshot;
 mod start;
 mod watch;
+pub mod worker_thread;
 pub mod writer;
 
 use std::path::PathBuf;
@@ -25,10 +29,10 @@ use std::sync::atomic::AtomicBool;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use vigie_signatures::Bundle;
 
-use self::lane::Tap;
 use self::log::Log;
 use self::notify::ServiceManager;
 use self::start::confinement;
+use self::worker_thread::LiveSource;
 use crate::config::{Layers, Loaded, Settings};
 use crate::metrics::{Server, ServerError};
 use vigie_capture::CaptureError;
@@ -38,49 +42,49 @@ use vigie_privilege::PrivilegeError;
 pub use self::start::Prepared;
 pub use self::watch::Running;
 
-/// Reads the signatures that settings name; an error is one line.
+/// Loads the signatures that the settings name. An error is one line.
 pub type LoadSignatures<'l> = &'l dyn Fn(&Settings) -> Result<Arc<Bundle>, String>;
 
-/// Why the sensor does not run, or no longer.
+/// Why the sensor cannot start, or has stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// Signatures cannot be used.
+    /// The signatures cannot be loaded.
     #[error("{0}")]
     Signatures(String),
-    /// An interface cannot be listened to.
+    /// An interface cannot be captured.
     #[error(transparent)]
     Capture(#[from] CaptureError),
-    /// There is no endpoint for Prometheus.
+    /// The endpoint for Prometheus cannot be opened.
     #[error(transparent)]
     Metrics(#[from] ServerError),
-    /// Privileges cannot be given up.
+    /// The privileges cannot be given up.
     #[error(transparent)]
     Privilege(#[from] PrivilegeError),
-    /// Events cannot be written.
+    /// The events file cannot be opened.
     #[error("cannot write to {}: {source}; check its folder and permissions", path.display())]
     Events {
-        /// Where.
+        /// The events file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
-    /// A thread, a signal or a random number could not be had.
+    /// The system refuses a thread, a signal handler or random numbers.
     #[error("cannot {doing}: {reason}")]
     System {
-        /// What was to be done.
+        /// What the sensor tried to do.
         doing: &'static str,
-        /// What the system said.
+        /// The error of the system.
         reason: String,
     },
-    /// A part of the sensor broke down.
+    /// A thread of the sensor failed.
     #[error("{0}")]
-    Broken(String),
+    Failed(String),
 }
 
-/// Runs a sensor with these settings until it is told to stop. `layers` are read again on reload.
+/// Runs a sensor with these settings until a signal stops it. A reload reads `layers` again.
 ///
 /// # Errors
-/// It cannot be started, or a part of it broke down.
+/// The sensor cannot be started, or a thread of it failed.
 pub fn run(layers: &Layers, loaded: Loaded, load_signatures: LoadSignatures<'_>) -> Result<(), RunError> {
     let settings = loaded.settings;
     let log = Arc::new(Log::new(settings.log.clone()));
@@ -89,17 +93,17 @@ pub fn run(layers: &Layers, loaded: Loaded, load_signatures: LoadSignatures<'_>)
     let bundle = load_signatures(&settings).map_err(RunError::Signatures)?;
     let options = settings.capture.live_options();
     let prepared = Prepared::new(&settings, &bundle, live::sources(&options, settings.capture.workers), &log)?;
-    // From now on packets wait to be looked at: what takes time was done before.
-    let taps = live::open(&options, settings.capture.workers)?;
-    let sockets = taps.iter().flat_map(Live::descriptors).collect();
-    let taps = taps.into_iter().map(|live| Box::new(live) as Box<dyn Tap>).collect();
+    // Packets queue up from here on, so everything slow is done before.
+    let sources = live::open(&options, settings.capture.workers)?;
+    let sockets = sources.iter().flat_map(Live::descriptors).collect();
+    let sources = sources.into_iter().map(|live| Box::new(live) as Box<dyn LiveSource>).collect();
     let server = prepared.bind(&settings, &log)?;
     let confinement = confinement(&settings, loaded.file.as_deref(), server.as_ref(), sockets);
     for line in vigie_privilege::confine(&confinement)?.to_string().lines() {
         log.info(line);
     }
     let serving = server.map(Server::serve).transpose().map_err(|error| system("start the endpoint", &error))?;
-    let mut running = prepared.start(taps, &settings, bundle, &log)?;
+    let mut running = prepared.start(sources, &settings, bundle, &log)?;
     running.serving = serving;
     service_manager.ready(&running.status());
     log.info(&format!("running: {}", running.status()));
@@ -112,7 +116,7 @@ fn system(doing: &'static str, reason: &dyn std::fmt::Display) -> RunError {
     RunError::System { doing, reason: reason.to_string() }
 }
 
-/// Signals as flags.
+/// Flags that signals set.
 struct Signals {
     stop: Arc<AtomicBool>,
     reload: Arc<AtomicBool>,
@@ -121,9 +125,9 @@ struct Signals {
 impl Signals {
     fn register() -> Result<Self, RunError> {
         let (stop, reload) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let failed = |error: std::io::Error| system("take signals", &error);
+        let failed = |error: std::io::Error| system("handle signals", &error);
         for signal in [SIGTERM, SIGINT] {
-            // The second one ends at once: this is asked before the flag is raised by the first.
+            // Registered first, so that it acts on the second signal only: the first one has not set the flag yet.
             signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stop))
                 .map_err(failed)?;
             signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(failed)?;

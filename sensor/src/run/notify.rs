@@ -1,4 +1,4 @@
-//! What the service manager is told (sd_notify(3)), over a socket that is connected before privileges are given up.
+//! Notifications to the service manager (sd_notify(3)), over a socket that is connected before privileges are given up.
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -12,7 +12,7 @@ pub struct ServiceManager {
 }
 
 impl ServiceManager {
-    /// The one that the environment names. Where it cannot be reached there is none.
+    /// The service manager that the environment names. None if it cannot be reached.
     pub fn connect() -> Self {
         let socket = std::env::var("NOTIFY_SOCKET").ok().and_then(|name| {
             let address = match name.strip_prefix('@') {
@@ -23,43 +23,42 @@ impl ServiceManager {
             socket.connect_addr(&address.ok()?).ok()?;
             Some(socket)
         });
-        let is_meant_for_us =
-            std::env::var("WATCHDOG_PID").ok().is_none_or(|pid| pid == std::process::id().to_string());
-        let watchdog = std::env::var("WATCHDOG_USEC").ok().filter(|_| is_meant_for_us);
+        let is_ours = std::env::var("WATCHDOG_PID").ok().is_none_or(|pid| pid == std::process::id().to_string());
+        let watchdog = std::env::var("WATCHDOG_USEC").ok().filter(|_| is_ours);
         let watchdog = watchdog.and_then(|text| text.parse().ok()).map(Duration::from_micros);
         Self { socket, watchdog }
     }
 
-    /// How often it wants to hear that all goes well: half of its patience.
+    /// How often to feed the watchdog: twice in its timeout.
     pub fn watchdog_interval(&self) -> Option<Duration> {
-        self.watchdog.map(|patience| patience / 2)
+        self.watchdog.map(|timeout| timeout / 2)
     }
 
-    /// The sensor runs.
+    /// The sensor is running.
     pub fn ready(&self, status: &str) {
-        self.tell(&format!("READY=1\nSTATUS={status}"));
+        self.send(&format!("READY=1\nSTATUS={status}"));
     }
 
     /// A reload begins.
     pub fn reloading(&self) {
         let monotonic = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let microseconds = monotonic.tv_sec * 1_000_000 + monotonic.tv_nsec / 1_000;
-        self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={microseconds}"));
+        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={microseconds}"));
     }
 
-    /// The sensor ends.
+    /// The sensor is stopping.
     pub fn stopping(&self) {
-        self.tell("STOPPING=1");
+        self.send("STOPPING=1");
     }
 
-    /// All goes well.
-    pub fn alive(&self) {
-        self.tell("WATCHDOG=1");
+    /// All workers make progress.
+    pub fn feed_watchdog(&self) {
+        self.send("WATCHDOG=1");
     }
 
-    fn tell(&self, text: &str) {
+    fn send(&self, text: &str) {
         if let Some(socket) = &self.socket {
-            // Nothing can be done if nobody listens.
+            // Without a listener there is nothing to do.
             let _ = socket.send(text.as_bytes());
         }
     }

@@ -1,4 +1,4 @@
-//! What workers judge by: one immutable snapshot, exchanged as a whole while they run.
+//! The part of the settings that a reload replaces while the workers run: one immutable snapshot, replaced as a whole.
 
 use std::sync::Arc;
 
@@ -6,29 +6,29 @@ use arc_swap::ArcSwap;
 use arc_swap::cache::Cache;
 use vigie_signatures::Bundle;
 
-/// What may change while the sensor runs, as far as workers need it.
+/// What a reload may replace, as far as workers need it.
 #[derive(Debug)]
 pub struct Snapshot {
     /// The signatures.
     pub bundle: Arc<Bundle>,
 }
 
-/// Where the newest snapshot is.
-pub type Current = Arc<ArcSwap<Snapshot>>;
+/// The current snapshot.
+pub type CurrentSnapshot = Arc<ArcSwap<Snapshot>>;
 
-/// A worker's view of it: looking costs one load while nothing has changed.
-pub struct View {
-    cache: Cache<Current, Arc<Snapshot>>,
+/// A reader of the current snapshot. A check costs one load while nothing has changed.
+pub struct SnapshotReader {
+    cache: Cache<CurrentSnapshot, Arc<Snapshot>>,
     seen: Arc<Snapshot>,
 }
 
-impl View {
-    /// A view that has seen the present snapshot.
-    pub fn new(current: &Current) -> Self {
+impl SnapshotReader {
+    /// A reader that has seen the current snapshot.
+    pub fn new(current: &CurrentSnapshot) -> Self {
         Self { cache: Cache::new(Arc::clone(current)), seen: current.load_full() }
     }
 
-    /// The snapshot, if it is another one than the last time.
+    /// The snapshot, if it was replaced since the last call.
     #[inline]
     pub fn changed(&mut self) -> Option<&Arc<Snapshot>> {
         let current = self.cache.load();

@@ -1,4 +1,4 @@
-//! The start: memory for the workers, then files, then threads.
+//! Starts a sensor: allocates the workers, then starts the threads. Also what settings mean for the privileges.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::bounded;
 use vigie_signatures::Bundle;
 
-use super::lane::{Lane, Tap};
 use super::log::Log;
 use super::outbox::Outbox;
-use super::snapshot::{Current, Snapshot, View};
+use super::snapshot::{CurrentSnapshot, Snapshot, SnapshotReader};
 use super::watch::Running;
-use super::writer::{Orders, Writer};
+use super::worker_thread::{LiveSource, WorkerThread};
+use super::writer::{Writer, WriterCommands};
 use super::{RunError, system};
 use crate::config::{Record, Settings};
 use crate::metrics::{Phase, Server, ServerError, ServerOptions, Shared, SignatureFacts};
@@ -26,10 +26,10 @@ use vigie_handshake::address_names::{self, AddressNames};
 use vigie_journal::Journal;
 use vigie_privilege::Confinement;
 
-/// Reports that wait for the watching thread, for each worker.
+/// Reports of each worker that the channel to the watching thread has room for.
 const REPORTS_MAX: usize = 4;
 
-/// Workers with their memory, before any source or thread.
+/// A sensor with its memory allocated, before it has a source or a thread.
 pub struct Prepared {
     workers: Vec<Worker>,
     shared: Arc<Shared>,
@@ -37,20 +37,20 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// So many workers.
+    /// Allocates so many workers.
     ///
     /// # Errors
-    /// The system has no random numbers, or metrics cannot be set up.
+    /// The system gives no random numbers, or the metrics cannot be registered.
     pub fn new(settings: &Settings, bundle: &Arc<Bundle>, workers: usize, log: &Log) -> Result<Self, RunError> {
         let names = Arc::new(AddressNames::new(address_names::Limits {
             entries_max: settings.limits.address_names_max,
             ..address_names::Limits::default()
         }));
-        let secret = HashKey::random().map_err(|error| system("have random numbers", &error))?;
-        let wanted = wanted(&settings.events.types);
+        let secret = HashKey::random().map_err(|error| system("get random numbers", &error))?;
+        let event_types = event_types(&settings.events.types);
         let worker = |_| {
             let (bundle, names) = (Arc::clone(bundle), Arc::clone(&names));
-            let mut worker = Worker::new(&settings.limits, wanted, bundle, names, secret, Share::ALL);
+            let mut worker = Worker::new(&settings.limits, event_types, bundle, names, secret, Share::ALL);
             worker.populate();
             worker
         };
@@ -78,14 +78,14 @@ impl Prepared {
         Server::bind(address, options, Arc::clone(&self.shared)).map(Some)
     }
 
-    /// What all threads report to.
+    /// The metrics that all threads write to.
     pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 
     pub(super) fn start(
         self,
-        taps: Vec<Box<dyn Tap>>,
+        sources: Vec<Box<dyn LiveSource>>,
         settings: &Settings,
         bundle: Arc<Bundle>,
         log: &Arc<Log>,
@@ -96,16 +96,16 @@ impl Prepared {
         if cut_bytes > 0 {
             log.warning(&format!("{}: {cut_bytes} bytes of a cut line were taken away", path.display()));
         }
-        self.start_with(taps, journal, settings, bundle, log)
+        self.start_with(sources, journal, settings, bundle, log)
     }
 
-    /// Starts all threads; each worker takes one of the sources.
+    /// Starts all threads. Each worker takes one of the sources.
     ///
     /// # Errors
-    /// The system does not give them.
+    /// The system gives no threads.
     pub fn start_with(
         self,
-        taps: Vec<Box<dyn Tap>>,
+        sources: Vec<Box<dyn LiveSource>>,
         journal: Journal,
         settings: &Settings,
         bundle: Arc<Bundle>,
@@ -113,45 +113,46 @@ impl Prepared {
     ) -> Result<Running, RunError> {
         let Self { workers, shared, interfaces } = self;
         let (event_sender, events) = bounded(settings.events.channel_events_max);
-        let orders = Arc::new(Orders::new(fsync(settings)));
+        let commands = Arc::new(WriterCommands::new(fsync(settings)));
         let (report_sender, reports) = bounded(REPORTS_MAX * workers.len().max(1));
         let context = Context {
             sensor_name: Some(settings.sensor.name.clone()),
             interfaces: interfaces.clone(),
             bundle: Some(Arc::clone(&bundle)),
         };
-        let current: Current = Arc::new(ArcSwap::from_pointee(Snapshot { bundle }));
-        let writer = Writer::new(events, Arc::clone(&orders), View::new(&current), journal, context, &shared, log);
+        let current: CurrentSnapshot = Arc::new(ArcSwap::from_pointee(Snapshot { bundle }));
+        let writer =
+            Writer::new(events, Arc::clone(&commands), SnapshotReader::new(&current), journal, context, &shared, log);
         let writer = spawn("writer", move || writer.run())?;
         let stop = Arc::new(AtomicBool::new(false));
-        let mut lanes = Vec::new();
-        for (index, (tap, worker)) in taps.into_iter().zip(workers).enumerate() {
+        let mut threads = Vec::new();
+        for (index, (source, worker)) in sources.into_iter().zip(workers).enumerate() {
             let outbox = Outbox::new(event_sender.clone(), settings.events.pending_events_max);
-            let lane = Lane::new(
+            let thread = WorkerThread::new(
                 index,
-                tap,
+                source,
                 worker,
                 outbox,
-                View::new(&current),
+                SnapshotReader::new(&current),
                 &shared,
                 report_sender.clone(),
                 settings.events.types.contains(&Record::Flow),
             );
             let (stop, log) = (Arc::clone(&stop), Arc::clone(log));
             let cpu = settings.capture.cpus.get(index).copied();
-            lanes.push(spawn(&format!("worker-{index}"), move || {
+            threads.push(spawn(&format!("worker-{index}"), move || {
                 if let Some(cpu) = cpu {
                     pin(cpu, &log);
                 }
-                lane.run(&stop)
+                thread.run(&stop)
             })?);
         }
         shared.enter(Phase::Running);
         Ok(Running {
-            lanes,
+            threads,
             writer: Some(writer),
             serving: None,
-            orders,
+            commands,
             reports,
             current,
             stop,
@@ -159,7 +160,7 @@ impl Prepared {
             interfaces,
             log: Arc::clone(log),
             writes_stats: settings.events.types.contains(&Record::Stats),
-            seen: Vec::new(),
+            last_reports: Vec::new(),
             started: Instant::now(),
         })
     }
@@ -173,11 +174,11 @@ fn pin(cpu: usize, log: &Log) {
     let mut cpus = nix::sched::CpuSet::new();
     let pinned = cpus.set(cpu).and_then(|()| nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &cpus));
     if let Err(error) = pinned {
-        log.warning(&format!("a worker cannot be pinned to CPU {cpu}: {error}; it runs on any"));
+        log.warning(&format!("cannot pin a worker to CPU {cpu}: {error}; it runs on any CPU"));
     }
 }
 
-fn wanted(records: &[Record]) -> EventTypes {
+fn event_types(records: &[Record]) -> EventTypes {
     EventTypes {
         tls: records.contains(&Record::Tls),
         quic: records.contains(&Record::Quic),
@@ -186,7 +187,8 @@ fn wanted(records: &[Record]) -> EventTypes {
     }
 }
 
-/// What remains in reach: the events' folder to write, configuration and signatures to read.
+/// What the sensor may still do after it gave up its privileges: write to the folder of the events file, and read
+/// configuration and signatures.
 pub(super) fn confinement(
     settings: &Settings,
     file: Option<&str>,
@@ -194,7 +196,7 @@ pub(super) fn confinement(
     receive_only: Vec<std::os::fd::RawFd>,
 ) -> Confinement {
     let folder = |path: &Path| path.parent().filter(|folder| !folder.as_os_str().is_empty()).map(Path::to_owned);
-    // Folders, not files: what editors and package managers write is a new file under the old name.
+    // Folders, not files: editors and package managers replace a file by a new one of the same name.
     let mut readable: Vec<PathBuf> = file.and_then(|file| folder(Path::new(file))).into_iter().collect();
     readable.extend(settings.signatures.folder.clone());
     readable.extend(server.map(Server::readable_folders).unwrap_or_default());

@@ -1,4 +1,4 @@
-//! The watch over a running sensor: reports of the workers, reloads, the stop.
+//! Watches over a running sensor: collects the reports of the workers, feeds the watchdog, reloads, stops.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,12 +8,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crossbeam_channel::Receiver;
 use vigie_signatures::Bundle;
 
-use super::lane::Report;
 use super::log::Log;
 use super::notify::ServiceManager;
-use super::snapshot::{Current, Snapshot};
+use super::snapshot::{CurrentSnapshot, Snapshot};
 use super::start::fsync;
-use super::writer::Orders;
+use super::worker_thread::Report;
+use super::writer::WriterCommands;
 use super::{LoadSignatures, RunError, Signals};
 use crate::config::{Layers, Settings};
 use crate::metrics::{Loss, Phase, Serving, Shared, SignatureFacts};
@@ -21,39 +21,39 @@ use vigie_capture::CaptureError;
 use vigie_capture::live::State;
 use vigie_journal::record::Stats;
 
-/// How often the watching thread looks around.
+/// How often the watching thread polls.
 const WATCH_EVERY: Duration = Duration::from_millis(50);
-/// A worker that has not come round for so long hangs.
+/// A worker without progress for so long is stuck.
 const STALL_MAX: Duration = Duration::from_secs(10);
-/// For how long the writer may take to its end when all workers are gone.
+/// How long the writer may take for the last events when all workers have ended.
 const WRITER_END_MAX: Duration = Duration::from_secs(20);
 
 /// All threads of a sensor.
 pub struct Running {
-    pub(super) lanes: Vec<JoinHandle<Result<u64, CaptureError>>>,
+    pub(super) threads: Vec<JoinHandle<Result<u64, CaptureError>>>,
     pub(super) writer: Option<JoinHandle<()>>,
     pub(super) serving: Option<Serving>,
-    pub(super) orders: Arc<Orders>,
+    pub(super) commands: Arc<WriterCommands>,
     pub(super) reports: Receiver<Report>,
-    pub(super) current: Current,
+    pub(super) current: CurrentSnapshot,
     pub(super) stop: Arc<AtomicBool>,
     pub(super) shared: Arc<Shared>,
     pub(super) interfaces: Vec<String>,
     pub(super) log: Arc<Log>,
     pub(super) writes_stats: bool,
     /// The last report of each worker.
-    pub(super) seen: Vec<Report>,
+    pub(super) last_reports: Vec<Report>,
     pub(super) started: Instant,
 }
 
 impl Running {
     pub(super) fn status(&self) -> String {
-        let workers = self.lanes.len();
+        let workers = self.threads.len();
         let workers = if workers == 1 { "1 worker".to_owned() } else { format!("{workers} workers") };
         format!("{workers} on {}", self.interfaces.join(", "))
     }
 
-    /// Watches until a signal asks to stop.
+    /// Watches until a signal stops the sensor.
     pub(super) fn watch(
         &mut self,
         mut settings: Settings,
@@ -62,61 +62,63 @@ impl Running {
         signals: &Signals,
         service_manager: &ServiceManager,
     ) -> Result<(), RunError> {
-        let mut fed = Instant::now();
-        let mut counted = Instant::now();
+        let mut watchdog_fed = Instant::now();
+        let mut stats_written = Instant::now();
         while !signals.stop.load(Ordering::Relaxed) {
-            self.look_around()?;
+            self.poll()?;
             if signals.reload.swap(false, Ordering::Relaxed) {
                 service_manager.reloading();
                 self.reload(&mut settings, layers, load_signatures);
                 service_manager.ready(&self.status());
             }
-            if service_manager.watchdog_interval().is_some_and(|interval| fed.elapsed() >= interval) {
-                fed = Instant::now();
+            if service_manager.watchdog_interval().is_some_and(|interval| watchdog_fed.elapsed() >= interval) {
+                watchdog_fed = Instant::now();
                 let stalled = self.shared.stalled(STALL_MAX);
                 self.shared.watchdog(stalled.is_empty());
                 match stalled.first() {
-                    None => service_manager.alive(),
-                    Some((worker, age)) => self.log.error(&format!("worker {worker} hangs since {} s", age.as_secs())),
+                    None => service_manager.feed_watchdog(),
+                    Some((worker, age)) => {
+                        self.log.error(&format!("worker {worker} has made no progress for {} s", age.as_secs()))
+                    }
                 }
             }
             let stats_interval = Duration::from_secs(settings.events.stats_interval_s);
-            if self.writes_stats && counted.elapsed() >= stats_interval {
-                counted = Instant::now();
-                self.orders.stats(self.stats());
+            if self.writes_stats && stats_written.elapsed() >= stats_interval {
+                stats_written = Instant::now();
+                self.commands.stats(self.stats());
             }
         }
         Ok(())
     }
 
-    /// Waits for reports, and takes them.
+    /// Waits for the next reports, and checks that all threads still run.
     ///
     /// # Errors
-    /// A thread ended that should not have.
-    pub fn look_around(&mut self) -> Result<(), RunError> {
+    /// A thread has ended.
+    pub fn poll(&mut self) -> Result<(), RunError> {
         if let Ok(report) = self.reports.recv_timeout(WATCH_EVERY) {
-            self.take(report);
+            self.take_report(report);
             while let Ok(report) = self.reports.try_recv() {
-                self.take(report);
+                self.take_report(report);
             }
         }
-        if let Some(index) = self.lanes.iter().position(JoinHandle::is_finished) {
-            return Err(RunError::Broken(format!("worker {index} broke down; the sensor would be partly blind")));
+        if let Some(index) = self.threads.iter().position(JoinHandle::is_finished) {
+            return Err(RunError::Failed(format!("worker {index} failed; without it the sensor would miss packets")));
         }
         if self.writer.as_ref().is_none_or(JoinHandle::is_finished) {
-            return Err(RunError::Broken("the writer of events broke down".to_owned()));
+            return Err(RunError::Failed("the writer of events failed".to_owned()));
         }
         Ok(())
     }
 
-    fn take(&mut self, mut report: Report) {
+    fn take_report(&mut self, mut report: Report) {
         for change in std::mem::take(&mut report.changes) {
             if change.state == State::Up { self.log.info(&change.message) } else { self.log.warning(&change.message) }
         }
         self.shared.alerts_lost(Loss::ChannelFull, std::mem::take(&mut report.alerts_lost));
         self.shared.events_dropped(Loss::ChannelFull, std::mem::take(&mut report.records_dropped));
         if report.worker == 0 {
-            let before = self.seen.first().map(|report| report.interfaces.as_slice()).unwrap_or_default();
+            let before = self.last_reports.first().map(|report| report.interfaces.as_slice()).unwrap_or_default();
             for (place, interface) in report.interfaces.iter().enumerate() {
                 let cells = self.shared.interface(&interface.name);
                 cells.up(interface.state == State::Up);
@@ -125,17 +127,17 @@ impl Running {
                 (reopened..interface.reopened).for_each(|_| cells.reopened());
             }
         }
-        if self.seen.len() <= report.worker {
-            self.seen.resize_with(report.worker + 1, Report::default);
+        if self.last_reports.len() <= report.worker {
+            self.last_reports.resize_with(report.worker + 1, Report::default);
         }
-        if let Some(place) = self.seen.get_mut(report.worker) {
+        if let Some(place) = self.last_reports.get_mut(report.worker) {
             *place = report;
         }
     }
 
     fn reload(&mut self, settings: &mut Settings, layers: &Layers, load_signatures: LoadSignatures<'_>) {
-        // The file is opened again whatever the rest comes to: it may have been renamed.
-        self.orders.reopen();
+        // The file is reopened even if the reload fails: it may have been renamed.
+        self.commands.reopen();
         let new = match Settings::load(layers) {
             Ok(loaded) => {
                 loaded.warnings.iter().for_each(|warning| self.log.warning(&warning.to_string()));
@@ -143,24 +145,23 @@ impl Running {
             }
             Err(errors) => {
                 errors.to_string().lines().for_each(|line| self.log.error(line));
-                return self.refuse("the configuration in use stays");
+                return self.reload_failed("the configuration in use stays");
             }
         };
         let bundle = match load_signatures(settings) {
             Ok(bundle) => bundle,
             Err(error) => {
                 self.log.error(&error);
-                return self.refuse("configuration and signatures in use stay");
+                return self.reload_failed("configuration and signatures in use stay");
             }
         };
         let change = settings.live_changes(&new);
         if !change.restart.is_empty() {
-            self.log
-                .warning(&format!("changed, but only a restart brings it into force: {}", change.restart.join(", ")));
+            self.log.warning(&format!("changed, but takes effect only after a restart: {}", change.restart.join(", ")));
         }
         *settings = settings.with_live_of(&new);
         self.log.set(settings.log.clone());
-        self.orders.fsync(fsync(settings));
+        self.commands.fsync(fsync(settings));
         self.use_signatures(bundle);
         self.shared.reloaded(true);
         let what =
@@ -168,21 +169,21 @@ impl Running {
         self.log.info(&format!("reloaded: {} rules{what}", self.current.load().bundle.rules().len()));
     }
 
-    /// Lets workers and writer go on with other signatures.
+    /// Replaces the signatures of workers and writer.
     pub fn use_signatures(&self, bundle: Arc<Bundle>) {
         self.shared.signatures(SignatureFacts::of(&bundle));
         self.current.store(Arc::new(Snapshot { bundle }));
     }
 
-    fn refuse(&self, what: &str) {
+    fn reload_failed(&self, what_stays: &str) {
         self.shared.reloaded(false);
-        self.log.error(&format!("not reloaded: {what}"));
+        self.log.error(&format!("not reloaded: {what_stays}"));
     }
 
     fn stats(&self) -> Stats {
-        let interfaces = || self.seen.iter().flat_map(|report| &report.interfaces);
+        let interfaces = || self.last_reports.iter().flat_map(|report| &report.interfaces);
         let count = |family: &str, reason: &str| self.shared.total(family, Some(reason));
-        let flows_active = (0..self.lanes.len()).filter_map(|index| self.shared.worker(index));
+        let flows_active = (0..self.threads.len()).filter_map(|index| self.shared.worker(index));
         Stats {
             timestamp_ns: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64,
             uptime_s: self.started.elapsed().as_secs(),
@@ -199,34 +200,34 @@ impl Running {
         }
     }
 
-    /// Ends all threads: workers first, then, when all that they sent is written, the writer.
+    /// Stops all threads: the workers first, then the writer, when it has written all that they sent.
     ///
     /// # Errors
-    /// One of them had broken down.
+    /// A thread had failed.
     pub fn stop(mut self) -> Result<(), RunError> {
         self.shared.enter(Phase::Stopping);
         self.stop.store(true, Ordering::Relaxed);
         let mut outcome = Ok(());
-        for (index, lane) in std::mem::take(&mut self.lanes).into_iter().enumerate() {
-            while !lane.is_finished() {
+        for (index, thread) in std::mem::take(&mut self.threads).into_iter().enumerate() {
+            while !thread.is_finished() {
                 if let Ok(report) = self.reports.recv_timeout(WATCH_EVERY) {
-                    self.take(report);
+                    self.take_report(report);
                 }
             }
-            match lane.join() {
+            match thread.join() {
                 Ok(Ok(lost)) => self.shared.alerts_lost(Loss::Shutdown, lost),
                 Ok(Err(error)) => outcome = Err(error.into()),
-                Err(_) => outcome = Err(RunError::Broken(format!("worker {index} broke down"))),
+                Err(_) => outcome = Err(RunError::Failed(format!("worker {index} failed"))),
             }
         }
         while let Ok(report) = self.reports.try_recv() {
-            self.take(report);
+            self.take_report(report);
         }
         if self.writes_stats {
-            self.orders.stats(self.stats());
+            self.commands.stats(self.stats());
         }
-        self.orders.end();
-        outcome = outcome.and(self.end_of_writer());
+        self.commands.end();
+        outcome = outcome.and(self.join_writer());
         let stats = self.stats();
         self.log.info(&format!(
             "stopped: {} packets, {} dropped by the kernel, {} flows, {} alerts, {} of them lost",
@@ -238,18 +239,18 @@ impl Running {
         outcome
     }
 
-    /// Waits for the writer to come to its end; not for ever, since what it writes to may never take anything again.
-    fn end_of_writer(&mut self) -> Result<(), RunError> {
+    /// Waits until the writer has ended, but not for ever: a pipe may have no reader any more.
+    fn join_writer(&mut self) -> Result<(), RunError> {
         let Some(writer) = self.writer.take() else { return Ok(()) };
         let deadline = Instant::now() + WRITER_END_MAX;
         while !writer.is_finished() {
             if Instant::now() >= deadline {
-                return Err(RunError::Broken(
-                    "the events that were left could not be written: nobody takes them".to_owned(),
+                return Err(RunError::Failed(
+                    "the last events could not be written in time; the events file accepts no data".to_owned(),
                 ));
             }
             thread::sleep(WATCH_EVERY);
         }
-        writer.join().map_err(|_| RunError::Broken("the writer of events broke down".to_owned()))
+        writer.join().map_err(|_| RunError::Failed("the writer of events failed".to_owned()))
     }
 }

@@ -1,6 +1,6 @@
-//! The thread that writes events: it takes them off the channel, encodes them, writes them to the journal, and tells
-//! what was written only afterwards. A journal that refuses is tried again until it takes; meanwhile events wait in the
-//! channel, and behind it with the workers.
+//! The thread that writes events: it receives them from the channel, encodes them, and writes them to the journal. It counts
+//! an alert as written only afterwards. It retries a write that fails; meanwhile events wait in the channel, then in the
+//! outboxes of the workers.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use vigie_signatures::Rule;
 
 use super::log::Log;
-use super::snapshot::View;
+use super::snapshot::SnapshotReader;
 use crate::config::Fsync;
 use crate::detect::Evidence;
 use crate::event::{Event, Fact};
@@ -20,27 +20,27 @@ use crate::record::{self, Context};
 use vigie_journal::Journal;
 use vigie_journal::record::Stats;
 
-/// How long the writer waits for events before it looks after the rest.
-const WAIT: Duration = Duration::from_millis(50);
-/// How long it rests after the journal refused.
-const REST: Duration = Duration::from_millis(200);
-/// For how long it goes on trying when the sensor stops.
-const PATIENCE_AT_THE_END: Duration = Duration::from_secs(5);
-/// How often it says that the journal refuses.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+/// How long the writer waits for events before it checks its commands.
+const POLL_EVERY: Duration = Duration::from_millis(50);
+/// How long it waits before it retries a failed write.
+const RETRY_EVERY: Duration = Duration::from_millis(200);
+/// How long it retries when the sensor stops.
+const LAST_RETRIES_MAX: Duration = Duration::from_secs(5);
+/// How often it logs that writes fail.
+const LOG_FAILURE_EVERY: Duration = Duration::from_secs(60);
 
-/// What the writer is told beside events. Orders replace each other and wait in no queue, so that to give one never waits
-/// for a writer that stands still.
+/// Commands to the writer, besides events. A new command replaces the one before, so that nobody has to wait for a writer
+/// that is blocked.
 #[derive(Debug)]
-pub struct Orders {
+pub struct WriterCommands {
     reopen: AtomicBool,
     fsync: Mutex<(Fsync, Duration)>,
     stats: Mutex<Option<Box<Stats>>>,
     end: AtomicBool,
 }
 
-impl Orders {
-    /// No orders, but for when to have what was written stored.
+impl WriterCommands {
+    /// No commands yet. `fsync` says when to force events to the disk.
     pub const fn new(fsync: (Fsync, Duration)) -> Self {
         Self {
             reopen: AtomicBool::new(false),
@@ -50,22 +50,22 @@ impl Orders {
         }
     }
 
-    /// The file was renamed, or is to be anyway: begin a new one under the name.
+    /// Reopen the file under its name; it may have been renamed.
     pub fn reopen(&self) {
         self.reopen.store(true, Ordering::Release);
     }
 
-    /// When to have what was written stored.
+    /// Change when events are forced to the disk.
     pub fn fsync(&self, fsync: (Fsync, Duration)) {
         *locked(&self.fsync) = fsync;
     }
 
-    /// Write a record of the sensor's own counts, in place of one that was not written yet.
+    /// Write a stats event. It replaces one that is not written yet.
     pub fn stats(&self, stats: Stats) {
         *locked(&self.stats) = Some(Box::new(stats));
     }
 
-    /// No more orders come.
+    /// No more commands come.
     pub fn end(&self) {
         self.end.store(true, Ordering::Release);
     }
@@ -75,29 +75,29 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The writing thread's own.
+/// The state of the writing thread.
 pub struct Writer {
     events: Receiver<Event>,
-    orders: Arc<Orders>,
-    view: View,
+    commands: Arc<WriterCommands>,
+    snapshots: SnapshotReader,
     journal: Journal,
     context: Context,
     synced: Instant,
     shared: Arc<Shared>,
     sink: Arc<SinkCells>,
     log: Arc<Log>,
-    /// Alerts that wait with the journal: rule, evidence, and the packet's time.
+    /// Alerts in the journal's buffer: rule, evidence, and time of the packet.
     alerts: Vec<(Arc<Rule>, Evidence, u64)>,
     bytes: u64,
-    complained: Option<Instant>,
+    failure_logged: Option<Instant>,
 }
 
 impl Writer {
     /// A writer from a channel to a journal.
     pub fn new(
         events: Receiver<Event>,
-        orders: Arc<Orders>,
-        view: View,
+        commands: Arc<WriterCommands>,
+        snapshots: SnapshotReader,
         journal: Journal,
         context: Context,
         shared: &Arc<Shared>,
@@ -105,8 +105,8 @@ impl Writer {
     ) -> Self {
         Self {
             events,
-            orders,
-            view,
+            commands,
+            snapshots,
             journal,
             context,
             synced: Instant::now(),
@@ -115,15 +115,15 @@ impl Writer {
             log: Arc::clone(log),
             alerts: Vec::new(),
             bytes: 0,
-            complained: None,
+            failure_logged: None,
         }
     }
 
-    /// Writes until all workers are gone, all that they sent is written or cannot be, and no more orders come.
+    /// Writes until all workers have ended, all their events are written or given up, and no more commands come.
     pub fn run(mut self) {
         let mut is_over = false;
         while !is_over {
-            match self.events.recv_timeout(WAIT) {
+            match self.events.recv_timeout(POLL_EVERY) {
                 Ok(event) => {
                     self.add(&event);
                     while !self.journal.is_full()
@@ -135,16 +135,16 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => is_over = true,
             }
-            self.write_until(if is_over { Some(Instant::now() + PATIENCE_AT_THE_END) } else { None });
-            self.obey();
+            self.write_until(if is_over { Some(Instant::now() + LAST_RETRIES_MAX) } else { None });
+            self.execute_commands();
             self.sync(is_over);
         }
-        // Records ordered at the end, such as the last counts.
-        while !self.orders.end.load(Ordering::Acquire) {
-            thread::sleep(WAIT);
+        // Commands given at the end, such as the last stats event.
+        while !self.commands.end.load(Ordering::Acquire) {
+            thread::sleep(POLL_EVERY);
         }
-        self.obey();
-        self.write_until(Some(Instant::now() + PATIENCE_AT_THE_END));
+        self.execute_commands();
+        self.write_until(Some(Instant::now() + LAST_RETRIES_MAX));
         self.sync(true);
     }
 
@@ -155,7 +155,7 @@ impl Writer {
         }
     }
 
-    /// Writes what waits; tries again while the journal refuses, until the deadline if there is one.
+    /// Writes the buffer. Retries while that fails, until the deadline if there is one.
     fn write_until(&mut self, deadline: Option<Instant>) {
         let lines = self.journal.lines_waiting();
         loop {
@@ -163,22 +163,23 @@ impl Writer {
                 Ok(()) => break,
                 Err(error) => {
                     self.sink.failed();
-                    if self.complained.is_none_or(|last| last.elapsed() >= COMPLAIN_EVERY) {
-                        self.complained = Some(Instant::now());
-                        self.log.error(&format!("events cannot be written: {error}; they wait, and are tried again"));
+                    if self.failure_logged.is_none_or(|last| last.elapsed() >= LOG_FAILURE_EVERY) {
+                        self.failure_logged = Some(Instant::now());
+                        self.log
+                            .error(&format!("events cannot be written: {error}; they wait, and the write is retried"));
                     }
                     if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                         self.shared.alerts_lost(Loss::SinkFailed, self.alerts.len() as u64);
                         self.alerts.clear();
                         return;
                     }
-                    thread::sleep(REST);
-                    // A new file may be what helps.
-                    self.obey();
+                    thread::sleep(RETRY_EVERY);
+                    // The command may be to reopen the file, which may help.
+                    self.execute_commands();
                 }
             }
         }
-        if self.complained.take().is_some() {
+        if self.failure_logged.take().is_some() {
             self.log.info("events can be written again");
         }
         if lines > 0 {
@@ -190,22 +191,22 @@ impl Writer {
         }
     }
 
-    fn obey(&mut self) {
-        if let Some(snapshot) = self.view.changed() {
+    fn execute_commands(&mut self) {
+        if let Some(snapshot) = self.snapshots.changed() {
             self.context.bundle = Some(Arc::clone(&snapshot.bundle));
         }
-        if self.orders.reopen.swap(false, Ordering::AcqRel)
+        if self.commands.reopen.swap(false, Ordering::AcqRel)
             && let Err(error) = self.journal.reopen()
         {
-            self.log.error(&format!("the events file cannot be opened again: {error}; the old one stays"));
+            self.log.error(&format!("the events file cannot be reopened: {error}; the old file stays in use"));
         }
-        if let Some(stats) = locked(&self.orders.stats).take() {
+        if let Some(stats) = locked(&self.commands.stats).take() {
             self.bytes += self.journal.add_line(|line| record::encode_stats(&stats, &self.context, line)) as u64;
         }
     }
 
     fn sync(&mut self, is_over: bool) {
-        let is_due = match *locked(&self.orders.fsync) {
+        let is_due = match *locked(&self.commands.fsync) {
             (Fsync::Never, _) => false,
             (Fsync::Interval, interval) => is_over || self.synced.elapsed() >= interval,
             (Fsync::Each, _) => true,

@@ -1,6 +1,6 @@
 //! The worker's clock, which follows the timestamps of the packets, and the sweep that ends the flows that have timed out.
 //!
-//! The age of a flow is counted in epochs of four seconds, so that it fits a byte. At the begin of each epoch the whole
+//! The age of a flow is counted in epochs of four seconds, so that it fits a byte. At the start of each epoch the whole
 //! table is swept.
 
 use vigie_flow::Slot;
@@ -31,13 +31,13 @@ impl Worker {
     /// Advances the clock while no packets arrive.
     pub fn pass_time(&mut self, timestamp_ns: u64, emit: &mut dyn FnMut(Event)) {
         if timestamp_ns >= self.epoch_ends_ns {
-            self.begin_epoch(timestamp_ns, self.order.told_at, emit);
+            self.begin_epoch(timestamp_ns, self.order.at_frame, emit);
         }
     }
 
     /// Ends all flows, and emits what was pending.
     pub fn finish(&mut self, emit: &mut dyn FnMut(Event)) {
-        self.order.told_at = u64::MAX;
+        self.order.at_frame = u64::MAX;
         self.sweep(true, FlowEnd::Shutdown, emit);
     }
 
@@ -49,7 +49,7 @@ impl Worker {
         let all = epoch - self.epoch > u64::from(self.idle_epochs);
         self.epoch = epoch;
         self.epoch_ends_ns = epoch_end_ns(timestamp_ns);
-        self.order = Order { told_at: frame_number, last_frame: u64::MAX, ordinal: 0 };
+        self.order = Order { at_frame: frame_number, last_frame: u64::MAX, ordinal: 0 };
         self.sweep(all, FlowEnd::Timeout, emit);
     }
 
@@ -80,7 +80,7 @@ impl Worker {
         for (last_frame, slot) in swept.drain(..) {
             // The slot is free, but not reused yet.
             let Some(entry) = self.table.get(slot).copied() else { continue };
-            self.order = Order { told_at: order.told_at, last_frame, ordinal: 0 };
+            self.order = Order { at_frame: order.at_frame, last_frame, ordinal: 0 };
             self.close_flow(&entry, reason, emit);
         }
         self.order = order;

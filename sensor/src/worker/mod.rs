@@ -150,7 +150,7 @@ impl Worker {
             epoch_ends_ns: EPOCH_NS,
             idle_epochs: (limits.idle_timeout_s as u64 / EPOCH_S).clamp(1, 200) as u8,
             share,
-            order: Order { told_at: 0, last_frame: u64::MAX, ordinal: 0 },
+            order: Order { at_frame: 0, last_frame: u64::MAX, ordinal: 0 },
             is_foreign: false,
             tcp_pool: Vec::new(),
             udp_pool: Vec::new(),

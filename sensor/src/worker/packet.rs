@@ -136,7 +136,7 @@ impl Worker {
 
     /// Handles a packet if the worker owns its flow, or if it is DNS.
     fn handle_packet(&mut self, packet: &FlowPacket<'_>, slot: Option<Slot>, emit: &mut dyn FnMut(Event)) {
-        self.order = Order { told_at: packet.frame.number, last_frame: u64::MAX, ordinal: 0 };
+        self.order = Order { at_frame: packet.frame.number, last_frame: u64::MAX, ordinal: 0 };
         if !self.share.owns(packet.hash) {
             if packet.key.has_port(DNS_PORT) {
                 self.handle_foreign_dns(packet);

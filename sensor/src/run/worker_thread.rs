@@ -1,5 +1,5 @@
-//! One worker's thread: frames in from its source, events out to its outbox, and now and then its counts to where a
-//! scrape finds them. Nothing here waits for anybody but for frames.
+//! The thread of one worker: it takes frames from its source, sends events to its outbox, and publishes its counts for the
+//! metrics. It waits for frames, and for nothing else.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,37 +8,37 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crossbeam_channel::Sender;
 
 use super::outbox::Outbox;
-use super::snapshot::View;
+use super::snapshot::SnapshotReader;
 use crate::event::{Event, Fact};
 use crate::metrics::{CaptureCells, CaptureCounts, Shared, WorkerCells};
 use crate::worker::Worker;
 use vigie_capture::live::{Change, InterfaceCounts, Live};
 use vigie_capture::{CaptureError, Source};
 
-/// How often counts are shown.
-const SHOW_EVERY: Duration = Duration::from_millis(50);
-/// How often the watching thread hears of the interfaces.
+/// How often counts are published.
+const PUBLISH_EVERY: Duration = Duration::from_millis(50);
+/// How often the worker reports to the watching thread.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
-/// How far behind the clock packets may be while flows are ended by it.
+/// How late packets may arrive. Without packets, flows time out by the system clock minus this.
 const LATENESS_NS: u64 = 1_000_000_000;
-/// For how long a worker without packets waits for room in the channel.
+/// How long a worker without packets waits for room in the channel.
 const IDLE_FLUSH_MAX: Duration = Duration::from_millis(10);
-/// For how long a worker goes on with what lies in its ring when the sensor stops.
+/// How long a worker still processes the packets in its ring when the sensor stops.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
-/// For how long it offers its last events.
+/// How long it tries to send its last events.
 const LAST_EVENTS_MAX: Duration = Duration::from_secs(10);
 
-/// A source of a running sensor.
-pub trait Tap: Source + Send {
-    /// What was seen of each interface.
+/// A source of live frames.
+pub trait LiveSource: Source + Send {
+    /// The counts of each interface.
     fn counts(&self) -> &[InterfaceCounts];
-    /// Brings the counts up to date.
+    /// Updates the counts.
     fn refresh(&mut self);
-    /// What became of an interface, once.
+    /// The next change of an interface's state.
     fn next_change(&mut self) -> Option<Change>;
 }
 
-impl Tap for Live {
+impl LiveSource for Live {
     fn counts(&self) -> &[InterfaceCounts] {
         self.counts()
     }
@@ -52,62 +52,62 @@ impl Tap for Live {
     }
 }
 
-/// What a worker tells the watching thread.
+/// A report of a worker to the watching thread.
 #[derive(Debug, Default)]
 pub struct Report {
     /// Number of the worker.
     pub worker: usize,
-    /// As the worker knows them.
+    /// The interfaces' counts.
     pub interfaces: Vec<InterfaceCounts>,
-    /// Since the last report.
+    /// Changes of interfaces since the last report.
     pub changes: Vec<Change>,
-    /// Alerts for which there was no room, since the last report.
+    /// Alerts dropped since the last report.
     pub alerts_lost: u64,
-    /// Other events for which there was no room, since the last report.
+    /// Other events dropped since the last report.
     pub records_dropped: u64,
 }
 
-/// A worker and all that its thread has.
-pub struct Lane {
+/// A worker, and what its thread needs.
+pub struct WorkerThread {
     index: usize,
-    tap: Box<dyn Tap>,
+    source: Box<dyn LiveSource>,
     worker: Worker,
     outbox: Outbox,
-    view: View,
+    snapshots: SnapshotReader,
     cells: Arc<WorkerCells>,
     captures: Vec<Arc<CaptureCells>>,
     shared: Arc<Shared>,
     reports: Sender<Report>,
-    /// Whether the ends of flows are to be written, not only what flows told.
+    /// Whether to send the ends of flows. Workers emit those of flows with an alert in any case, for the summary of `read`.
     writes_flow_ends: bool,
     unreported: Report,
     busy: Duration,
-    shown: Instant,
+    published: Instant,
     reported: Instant,
 }
 
-impl Lane {
-    /// The lane of the worker of that number.
+impl WorkerThread {
+    /// The thread of the worker with this number.
     #[allow(clippy::too_many_arguments)]
     pub fn new(
         index: usize,
-        tap: Box<dyn Tap>,
+        source: Box<dyn LiveSource>,
         worker: Worker,
         outbox: Outbox,
-        view: View,
+        snapshots: SnapshotReader,
         shared: &Arc<Shared>,
         reports: Sender<Report>,
         writes_flow_ends: bool,
     ) -> Self {
-        let captures = tap.counts().iter().map(|counts| shared.capture(index, &counts.name)).collect();
+        let captures = source.counts().iter().map(|counts| shared.capture(index, &counts.name)).collect();
         let cells = shared.worker(index).unwrap_or_else(|| Arc::new(WorkerCells::new(&[])));
         let now = Instant::now();
         Self {
             index,
-            tap,
+            source,
             worker,
             outbox,
-            view,
+            snapshots,
             cells,
             captures,
             shared: Arc::clone(shared),
@@ -115,16 +115,16 @@ impl Lane {
             writes_flow_ends,
             unreported: Report { worker: index, ..Report::default() },
             busy: Duration::ZERO,
-            shown: now,
+            published: now,
             reported: now,
         }
     }
 
-    /// Works until `stop`, then on what is there already, and ends all flows. How many alerts could not be handed over in
-    /// the end comes back.
+    /// Processes frames until `stop`, then those that have arrived already, and ends all flows. Returns the number of alerts
+    /// that could not be sent in the end.
     ///
     /// # Errors
-    /// The source gives nothing any more.
+    /// The source failed.
     pub fn run(mut self, stop: &AtomicBool) -> Result<u64, CaptureError> {
         while !stop.load(Ordering::Relaxed) {
             self.step()?;
@@ -132,50 +132,50 @@ impl Lane {
         let deadline = Instant::now() + DRAIN_MAX;
         while Instant::now() < deadline && self.step()? {}
         let (outbox, writes_flow_ends) = (&mut self.outbox, self.writes_flow_ends);
-        self.worker.finish(&mut |event| offer(outbox, event, writes_flow_ends));
-        self.tap.refresh();
-        self.show();
+        self.worker.finish(&mut |event| send(outbox, event, writes_flow_ends));
+        self.source.refresh();
+        self.publish();
         self.report(true);
         Ok(self.outbox.close(Instant::now() + LAST_EVENTS_MAX))
     }
 
-    /// One batch, or one wait. Whether there were frames.
+    /// Processes one batch, or waits once. Whether there were frames.
     fn step(&mut self) -> Result<bool, CaptureError> {
-        let Self { tap, worker, outbox, busy, view, writes_flow_ends, .. } = self;
-        let mut offer = |event| offer(outbox, event, *writes_flow_ends);
+        let Self { source, worker, outbox, busy, snapshots, writes_flow_ends, .. } = self;
+        let mut send = |event| send(outbox, event, *writes_flow_ends);
         let mut is_idle = true;
-        tap.next_batch(&mut |frames| {
+        source.next_batch(&mut |frames| {
             let began = Instant::now();
-            // Here and not before the wait: these frames may have come after the reload was told.
-            if let Some(snapshot) = view.changed() {
+            // Here and not before the wait: these frames may have arrived after the reload was reported as done.
+            if let Some(snapshot) = snapshots.changed() {
                 worker.use_signatures(Arc::clone(&snapshot.bundle));
             }
-            worker.batch(frames, &mut offer);
+            worker.batch(frames, &mut send);
             *busy += began.elapsed();
             is_idle = false;
         })?;
         if is_idle {
-            if let Some(snapshot) = view.changed() {
+            if let Some(snapshot) = snapshots.changed() {
                 worker.use_signatures(Arc::clone(&snapshot.bundle));
             }
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
-            worker.pass_time(now.saturating_sub(LATENESS_NS), &mut offer);
+            worker.pass_time(now.saturating_sub(LATENESS_NS), &mut send);
         }
         if is_idle {
             outbox.flush_until(Instant::now() + IDLE_FLUSH_MAX);
         } else {
             outbox.flush();
         }
-        if self.shown.elapsed() >= SHOW_EVERY {
-            self.show();
+        if self.published.elapsed() >= PUBLISH_EVERY {
+            self.publish();
         }
         Ok(!is_idle)
     }
 
     #[cold]
-    fn show(&mut self) {
-        let elapsed = self.shown.elapsed();
-        self.shown = Instant::now();
+    fn publish(&mut self) {
+        let elapsed = self.published.elapsed();
+        self.published = Instant::now();
         self.cells.publish(self.worker.all_counts().into_iter().map(|(_, _, count)| count));
         let (flows, slots) = self.worker.flows();
         self.cells.flows(flows, slots);
@@ -183,7 +183,7 @@ impl Lane {
         self.cells.channel(depth, self.outbox.channel_events_max(), waiting);
         self.cells.busy(std::mem::take(&mut self.busy), elapsed);
         self.cells.progressed(self.shared.now_ms());
-        for (cells, counts) in self.captures.iter().zip(self.tap.counts()) {
+        for (cells, counts) in self.captures.iter().zip(self.source.counts()) {
             cells.publish(&CaptureCounts {
                 packets: counts.frames,
                 bytes: counts.bytes,
@@ -196,16 +196,16 @@ impl Lane {
         }
     }
 
-    /// Reports to the watching thread; what it has no room for is told the next time.
+    /// Reports to the watching thread. What the channel has no room for goes into the next report.
     fn report(&mut self, is_last: bool) {
         self.reported = Instant::now();
-        while let Some(change) = self.tap.next_change() {
-            // One worker's word is enough.
+        while let Some(change) = self.source.next_change() {
+            // Each worker sees the same changes; one report is enough.
             if self.index == 0 {
                 self.unreported.changes.push(change);
             }
         }
-        self.unreported.interfaces = self.tap.counts().to_vec();
+        self.unreported.interfaces = self.source.counts().to_vec();
         self.unreported.alerts_lost += self.outbox.take_alerts_lost();
         self.unreported.records_dropped += self.outbox.take_records_dropped();
         let report = std::mem::replace(&mut self.unreported, Report { worker: self.index, ..Report::default() });
@@ -220,8 +220,8 @@ impl Lane {
     }
 }
 
-fn offer(outbox: &mut Outbox, event: Event, writes_flow_ends: bool) {
+fn send(outbox: &mut Outbox, event: Event, writes_flow_ends: bool) {
     if writes_flow_ends || !matches!(event.fact, Fact::FlowEnd(..)) {
-        outbox.offer(event);
+        outbox.send(event);
     }
 }
