@@ -65,9 +65,9 @@ pub fn openings(kind: Kind, count: usize, banned_one_in: usize) -> Vec<Opening> 
     let mut begun: HashMap<u64, Opening> = HashMap::new();
     let (mut found, mut data) = (Vec::new(), Vec::new());
     while found.len() < count {
-        let before = *traffic.made();
+        let before = *traffic.counts();
         let timestamp_ns = traffic.frame(&mut data);
-        let made = traffic.made();
+        let made = traffic.counts();
         let sample = Sample { timestamp_ns, data: data.clone() };
         let Some(key) = sample.packet().map(|packet| FlowKey::of(&packet).0.hash(&HashKey::REPLAY)) else { continue };
         let opening = begun.entry(key).or_default();

@@ -9,7 +9,7 @@ use vigie::event::Fact;
 use vigie::worker::{Counter, EventTypes, Share, Worker};
 use vigie_flow::HashKey;
 use vigie_handshake::address_names::{self, AddressNames};
-use vigie_synth::{Made, Profile, Settings, Traffic, names};
+use vigie_synth::{Profile, Settings, Traffic, TrafficCounts, names};
 use vigie_wire::{Frame, LinkType};
 
 const PROFILES: [Profile; 3] = [Profile::Handshakes, Profile::Mixed, Profile::Settled];
@@ -18,18 +18,18 @@ fn settings(seed: u64, profile: Profile) -> Settings {
     Settings { seed, profile, flows: 200, banned_one_in: 20 }
 }
 
-/// Some frames and, as the command does, what is left of half-told hellos.
-fn made(settings: Settings, packets: usize, mut visit: impl FnMut(u64, &[u8])) -> Made {
+/// Some frames and, as the command does, the rest of incomplete hellos.
+fn made(settings: Settings, packets: usize, mut visit: impl FnMut(u64, &[u8])) -> TrafficCounts {
     let mut traffic = Traffic::new(settings);
     let mut frame = Vec::new();
     for _ in 0..packets {
         let timestamp_ns = traffic.frame(&mut frame);
         visit(timestamp_ns, &frame);
     }
-    while let Some(timestamp_ns) = traffic.frame_of_half_told(&mut frame) {
+    while let Some(timestamp_ns) = traffic.frame_of_unfinished_hello(&mut frame) {
         visit(timestamp_ns, &frame);
     }
-    *traffic.made()
+    *traffic.counts()
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn the_sensor_finds_what_was_put_there() {
 #[test]
 fn profiles_are_what_they_say() {
     let of = |profile| made(Settings { flows: 300, ..settings(1, profile) }, 60_000, |_, _| ());
-    let per_flow = |made: &Made| made.frames / made.flows;
+    let per_flow = |made: &TrafficCounts| made.frames / made.flows;
     let [handshakes, mixed, settled] = PROFILES.map(of);
     assert!((14..=20).contains(&per_flow(&handshakes)), "{handshakes:?}");
     assert!((40..=60).contains(&per_flow(&mixed)), "{mixed:?}");

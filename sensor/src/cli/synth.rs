@@ -1,4 +1,4 @@
-//! `vigie synth`: made-up traffic as a capture file. What is in it is [`synth`](vigie_synth)'s.
+//! `vigie synth`: made-up traffic ([`vigie_synth`]) as a capture file.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 
 use super::exit::{Exit, Failure};
 use super::terminal::{Terminal, tell};
-use vigie_synth::{Made, Profile, Settings, Traffic, pcap};
+use vigie_synth::{Profile, Settings, Traffic, TrafficCounts, pcap};
 
 /// `vigie synth`.
 #[derive(Args, Debug)]
@@ -21,7 +21,7 @@ use vigie_synth::{Made, Profile, Settings, Traffic, pcap};
                   vigie synth --bytes 1G --seed 7 --profile handshakes | vigie read -"
 )]
 pub struct SynthArguments {
-    /// Frames to write; a hello that is half told then is told to its end.
+    /// Frames to write; a hello that is not complete by then is completed.
     #[arg(long, value_name = "N", required_unless_present = "bytes", conflicts_with = "bytes")]
     pub packets: Option<u64>,
 
@@ -66,7 +66,7 @@ pub fn run(arguments: &SynthArguments, terminal: Terminal) -> Result<Exit, Failu
         let name = arguments.output.display().to_string();
         let file = File::create(&arguments.output).map_err(|error| Failure::write(&name, &error))?;
         let made = write(arguments, BufWriter::with_capacity(1 << 20, file));
-        tell(&told(&made.map_err(|error| Failure::write(&name, &error))?));
+        tell(&description(&made.map_err(|error| Failure::write(&name, &error))?));
         return Ok(Exit::Success);
     }
     if terminal.stdout {
@@ -74,7 +74,7 @@ pub fn run(arguments: &SynthArguments, terminal: Terminal) -> Result<Exit, Failu
         return Err(Failure::new(Exit::Usage, what, "give --output FILE, or a pipe behind it"));
     }
     match write(arguments, BufWriter::with_capacity(1 << 16, io::stdout().lock())) {
-        Ok(made) => tell(&told(&made)),
+        Ok(made) => tell(&description(&made)),
         // A reader that has seen enough is no failure.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         Err(error) => return Err(Failure::write("the standard output", &error)),
@@ -82,7 +82,7 @@ pub fn run(arguments: &SynthArguments, terminal: Terminal) -> Result<Exit, Failu
     Ok(Exit::Success)
 }
 
-fn write(arguments: &SynthArguments, mut target: impl Write) -> io::Result<Made> {
+fn write(arguments: &SynthArguments, mut target: impl Write) -> io::Result<TrafficCounts> {
     let profile = match arguments.profile {
         Kind::Handshakes => Profile::Handshakes,
         Kind::Mixed => Profile::Mixed,
@@ -97,9 +97,9 @@ fn write(arguments: &SynthArguments, mut target: impl Write) -> io::Result<Made>
     let packets = arguments.packets.unwrap_or(u64::MAX);
     let bytes = arguments.bytes.unwrap_or(u64::MAX);
     loop {
-        let is_enough = traffic.made().frames >= packets || written >= bytes;
+        let is_enough = traffic.counts().frames >= packets || written >= bytes;
         let timestamp_ns =
-            if is_enough { traffic.frame_of_half_told(&mut frame) } else { Some(traffic.frame(&mut frame)) };
+            if is_enough { traffic.frame_of_unfinished_hello(&mut frame) } else { Some(traffic.frame(&mut frame)) };
         let Some(timestamp_ns) = timestamp_ns else { break };
         let header = pcap::record_header(timestamp_ns, frame.len());
         target.write_all(&header)?;
@@ -107,11 +107,11 @@ fn write(arguments: &SynthArguments, mut target: impl Write) -> io::Result<Made>
         written += (header.len() + frame.len()) as u64;
     }
     target.flush()?;
-    Ok(*traffic.made())
+    Ok(*traffic.counts())
 }
 
-/// What was made, for those who hold a reader to it.
-fn told(made: &Made) -> String {
+/// What was made, for checking a reader against it.
+fn description(made: &TrafficCounts) -> String {
     format!(
         "made {} frames of {} bytes, {} flows: hellos {} tls and {} quic ({} post-quantum), dns answers {}, \
          http hosts {}; of all these banned {}\n",
@@ -188,9 +188,9 @@ mod tests {
     }
 
     #[test]
-    fn what_was_made_is_told_in_one_line() {
+    fn one_line_tells_what_was_made() {
         let made = write(&parse("vigie synth --bytes 100k").unwrap(), io::sink()).unwrap();
-        let text = told(&made);
+        let text = description(&made);
         assert!(text.starts_with(&format!("made {} frames", made.frames)) && text.ends_with('\n'), "{text}");
         assert!((90_000..120_000).contains(&made.bytes));
     }

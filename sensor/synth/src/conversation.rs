@@ -1,5 +1,4 @@
-//! One conversation between a client and a server, packet by packet: first what was planned (its opening, with all that
-//! it tells), then data as long as it lasts, then its end.
+//! One conversation between a client and a server, packet by packet: first its planned opening, then data, then its end.
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
@@ -7,31 +6,31 @@ use std::net::Ipv4Addr;
 use super::packet::{self, ACK, Ends, FIN, PUSH, SYN, Segment};
 use super::random::Random;
 
-/// What a reader learns from a packet.
+/// What a reader finds in a packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tells {
+pub(super) struct Content {
     pub hello_tls: bool,
     pub hello_quic: bool,
     pub post_quantum: bool,
     pub dns_answer: bool,
     pub http_host: bool,
-    /// The name is under ban, and is told by the one who contacts it.
+    /// A hello or request for a banned name.
     pub banned: bool,
 }
 
-/// A packet that will be sent.
+/// A packet to be sent.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Planned {
+pub(super) struct PlannedPacket {
     pub from_client: bool,
-    /// TCP's.
+    /// TCP flags.
     pub flags: u8,
     pub payload: Vec<u8>,
-    pub tells: Tells,
-    /// Another piece of the same hello follows.
+    pub content: Content,
+    /// Another segment or datagram of the same hello follows.
     pub is_piece: bool,
 }
 
-impl Planned {
+impl PlannedPacket {
     pub(super) fn client(payload: Vec<u8>) -> Self {
         Self { from_client: true, flags: ACK | PUSH, payload, ..Self::default() }
     }
@@ -41,18 +40,18 @@ impl Planned {
     }
 }
 
-/// How packets are wrapped, and what data looks like.
+/// The transport protocol, and what data looks like.
 #[derive(Clone, Debug)]
-pub(super) enum Wrapping {
-    /// Sequence numbers of client and server; whether data stands in records of TLS.
+pub(super) enum Transport {
+    /// Sequence numbers of client and server; whether data is in TLS records.
     Tcp { sequences: [u32; 2], is_tls: bool },
-    /// QUIC's connection ids of client and server.
+    /// QUIC connection ids of client and server.
     Quic { ids: [Vec<u8>; 2] },
-    /// Datagrams that were all planned.
+    /// Planned datagrams only.
     Udp,
-    /// Echo requests and replies, the client's port being their identifier.
+    /// ICMP echo; the client's port is the identifier.
     Echo { number: u16 },
-    /// Requests of a client.
+    /// ARP requests of a client.
     Arp(Ipv4Addr),
 }
 
@@ -60,41 +59,41 @@ pub(super) enum Wrapping {
 #[derive(Clone, Debug)]
 pub(super) struct Conversation {
     ends: Ends,
-    wrapping: Wrapping,
-    planned: VecDeque<Planned>,
+    transport: Transport,
+    planned: VecDeque<PlannedPacket>,
     data_packets: usize,
     is_closed: bool,
-    is_half_told: bool,
+    is_hello_unfinished: bool,
 }
 
 impl Conversation {
-    pub(super) fn new(ends: Ends, wrapping: Wrapping, planned: Vec<Planned>, data_packets: usize) -> Self {
-        let is_closed = !matches!(wrapping, Wrapping::Tcp { .. });
-        Self { ends, wrapping, planned: planned.into(), data_packets, is_closed, is_half_told: false }
+    pub(super) fn new(ends: Ends, transport: Transport, planned: Vec<PlannedPacket>, data_packets: usize) -> Self {
+        let is_closed = !matches!(transport, Transport::Tcp { .. });
+        Self { ends, transport, planned: planned.into(), data_packets, is_closed, is_hello_unfinished: false }
     }
 
-    /// Whether nothing is left to be sent.
+    /// Whether nothing is left to send.
     pub(super) fn is_over(&self) -> bool {
         self.is_closed && self.planned.is_empty() && self.data_packets == 0
     }
 
-    /// Whether it is still opening.
+    /// Whether planned packets are left.
     pub(super) fn is_opening(&self) -> bool {
         !self.planned.is_empty()
     }
 
-    /// Whether a piece of a hello was sent and the last one was not.
-    pub(super) const fn is_half_told(&self) -> bool {
-        self.is_half_told
+    /// Whether a part of a hello was sent and the rest was not.
+    pub(super) const fn is_hello_unfinished(&self) -> bool {
+        self.is_hello_unfinished
     }
 
-    /// Leaves out the data that was not sent.
+    /// Drops the data that was not sent yet.
     pub(super) fn end(&mut self) {
         self.data_packets = 0;
     }
 
     /// Writes the next frame.
-    pub(super) fn next(&mut self, now_ns: u64, random: &mut Random, frame: &mut Vec<u8>) -> Tells {
+    pub(super) fn next(&mut self, now_ns: u64, random: &mut Random, frame: &mut Vec<u8>) -> Content {
         let planned = match self.planned.pop_front() {
             Some(planned) => planned,
             None if self.data_packets > 0 => {
@@ -102,22 +101,22 @@ impl Conversation {
                 self.data(random)
             }
             None => {
-                let end = Planned { flags: ACK | FIN, ..Planned::default() };
+                let end = PlannedPacket { flags: ACK | FIN, ..PlannedPacket::default() };
                 self.is_closed = true;
                 self.planned.push_back(end.clone());
-                self.planned.push_back(Planned { from_client: true, flags: ACK, ..Planned::default() });
-                Planned { from_client: true, ..end }
+                self.planned.push_back(PlannedPacket { from_client: true, flags: ACK, ..PlannedPacket::default() });
+                PlannedPacket { from_client: true, ..end }
             }
         };
-        self.is_half_told = planned.is_piece;
-        self.wrap(&planned, now_ns, frame);
-        planned.tells
+        self.is_hello_unfinished = planned.is_piece;
+        self.write(&planned, now_ns, frame);
+        planned.content
     }
 
-    fn wrap(&mut self, planned: &Planned, now_ns: u64, frame: &mut Vec<u8>) {
-        let Planned { from_client, flags, payload, .. } = planned;
-        match &mut self.wrapping {
-            Wrapping::Tcp { sequences: [client, server], .. } => {
+    fn write(&mut self, planned: &PlannedPacket, now_ns: u64, frame: &mut Vec<u8>) {
+        let PlannedPacket { from_client, flags, payload, .. } = planned;
+        match &mut self.transport {
+            Transport::Tcp { sequences: [client, server], .. } => {
                 let (own, other) = if *from_client { (client, &*server) } else { (server, &*client) };
                 let first = *flags & (SYN | ACK) == SYN;
                 let segment = Segment {
@@ -129,31 +128,31 @@ impl Conversation {
                 *own = own.wrapping_add(payload.len() as u32 + u32::from(flags & (SYN | FIN) != 0));
                 packet::tcp(frame, &self.ends, *from_client, &segment, payload);
             }
-            Wrapping::Quic { .. } | Wrapping::Udp => packet::udp(frame, &self.ends, *from_client, payload),
-            Wrapping::Echo { number } => {
+            Transport::Quic { .. } | Transport::Udp => packet::udp(frame, &self.ends, *from_client, payload),
+            Transport::Echo { number } => {
                 packet::echo(frame, &self.ends, *from_client, *number, payload);
                 *number = number.wrapping_add(u16::from(!*from_client));
             }
-            Wrapping::Arp(client) => packet::arp(frame, *client),
+            Transport::Arp(client) => packet::arp(frame, *client),
         }
     }
 
-    /// A packet of data or, as often as not, one that only acknowledges.
-    fn data(&self, random: &mut Random) -> Planned {
+    /// A packet of data, or often one that only acknowledges.
+    fn data(&self, random: &mut Random) -> PlannedPacket {
         let kind = random.below(100);
-        match &self.wrapping {
-            Wrapping::Tcp { is_tls, .. } => {
+        match &self.transport {
+            Transport::Tcp { is_tls, .. } => {
                 let (from_client, bytes) = match kind {
-                    0..42 => return Planned { from_client: kind < 38, flags: ACK, ..Planned::default() },
+                    0..42 => return PlannedPacket { from_client: kind < 38, flags: ACK, ..PlannedPacket::default() },
                     // One request is all that clear HTTP sends.
                     42..48 if *is_tls => (true, random.within(60..700)),
                     42..62 => (false, random.within(40..1_448)),
                     _ => (false, 1_448),
                 };
                 let payload = if *is_tls { record(23, bytes - 5, random) } else { noise(bytes, random) };
-                Planned { from_client, flags: ACK, payload, ..Planned::default() }
+                PlannedPacket { from_client, flags: ACK, payload, ..PlannedPacket::default() }
             }
-            Wrapping::Quic { ids } => {
+            Transport::Quic { ids } => {
                 let (from_client, bytes) = match kind {
                     0..34 => (true, random.within(21..40)),
                     34..40 => (true, random.within(100..1_200)),
@@ -165,14 +164,14 @@ impl Conversation {
                 let mut payload = vec![0x40 | (random.number() as u8 & 0x3f)];
                 payload.extend(if from_client { server } else { client });
                 random.noise(bytes, &mut payload);
-                Planned { from_client, payload, ..Planned::default() }
+                PlannedPacket { from_client, payload, ..PlannedPacket::default() }
             }
-            Wrapping::Udp | Wrapping::Echo { .. } | Wrapping::Arp(_) => Planned::default(),
+            Transport::Udp | Transport::Echo { .. } | Transport::Arp(_) => PlannedPacket::default(),
         }
     }
 }
 
-/// A record of TLS with noise in it.
+/// A TLS record with noise in it.
 pub(super) fn record(kind: u8, bytes: usize, random: &mut Random) -> Vec<u8> {
     let mut record = vec![kind, 3, 3];
     record.extend((bytes as u16).to_be_bytes());

@@ -3,22 +3,22 @@
 
 use super::random::Random;
 
-/// Over what a hello goes.
+/// The transport of a hello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Over<'i> {
     Tcp,
-    /// With the id that the client gives itself.
+    /// With the client's own connection id.
     Quic(&'i [u8]),
 }
 
 /// Bytes of the client's X25519MLKEM768 share: an encapsulation key and an X25519 key.
 const POST_QUANTUM_SHARE_BYTES: usize = 1184 + 32;
-/// To what browsers pad a short hello, for the sake of servers that fail on 256 to 511 bytes (RFC 7685 §1).
+/// Browsers pad a short hello to this length, because some servers fail on 256 to 511 bytes (RFC 7685 §1).
 const PADDED_BYTES: usize = 512;
 
-/// The handshake message, its header included.
+/// The handshake message with its header.
 pub(super) fn message(name: &str, over: Over<'_>, is_post_quantum: bool, random: &mut Random) -> Vec<u8> {
-    // Half of the post-quantum world and much of the rest reserves values (RFC 8701) and shuffles its extensions.
+    // Chromium-based clients send GREASE values (RFC 8701) and shuffle their extensions.
     let is_chrome = is_post_quantum && !random.once_in(4) || random.once_in(3);
     let grease = is_chrome.then(|| {
         let nibble = random.below(16) as u16;
@@ -132,7 +132,7 @@ fn key_shares(is_post_quantum: bool, grease: Option<u16>, random: &mut Random) -
     vector(&shares)
 }
 
-/// Encrypted Client Hello as a client sends it that has no key for the server (RFC 9849 §6.2).
+/// The Encrypted Client Hello of a client that has no key for the server (RFC 9849 §6.2).
 fn greased_ech(random: &mut Random) -> Vec<u8> {
     let mut ech = vec![0, 0, 1, 0, 1];
     ech.push(random.number() as u8);
@@ -151,7 +151,7 @@ fn transport_parameters(client_id: &[u8], random: &mut Random) -> Vec<u8> {
         parameters.extend([limit, 4, 0x80, 0x60, 0, 0]);
     }
     parameters.extend([0x08, 2, 0x40, 0x64, 0x09, 2, 0x40, 0x67]);
-    // A reserved one, to be passed over (§18.1).
+    // A reserved one, which readers must ignore (§18.1).
     parameters.extend([27, 4]);
     parameters.extend(random.bytes::<4>());
     parameters.extend([0x0f, client_id.len() as u8]);

@@ -1,9 +1,14 @@
-//! Traffic made up from a seed: the egress of an organisation as a tap would see it, byte for byte the same for the
-//! same seed. For benches, for tests of a tap, and for trying the sensor out where no traffic may be looked at.
+//! Made-up traffic: the egress of an organisation as a tap would see it, byte for byte the same for the same seed. For
+//! benches, for tests of a tap, and for trying the sensor out where no real traffic may be looked at.
 //!
-//! [`Traffic`] gives frames one by one and counts what it told in them, so that a reader can be held to it. Clients and
-//! servers have addresses that nobody owns (RFC 1918, RFC 2544, RFC 3849, RFC 5180); what is encrypted is noise. Nothing
-//! is sent anywhere: writing the frames down is the caller's.
+//! In: a seed and a profile. Out: frames with times, one by one ([`Traffic`]), and counts of what is in them, so that a
+//! reader can be checked against them. [`pcap`] has the headers of a capture file.
+//!
+//! Not here: nothing is sent or written; the caller does that. Clients and servers have addresses that nobody owns
+//! (RFC 1918, RFC 2544, RFC 3849, RFC 5180). Encrypted content is noise.
+//!
+//! etherparse builds the headers. TLS, QUIC and DNS messages are built here, since no kept library writes odd ones (GREASE,
+//! shuffled extensions and CRYPTO frames) from a seed.
 
 mod conversation;
 mod dns;
@@ -17,4 +22,4 @@ mod tcp;
 mod traffic;
 mod udp;
 
-pub use traffic::{Made, Profile, Settings, Traffic};
+pub use traffic::{Profile, Settings, Traffic, TrafficCounts};

@@ -1,5 +1,4 @@
-//! The names that made-up traffic contacts: many harmless ones, and a few for which the built-in signatures raise
-//! alerts.
+//! The names that made-up traffic contacts: many harmless ones, and a few for which the built-in signatures raise alerts.
 
 /// Names that no signature knows, most contacted first.
 #[rustfmt::skip]
@@ -22,7 +21,7 @@ pub const HARMLESS: &[&str] = &[
     "x.example", "q.example.org", "xn--bcher-kva.example",
 ];
 
-/// Names under ban.
+/// Banned names.
 #[rustfmt::skip]
 pub const BANNED: &[&str] = &[
     "www.tiktok.com", "api16-normal-c-useast1a.tiktokv.com", "log16-normal-useast5.tiktokv.us", "v16-webapp.tiktok.com",

@@ -1,9 +1,12 @@
-//! Frames: Ethernet, IPv4 or IPv6, TCP or UDP or ICMP around a payload, with right lengths and checksums (RFC 1071).
+//! Frames: a payload behind TCP, UDP or ICMP, IP and Ethernet headers with the right lengths and checksums, and ARP.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-pub(super) const TCP: u8 = 6;
-pub(super) const UDP: u8 = 17;
+use etherparse::err::packet::BuildVecWriteError;
+use etherparse::{
+    ArpHardwareId, ArpOperation, ArpPacket, EtherType, Ethernet2Header, PacketBuilder, PacketBuilderStep, TcpHeader,
+    TcpOptionElement,
+};
 
 /// The two ends of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,13 +17,13 @@ pub(super) struct Ends {
     pub server_port: u16,
 }
 
-/// What a TCP header says besides the ports.
+/// A TCP header without its ports.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Segment {
     pub sequence: u32,
     pub acknowledged: u32,
     pub flags: u8,
-    /// Milliseconds of the time stamp option (RFC 7323 §3).
+    /// Milliseconds of the timestamps option (RFC 7323 §3).
     pub clock: u32,
 }
 
@@ -29,73 +32,86 @@ pub(super) const SYN: u8 = 2;
 pub(super) const PUSH: u8 = 8;
 pub(super) const ACK: u8 = 16;
 
+const HOP_LIMIT: u8 = 64;
+const TCP_WINDOW: u16 = 0x01f6;
+/// Ethernet's shortest frame, without the check sequence.
+const FRAME_BYTES_MIN: usize = 60;
+const ROUTER: [u8; 6] = [2, 0xff, 0, 0, 0, 1];
+
 /// Writes a TCP segment from one end to the other.
 pub(super) fn tcp(frame: &mut Vec<u8>, ends: &Ends, from_client: bool, segment: &Segment, payload: &[u8]) {
-    let mut options = Vec::with_capacity(20);
-    if segment.flags & SYN != 0 {
-        options.extend([2, 4, 5, 0xb4, 4, 2, 8, 10]);
-    } else {
-        options.extend([1, 1, 8, 10]);
-    }
-    options.extend(segment.clock.to_be_bytes());
-    options.extend(segment.clock.wrapping_sub(20).to_be_bytes());
-    if segment.flags & SYN != 0 {
-        options.extend([1, 3, 3, 7]);
-    }
+    use TcpOptionElement::{MaximumSegmentSize, Noop, SelectiveAcknowledgementPermitted, Timestamp, WindowScale};
     let (source, destination) = ports(ends, from_client);
-    let header_bytes = 20 + options.len();
-    let start = begin(frame, ends, from_client, TCP, header_bytes + payload.len());
-    frame.extend(source.to_be_bytes());
-    frame.extend(destination.to_be_bytes());
-    frame.extend(segment.sequence.to_be_bytes());
-    frame.extend(segment.acknowledged.to_be_bytes());
-    frame.extend([(header_bytes as u8 / 4) << 4, segment.flags, 0x01, 0xf6, 0, 0, 0, 0]);
-    frame.extend(options);
-    frame.extend(payload);
-    close(frame, ends, TCP, start, 16);
+    let mut header = TcpHeader::new(source, destination, segment.sequence, TCP_WINDOW);
+    header.acknowledgment_number = segment.acknowledged;
+    header.fin = segment.flags & FIN != 0;
+    header.syn = segment.flags & SYN != 0;
+    header.psh = segment.flags & PUSH != 0;
+    header.ack = segment.flags & ACK != 0;
+    let timestamps = Timestamp(segment.clock, segment.clock.wrapping_sub(20));
+    // Both lists are shorter than the 40 bytes that options may have.
+    let _ = if header.syn {
+        let first = [MaximumSegmentSize(1460), SelectiveAcknowledgementPermitted];
+        header.set_options(&[&first[..], &[timestamps, Noop, WindowScale(7)]].concat())
+    } else {
+        header.set_options(&[Noop, Noop, timestamps])
+    };
+    write(frame, |frame| addressed(ends, from_client).tcp_header(header).write_to_vec(frame, payload));
 }
 
 /// Writes a UDP datagram from one end to the other.
 pub(super) fn udp(frame: &mut Vec<u8>, ends: &Ends, from_client: bool, payload: &[u8]) {
     let (source, destination) = ports(ends, from_client);
-    let start = begin(frame, ends, from_client, UDP, 8 + payload.len());
-    frame.extend(source.to_be_bytes());
-    frame.extend(destination.to_be_bytes());
-    frame.extend((8 + payload.len() as u16).to_be_bytes());
-    frame.extend([0, 0]);
-    frame.extend(payload);
-    close(frame, ends, UDP, start, 6);
+    write(frame, |frame| addressed(ends, from_client).udp(source, destination).write_to_vec(frame, payload));
 }
 
 /// Writes an ICMP echo request, or its reply (RFC 792, RFC 4443 §4).
 pub(super) fn echo(frame: &mut Vec<u8>, ends: &Ends, from_client: bool, number: u16, payload: &[u8]) {
-    let (protocol, kind) = match (ends.client, from_client) {
-        (IpAddr::V4(_), true) => (1, 8),
-        (IpAddr::V4(_), false) => (1, 0),
-        (IpAddr::V6(_), true) => (58, 128),
-        (IpAddr::V6(_), false) => (58, 129),
-    };
-    let start = begin(frame, ends, from_client, protocol, 8 + payload.len());
-    frame.extend([kind, 0, 0, 0]);
-    frame.extend(ends.client_port.to_be_bytes());
-    frame.extend(number.to_be_bytes());
-    frame.extend(payload);
-    close(frame, ends, protocol, start, 2);
+    let packet = addressed(ends, from_client);
+    let id = ends.client_port;
+    write(frame, |frame| match (ends.client, from_client) {
+        (IpAddr::V4(_), true) => packet.icmpv4_echo_request(id, number).write_to_vec(frame, payload),
+        (IpAddr::V4(_), false) => packet.icmpv4_echo_reply(id, number).write_to_vec(frame, payload),
+        (IpAddr::V6(_), true) => packet.icmpv6_echo_request(id, number).write_to_vec(frame, payload),
+        (IpAddr::V6(_), false) => packet.icmpv6_echo_reply(id, number).write_to_vec(frame, payload),
+    });
 }
 
 /// Writes an ARP request of a client for its router (RFC 826).
 pub(super) fn arp(frame: &mut Vec<u8>, client: Ipv4Addr) {
     let [a, b, ..] = client.octets();
     let sender = mac(client.into());
+    let request = ArpPacket::new(
+        ArpHardwareId::ETHERNET,
+        EtherType::IPV4,
+        ArpOperation::REQUEST,
+        &sender,
+        &client.octets(),
+        &[0; 6],
+        &[a, b, 0, 1],
+    );
+    // The addresses have the lengths that their types ask for.
+    let Ok(request) = request else { return };
+    write(frame, |frame| PacketBuilder::ethernet2(sender, [0xff; 6]).arp(request).write_to_vec(frame));
+    frame.resize(FRAME_BYTES_MIN, 0);
+}
+
+fn write(frame: &mut Vec<u8>, into: impl FnOnce(&mut Vec<u8>) -> Result<(), BuildVecWriteError>) {
     frame.clear();
-    frame.extend([0xff; 6]);
-    frame.extend(sender);
-    frame.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
-    frame.extend(sender);
-    frame.extend(client.octets());
-    frame.extend([0, 0, 0, 0, 0, 0, a, b, 0, 1]);
-    // Ethernet's least length, without the check sequence.
-    frame.resize(60, 0);
+    // Only a payload that is longer than an IP packet can be is refused, and none is.
+    let _ = into(frame);
+}
+
+/// A frame up to the IP header.
+fn addressed(ends: &Ends, from_client: bool) -> PacketBuilderStep<etherparse::IpHeaders> {
+    let client = mac(ends.client);
+    let (from, to) = if from_client { (client, ROUTER) } else { (ROUTER, client) };
+    let frame: PacketBuilderStep<Ethernet2Header> = PacketBuilder::ethernet2(from, to);
+    let (source, destination) = if from_client { (ends.client, ends.server) } else { (ends.server, ends.client) };
+    match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => frame.ipv4(source.octets(), destination.octets(), HOP_LIMIT),
+        _ => frame.ipv6(v6(source).octets(), v6(destination).octets(), HOP_LIMIT),
+    }
 }
 
 fn ports(ends: &Ends, from_client: bool) -> (u16, u16) {
@@ -104,44 +120,8 @@ fn ports(ends: &Ends, from_client: bool) -> (u16, u16) {
 
 /// A locally administered address.
 fn mac(address: IpAddr) -> [u8; 6] {
-    let [.., a, b, c, d] = match address {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-        IpAddr::V6(v6) => v6.octets(),
-    };
+    let [.., a, b, c, d] = v6(address).octets();
     [2, 0, a, b, c, d]
-}
-
-const ROUTER: [u8; 6] = [2, 0xff, 0, 0, 0, 1];
-
-/// Begins a frame up to the transport header, and tells where that starts.
-fn begin(frame: &mut Vec<u8>, ends: &Ends, from_client: bool, protocol: u8, length: usize) -> usize {
-    frame.clear();
-    let client = mac(ends.client);
-    let (to, from) = if from_client { (ROUTER, client) } else { (client, ROUTER) };
-    frame.extend(to);
-    frame.extend(from);
-    let (source, destination) = if from_client { (ends.client, ends.server) } else { (ends.server, ends.client) };
-    match (source, destination) {
-        (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            frame.extend([8, 0]);
-            let start = frame.len();
-            frame.extend([0x45, 0]);
-            frame.extend((20 + length as u16).to_be_bytes());
-            frame.extend([0, 0, 0x40, 0, 64, protocol, 0, 0]);
-            frame.extend(source.octets());
-            frame.extend(destination.octets());
-            let sum = checksum(0, frame.get(start..).unwrap_or_default());
-            put(frame, start + 10, sum);
-        }
-        _ => {
-            frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
-            frame.extend((length as u16).to_be_bytes());
-            frame.extend([protocol, 64]);
-            frame.extend(v6(source).octets());
-            frame.extend(v6(destination).octets());
-        }
-    }
-    frame.len()
 }
 
 fn v6(address: IpAddr) -> Ipv6Addr {
@@ -151,87 +131,49 @@ fn v6(address: IpAddr) -> Ipv6Addr {
     }
 }
 
-/// Writes the transport's checksum, `at` bytes behind its start.
-fn close(frame: &mut [u8], ends: &Ends, protocol: u8, start: usize, at: usize) {
-    let body = frame.get(start..).unwrap_or_default();
-    let pseudo: u64 = match (ends.client, ends.server) {
-        (IpAddr::V4(_), IpAddr::V4(_)) if protocol == 1 => 0,
-        (IpAddr::V4(client), IpAddr::V4(server)) => words(&client.octets()) + words(&server.octets()),
-        (client, server) => words(&v6(client).octets()) + words(&v6(server).octets()),
-    };
-    let pseudo = if protocol == 1 { 0 } else { pseudo + u64::from(protocol) + body.len() as u64 };
-    let sum = match checksum(pseudo, body) {
-        // Zero would say that there is none (RFC 768).
-        0 if protocol == UDP => 0xffff,
-        sum => sum,
-    };
-    put(frame, start + at, sum);
-}
-
-fn put(frame: &mut [u8], at: usize, sum: u16) {
-    if let Some(place) = frame.get_mut(at..at + 2) {
-        place.copy_from_slice(&sum.to_be_bytes());
-    }
-}
-
-fn checksum(start: u64, bytes: &[u8]) -> u16 {
-    let mut sum = start + words(bytes);
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    !(sum as u16)
-}
-
-/// The sum of all pairs of bytes, four pairs at a time.
-fn words(bytes: &[u8]) -> u64 {
-    let mut eights = bytes.chunks_exact(8);
-    let mut sum = 0_u64;
-    for eight in &mut eights {
-        let word = eight.try_into().map_or(0, u64::from_be_bytes);
-        sum += (word >> 32) + (word & 0xffff_ffff);
-    }
-    let rest = eights.remainder().chunks(2).map(|pair| match *pair {
-        [high, low] => u64::from(u16::from_be_bytes([high, low])),
-        [high] => u64::from(high) << 8,
-        _ => 0,
-    });
-    sum + rest.sum::<u64>()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sum_of_all(pseudo: &[u8], body: &[u8]) -> u16 {
-        checksum(words(pseudo), body)
+    const V4: Ends = Ends {
+        client: IpAddr::V4(Ipv4Addr::new(10, 1, 2, 3)),
+        client_port: 40_000,
+        server: IpAddr::V4(Ipv4Addr::new(198, 18, 4, 5)),
+        server_port: 443,
+    };
+
+    /// The one's complement sum of 16-bit words (RFC 1071), which is 0xffff over data with its checksum.
+    fn sum(parts: &[&[u8]]) -> u16 {
+        let bytes = parts.concat();
+        let words = bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | pair.get(1).map_or(0, |&low| u32::from(low)));
+        let mut sum: u32 = words.sum();
+        while sum > 0xffff {
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        sum as u16
     }
 
     #[test]
     fn checksums_add_up() {
-        let v4 = Ends {
-            client: [10, 1, 2, 3].into(),
-            client_port: 40_000,
-            server: [198, 18, 4, 5].into(),
-            server_port: 443,
-        };
+        let v6 = Ends { client: "2001:db8::1".parse().unwrap(), server: "2001:2::1".parse().unwrap(), ..V4 };
         let segment = Segment { sequence: 7, acknowledged: 9, flags: ACK, clock: 1_000 };
+        let mut frame = Vec::new();
         for length in [0, 1, 2, 7, 8, 1_447] {
-            let mut frame = Vec::new();
-            tcp(&mut frame, &v4, false, &segment, &vec![0xa7; length]);
-            assert_eq!(checksum(0, &frame[14..34]), 0);
+            tcp(&mut frame, &V4, false, &segment, &vec![0xa7; length]);
+            assert_eq!(sum(&[&frame[14..34]]), 0xffff);
             let body = &frame[34..];
-            let pseudo = [&frame[26..34], &[0, TCP], &(body.len() as u16).to_be_bytes()].concat();
-            assert_eq!(sum_of_all(&pseudo, body), 0);
-            let v6 = Ends { client: "2001:db8::1".parse().unwrap(), server: "2001:2::1".parse().unwrap(), ..v4 };
+            assert_eq!(sum(&[&frame[26..34], &[0, 6], &(body.len() as u16).to_be_bytes(), body]), 0xffff);
             udp(&mut frame, &v6, true, &vec![0xa7; length]);
             let body = &frame[54..];
-            let pseudo = [&frame[22..54], &[0, UDP], &(body.len() as u16).to_be_bytes()].concat();
-            assert_eq!(sum_of_all(&pseudo, body), 0);
+            assert_eq!(sum(&[&frame[22..54], &[0, 17], &(body.len() as u16).to_be_bytes(), body]), 0xffff);
         }
     }
 
     #[test]
-    fn words_are_summed_as_rfc_1071_shows() {
-        assert_eq!(checksum(0, &[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]), !0xddf2);
+    fn a_syn_has_the_options_that_linux_sends() {
+        let mut frame = Vec::new();
+        let segment = Segment { sequence: 7, acknowledged: 0, flags: SYN, clock: 0x0102_0304 };
+        tcp(&mut frame, &V4, true, &segment, &[]);
+        assert_eq!(frame[54..], [2, 4, 5, 0xb4, 4, 2, 8, 10, 1, 2, 3, 4, 1, 2, 2, 0xf0, 1, 3, 3, 7]);
     }
 }

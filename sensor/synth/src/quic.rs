@@ -1,4 +1,4 @@
-//! Initials of QUIC version 1, sealed as RFC 9001 §5 says, with CRYPTO frames cut and shuffled as browsers do.
+//! Initial packets of QUIC version 1, protected as in RFC 9001 §5, with CRYPTO frames split and shuffled as browsers do.
 
 use ring::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey, quic::HeaderProtectionKey};
 use ring::hkdf;
@@ -18,11 +18,11 @@ const INITIAL: u8 = 0xc0;
 const HANDSHAKE: u8 = 0xe0;
 const VERSION_1: [u8; 4] = [0, 0, 0, 1];
 
-/// One side of a connection while it opens.
+/// The opening of a connection.
 pub(super) struct Opening {
     pub client_id: Vec<u8>,
     pub server_id: [u8; 8],
-    /// The first destination of the client, from which the keys come.
+    /// The client's first destination id, from which the keys are derived.
     origin: [u8; 8],
     client: Option<Keys>,
     server: Option<Keys>,
@@ -31,7 +31,7 @@ pub(super) struct Opening {
 impl Opening {
     pub(super) fn new(random: &mut Random) -> Self {
         let origin = random.bytes::<8>();
-        // Chrome gives itself no id.
+        // Chrome's own id is empty.
         let client_id = if random.once_in(3) { random.bytes::<8>().to_vec() } else { Vec::new() };
         Self {
             client_id,
@@ -55,7 +55,7 @@ impl Opening {
         flight
     }
 
-    /// The server's first flight: its hello, and the beginning of what nobody else can read.
+    /// The server's first flight: its hello, and the beginning of its encrypted messages.
     pub(super) fn answer(&self, random: &mut Random) -> Vec<u8> {
         let message = hello::answer(&[], random);
         let mut frames = vec![2, 0, 0, 0, 0];
@@ -66,7 +66,7 @@ impl Opening {
         datagram
     }
 
-    /// The client's second flight: it has seen the server's hello, and finishes.
+    /// The client's second flight: an acknowledgement and its encrypted messages.
     pub(super) fn finish(&self, random: &mut Random) -> Vec<u8> {
         let header = self.header(INITIAL, &self.server_id, &self.client_id);
         let mut datagram = seal(self.client.as_ref(), header, 9, vec![2, 0, 0, 0, 0], 0);
@@ -87,7 +87,7 @@ impl Opening {
         header
     }
 
-    /// A Handshake packet, which fills the datagram up to `filled_to` bytes.
+    /// A Handshake packet that fills the datagram up to `filled_to` bytes.
     fn handshake(&self, datagram: &mut Vec<u8>, from_client: bool, filled_to: usize, random: &mut Random) {
         let (destination, source) = if from_client {
             (&self.server_id[..], &self.client_id[..])

@@ -1,10 +1,10 @@
-//! Numbers that look random and are the same for the same seed, on every machine and in every version of this program:
-//! SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
+//! Pseudorandom numbers, the same for the same seed on every machine and in every version of this program: SplitMix64
+//! (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
 
-/// Bytes of ready-made noise.
+/// Bytes of precomputed noise.
 const NOISE_BYTES: usize = 1 << 16;
 
-/// A generator, and noise to fill payloads with.
+/// A generator, and noise for payloads.
 #[derive(Clone, Debug)]
 pub(super) struct Random {
     state: u64,
@@ -76,12 +76,12 @@ impl Random {
         }
     }
 
-    /// One of the items; `None` of none.
+    /// One of the items; `None` if there are none.
     pub(super) fn choose<'i, T>(&mut self, items: &'i [T]) -> Option<&'i T> {
         items.get(self.below(items.len()))
     }
 
-    /// Brings items to any order.
+    /// Shuffles the items.
     pub(super) fn shuffle<T>(&mut self, items: &mut [T]) {
         for end in (1..items.len()).rev() {
             items.swap(end, self.below(end + 1));

@@ -1,8 +1,8 @@
-//! The mix: which conversations begin, how long they last, and whose packet is next.
+//! The mix of conversations: which ones begin, how long they last, and which one sends the next packet.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::conversation::{Conversation, Planned, Tells, Wrapping};
+use super::conversation::{Content, Conversation, PlannedPacket, Transport};
 use super::packet::Ends;
 use super::random::Random;
 use super::{names, tcp, udp};
@@ -11,10 +11,10 @@ use super::{names, tcp, udp};
 const START_NS: u64 = 1_795_305_600_000_000_000;
 /// Nanoseconds from one frame to the next on average: 100 000 frames a second.
 const GAP_NS: usize = 10_000;
-/// Until as many conversations are open as wanted, one packet in this many opens one.
+/// One packet in this many opens a conversation until enough are open.
 const FILLING: usize = 17;
 
-/// How many conversations begin.
+/// How often conversations begin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Profile {
     /// One packet in 17 opens a flow: many more than at most taps, to show what handshakes cost.
@@ -27,7 +27,7 @@ pub enum Profile {
 }
 
 impl Profile {
-    /// One packet in how many opens a flow.
+    /// How many packets there are for each one that opens a flow.
     const fn packets_per_flow(self) -> usize {
         match self {
             Self::Handshakes => 17,
@@ -46,16 +46,16 @@ impl Profile {
     }
 }
 
-/// What the traffic is to be.
+/// Settings of the traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The same seed gives the same bytes.
     pub seed: u64,
-    /// How many conversations begin.
+    /// How often conversations begin.
     pub profile: Profile,
-    /// How many are open at once, about.
+    /// About how many are open at once.
     pub flows: usize,
-    /// One contacted name in this many is under ban; 0 for none.
+    /// One contacted name in this many is banned; 0 for none.
     pub banned_one_in: usize,
 }
 
@@ -65,40 +65,40 @@ impl Default for Settings {
     }
 }
 
-/// What was made until now.
+/// Counts of what was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Made {
+pub struct TrafficCounts {
     /// Frames.
     pub frames: u64,
     /// Their bytes.
     pub bytes: u64,
     /// Conversations begun.
     pub flows: u64,
-    /// Hellos over TCP, told to their last byte.
+    /// Complete hellos over TCP.
     pub hellos_tls: u64,
-    /// Hellos over QUIC, told to their last byte.
+    /// Complete hellos over QUIC.
     pub hellos_quic: u64,
-    /// Those of both with a post-quantum key share.
+    /// Hellos of both with a post-quantum key share.
     pub hellos_post_quantum: u64,
     /// DNS answers.
     pub dns_answers: u64,
-    /// Requests in clear with a host.
+    /// Clear HTTP requests with a host.
     pub http_hosts: u64,
-    /// Hellos and requests for a name under ban.
+    /// Hellos and requests for a banned name.
     pub banned: u64,
 }
 
-/// Made-up traffic, frame by frame, without end.
+/// TrafficCounts-up traffic, frame by frame, without end.
 #[derive(Debug)]
 pub struct Traffic {
     settings: Settings,
     random: Random,
     now_ns: u64,
     open: Vec<Conversation>,
-    /// Whose packet came last.
+    /// The conversation that sent the last packet.
     last: usize,
     is_filled: bool,
-    made: Made,
+    counts: TrafficCounts,
 }
 
 impl Traffic {
@@ -111,33 +111,33 @@ impl Traffic {
             open: Vec::new(),
             last: 0,
             is_filled: false,
-            made: Made::default(),
+            counts: TrafficCounts::default(),
         }
     }
 
-    /// What was made until now.
-    pub const fn made(&self) -> &Made {
-        &self.made
+    /// Counts of what was made so far.
+    pub const fn counts(&self) -> &TrafficCounts {
+        &self.counts
     }
 
-    /// Writes the next frame in place of what stands in `frame`, and gives its time in nanoseconds since the Unix epoch.
+    /// Replaces the contents of `frame` by the next frame. Returns its time in nanoseconds since the Unix epoch.
     pub fn frame(&mut self, frame: &mut Vec<u8>) -> u64 {
         let chosen = self.choose();
         self.send(chosen, frame)
     }
 
-    /// As [`frame`](Self::frame), but only of hellos that are half told; `None` when all are whole. For a clean end.
-    pub fn frame_of_half_told(&mut self, frame: &mut Vec<u8>) -> Option<u64> {
-        let half_told = self.open.iter().position(Conversation::is_half_told)?;
-        Some(self.send(half_told, frame))
+    /// As [`frame`](Self::frame), but only for hellos that are not complete; `None` when all are. For a clean end.
+    pub fn frame_of_unfinished_hello(&mut self, frame: &mut Vec<u8>) -> Option<u64> {
+        let unfinished = self.open.iter().position(Conversation::is_hello_unfinished)?;
+        Some(self.send(unfinished, frame))
     }
 
     fn send(&mut self, chosen: usize, frame: &mut Vec<u8>) -> u64 {
         self.now_ns += 1 + self.random.below(2 * GAP_NS) as u64;
         if let Some(conversation) = self.open.get_mut(chosen) {
-            let tells = conversation.next(self.now_ns, &mut self.random, frame);
+            let content = conversation.next(self.now_ns, &mut self.random, frame);
             let is_over = conversation.is_over();
-            self.count(tells, frame.len());
+            self.count(content, frame.len());
             if is_over {
                 self.open.swap_remove(chosen);
             }
@@ -146,19 +146,19 @@ impl Traffic {
         self.now_ns
     }
 
-    fn count(&mut self, tells: Tells, bytes: usize) {
-        let made = &mut self.made;
-        made.frames += 1;
-        made.bytes += bytes as u64;
-        made.hellos_tls += u64::from(tells.hello_tls);
-        made.hellos_quic += u64::from(tells.hello_quic);
-        made.hellos_post_quantum += u64::from(tells.post_quantum);
-        made.dns_answers += u64::from(tells.dns_answer);
-        made.http_hosts += u64::from(tells.http_host);
-        made.banned += u64::from(tells.banned);
+    fn count(&mut self, content: Content, bytes: usize) {
+        let counts = &mut self.counts;
+        counts.frames += 1;
+        counts.bytes += bytes as u64;
+        counts.hellos_tls += u64::from(content.hello_tls);
+        counts.hellos_quic += u64::from(content.hello_quic);
+        counts.hellos_post_quantum += u64::from(content.post_quantum);
+        counts.dns_answers += u64::from(content.dns_answer);
+        counts.http_hosts += u64::from(content.http_host);
+        counts.banned += u64::from(content.banned);
     }
 
-    /// The place of the conversation that is next: a new one, the last one again, or any.
+    /// The index of the conversation that sends next: a new one, the last one again, or any.
     fn choose(&mut self) -> usize {
         self.is_filled |= self.open.len() >= self.settings.flows;
         let packets_per_flow = if self.is_filled { self.settings.profile.packets_per_flow() } else { FILLING };
@@ -171,10 +171,10 @@ impl Traffic {
             }
             let conversation = self.begin();
             self.open.push(conversation);
-            self.made.flows += 1;
+            self.counts.flows += 1;
             return self.open.len() - 1;
         }
-        // Packets come in trains, those of an opening most of all.
+        // Packets come in bursts, most of all those of an opening.
         if let Some(last) = self.open.get(self.last)
             && self.random.below(100) < if last.is_opening() { 60 } else { 45 }
         {
@@ -187,7 +187,7 @@ impl Traffic {
         let random = &mut self.random;
         let is_v6 = random.once_in(5);
         let (name_number, name, banned) = name(random, self.settings.banned_one_in);
-        let (client, client_port) = client(self.made.flows, is_v6);
+        let (client, client_port) = client(self.counts.flows, is_v6);
         let server = server(name_number, random.below(4) as u32, is_v6);
         let ends = Ends { client, client_port, server, server_port: 443 };
         let (least, most) = self.settings.profile.data_packets();
@@ -195,55 +195,58 @@ impl Traffic {
         match random.below(100) {
             0..40 => {
                 let post_quantum = random.below(40) < 24;
-                let wrapping = tcp::wrapping(true, random);
-                Conversation::new(ends, wrapping, tcp::tls(name, banned, post_quantum, random), data)
+                let transport = tcp::transport(true, random);
+                Conversation::new(ends, transport, tcp::tls(name, banned, post_quantum, random), data)
             }
             40..64 => {
                 let post_quantum = random.below(24) < 16;
-                let (wrapping, opening) = udp::quic(name, banned, post_quantum, random);
-                Conversation::new(ends, wrapping, opening, data)
+                let (transport, opening) = udp::quic(name, banned, post_quantum, random);
+                Conversation::new(ends, transport, opening, data)
             }
             64..67 => {
-                let wrapping = tcp::wrapping(false, random);
+                let transport = tcp::transport(false, random);
                 let ends = Ends { server_port: 80, ..ends };
-                Conversation::new(ends, wrapping, tcp::http(name, banned, random), data)
+                Conversation::new(ends, transport, tcp::http(name, banned, random), data)
             }
             67..93 => {
                 let opening = udp::dns(name, server, random);
-                Conversation::new(service(ends, 53), Wrapping::Udp, opening, 0)
+                Conversation::new(service(ends, 53), Transport::Udp, opening, 0)
             }
-            93..96 => Conversation::new(service(ends, 123), Wrapping::Udp, udp::ntp(random), 0),
+            93..96 => Conversation::new(service(ends, 123), Transport::Udp, udp::ntp(random), 0),
             96..98 => {
                 let pings = 2 * random.within(1..5);
-                let ping =
-                    |number| Planned { from_client: number % 2 == 0, payload: vec![0x61; 48], ..Planned::default() };
-                Conversation::new(ends, Wrapping::Echo { number: 1 }, (0..pings).map(ping).collect(), 0)
+                let ping = |number| PlannedPacket {
+                    from_client: number % 2 == 0,
+                    payload: vec![0x61; 48],
+                    ..PlannedPacket::default()
+                };
+                Conversation::new(ends, Transport::Echo { number: 1 }, (0..pings).map(ping).collect(), 0)
             }
             _ => {
                 let client = match client {
                     IpAddr::V4(v4) => v4,
                     IpAddr::V6(_) => Ipv4Addr::new(10, 0, 0, 2),
                 };
-                let request = Planned { from_client: true, ..Planned::default() };
-                Conversation::new(ends, Wrapping::Arp(client), vec![request], 0)
+                let request = PlannedPacket { from_client: true, ..PlannedPacket::default() };
+                Conversation::new(ends, Transport::Arp(client), vec![request], 0)
             }
         }
     }
 }
 
-/// A name to be contacted, its number, and whether it is under ban.
+/// A name to contact, its number, and whether it is banned.
 fn name(random: &mut Random, banned_one_in: usize) -> (u32, &'static str, bool) {
     let banned = banned_one_in > 0 && random.once_in(banned_one_in);
     let list = if banned { names::BANNED } else { names::HARMLESS };
-    // The lesser of two: names at the front are contacted more often.
+    // The smaller of two random numbers: names at the front are contacted more often.
     let place = random.below(list.len()).min(random.below(list.len()));
     let number = place + if banned { names::HARMLESS.len() } else { 0 };
     (number as u32, list.get(place).copied().unwrap_or("www.example.com"), banned)
 }
 
-/// A client and a port that no flow had before: 4 096 clients with 32 768 ports each, in an order that looks random.
+/// A client and a port that no flow had before: 4 096 clients with 32 768 ports each, in pseudorandom order.
 fn client(flow: u64, is_v6: bool) -> (IpAddr, u16) {
-    // Multiplication by an odd number is one to one.
+    // Multiplication by an odd number is a bijection.
     let place = (flow.wrapping_mul(0x5851_f42d_4c95_7f2d) & 0x7ff_ffff) as u32;
     let host = place >> 15;
     let address = if is_v6 {
@@ -264,7 +267,7 @@ fn server(name_number: u32, replica: u32, is_v6: bool) -> IpAddr {
     }
 }
 
-/// The same client at the organisation's own server for a service.
+/// The same client and the organisation's own server for a service.
 fn service(ends: Ends, port: u16) -> Ends {
     let server = match ends.client {
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::from_bits(0xc613_ff00 + u32::from(port))),
