@@ -45,7 +45,7 @@ fn settings() -> Settings {
     Settings { limits, ..Settings::default() }
 }
 
-/// What the records and the dialogues of all `records_max` handshakes may take, besides the bytes that wait for others:
+/// What the records and the inspectors of all `records_max` handshakes may take, besides the bytes that wait for others:
 /// a few kilobytes each, and what a worker always has.
 const MEMORY_BYTES_MAX: usize = 12 << 20;
 

@@ -116,6 +116,7 @@ impl Worker {
         record_id
     }
 
+    #[inline]
     pub(super) fn set_mark(&mut self, slot: Slot, mark: u8) {
         if let Some(entry) = self.table.get_mut(slot) {
             entry.marks |= mark;
@@ -123,6 +124,7 @@ impl Worker {
     }
 
     /// Sets the client of a flow, which is known from now on.
+    #[inline]
     pub(super) fn set_client(&mut self, slot: Slot, client: Side) {
         if let Some(entry) = self.table.get_mut(slot) {
             entry.marks = with_client(entry.marks, client) | CLIENT_KNOWN;
@@ -131,6 +133,7 @@ impl Worker {
 }
 
 /// The marks of a flow with this client.
+#[inline]
 pub(super) fn with_client(marks: u8, client: Side) -> u8 {
     match client {
         Side::Low => marks & !CLIENT_IS_HIGH,

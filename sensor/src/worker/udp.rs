@@ -102,6 +102,7 @@ impl Worker {
 
 /// A hash of 16 bits, never 0, of what distinguishes a connection from another one with the same 5-tuple: the initial
 /// sequence number of TCP, a connection id of QUIC.
+#[inline]
 pub(super) fn id_tag(id: &[u8]) -> u16 {
     let mixed =
         id.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));

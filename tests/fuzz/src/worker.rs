@@ -1,4 +1,4 @@
-//! Packets of a few flows through a whole worker: dialogues, records, time-outs, evictions.
+//! Packets of a few flows through a whole worker: inspections, records, time-outs, evictions.
 
 use std::sync::Arc;
 
