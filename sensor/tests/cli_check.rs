@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
+use vigie_skip::skipped;
 
 const SUCCESS: i32 = 0;
 const USAGE: i32 = 64;
@@ -193,8 +194,7 @@ fn the_file_may_be_named_by_the_environment_and_must_exist() {
 fn a_user_without_rights_cannot_write_events() {
     let scene = Scene::new("");
     if me() != "root" {
-        println!("skipped: only the superuser can ask for another user");
-        return;
+        return skipped("only the superuser can ask for another user");
     }
     fs::set_permissions(scene.folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let output = scene.check(&["--set", "privilege.user=nobody"]);

@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 use vigie_signatures::{Bundle, LoadOptions, Name, Rule, normalise};
+use vigie_skip::skipped;
 
 /// Sources whose licences do not allow their facts in the bundle; see SOURCES.md.
 const UNSHIPPED: [&str; 5] = ["adguard", "ddg", "hagezi", "hagezi-issues", "ndpi"];
@@ -17,7 +18,7 @@ const OWN_AFTER_ALL: usize = 9;
 fn table(name: &str) -> Option<Vec<Vec<String>>> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/intel").join(name);
     let Ok(text) = std::fs::read_to_string(&path) else {
-        println!("skipped: {} is not there", path.display());
+        skipped(format_args!("the corpus is not at {}", path.display()));
         return None;
     };
     let rows = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::Value;
 
 use crate::network::Namespace;
+use vigie_skip::skipped;
 
 /// How long a test waits for what must come.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -67,7 +68,7 @@ pub fn has(program: &str) -> bool {
     let found = std::env::var_os("PATH")
         .is_some_and(|paths| std::env::split_paths(&paths).any(|folder| folder.join(program).is_file()));
     if !found {
-        println!("skipped: {program} is not installed");
+        skipped(format_args!("{program} is not installed"));
     }
     found
 }

@@ -14,6 +14,7 @@ use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::{fs, slice};
+use vigie_skip::skipped;
 
 /// The longest frame: what the kernel keeps beside a frame in its page takes the rest.
 pub const FRAME_BYTES_MAX: usize = 3072;
@@ -65,13 +66,13 @@ impl LiveFrames {
     pub fn new(interface: &str, tape_bytes: usize) -> Option<Self> {
         let kernel = kernel();
         if kernel < KERNEL {
-            eprintln!("skipped: no live frames before Linux 5.18, and this is {}.{}", kernel.0, kernel.1);
+            skipped(format_args!("live frames need Linux 5.18, and this is {}.{}", kernel.0, kernel.1));
             return None;
         }
         let memory = match Memory::new(tape_bytes) {
             Ok(memory) => memory,
             Err(error) if matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSYS)) => {
-                eprintln!("skipped: bpf() is refused: {error}");
+                skipped(format_args!("bpf() is refused: {error}"));
                 return None;
             }
             Err(error) => panic!("no memory for a tape of {tape_bytes} bytes: {error}"),
@@ -285,7 +286,7 @@ fn load(program: &[Instruction]) -> Option<OwnedFd> {
         // SAFETY: a new descriptor, which is nobody else's.
         Ok(descriptor) => Some(unsafe { OwnedFd::from_raw_fd(descriptor) }),
         Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
-            eprintln!("skipped: bpf() takes no programs: {error}");
+            skipped(format_args!("bpf() takes no programs: {error}"));
             None
         }
         Err(error) => panic!("{error}: {}", String::from_utf8_lossy(&log).trim_end_matches('\0')),

@@ -10,6 +10,7 @@ use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
+use vigie_skip::skipped;
 
 /// A network namespace of its own, gone when dropped. It has no IPv6, so that nothing is sent but what the test sends.
 #[derive(Debug)]
@@ -26,15 +27,16 @@ impl Namespace {
         match made {
             Ok(output) if output.status.success() => {
                 let namespace = Self { name };
-                namespace.run("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1");
+                namespace.run("for which in all default; do echo 1 >/proc/sys/net/ipv6/conf/$which/disable_ipv6; done");
                 Some(namespace)
             }
             Ok(output) => {
-                eprintln!("skipped: no network namespaces here: {}", String::from_utf8_lossy(&output.stderr).trim());
+                let error = String::from_utf8_lossy(&output.stderr);
+                skipped(format_args!("no network namespace can be made; run the tests as root: {}", error.trim()));
                 None
             }
             Err(error) => {
-                eprintln!("skipped: cannot run 'ip': {error}");
+                skipped(format_args!("'ip' cannot be run; install iproute2: {error}"));
                 None
             }
         }

@@ -1,24 +1,39 @@
-//! Every event type is valid against Suricata's EVE schema. The schema is not part of this repository: where it is
-//! not found beside it, the test says so and passes.
+//! Every event type is valid against the schema of this repository, which states what vigie uses of the EVE format, and
+//! against Suricata's own. That one is not part of this repository: where it is not found, its half says so and is skipped.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jsonschema::Validator;
+use serde_json::Value;
 use vigie::event::{Alert, DnsAnswer, DnsRecord, Ech, Event, Evidence, Fact, Flow, FlowEnd, Hello, HelloTransport};
-use vigie::record::{Context, encode};
+use vigie::record::{Context, encode, encode_stats};
 use vigie_decode::{Address, Encapsulation, Tunnel, TunnelKind};
 use vigie_handshake::tls::{ClientHello, Ja4Raw, Ja4Transport};
+use vigie_journal::record::Stats;
 use vigie_signatures::{Bundle, Class, Confidence, MatchKind, Role, Rule, signature_id};
+use vigie_skip::skipped;
 use vigie_tests::hello::Hello as TestHello;
 
-fn schema() -> Option<serde_json::Value> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/design/eve-schema.json");
+fn validator(schema: &Value) -> Validator {
+    jsonschema::options().should_validate_formats(true).build(schema).unwrap()
+}
+
+fn own_schema() -> Value {
+    serde_json::from_str(include_str!("../eve-schema.json")).unwrap()
+}
+
+fn suricata_schema() -> Option<Value> {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/design/eve-schema.json");
+    let path = std::env::var_os("VIGIE_EVE_SCHEMA").map_or_else(beside, PathBuf::from);
     match std::fs::read(&path) {
         Ok(bytes) => Some(serde_json::from_slice(&bytes).unwrap()),
         Err(error) => {
-            println!("skipped: the EVE schema is not at {}: {error}", path.display());
+            let remedy = "VIGIE_EVE_SCHEMA=FILE names it, etc/schema.json in Suricata's source";
+            skipped(format_args!("Suricata's schema is not at {}: {error}; {remedy}", path.display()));
             None
         }
     }
@@ -169,10 +184,8 @@ fn facts() -> Vec<Fact> {
     facts
 }
 
-#[test]
-fn every_event_is_valid_against_the_schema() {
-    let Some(schema) = schema() else { return };
-    let validator = jsonschema::validator_for(&schema).unwrap();
+/// All facts, as lines of events.
+fn events() -> Vec<Value> {
     let contexts = [
         Context::default(),
         Context {
@@ -181,35 +194,117 @@ fn every_event_is_valid_against_the_schema() {
             bundle: Some(Bundle::builtin()),
         },
     ];
-    let mut seen = std::collections::BTreeMap::new();
-    for (fact, context) in facts().iter().flat_map(|fact| contexts.iter().map(move |context| (fact, context))) {
-        let mut line = Vec::new();
-        let event = Event {
-            timestamp_ns: 1_795_298_705_123_456_789,
-            frame_number: 9,
-            order: vigie::event::Order::default(),
-            fact: fact.clone(),
-        };
-        encode(&event, context, &mut line);
-        let value: serde_json::Value = serde_json::from_slice(&line).unwrap();
-        let errors: Vec<_> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
-        assert!(errors.is_empty(), "{errors:?} in {value}");
-        if let Some(metadata) = value.pointer("/alert/metadata") {
-            let is_texts = |field: &serde_json::Value| {
-                field.as_array().is_some_and(|texts| texts.iter().all(|text| text.is_string()))
+    let facts = facts();
+    let mut events = Vec::new();
+    for context in &contexts {
+        for fact in &facts {
+            let mut line = Vec::new();
+            let event = Event {
+                timestamp_ns: 1_795_298_705_123_456_789,
+                frame_number: 9,
+                order: vigie::event::Order::default(),
+                fact: fact.clone(),
             };
-            assert!(metadata.as_object().unwrap().values().all(is_texts), "{metadata}");
+            encode(&event, context, &mut line);
+            events.push(serde_json::from_slice(&line).unwrap());
         }
-        *seen.entry(value["event_type"].as_str().unwrap().to_owned()).or_insert(0) += 1;
+        let mut line = Vec::new();
+        encode_stats(&Stats { uptime_s: 60, kernel_packets: u64::MAX, ..Stats::default() }, context, &mut line);
+        events.push(serde_json::from_slice(&line).unwrap());
     }
-    assert_eq!(seen.keys().map(String::as_str).collect::<Vec<_>>(), ["alert", "dns", "flow", "quic", "tls"]);
+    events
 }
 
-/// A validator that accepts everything would make the test above worthless.
+fn assert_valid(validator: &Validator, events: &[Value]) {
+    for event in events {
+        let errors: Vec<_> = validator.iter_errors(event).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{errors:?} in {event}");
+    }
+}
+
 #[test]
-fn the_schema_refuses_what_is_not_eve() {
-    let Some(schema) = schema() else { return };
-    let validator = jsonschema::validator_for(&schema).unwrap();
+fn every_event_is_valid_against_the_own_schema() {
+    let events = events();
+    assert_valid(&validator(&own_schema()), &events);
+    let mut kinds = BTreeMap::new();
+    for event in &events {
+        *kinds.entry(event["event_type"].as_str().unwrap()).or_insert(0) += 1;
+    }
+    assert_eq!(kinds.into_keys().collect::<Vec<_>>(), ["alert", "dns", "flow", "quic", "stats", "tls"]);
+}
+
+/// The alerts that reading the captures of this repository gives.
+#[test]
+fn recorded_alerts_are_valid_against_the_own_schema() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures/expected");
+    let validator = validator(&own_schema());
+    let mut alerts = 0;
+    for file in std::fs::read_dir(folder).unwrap().flatten() {
+        if file.path().extension().is_none_or(|extension| extension != "jsonl") {
+            continue;
+        }
+        let text = std::fs::read_to_string(file.path()).unwrap();
+        let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_valid(&validator, &events);
+        alerts += events.len();
+    }
+    assert!(alerts > 30, "{alerts}");
+}
+
+/// Each required field is missed, each field more is refused, each value of another type too: a validator that accepts
+/// everything would make the tests above worthless.
+#[test]
+fn the_own_schema_refuses_what_vigie_does_not_write() {
+    fn changed(value: &Value, change: &mut dyn FnMut(Value)) {
+        let Value::Object(fields) = value else { return };
+        let mut more = fields.clone();
+        more.insert("vigie_extra".to_owned(), Value::from(1));
+        change(Value::Object(more));
+        for (name, field) in fields {
+            let mut other = fields.clone();
+            other.insert(name.clone(), Value::Null);
+            change(Value::Object(other));
+            changed(field, &mut |field| {
+                let mut other = fields.clone();
+                other.insert(name.clone(), field);
+                change(Value::Object(other));
+            });
+        }
+    }
+    let validator = validator(&own_schema());
+    let mut refused = 0;
+    for event in events().iter().step_by(7) {
+        changed(event, &mut |wrong| {
+            assert!(!validator.is_valid(&wrong), "{wrong}");
+            refused += 1;
+        });
+        for required in ["timestamp", "event_type", event["event_type"].as_str().unwrap()] {
+            let mut fields = event.as_object().unwrap().clone();
+            fields.remove(required);
+            assert!(!validator.is_valid(&Value::Object(fields)), "without {required}: {event}");
+        }
+    }
+    assert!(refused > 1000, "{refused}");
+    let event = events().into_iter().find(|event| event["event_type"] == "tls").unwrap();
+    for (field, wrong) in [
+        ("timestamp", "2026-11-21T22:05:05.123456Z"),
+        ("timestamp", "2026-11-21T22:05:05.123456+00:00"),
+        ("src_ip", "192.0.2"),
+        ("proto", "tcp"),
+        ("community_id", "1:abc"),
+        ("event_type", "quic"),
+    ] {
+        let mut event = event.clone();
+        event[field] = Value::from(wrong);
+        assert!(!validator.is_valid(&event), "{field}: {wrong}");
+    }
+}
+
+#[test]
+fn every_event_is_valid_against_suricatas_schema() {
+    let Some(schema) = suricata_schema() else { return };
+    let validator = validator(&schema);
+    assert_valid(&validator, &events());
     for wrong in [
         r#"{"timestamp":"2026-11-21T22:05:05.123456Z","event_type":"tls"}"#,
         r#"{"timestamp":"2026-11-21T22:05:05.123456+0000","event_type":"tls","service":"tiktok"}"#,

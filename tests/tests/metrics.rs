@@ -16,6 +16,7 @@ use vigie::worker::{EventTypes, Share, Worker};
 use vigie_flow::HashKey;
 use vigie_handshake::address_names::{AddressNames, Limits as NameLimits};
 use vigie_signatures::Bundle;
+use vigie_skip::skipped;
 
 #[test]
 fn every_count_of_a_worker_has_its_place_among_the_families() {
@@ -45,7 +46,7 @@ fn every_family_is_documented() {
 fn has(program: &str, argument: &str) -> bool {
     let is_there = Command::new(program).arg(argument).output().is_ok_and(|output| output.status.success());
     if !is_there {
-        println!("skipped: {program} is not installed");
+        skipped(format_args!("{program} is not installed"));
     }
     is_there
 }

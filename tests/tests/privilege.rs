@@ -10,6 +10,7 @@ use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use vigie_skip::skipped;
 
 /// An unprivileged user whom every system has.
 const USER: &str = "nobody";
@@ -39,7 +40,7 @@ fn root() -> bool {
     let root = fs::metadata("/proc/self").is_ok()
         && Command::new("unshare").args(["-n", "true"]).status().is_ok_and(|s| s.success());
     if !root {
-        println!("skipped: needs root and network namespaces");
+        skipped("needs root and network namespaces");
     }
     root
 }
@@ -185,9 +186,11 @@ fn own_files_are_in_reach_and_no_others() {
 /// The kernel forgets directories of `/proc` when memory is short, and with them the rules for them.
 #[test]
 fn own_numbers_stay_in_reach_when_memory_was_short() {
-    if !root() || fs::OpenOptions::new().write(true).open("/proc/sys/vm/drop_caches").is_err() {
-        println!("skipped: caches cannot be dropped");
+    if !root() {
         return;
+    }
+    if fs::OpenOptions::new().write(true).open("/proc/sys/vm/drop_caches").is_err() {
+        return skipped("the kernel's caches cannot be dropped here");
     }
     let mut command = Command::new(env!("CARGO_BIN_EXE_confined"));
     command.args(["user=nobody", "--", "read /proc/self/stat", "wait", "read /proc/self/stat", "read /proc/stat"]);
@@ -373,8 +376,7 @@ fn an_unprivileged_start_is_fine() {
     let program = Path::new(env!("CARGO_BIN_EXE_confined"));
     let reachable = |path: &Path| fs::metadata(path).is_ok_and(|data| data.permissions().mode() & 0o001 != 0);
     if !program.ancestors().all(reachable) {
-        println!("skipped: {} is not in reach of {USER}", program.display());
-        return;
+        return skipped(format_args!("{USER} cannot reach {}", program.display()));
     }
     let events = format!("writable={}", own.path("events"));
     let outcome = run_as(Some(USER_ID), &["user=nobody", &events], &["status", "read /etc/passwd", "spawn /bin/true"]);

@@ -21,6 +21,7 @@ use vigie::metrics::exposition::Format;
 use vigie::metrics::families::{Kind, WORKER_COUNTS};
 use vigie::metrics::{CaptureCounts, Family, Loss, Phase, Server, ServerOptions, Shared, SignatureFacts};
 use vigie_signatures::Bundle;
+use vigie_skip::skipped;
 
 fn deployed(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../sensor/deploy/prometheus").join(name)
@@ -189,7 +190,7 @@ fn what_is_exported_is_what_the_table_says() {
 fn has(program: &str) -> bool {
     let is_there = Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
     if !is_there {
-        println!("skipped: {program} is not installed (Debian: apt-get install prometheus)");
+        skipped(format_args!("{program} is not installed (Debian package prometheus)"));
     }
     is_there
 }

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
+use vigie_skip::skipped;
 use vigie_tests::daemon::{Daemon, Folder, PATIENCE, binary, has, until};
 use vigie_tests::network::Namespace;
 
@@ -67,12 +68,13 @@ impl Network {
         office.run("ip link set port0 master bridge; ip link set port1 master bridge");
         office.pair("mon0", "mon1");
         if !office.mirror("port0", "mon0") {
-            eprintln!("skipped: this kernel mirrors no ports");
+            skipped("this kernel cannot mirror a port");
             return None;
         }
         client.run("ip link set lo up; ip address add 10.66.0.11/24 dev eth0; ip route add default via 10.66.0.1");
-        server
-            .run("ip link set lo up; ip address add 10.66.0.1/24 dev eth0; sysctl -qw net.ipv6.conf.lo.disable_ipv6=0");
+        server.run(
+            "ip link set lo up; ip address add 10.66.0.1/24 dev eth0; echo 0 >/proc/sys/net/ipv6/conf/lo/disable_ipv6",
+        );
         for address in hosts.iter().flat_map(|host| &host.addresses) {
             server.run(&format!("ip address add {address} dev lo"));
         }
@@ -131,7 +133,7 @@ fn quic_server(network: &Network, folder: &Folder, certificates: &Path) -> Optio
     let python = std::env::var("VIGIE_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let has_aioquic = Command::new(&python).args(["-c", "import aioquic"]).output();
     if !has_aioquic.is_ok_and(|output| output.status.success()) {
-        println!("no aioquic (VIGIE_PYTHON names a Python that has it): QUIC finds no server");
+        skipped("in part: there is no Python with aioquic for a QUIC server; VIGIE_PYTHON=PROGRAM names one");
         return None;
     }
     for host in Host::all() {

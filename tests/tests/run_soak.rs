@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use vigie_skip::skipped;
 use vigie_synth::{Profile, Settings, Traffic};
 use vigie_tests::daemon::{Daemon, Folder, PATIENCE, Pipe, RaisedAtTheEnd, until};
 use vigie_tests::hello::Hello;
@@ -104,8 +105,7 @@ fn synthetic() -> Vec<Vec<u8>> {
 #[test]
 fn for_a_long_time_nothing_is_lost_and_memory_stays() {
     let Some(seconds) = std::env::var("VIGIE_SOAK_S").ok().and_then(|text| text.parse().ok()) else {
-        println!("skipped: VIGIE_SOAK_S does not say for how many seconds");
-        return;
+        return skipped("takes long; VIGIE_SOAK_S=SECONDS runs it");
     };
     let Some(namespace) = Namespace::new() else { return };
     namespace.pair("out0", "tap0");

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use vigie_skip::skipped;
 use vigie_tests::replay::{self, client, server};
 
 /// Names that have to be found, by the oracle's class. Those of other classes may be reported, and need not be.
@@ -23,7 +24,7 @@ type Key = (IpAddr, u16, IpAddr, u16, String);
 fn folder() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/captures/dev");
     if !folder.join("oracle-dev.jsonl").exists() {
-        println!("skipped: there is no {}", folder.display());
+        skipped(format_args!("the published captures are not at {}", folder.display()));
         return None;
     }
     Some(folder)

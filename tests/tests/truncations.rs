@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use vigie_skip::skipped;
 use vigie_tests::hello::Hello;
 use vigie_tests::memory::{Counting, measure};
 use vigie_tests::packets::{CLIENT, SERVER, udp_in_fragments};
@@ -131,8 +132,7 @@ fn built_captures() {
 fn shared_captures() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/captures/dev");
     let Ok(oracle) = fs::read_to_string(folder.join("oracle-dev.jsonl")) else {
-        println!("skipped: there is no {}", folder.display());
-        return;
+        return skipped(format_args!("the published captures are not at {}", folder.display()));
     };
     let captures: Vec<serde_json::Value> = oracle.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let mut named: Vec<(u64, &str)> = captures

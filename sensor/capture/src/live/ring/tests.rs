@@ -1,5 +1,6 @@
 use super::*;
 use std::ptr::NonNull;
+use vigie_skip::skipped;
 
 const PAGE: usize = 4096;
 const BLOCKS: usize = 2;
@@ -80,7 +81,9 @@ fn plain(byte: u8, length: usize) -> (u32, u32, Vec<u8>) {
 
 #[test]
 fn blocks_go_back_only_when_all_their_frames_were_visited() {
-    let Some(mut fake) = FakeRing::new() else { return eprintln!("skipped: packet sockets are not permitted") };
+    let Some(mut fake) = FakeRing::new() else {
+        return skipped("packet sockets are not permitted; run the tests as root");
+    };
     assert!(fake.ring.next().is_none() && fake.ring.peek_ns().is_none());
     fake.fill(0, &[plain(1, 60), plain(2, 61)]);
     fake.fill(1, &[plain(3, 62)]);
@@ -103,7 +106,9 @@ fn blocks_go_back_only_when_all_their_frames_were_visited() {
 
 #[test]
 fn a_tag_is_put_back_behind_the_addresses() {
-    let Some(mut fake) = FakeRing::new() else { return eprintln!("skipped: packet sockets are not permitted") };
+    let Some(mut fake) = FakeRing::new() else {
+        return skipped("packet sockets are not permitted; run the tests as root");
+    };
     let bytes: Vec<u8> = (0..20).collect();
     let valid = 1 | libc::TP_STATUS_VLAN_VALID;
     fake.fill(
@@ -127,7 +132,9 @@ fn a_tag_is_put_back_behind_the_addresses() {
 
 #[test]
 fn what_makes_no_sense_is_counted_and_passed_over() {
-    let Some(mut fake) = FakeRing::new() else { return eprintln!("skipped: packet sockets are not permitted") };
+    let Some(mut fake) = FakeRing::new() else {
+        return skipped("packet sockets are not permitted; run the tests as root");
+    };
     fake.fill(0, &[plain(1, 60), plain(2, 60), plain(3, 60)]);
     // The first frame is said to be longer than its block; the second's successor to be far away.
     fake.write(0, 48 + 12, 4096_u32);
