@@ -8,12 +8,12 @@ use std::process::ExitCode;
 
 use vigie::cli;
 use vigie::cli::exit::{Exit, Failure};
-use vigie::cli::terminal::tell;
+use vigie::cli::terminal::eprint;
 
 fn main() -> ExitCode {
     panic::set_hook(Box::new(|defect| {
         let failure = Failure::new(Exit::Internal, format!("internal error: {defect}"), "please report it");
-        tell(&format!("{failure}\n"));
+        eprint(&format!("{failure}\n"));
     }));
     let exit = panic::catch_unwind(|| cli::run(std::env::args_os())).unwrap_or(Exit::Internal);
     ExitCode::from(exit as u8)

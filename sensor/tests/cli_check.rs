@@ -81,7 +81,9 @@ fn a_configuration_that_can_run_says_what_would() {
     let output = Scene::new("").check(&[]);
     let text = out(&output);
     assert_eq!(code(&output), SUCCESS, "{text}");
-    for line in ["interface: lo is up, MTU 65536", "  capture: lo by rings of 67 MB, fanout hash", "metrics: nowhere"] {
+    for line in
+        ["interface: lo is up, MTU 65536", "  capture: lo with rings of 67 MB, fanout hash", "metrics: not served"]
+    {
         assert!(text.lines().any(|known| known == line), "no {line:?} in {text}");
     }
     assert!(text.contains("\nsignatures: ") && text.contains("\nwould run as "), "{text}");
@@ -128,7 +130,7 @@ fn what_is_missing_is_unavailable() {
     let address = listener.local_addr().unwrap().to_string();
     let output = scene.check(&["--metrics-listen", &address]);
     assert_eq!(code(&output), UNAVAILABLE);
-    assert!(out(&output).contains(&format!("metrics: error: {address} is taken; ")), "{}", out(&output));
+    assert!(out(&output).contains(&format!("metrics: error: {address} is in use; ")), "{}", out(&output));
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! What can be typed after `vigie`: the one definition from which help, man page and completions are made.
+//! The definition of the command line, from which help, manual pages and completions are made. Commands with few
+//! options define them in their own modules.
 
 use std::path::PathBuf;
 
@@ -7,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::Limits;
 use crate::event::Fact;
 
-/// A passive network sensor: recognises banned services by the names that TLS, QUIC and DNS show in clear.
+/// Passive network sensor: recognises banned services by the names that TLS, QUIC and DNS show in clear text.
 #[derive(Debug, Parser)]
 #[command(
     name = "vigie",
@@ -16,11 +17,12 @@ use crate::event::Fact;
     arg_required_else_help = true,
     subcommand_required = true,
     max_term_width = 100,
-    after_help = "Exit codes: 0 done; 1 alerts were found, with --fail-on-alert; 64 wrong usage; 65 bad data; \
-                  69 a file or service is unavailable; 70 internal error; 78 wrong configuration or signatures."
+    after_help = "Exit codes: 0 success; 1 alerts were found, with --fail-on-alert; 64 wrong usage; 65 bad data; \
+                  69 a file, interface or address is unavailable; 70 internal error; 78 wrong configuration or \
+                  signatures."
 )]
 pub struct Arguments {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -28,92 +30,91 @@ pub struct Arguments {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Reads captures and tells which clients used which banned services.
+    /// Read captures and show which clients used which banned services.
     Read(ReadArguments),
-    /// Listens on network interfaces, and tells the same, until it is told to stop.
+    /// Capture on network interfaces and write alerts, until stopped.
     Run(super::run::RunArguments),
-    /// Tells which signature answers for a name, an address or a fingerprint, and why.
+    /// Show which signature matches a name, an address or a fingerprint, and what it means.
     Explain(ExplainArguments),
-    /// Shows and checks the signatures.
+    /// List or check signatures.
     Signatures(SignaturesArguments),
-    /// Lists the network interfaces, and what of them hurts a capture.
+    /// List the network interfaces, and offloads that disturb a capture.
     Interfaces(super::interfaces::InterfacesArguments),
-    /// Makes traffic up, the same for the same seed, to try the sensor and taps with.
+    /// Generate synthetic traffic from a seed, to test the sensor and taps.
     Synth(super::synth::SynthArguments),
-    /// Checks the configuration and what it needs, and says what would run.
+    /// Check the configuration and what it needs, and show what would run.
     Check(super::check::CheckArguments),
-    /// Prints the default configuration, completions for a shell, manual pages, or what the metrics mean.
+    /// Print the default configuration, shell completions, manual pages, or the list of metrics.
     Generate(super::generate::GenerateArguments),
 }
 
 /// `vigie read`.
 #[derive(Args, Debug)]
 #[command(
-    long_about = "Reads captures and tells which clients used which banned services.\n\nWithout --json or --output a \
-                  summary for people is printed. The same captures give the same events, byte for byte.",
+    long_about = "Read captures and show which clients used which banned services.\n\nPrints a summary for people, or \
+                  with --json or --output writes events. The same captures give the same events, byte for byte.",
     after_help = "Examples:\n  vigie read office.pcapng\n  vigie read --json 'ring/*.pcap.zst' | jq .alert.signature\n  \
                   vigie read --quiet --fail-on-alert phone.pcap && echo clean\n  \
                   tcpdump -i eth0 -w - | vigie read --json -"
 )]
 pub struct ReadArguments {
     /// Captures: pcap or pcapng, plain or compressed with gzip or zstd; `-` is the standard input. Patterns such as
-    /// 'ring/*.pcap' may be used. Several captures are read in the order of time.
+    /// 'ring/*.pcap' are allowed. Several captures are read in the order of time.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 
-    /// Write events as EVE JSON, one a line, to the standard output instead of the summary.
+    /// Write events to the standard output as EVE JSON, one per line, instead of the summary.
     #[arg(long)]
     pub json: bool,
 
-    /// Append events as EVE JSON to this file; `-` is the standard output. Implies --json.
+    /// Append events to this file as EVE JSON; `-` is the standard output. Implies --json.
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
-    /// Print nothing but events: no summary, no warnings, no progress.
+    /// Print only events: no summary, no warnings, no progress.
     #[arg(long, short)]
     pub quiet: bool,
 
-    /// End with exit code 1 if there was an alert.
+    /// Exit with code 1 if there was an alert.
     #[arg(long)]
     pub fail_on_alert: bool,
 
-    /// Which events to write, separated by commas; all but `alert` record the names of ALL traffic [default: alert].
+    /// Event types to write, separated by commas; all but `alert` record the names of ALL traffic [default: alert].
     ///
     /// PRIVACY: all types but `alert` record the traffic of EVERYBODY in the capture, with every name that was
-    /// contacted, banned or not. They are for tests and for captures of your own traffic; `alert` alone records only
-    /// what matched a signature.
+    /// contacted, banned or not. Use them for tests and for captures of your own traffic. `alert` records only flows
+    /// that matched a signature.
     #[arg(long, value_name = "TYPES", value_enum, value_delimiter = ',', default_values_t = [EventType::Alert],
           hide_default_value = true)]
     pub events: Vec<EventType>,
 
-    /// Read only the packets that this filter expression lets pass, as of tcpdump; for example 'net 10.1.0.0/16 and
-    /// not port 22'.
+    /// Read only packets that match this tcpdump filter expression, such as 'net 10.1.0.0/16 and not port 22'.
     #[arg(long, value_name = "EXPR")]
     pub bpf: Option<String>,
 
-    /// Folder of signature files (*.toml) to use on top of the built-in signatures; may be given several times, later
-    /// ones win.
+    /// Folder of signature files (*.toml) that add to and override the built-in signatures; may be repeated, later
+    /// folders override earlier ones.
     #[arg(long, value_name = "DIR")]
     pub signatures: Vec<PathBuf>,
 
-    /// Threads that read the captures together, each its share of the flows; the events are the same whatever the number.
+    /// Number of threads that read the captures together. The events are the same for any number.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub workers: u16,
 
-    /// Set a limit; may be given several times. A wrong name lists them all.
+    /// Set a limit; may be repeated. A wrong name lists all limits.
     #[arg(long = "limit", value_name = "NAME=NUMBER", value_parser = limit)]
     pub limits: Vec<(String, usize)>,
 
-    /// Name of this sensor, written into events as `host`.
+    /// Name of this sensor, written to events as `host`.
     #[arg(long, value_name = "NAME", env = "VIGIE_SENSOR_NAME")]
     pub sensor_name: Option<String>,
 
-    /// Show a progress bar on the terminal; `auto` does so for captures above 64 MiB.
+    /// Show a progress bar on the terminal; `auto` shows it for captures above 64 MiB.
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = When::Auto)]
     pub progress: When,
 }
 
-/// A limit as it is typed.
+/// Parses NAME=NUMBER.
 fn limit(text: &str) -> Result<(String, usize), String> {
     let (name, number) = text.split_once('=').ok_or("write NAME=NUMBER, such as flows_max=100000")?;
     let number = number.replace('_', "").parse().map_err(|_| format!("\"{number}\" is not a number"))?;
@@ -123,21 +124,23 @@ fn limit(text: &str) -> Result<(String, usize), String> {
 /// `vigie explain`.
 #[derive(Args, Debug)]
 #[command(
-    long_about = "Tells which signature answers for a name, an address or a fingerprint, what that proves, who says so, \
-                  and whether it raises an alert or why not.",
+    long_about = "Show which signature matches a name, an address or a fingerprint, what a match means, where the \
+                  signature comes from, and whether it raises an alert or why not.",
     after_help = "Examples:\n  vigie explain api16-normal-c-useast1a.tiktokv.com\n  vigie explain 147.160.176.1\n  \
                   zcat names.gz | vigie explain --json - > answers.json"
 )]
 pub struct ExplainArguments {
-    /// Host name, IP address or JA4 fingerprint; `-` reads them from the standard input, one a line.
+    /// Host name, IP address or JA4 fingerprint; `-` reads them from the standard input, one per line.
     #[arg(required = true, value_name = "QUERY")]
     pub queries: Vec<String>,
 
-    /// One JSON object a line: query, service, role, signal, confidence, rule and more; null where nothing answers.
+    /// Print one JSON object per line: query, service, role, signal, confidence, rule and more; null where nothing
+    /// matches.
     #[arg(long)]
     pub json: bool,
 
-    /// Folder of signature files to use on top of the built-in signatures; may be given several times, later ones win.
+    /// Folder of signature files that add to and override the built-in signatures; may be repeated, later folders
+    /// override earlier ones.
     #[arg(long, value_name = "DIR")]
     pub signatures: Vec<PathBuf>,
 }
@@ -146,26 +149,26 @@ pub struct ExplainArguments {
 #[derive(Args, Debug)]
 #[command(arg_required_else_help = true, subcommand_required = true)]
 pub struct SignaturesArguments {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: SignaturesCommand,
 }
 
-/// What can be done with signatures.
+/// The commands on signatures.
 #[derive(Debug, Subcommand)]
 pub enum SignaturesCommand {
-    /// Lists the services: rules by kind, how many alert, signature ids, oldest review.
+    /// List the services: rules by kind, how many raise alerts, signature ids, oldest review.
     List {
-        /// One JSON object a line.
+        /// Print one JSON object per line.
         #[arg(long)]
         json: bool,
-        /// Folder of signature files to use on top of the built-in signatures; may be given several times.
+        /// Folder of signature files that add to and override the built-in signatures; may be repeated.
         #[arg(long, value_name = "DIR")]
         signatures: Vec<PathBuf>,
     },
-    /// Checks signature files, and says of each finding where it stands and what would mend it.
+    /// Check signature files, and print file, line and correction of each finding.
     Verify {
-        /// Folders of signature files, checked on top of the built-in signatures; none: only those.
+        /// Folders of signature files, checked together with the built-in signatures; none: only those.
         #[arg(value_name = "DIR")]
         folders: Vec<PathBuf>,
     },
@@ -182,12 +185,12 @@ pub enum EventType {
     Quic,
     /// Every DNS answer.
     Dns,
-    /// Every flow's end, with its bytes.
+    /// The end of every flow, with its bytes.
     Flow,
 }
 
 impl EventType {
-    /// The type as which a fact is written.
+    /// The event type of a fact.
     pub const fn of(fact: &Fact) -> Self {
         use crate::event::HelloTransport::{Dtls, Quic, Tcp};
         match fact {
@@ -202,10 +205,10 @@ impl EventType {
     }
 }
 
-/// When to do something.
+/// When to show the progress bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum When {
-    /// When it is of use.
+    /// For big captures on a terminal.
     Auto,
     /// Always.
     Always,
@@ -230,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn the_definition_is_sound() {
+    fn the_definition_is_consistent() {
         Arguments::command().debug_assert();
     }
 
@@ -245,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn read_with_all_there_is() {
+    fn read_with_all_options() {
         let arguments = read(
             "vigie read a b --json --output - --quiet --fail-on-alert --events alert,tls,quic,dns,flow --bpf tcp \
              --signatures x --signatures y --workers 4 --sensor-name tap --progress never",
@@ -260,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_refused() {
+    fn wrong_arguments_are_refused() {
         for line in [
             "vigie read",
             "vigie read a --workers 0",
@@ -299,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn help_warns_of_what_events_record() {
+    fn help_warns_of_event_types_that_record_everybody() {
         let mut command = Arguments::command();
         let help = command.find_subcommand_mut("read").unwrap().render_long_help().to_string();
         assert!(help.contains("PRIVACY") && help.contains("EVERYBODY"), "{help}");

@@ -1,4 +1,4 @@
-//! The signatures that a command uses.
+//! Loading the signatures that a command uses.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use vigie_signatures::{Bundle, Diagnostic, LoadOptions, Severity};
 
 use super::exit::{Exit, Failure};
 
-/// The built-in signatures, with those of `folders` over them. Warnings are left to `vigie signatures verify`.
+/// The built-in signatures, overridden by those of `folders`. `vigie signatures verify` shows warnings.
 ///
 /// # Errors
-/// The first error among the findings, as one line.
+/// The first error in the files.
 pub fn load(folders: &[PathBuf]) -> Result<Arc<Bundle>, Failure> {
     if folders.is_empty() {
         return Ok(Bundle::builtin());
@@ -24,16 +24,16 @@ pub fn load(folders: &[PathBuf]) -> Result<Arc<Bundle>, Failure> {
 fn refusal(findings: &[Diagnostic]) -> Failure {
     let errors = || findings.iter().filter(|finding| finding.severity == Severity::Error);
     let Some(first) = errors().next() else {
-        return Failure::new(Exit::Internal, "signatures were refused for no reason", "please report it");
+        return Failure::new(Exit::Internal, "the signatures were refused without a reason", "please report it");
     };
     let mend = match errors().count() {
         1 => first.mend.clone(),
-        more => format!("{} ({more} errors in all: 'vigie signatures verify' lists them)", first.mend),
+        count => format!("{} (first of {count} errors; 'vigie signatures verify' lists all)", first.mend),
     };
     Failure::new(Exit::Configuration, format!("{}: {}", place(first), first.message), mend)
 }
 
-/// Where a finding stands.
+/// File and line of a finding.
 pub fn place(finding: &Diagnostic) -> String {
     match finding.line {
         0 => finding.file.clone(),
@@ -67,7 +67,7 @@ mod tests {
             severity,
         };
         let findings = [finding(1, Severity::Warning), finding(0, Severity::Error), finding(9, Severity::Error)];
-        let expected = "vigie: a.toml: wrong; right it (2 errors in all: 'vigie signatures verify' lists them)";
+        let expected = "vigie: a.toml: wrong; right it (first of 2 errors; 'vigie signatures verify' lists all)";
         assert_eq!(refusal(&findings).to_string(), expected);
     }
 }

@@ -1,38 +1,39 @@
 //! `vigie check`: whether a configuration can run on this machine, and what would run. Every error and warning is a
-//! line; nothing is changed, and nothing is kept open.
+//! line. A check changes nothing.
 
 mod accounts;
 mod capture;
-mod needs;
+mod requirements;
 mod plan;
 mod privileges;
 
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::configuration::{ConfigurationArguments, called};
+use super::configuration::{ConfigurationArguments, file_name};
 use super::exit::{Exit, Failure};
 use super::terminal::print;
 use super::words::counted;
 use crate::config::{self, Finding, Loaded, Settings, Severity};
-use needs::Need;
+use requirements::Requirement;
 
 /// `vigie check`.
 #[derive(Args, Debug)]
 #[command(
-    long_about = "Checks the configuration and what it needs: signatures, interfaces, file descriptors, events \
-                  folder, user, metrics address, and what this kernel has to keep the sensor in. Prints every error and warning, a line each, and what would run.",
+    long_about = "Check the configuration and what it needs: signatures, interfaces, file descriptors, events folder, \
+                  user, metrics address, and the kernel's confinement (Landlock, seccomp). Prints every error and \
+                  warning, one per line, and what would run.",
     after_help = "Examples:\n  vigie check\n  vigie check --config new.toml && cp new.toml /etc/vigie/vigie.toml\n  \
                   vigie check --interface eth1 --set capture.workers=2\n\n\
-                  Exit codes: 0 it can run; 69 something that it needs is not available; 78 the configuration or the \
-                  signatures are wrong."
+                  Exit codes: 0 it can run; 69 something that it needs is unavailable; 78 wrong configuration or \
+                  signatures."
 )]
 pub struct CheckArguments {
     /// The configuration.
     #[command(flatten)]
     pub configuration: ConfigurationArguments,
 
-    /// One JSON object instead of lines.
+    /// Print one JSON object instead of lines.
     #[arg(long)]
     pub json: bool,
 }
@@ -44,11 +45,11 @@ pub struct CheckArguments {
 pub fn run(arguments: &CheckArguments) -> Result<Exit, Failure> {
     let (exit, text) = match arguments.configuration.load() {
         Ok(loaded) => {
-            let needs = needs::all(&loaded.settings);
-            let exit = needs.iter().fold(Exit::Success, |exit, need| worse(exit, need.exit()));
+            let requirements = requirements::all(&loaded.settings);
+            let exit = requirements.iter().fold(Exit::Success, |exit, requirement| worse(exit, requirement.exit()));
             match arguments.json {
-                true => (exit, as_json(exit, &loaded.warnings, &needs, Some(&loaded))),
-                false => (exit, as_lines(exit, &loaded, &needs)),
+                true => (exit, as_json(exit, &loaded.warnings, &requirements, Some(&loaded))),
+                false => (exit, as_lines(exit, &loaded, &requirements)),
             }
         }
         Err(errors) => {
@@ -66,22 +67,22 @@ pub fn run(arguments: &CheckArguments) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-/// A wrong configuration weighs more than something missing.
+/// The exit code to end with: a wrong configuration comes before something unavailable.
 fn worse(one: Exit, other: Exit) -> Exit {
     if other as u8 > one as u8 { other } else { one }
 }
 
-fn as_lines(exit: Exit, loaded: &Loaded, needs: &[Need]) -> String {
+fn as_lines(exit: Exit, loaded: &Loaded, requirements: &[Requirement]) -> String {
     let mut text = String::new();
     for warning in &loaded.warnings {
         text.push_str(&format!("{warning}\n"));
     }
-    text.push_str(&format!("configuration: {}\n", called(loaded)));
-    for need in needs {
-        text.push_str(&format!("{need}\n"));
+    text.push_str(&format!("configuration: {}\n", file_name(loaded)));
+    for requirement in requirements {
+        text.push_str(&format!("{requirement}\n"));
     }
-    let errors = needs.iter().filter(|need| need.exit() != Exit::Success).count();
-    let warnings = loaded.warnings.len() + needs.iter().filter(|need| need.is_warning()).count();
+    let errors = requirements.iter().filter(|requirement| requirement.exit() != Exit::Success).count();
+    let warnings = loaded.warnings.len() + requirements.iter().filter(|requirement| requirement.is_warning()).count();
     if exit == Exit::Success {
         text.push_str(&plan::lines(&loaded.settings));
     }
@@ -95,15 +96,15 @@ fn verdict(errors: usize, warnings: usize) -> String {
     format!("{word}; {}, {}", counted(errors, "error"), counted(warnings, "warning"))
 }
 
-fn as_json(exit: Exit, findings: &[Finding], needs: &[Need], loaded: Option<&Loaded>) -> String {
+fn as_json(exit: Exit, findings: &[Finding], requirements: &[Requirement], loaded: Option<&Loaded>) -> String {
     let findings: Vec<Value> = findings.iter().map(finding_json).collect();
-    let needs: Vec<Value> = needs.iter().map(Need::json).collect();
+    let requirements: Vec<Value> = requirements.iter().map(Requirement::json).collect();
     let mut object = json!({
         "can_run": exit == Exit::Success,
         "exit": exit as u8,
         "file": loaded.and_then(|loaded| loaded.file.clone()),
         "configuration": findings,
-        "needs": needs,
+        "needs": requirements,
     });
     if let (Some(loaded), Some(fields)) = (loaded, object.as_object_mut()) {
         fields.insert("memory".to_owned(), plan::memory_json(&loaded.settings));
@@ -123,7 +124,7 @@ fn finding_json(finding: &Finding) -> Value {
     })
 }
 
-/// Every setting as it would be typed, and where it was.
+/// Every setting with its value as in the file, and its origin.
 fn settings_json(settings: &Settings, loaded: &Loaded) -> Value {
     let of = |definition: &config::Definition| {
         let origin = loaded.origins.get(definition.key.as_str());

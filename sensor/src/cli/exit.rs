@@ -1,21 +1,21 @@
-//! How a command ends: the exit codes, and the one line that says what went wrong and what would mend it.
+//! How a command ends: the exit codes, and failures, which are one line that says what is wrong and what would mend it.
 
 use std::fmt;
 use std::io;
 
-/// Exit codes; those of failures are of `sysexits.h`.
+/// Exit codes. Those of failures are from `sysexits.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
     /// Done.
     Success = 0,
-    /// Something was found, with `--fail-on-alert`.
+    /// Alerts were found, with `--fail-on-alert`.
     Found = 1,
     /// Wrong command line.
     Usage = 64,
-    /// What was to be read is damaged, or not what it should be.
+    /// Input is damaged or of a wrong kind.
     BadData = 65,
-    /// A file cannot be opened or written.
+    /// A file, an interface or an address cannot be used.
     Unavailable = 69,
     /// A defect of the program.
     Internal = 70,
@@ -23,7 +23,7 @@ pub enum Exit {
     Configuration = 78,
 }
 
-/// Why a command could not be carried out.
+/// Why a command failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// How the program ends.
@@ -42,12 +42,12 @@ impl Failure {
 
     /// Events or text could not be written to `target`.
     pub fn write(target: &str, error: &io::Error) -> Self {
-        Self::new(Exit::Unavailable, format!("cannot write to {target}: {error}"), "check its space and permissions")
+        Self::new(Exit::Unavailable, format!("cannot write to {target}: {error}"), "check free space and permissions")
     }
 }
 
 impl From<&clap::Error> for Failure {
-    /// Clap's message without its decoration: what is wrong, and its tips or the way to the help as the mend.
+    /// Clap's message without its decoration. The mend is clap's tip, the usage, or the way to the help.
     fn from(error: &clap::Error) -> Self {
         let text = error.to_string();
         let mut paragraphs = text.split("\n\n");
@@ -74,7 +74,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// All white space to single spaces; other control characters, which a terminal might obey, to their escapes.
+/// Makes white space single spaces, and escapes other control characters, which a terminal might obey.
 fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for word in text.split_whitespace() {
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_usage_is_told_in_one_line() {
+    fn wrong_usage_is_one_line() {
         assert_eq!(
             usage("vigie read"),
             "vigie: the following required arguments were not provided: <FILE>...; usage: vigie read <FILE>..."
@@ -129,6 +129,6 @@ mod tests {
         assert_eq!(failure.to_string(), "vigie: x.pcap: not a capture");
         let failure = Failure::write("out.json", &io::Error::from(io::ErrorKind::StorageFull));
         assert_eq!(failure.exit as u8, 69);
-        assert!(failure.to_string().ends_with("; check its space and permissions"));
+        assert!(failure.to_string().ends_with("; check free space and permissions"));
     }
 }

@@ -1,4 +1,4 @@
-//! `vigie explain`: which rule answers for a name, an address or a fingerprint, for people and, a line each, for
+//! `vigie explain`: which rule matches a name, an address or a fingerprint. Paragraphs for people, lines of JSON for
 //! programs.
 
 mod stream;
@@ -11,7 +11,7 @@ use super::arguments::ExplainArguments;
 use super::bundle;
 use super::exit::{Exit, Failure};
 use super::summary::verdict_words;
-use super::terminal::{print, quiet_if_gone};
+use super::terminal::{ignore_broken_pipe, print};
 use crate::country::country;
 use crate::record::signature_text;
 use vigie_journal::json::Object;
@@ -22,8 +22,8 @@ use vigie_journal::json::Object;
 /// Signatures are refused, or the standard streams cannot be read or written to.
 pub fn run(arguments: &ExplainArguments) -> Result<Exit, Failure> {
     let bundle = bundle::load(&arguments.signatures)?;
-    for (place, query) in arguments.queries.iter().enumerate() {
-        if place > 0 && !arguments.json {
+    for (number, query) in arguments.queries.iter().enumerate() {
+        if number > 0 && !arguments.json {
             print("\n")?;
         }
         if query == "-" {
@@ -50,18 +50,18 @@ pub fn run(arguments: &ExplainArguments) -> Result<Exit, Failure> {
 fn answer_stdin(answer: stream::Answer<'_>) -> Result<(), Failure> {
     match stream::lines(io::stdin().lock(), io::stdout().lock(), answer) {
         Ok(()) => Ok(()),
-        Err(stream::Broken::Input(error)) => Err(Failure::new(
+        Err(stream::StreamError::Input(error)) => Err(Failure::new(
             Exit::Unavailable,
             format!("cannot read the standard input: {error}"),
-            "give one query a line",
+            "give one query per line",
         )),
-        Err(stream::Broken::Output(error)) => quiet_if_gone(Err(error)),
+        Err(stream::StreamError::Output(error)) => ignore_broken_pipe(Err(error)),
     }
 }
 
-/// The rule that answers, found as for packets: nothing is allocated.
+/// The rule that matches, looked up as for packets, without allocation.
 fn look_up<'b>(bundle: &'b Bundle, query: &str) -> Option<&'b Rule> {
-    // Only a JA4 has its first underscore there; see FoxIO's specification.
+    // Only in a JA4 the first underscore is there (FoxIO's specification).
     if query.as_bytes().get(10) == Some(&b'_')
         && query.len() == 36
         && let Some(rule) = bundle.ja4(query)
@@ -111,14 +111,14 @@ fn paragraph(bundle: &Bundle, explanation: &Explanation) -> String {
     let mut lines = Vec::new();
     match &explanation.rule {
         Some(rule) => {
-            lines.push(format!("{asked} is answered by {}.", describe(rule)));
+            lines.push(format!("{asked} matches {}.", describe(rule)));
             if explanation.normalised != explanation.query.trim() {
                 lines.push(format!("  Looked up as {}.", printable(&explanation.normalised)));
             }
             explain_rule(rule, explanation, &mut lines);
         }
         None => {
-            let why = explanation.why.as_deref().unwrap_or("no signature answers for it");
+            let why = explanation.why.as_deref().unwrap_or("no signature matches it");
             lines.push(format!("{asked} is not recognised: {why}."));
         }
     }
@@ -130,8 +130,8 @@ fn paragraph(bundle: &Bundle, explanation: &Explanation) -> String {
             lines.push(format!("  The address is {}.", facts.join(", ")));
         }
     }
-    for (rule, told) in &explanation.near {
-        lines.push(format!("  Near miss: {}: {told}.", describe(rule)));
+    for (rule, reason) in &explanation.near {
+        lines.push(format!("  Near miss: {}: {reason}.", describe(rule)));
     }
     lines.push(String::new());
     lines.join("\n")
@@ -158,7 +158,7 @@ fn explain_rule(rule: &Rule, explanation: &Explanation, lines: &mut Vec<String>)
             rule.signature_id,
             rule.severity()
         ),
-        (false, why) => format!("  Raises no alert by itself: {}.", why.as_deref().unwrap_or("unknown why")),
+        (false, why) => format!("  Raises no alert by itself: {}.", why.as_deref().unwrap_or("for an unknown reason")),
     });
     let sources = match rule.sources.as_slice() {
         [] => "not given".to_owned(),
@@ -185,15 +185,15 @@ fn describe(rule: &Rule) -> String {
 /// What a role means.
 const fn role_words(role: Role) -> &'static str {
     match role {
-        Role::AppApi => "the app's own interface",
-        Role::Web => "the site in a browser",
+        Role::AppApi => "the app's own API",
+        Role::Web => "the web site",
         Role::Cdn => "media and static files",
         Role::Live => "live streams",
-        Role::Embed => "a pixel or SDK in other parties' pages",
+        Role::Embed => "a pixel or SDK in third-party pages",
         Role::AdsSdk => "an advertising SDK in other apps",
         Role::Corporate => "the company itself",
-        Role::Infra => "infrastructure that services share",
-        Role::Dev => "for developers",
+        Role::Infra => "infrastructure shared by services",
+        Role::Dev => "developer tools",
     }
 }
 
@@ -202,23 +202,23 @@ const fn class_words(class: Class) -> &'static str {
     match class {
         Class::Native => "only native apps contact it",
         Class::NativeLikely => "mostly native apps contact it",
-        Class::Site => "only people on the site contact it",
+        Class::Site => "only visitors of the site contact it",
         Class::Page => "the site and pages that embed the service contact it",
-        Class::Media => "app, site and embedded players contact it",
+        Class::Media => "the app, the site and embedded players contact it",
         Class::Pixel => "pages and apps of advertisers contact it",
-        Class::Sdk => "other companies' apps contact it",
+        Class::Sdk => "apps of other companies contact it",
         Class::Console => "advertisers, sellers and creators use it",
         Class::Portal => "readers of help, news, jobs or developer pages contact it",
-        Class::Link => "whoever opens or previews a short link contacts it",
-        Class::Resolver => "some app's native network stack contacts it",
+        Class::Link => "anyone who opens or previews a short link contacts it",
+        Class::Resolver => "the network stack of some native app contacts it",
         Class::Infra => "several products of the owner contact it",
         Class::Cloud => "customers of a public cloud use it",
-        Class::Corp => "the company's staff and tests use it",
-        Class::Cname => "it stands in chains of DNS answers only",
+        Class::Corp => "the company's own staff and tests use it",
+        Class::Cname => "it appears only as an alias in DNS answers",
     }
 }
 
-/// What a terminal might obey is escaped.
+/// Escapes control characters, which a terminal might obey.
 fn printable(text: &str) -> String {
     text.chars()
         .flat_map(|character| {
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_answer_and_names_that_do_not() {
+    fn names_that_match_and_names_that_do_not() {
         let answer = json(" WWW.TikTok.COM. ");
         assert_eq!((&answer["service"], &answer["query"]), (&"tiktok".into(), &"WWW.TikTok.COM.".into()));
         assert!(answer["rule"].is_string() && answer["signature_id"].is_u64());
@@ -261,9 +261,9 @@ mod tests {
         assert_eq!(answer["alert"], false);
     }
 
-    /// The quick way and the explaining way must not drift apart.
+    /// The look-up for JSON and the explanation must not drift apart.
     #[test]
-    fn both_ways_give_the_same_rule() {
+    fn look_up_and_explanation_give_the_same_rule() {
         let bundle = Bundle::builtin();
         let of_rules = bundle.rules().iter().map(|rule| rule.text.as_str());
         for query in of_rules.chain(["example.org", "8.8.8.8", "::1", "tiktok.com.", "[::1]", "a_b.tiktokv.com"]) {
@@ -290,9 +290,9 @@ mod tests {
     #[test]
     fn a_paragraph_for_people() {
         let expected = "\
-API.Example.COM is answered by TikTok (suffix example.com).
+API.Example.COM matches TikTok (suffix example.com).
   Looked up as api.example.com.
-  Role app-api: the app's own interface. Class native, family api: only native apps contact it.
+  Role app-api: the app's own API. Class native, family api: only native apps contact it.
   Verdict: app in use. Confidence that it belongs to TikTok: high.
   Raises an alert: \"vigie TikTok: app in use\" (signature 8100001, severity 1).
   Sources: v2fly; reviewed 2026-11-01; tiktok.toml:3.
@@ -308,10 +308,10 @@ API.Example.COM is answered by TikTok (suffix example.com).
     }
 
     #[test]
-    fn what_is_not_recognised_says_why() {
+    fn unrecognised_queries_say_why() {
         let bundle = Bundle::builtin();
-        let told = text(&bundle, "8.8.8.8");
-        assert!(told.starts_with("8.8.8.8 is not recognised: ") && told.contains("assigned in US"), "{told}");
+        let answer = text(&bundle, "8.8.8.8");
+        assert!(answer.starts_with("8.8.8.8 is not recognised: ") && answer.contains("assigned in US"), "{answer}");
         assert!(text(&bundle, "mytiktok.com").contains("  Near miss: "));
         assert!(!text(&bundle, "\u{1b}[2J").contains('\u{1b}'));
     }

@@ -1,4 +1,4 @@
-//! Alerts put together by client, service and verdict, for the summary. Memory is bounded: what does not fit is
+//! The alerts of a run, grouped by service, client and verdict for the summary. Memory is bounded: alerts beyond it are
 //! counted.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,34 +8,34 @@ use vigie_signatures::{Rule, Verdict};
 use crate::event::{Alert, Evidence, Flow};
 use vigie_decode::Address;
 
-/// How many pairs of client and service are kept.
+/// How many findings are kept.
 pub const FINDINGS_MAX: usize = 65_536;
 
 /// How many names of a finding are kept.
 pub const NAMES_PER_FINDING_MAX: usize = 64;
 
-/// What one client did with one service.
+/// The use of one service by one client, with one verdict.
 #[derive(Clone, Debug)]
 pub struct Finding {
-    /// The service's name for people.
+    /// Name of the service for people.
     pub service: String,
     /// The client.
     pub client: Address,
-    /// What the evidence says of the device.
+    /// What the alerts say of the client.
     pub verdict: Verdict,
-    /// Highest severity met; 1 is the highest.
+    /// The highest severity of the alerts; 1 is the highest.
     pub severity: u8,
-    /// By what it was recognised.
+    /// How the flows were recognised.
     pub evidence: BTreeSet<Evidence>,
-    /// Names, or server addresses where there was no name, in the order in which they were met.
+    /// Names, or server addresses where there was no name, in the order in which they appeared.
     pub names: Vec<String>,
     /// There were more names than are kept.
-    pub more_names: bool,
+    pub has_more_names: bool,
     /// Flows that matched.
     pub flows: u64,
-    /// Bytes client → server of those that ended.
+    /// Bytes client → server of the flows that ended.
     pub bytes_sent: u64,
-    /// Bytes server → client of those that ended.
+    /// Bytes server → client of the flows that ended.
     pub bytes_received: u64,
     /// First packet of the first flow.
     pub first_seen_ns: u64,
@@ -43,7 +43,7 @@ pub struct Finding {
     pub last_seen_ns: u64,
 }
 
-/// Service, client, verdict: what makes a line of the summary.
+/// Service, client and verdict of a finding.
 type Key = (String, Address, Verdict);
 
 /// All findings of a run.
@@ -55,8 +55,8 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// Takes an alert.
-    pub fn alert(&mut self, alert: &Alert) {
+    /// Adds an alert.
+    pub fn add_alert(&mut self, alert: &Alert) {
         self.alerts += 1;
         let (flow, rule) = (&alert.flow, &*alert.rule);
         let key = key(flow, rule);
@@ -68,19 +68,19 @@ impl Findings {
         finding.flows += 1;
         finding.severity = finding.severity.min(rule.severity());
         finding.evidence.insert(alert.evidence);
-        finding.seen(flow);
+        finding.extend_period(flow);
         match &alert.name {
-            Some(name) => finding.name(name),
-            None => finding.name(&flow.server.ip().to_string()),
+            Some(name) => finding.add_name(name),
+            None => finding.add_name(&flow.server.ip().to_string()),
         }
     }
 
-    /// Takes the end of a flow that had matched `rule`.
-    pub fn end(&mut self, flow: &Flow, rule: &Rule) {
+    /// Adds the bytes of a flow that ended and had matched `rule`.
+    pub fn add_flow_end(&mut self, flow: &Flow, rule: &Rule) {
         if let Some(finding) = self.findings.get_mut(&key(flow, rule)) {
             finding.bytes_sent = finding.bytes_sent.saturating_add(flow.bytes_to_server);
             finding.bytes_received = finding.bytes_received.saturating_add(flow.bytes_to_client);
-            finding.seen(flow);
+            finding.extend_period(flow);
         }
     }
 
@@ -89,7 +89,7 @@ impl Findings {
         self.alerts
     }
 
-    /// How many alerts are in none of the findings, because there were too many.
+    /// How many alerts are in no finding, because there were too many findings.
     pub const fn alerts_left_out(&self) -> u64 {
         self.alerts_left_out
     }
@@ -111,7 +111,7 @@ impl Finding {
             severity: rule.severity(),
             evidence: BTreeSet::new(),
             names: Vec::new(),
-            more_names: false,
+            has_more_names: false,
             flows: 0,
             bytes_sent: 0,
             bytes_received: 0,
@@ -120,19 +120,19 @@ impl Finding {
         }
     }
 
-    fn seen(&mut self, flow: &Flow) {
+    fn extend_period(&mut self, flow: &Flow) {
         self.first_seen_ns = self.first_seen_ns.min(flow.first_seen_ns);
         self.last_seen_ns = self.last_seen_ns.max(flow.last_seen_ns);
     }
 
-    fn name(&mut self, name: &str) {
+    fn add_name(&mut self, name: &str) {
         if self.names.iter().any(|known| known == name) {
             return;
         }
         if self.names.len() < NAMES_PER_FINDING_MAX {
             self.names.push(name.to_owned());
         } else {
-            self.more_names = true;
+            self.has_more_names = true;
         }
     }
 }
@@ -205,10 +205,11 @@ pub(crate) mod tests {
         for (start_s, name, evidence) in
             [(9, "b.example.com", Evidence::TlsSni), (3, "a.example.com", Evidence::QuicSni), (5, "", Evidence::Prefix)]
         {
-            findings.alert(&alert(flow(client, start_s), tiktok(), evidence, name));
-            findings.end(&Flow { last_seen_ns: START_NS + 20_000_000_000, ..flow(client, start_s) }, &tiktok());
+            findings.add_alert(&alert(flow(client, start_s), tiktok(), evidence, name));
+            findings
+                .add_flow_end(&Flow { last_seen_ns: START_NS + 20_000_000_000, ..flow(client, start_s) }, &tiktok());
         }
-        findings.alert(&alert(flow(client, 0), rule("tiktok", "TikTok", Class::Site), Evidence::TlsSni, "w"));
+        findings.add_alert(&alert(flow(client, 0), rule("tiktok", "TikTok", Class::Site), Evidence::TlsSni, "w"));
         let sorted = findings.sorted();
         assert_eq!((sorted.len(), findings.alerts()), (2, 4));
         let app = sorted[0];
@@ -224,17 +225,17 @@ pub(crate) mod tests {
         let mut findings = Findings::default();
         for client in 0..FINDINGS_MAX as u32 + 10 {
             let client = Address::v4(client.to_be_bytes());
-            findings.alert(&alert(flow(client, 0), rule("x", "X", Class::Site), Evidence::TlsSni, "n"));
+            findings.add_alert(&alert(flow(client, 0), rule("x", "X", Class::Site), Evidence::TlsSni, "n"));
         }
         // One that is known still counts.
-        findings.alert(&alert(flow(Address::v4([0; 4]), 0), rule("x", "X", Class::Site), Evidence::TlsSni, "n"));
+        findings.add_alert(&alert(flow(Address::v4([0; 4]), 0), rule("x", "X", Class::Site), Evidence::TlsSni, "n"));
         assert_eq!((findings.sorted().len(), findings.alerts_left_out()), (FINDINGS_MAX, 10));
         for name in 0..NAMES_PER_FINDING_MAX + 1 {
             let alert =
                 alert(flow(Address::v4([0; 4]), 0), rule("x", "X", Class::Site), Evidence::TlsSni, &name.to_string());
-            findings.alert(&alert);
+            findings.add_alert(&alert);
         }
         let finding = findings.sorted()[0];
-        assert_eq!((finding.names.len(), finding.more_names), (NAMES_PER_FINDING_MAX, true));
+        assert_eq!((finding.names.len(), finding.has_more_names), (NAMES_PER_FINDING_MAX, true));
     }
 }

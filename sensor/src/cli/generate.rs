@@ -1,4 +1,4 @@
-//! `vigie generate`: what is made from the definitions of settings and commands, so that it cannot drift from them.
+//! `vigie generate`: files made from the definitions of settings, metrics and commands, so that they cannot drift apart.
 
 use std::path::PathBuf;
 
@@ -20,23 +20,23 @@ pub struct GenerateArguments {
     pub what: Generated,
 }
 
-/// What can be generated.
+/// What to generate.
 #[derive(Debug, Subcommand)]
 pub enum Generated {
-    /// The default configuration file: every setting, documented, at its default.
+    /// Print the default configuration file: every setting, documented, at its default.
     Config,
-    /// The settings as a page of Markdown.
+    /// Print the settings as a Markdown page.
     Reference,
-    /// The metrics as a page of Markdown: names, types, labels, meanings.
+    /// Print the metrics as a Markdown page: names, types, labels, meanings.
     Metrics,
-    /// Completions of commands and options for a shell.
+    /// Print completions of commands and options for a shell.
     Completions {
-        /// Which shell.
+        /// The shell.
         shell: Shell,
     },
-    /// The manual page, or with --folder the pages of all commands.
+    /// Print the manual page, or with --folder write the pages of all commands.
     Man {
-        /// Write a page for each command into this folder instead of printing the main one.
+        /// Write a page for each command into this folder instead of printing the main page.
         #[arg(long, value_name = "DIR")]
         folder: Option<PathBuf>,
     },
@@ -45,7 +45,7 @@ pub enum Generated {
 /// Runs the command.
 ///
 /// # Errors
-/// What was generated cannot be written.
+/// The text cannot be written.
 pub fn run(arguments: &GenerateArguments) -> Result<Exit, Failure> {
     let text = match &arguments.what {
         Generated::Config => config::default_file(),

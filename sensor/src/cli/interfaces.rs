@@ -1,23 +1,23 @@
-//! `vigie interfaces`: what can be listened to, what of it hurts a capture, and the command that mends it.
+//! `vigie interfaces`: the network interfaces, offloads that disturb a capture, and the command that turns them off.
 
 use clap::Args;
 
 use super::exit::{Exit, Failure};
-use super::summary::{Look, paint};
-use super::terminal::{Terminal, print};
-use super::words::{Columns, Side, counted};
+use super::table::{self, Left, Right};
+use super::terminal::{Style, Terminal, print};
+use super::words::counted;
 use vigie_capture::live::interfaces::{Interface, list};
 use vigie_journal::json::Object;
 
 /// `vigie interfaces`.
 #[derive(Args, Debug)]
 #[command(
-    long_about = "Lists the network interfaces: state, link type, MTU, speed, addresses, and the offloads that hurt a \
-                  capture, each with the command that switches it off. No privilege is needed.",
-    after_help = "Examples:\n  vigie interfaces\n  vigie interfaces --json | jq -r 'select(.mend) | .mend' | sudo sh"
+    long_about = "List the network interfaces: state, link type, MTU, speed, addresses, and the offloads that disturb a \
+                  capture, with the command that turns them off. Needs no privileges.",
+    after_help = "Examples:\n  vigie interfaces\n  vigie interfaces --json | jq -r 'select(.mend) | .mend'"
 )]
 pub struct InterfacesArguments {
-    /// One JSON object a line.
+    /// Print one JSON object per line.
     #[arg(long)]
     pub json: bool,
 }
@@ -28,27 +28,25 @@ pub struct InterfacesArguments {
 /// The standard output cannot be written to.
 pub fn run(arguments: &InterfacesArguments, terminal: Terminal) -> Result<Exit, Failure> {
     let interfaces = list();
-    print(&if arguments.json { json(&interfaces) } else { table(&interfaces, terminal.stdout_look()) })?;
+    print(&if arguments.json { json(&interfaces) } else { text(&interfaces, terminal.stdout_style()) })?;
     Ok(Exit::Success)
 }
 
-/// A table for people, and below it what is to be done.
-fn table(interfaces: &[Interface], look: Look) -> String {
-    let mut columns = Columns::new(&[
-        ("NAME", Side::Left),
-        ("STATE", Side::Left),
-        ("LINK", Side::Left),
-        ("MTU", Side::Right),
-        ("SPEED", Side::Right),
-        ("DRIVER", Side::Left),
-        ("HURTS", Side::Left),
-        ("ADDRESSES", Side::Left),
+/// A table for people, and below it the commands that turn offloads off.
+fn text(interfaces: &[Interface], style: Style) -> String {
+    let mut table = table::with_headings([
+        ("NAME", Left),
+        ("STATE", Left),
+        ("LINK", Left),
+        ("MTU", Right),
+        ("SPEED", Right),
+        ("DRIVER", Left),
+        ("OFFLOADS", Left),
+        ("ADDRESSES", Left),
     ]);
     for interface in interfaces {
-        let dash = || "-".to_owned();
-        let addresses: Vec<String> =
-            interface.addresses.iter().map(|(address, bits)| format!("{address}/{bits}")).collect();
-        columns.row(vec![
+        let or_dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
+        table.add_row([
             interface.name.clone(),
             interface.state().to_owned(),
             match interface.link_type {
@@ -56,24 +54,26 @@ fn table(interfaces: &[Interface], look: Look) -> String {
                 None => format!("{} (not supported)", interface.kind),
             },
             interface.mtu.to_string(),
-            interface.speed_mbit.map_or_else(dash, speed),
-            interface.driver.clone().unwrap_or_else(dash),
-            Some(interface.harmful_offloads().join(" ")).filter(|list| !list.is_empty()).unwrap_or_else(dash),
-            Some(addresses.join(" ")).filter(|list| !list.is_empty()).unwrap_or_else(dash),
+            or_dash(interface.speed_mbit.map(speed).unwrap_or_default()),
+            or_dash(interface.driver.clone().unwrap_or_default()),
+            or_dash(interface.harmful_offloads().join(" ")),
+            or_dash(addresses(interface).join(" ")),
         ]);
     }
-    let mut text = String::new();
-    for (place, line) in columns.lines().enumerate() {
-        text.push_str(&if place == 0 { paint(look, "1", &line) } else { line });
-        text.push('\n');
-    }
-    let mends: Vec<String> = interfaces.iter().filter_map(Interface::mend_command).collect();
-    if !mends.is_empty() {
-        text.push_str("\nOn the interfaces of a tap, switch off what merges segments before they are seen:\n");
-        mends.iter().for_each(|mend| text.push_str(&format!("  {mend}\n")));
+    let mut text = table::text(&table, style);
+    let commands: Vec<String> = interfaces.iter().filter_map(Interface::mend_command).collect();
+    if !commands.is_empty() {
+        text.push_str(
+            "\nThese offloads merge segments before they are captured. On the interfaces of a tap, turn them off:\n",
+        );
+        commands.iter().for_each(|command| text.push_str(&format!("  {command}\n")));
     }
     text.push_str(&format!("\n{}\n", counted(interfaces.len() as u64, "interface")));
     text
+}
+
+fn addresses(interface: &Interface) -> Vec<String> {
+    interface.addresses.iter().map(|(address, bits)| format!("{address}/{bits}")).collect()
 }
 
 /// `1 Gbit/s`, `2500 Mbit/s`.
@@ -81,7 +81,7 @@ fn speed(mbit: u32) -> String {
     if mbit >= 1000 && mbit.is_multiple_of(1000) { format!("{} Gbit/s", mbit / 1000) } else { format!("{mbit} Mbit/s") }
 }
 
-/// One object a line.
+/// One object per line.
 fn json(interfaces: &[Interface]) -> String {
     let mut out = Vec::new();
     for interface in interfaces {
@@ -96,9 +96,7 @@ fn json(interfaces: &[Interface]) -> String {
             object.number("speed_mbit", u64::from(speed));
         }
         object.text_or_null("driver", interface.driver.as_deref());
-        let addresses: Vec<String> =
-            interface.addresses.iter().map(|(address, bits)| format!("{address}/{bits}")).collect();
-        object.texts("addresses", addresses.iter().map(String::as_str));
+        object.texts("addresses", addresses(interface).iter().map(String::as_str));
         object.truth("promiscuous", interface.is_promiscuous);
         let offloads = &interface.offloads;
         let known = [
@@ -116,4 +114,45 @@ fn json(interfaces: &[Interface]) -> String {
         out.push(b'\n');
     }
     String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vigie_capture::live::interfaces::Offloads;
+    use vigie_wire::LinkType;
+
+    #[test]
+    fn a_table_and_the_commands_below_it() {
+        let interface = |name: &str| Interface {
+            name: name.to_owned(),
+            is_up: true,
+            has_carrier: true,
+            link_type: Some(LinkType::ETHERNET),
+            kind: "Ethernet".to_owned(),
+            mtu: 1500,
+            ..Interface::default()
+        };
+        let interfaces = [
+            Interface {
+                speed_mbit: Some(10_000),
+                driver: Some("ixgbe".to_owned()),
+                addresses: vec![("192.0.2.1".parse().unwrap(), 24), ("2001:db8::1".parse().unwrap(), 64)],
+                offloads: Offloads { gro: Some(true), ..Offloads::default() },
+                ..interface("eth0")
+            },
+            Interface { link_type: None, kind: "infiniband".to_owned(), speed_mbit: Some(2500), ..interface("ib0") },
+        ];
+        let expected = "\
+NAME  STATE  LINK                         MTU        SPEED  DRIVER  OFFLOADS  ADDRESSES
+eth0  up     Ethernet                    1500    10 Gbit/s  ixgbe   gro       192.0.2.1/24 2001:db8::1/64
+ib0   up     infiniband (not supported)  1500  2500 Mbit/s  -       -         -
+
+These offloads merge segments before they are captured. On the interfaces of a tap, turn them off:
+  ethtool -K eth0 gro off
+
+2 interfaces
+";
+        assert_eq!(text(&interfaces, Style { width: 80, colour: false }), expected);
+    }
 }

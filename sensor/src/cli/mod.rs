@@ -1,5 +1,5 @@
-//! The command line: what was typed, what is printed, and how the program ends. What a command does with packets is
-//! [`read`](crate::read)'s and [`run`](crate::run)'s.
+//! The command line: arguments in, text and an exit code out. [`arguments`] defines what can be typed; each command has a
+//! module of its own. The modules [`read`](crate::read) and [`run`](crate::run) of the crate do the work on packets.
 
 pub mod arguments;
 pub mod bundle;
@@ -16,6 +16,7 @@ pub mod run;
 pub mod signatures;
 pub mod summary;
 pub mod synth;
+pub mod table;
 pub mod terminal;
 pub mod words;
 
@@ -26,17 +27,17 @@ use clap::error::ErrorKind;
 
 use arguments::{Arguments, Command};
 use exit::{Exit, Failure};
-use terminal::{Terminal, print, tell};
+use terminal::{Terminal, eprint, print};
 
-/// Carries out a command line, its first word being the program's name, and tells how to end. Failures are told in one
-/// line on the standard error.
+/// Runs a command line, whose first word is the name of the program, and returns the exit code. A failure is one line on
+/// the standard error.
 pub fn run(line: impl IntoIterator<Item = OsString>) -> Exit {
     let result = match Arguments::try_parse_from(line) {
         Ok(arguments) => dispatch(&arguments.command),
-        Err(error) => not_a_command(&error),
+        Err(error) => no_command(&error),
     };
     result.unwrap_or_else(|failure| {
-        tell(&format!("{failure}\n"));
+        eprint(&format!("{failure}\n"));
         failure.exit
     })
 }
@@ -55,20 +56,20 @@ fn dispatch(command: &Command) -> Result<Exit, Failure> {
     }
 }
 
-/// Help and version that were asked for are printed; help that was not, and wrong usage, are failures.
-fn not_a_command(error: &clap::Error) -> Result<Exit, Failure> {
+/// Help and version on request go to the standard output. Wrong usage is a failure, a missing command too.
+fn no_command(error: &clap::Error) -> Result<Exit, Failure> {
     let terminal = Terminal::detect();
-    let rendered = |coloured: bool| match coloured {
+    let render = |coloured: bool| match coloured {
         true => error.render().ansi().to_string(),
         false => error.render().to_string(),
     };
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            print(&rendered(terminal.stdout_look().colour))?;
+            print(&render(terminal.stdout_style().colour))?;
             Ok(Exit::Success)
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            tell(&rendered(terminal.stderr_look().colour));
+            eprint(&render(terminal.stderr_style().colour));
             Ok(Exit::Usage)
         }
         _ => Err(Failure::from(error)),
@@ -84,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn exit_codes_tell_what_happened() {
+    fn commands_end_with_their_exit_codes() {
         let folder = tempfile::tempdir().unwrap();
         let bad = folder.path().join("bad.pcap");
         std::fs::write(&bad, "this is not a capture, not at all").unwrap();

@@ -1,17 +1,17 @@
-//! How far the reading of captures is, on the standard error.
+//! The progress bar of `vigie read`, on the standard error.
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::arguments::When;
 use vigie_capture::Position;
 
-/// Captures below this size are read before a bar could be looked at.
+/// Smaller captures are read before anybody could look at a bar.
 pub const BAR_BYTES_MIN: u64 = 64 << 20;
 
-/// How many batches pass between two looks at the position.
-const BATCHES_PER_LOOK: u32 = 256;
+/// The bar is drawn anew once in so many batches.
+const BATCHES_PER_UPDATE: u32 = 256;
 
-/// A bar, or none.
+/// A progress bar, or none.
 #[derive(Debug, Default)]
 pub struct Progress {
     bar: Option<ProgressBar>,
@@ -19,28 +19,28 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// The bar that is wanted, if any: `terminal` tells that the standard error is one and free for it.
-    pub fn start(when: When, terminal: bool, at: Position) -> Self {
+    /// The bar, if one is wanted. `is_terminal`: the standard error is a terminal and has room for a bar.
+    pub fn start(when: When, is_terminal: bool, at: Position) -> Self {
         let is_wanted = match when {
             When::Never => false,
             When::Always => true,
-            When::Auto => terminal && at.bytes_total.is_some_and(|bytes| bytes >= BAR_BYTES_MIN),
+            When::Auto => is_terminal && at.bytes_total.is_some_and(|bytes| bytes >= BAR_BYTES_MIN),
         };
         Self { bar: is_wanted.then(|| bar(at.bytes_total)), batches: 0 }
     }
 
-    /// A batch was read. `position` is asked only now and then.
+    /// Counts a batch that was read. `position` is called only now and then.
     #[inline]
     pub fn batch(&mut self, position: impl FnOnce() -> Position) {
         let Some(bar) = &self.bar else { return };
         self.batches += 1;
-        if self.batches == BATCHES_PER_LOOK {
+        if self.batches == BATCHES_PER_UPDATE {
             self.batches = 0;
             bar.set_position(position().bytes_done);
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn finish(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
@@ -71,8 +71,8 @@ mod tests {
     }
 
     #[test]
-    fn a_bar_stands_where_it_is_of_use() {
-        let has_bar = |when, terminal, bytes| Progress::start(when, terminal, position(bytes)).bar.is_some();
+    fn big_captures_on_a_terminal_have_a_bar() {
+        let has_bar = |when, is_terminal, bytes| Progress::start(when, is_terminal, position(bytes)).bar.is_some();
         assert!(has_bar(When::Auto, true, Some(BAR_BYTES_MIN)));
         assert!(!has_bar(When::Auto, true, Some(BAR_BYTES_MIN - 1)));
         assert!(!has_bar(When::Auto, true, None));
@@ -82,10 +82,10 @@ mod tests {
     }
 
     #[test]
-    fn the_position_is_asked_now_and_then() {
+    fn the_position_is_asked_for_now_and_then() {
         let mut progress = Progress::start(When::Always, true, position(Some(10)));
         let mut asked = 0;
-        for _ in 0..BATCHES_PER_LOOK * 3 {
+        for _ in 0..BATCHES_PER_UPDATE * 3 {
             progress.batch(|| {
                 asked += 1;
                 position(Some(10))
@@ -93,6 +93,6 @@ mod tests {
         }
         assert_eq!(asked, 3);
         progress.finish();
-        progress.batch(|| panic!("there is no bar any more"));
+        progress.batch(|| panic!("the bar was removed"));
     }
 }

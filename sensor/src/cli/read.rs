@@ -10,7 +10,7 @@ use super::exit::{Exit, Failure};
 use super::findings::Findings;
 use super::progress::Progress;
 use super::summary::{Inspected, summary};
-use super::terminal::{Terminal, print, quiet_if_gone, tell};
+use super::terminal::{Terminal, eprint, ignore_broken_pipe, print};
 use crate::config::Limits;
 use crate::event::{Event, Fact};
 use crate::read::{self, Settings, Totals};
@@ -19,18 +19,18 @@ use crate::worker::EventTypes;
 use vigie_capture::{CaptureError, Files, FilesOptions, Source};
 use vigie_journal::JsonLines;
 
-/// How many warnings are told beside events.
-const WARNINGS_TOLD_MAX: usize = 10;
+/// How many warnings are printed beside events.
+const WARNINGS_PRINTED_MAX: usize = 10;
 
 /// How many events wait at most for the end of their batch.
-const WAITING_MAX: usize = 4096;
+const WAITING_EVENTS_MAX: usize = 4096;
 
-/// Counters that tell what was read, by family and reason; no reason stands for all of the family. All others, new ones
-/// too, tell what could not be read, or a limit that bit.
+/// Counters of what was read, by family and reason; `None` is every reason of the family. All other counters, new ones
+/// too, count what could not be read or limits that were reached, and the summary shows them.
 #[rustfmt::skip]
-const TELLS_WHAT_WAS_READ: [(&str, Option<&str>); 30] = [
+const COUNTERS_OF_WHAT_WAS_READ: [(&str, Option<&str>); 30] = [
     ("capture", Some("frames")), ("capture", Some("bytes")), ("decode", Some("packets")),
-    // Frames without IP (ARP, spanning tree) hold nothing to be read.
+    // Frames without IP (ARP, spanning tree) have no name to read.
     ("decode_error", Some("not-ip")), ("fragment", Some("seen")), ("fragment", Some("joined")),
     ("flow", Some("opened")), ("flow", Some("timed_out")), ("hello", None),
     ("hello_tls", Some("name")), ("hello_tls", Some("no_name")), ("hello_tls", Some("ech")),
@@ -74,7 +74,7 @@ pub fn run(arguments: &ReadArguments, terminal: Terminal) -> Result<Exit, Failur
     run.read_error = error;
     run.finish();
     let inspected = inspected(arguments, &totals);
-    report(arguments, terminal, &run, &inspected)?;
+    print_summary(arguments, terminal, &run, &inspected)?;
     run.outcome(target, arguments.fail_on_alert)
 }
 
@@ -100,13 +100,13 @@ fn event_types(events: &[EventType]) -> EventTypes {
     }
 }
 
-/// What a run does with events, and what became of it.
+/// The state of a run: where events go, and what failed.
 struct Run {
     lines: Option<JsonLines<Box<dyn io::Write>>>,
     context: Context,
     events: Vec<EventType>,
     findings: Findings,
-    /// Events of the batch being read: the names of its interfaces are known only after it.
+    /// Events of the batch being read; the names of its interfaces are known only at its end.
     waiting: Vec<Event>,
     write_error: Option<io::Error>,
     read_error: Option<CaptureError>,
@@ -120,29 +120,29 @@ impl Run {
             self.context.interfaces = progress.interfaces.to_vec();
         }
         for event in progress.events.drain(..) {
-            self.event(event);
+            self.add_event(event);
         }
         self.write();
         self.progress.batch(|| progress.position);
         if self.write_error.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 
-    fn event(&mut self, event: Event) {
+    fn add_event(&mut self, event: Event) {
         match &event.fact {
-            Fact::Alert(alert) => self.findings.alert(alert),
-            Fact::FlowEnd(flow, _, Some(rule)) => self.findings.end(flow, rule),
+            Fact::Alert(alert) => self.findings.add_alert(alert),
+            Fact::FlowEnd(flow, _, Some(rule)) => self.findings.add_flow_end(flow, rule),
             Fact::FlowEnd(..) | Fact::Hello(..) | Fact::Dns(..) => {}
         }
         if self.lines.is_some() && self.write_error.is_none() && self.events.contains(&EventType::of(&event.fact)) {
             self.waiting.push(event);
-            // The end of a capture ends all flows at once.
-            if self.waiting.len() >= WAITING_MAX {
+            // At the end of a capture all flows end at once.
+            if self.waiting.len() >= WAITING_EVENTS_MAX {
                 self.write();
             }
         }
     }
 
-    /// Writes what waits. What cannot be written ends the run.
+    /// Writes the events that wait. A failure ends the run.
     fn write(&mut self) {
         let Some(lines) = &mut self.lines else { return };
         for event in self.waiting.drain(..) {
@@ -160,11 +160,11 @@ impl Run {
         self.progress.finish();
     }
 
-    /// How the program ends.
+    /// How the command ends.
     fn outcome(self, target: Option<&Path>, fail_on_alert: bool) -> Result<Exit, Failure> {
         if let (Some(error), Some(target)) = (self.write_error, target) {
             match target.as_os_str() == "-" {
-                true => quiet_if_gone(Err(error))?,
+                true => ignore_broken_pipe(Err(error))?,
                 false => return Err(Failure::write(&target.display().to_string(), &error)),
             }
         }
@@ -178,7 +178,7 @@ impl Run {
 
 fn inspected(arguments: &ReadArguments, totals: &Totals) -> Inspected {
     let source = &totals.source;
-    let counts = totals.counters.iter().filter(|(family, reason, _)| !tells_what_was_read(family, reason));
+    let counts = totals.counters.iter().filter(|(family, reason, _)| !counts_what_was_read(family, reason));
     let mut unread: Vec<(String, String, u64)> =
         counts.map(|(family, reason, times)| ((*family).to_owned(), (*reason).to_owned(), *times)).collect();
     unread.push(("capture".to_owned(), "unsupported link type".to_owned(), source.frames_unsupported));
@@ -199,39 +199,46 @@ fn inspected(arguments: &ReadArguments, totals: &Totals) -> Inspected {
     }
 }
 
-fn tells_what_was_read(family: &str, reason: &str) -> bool {
-    TELLS_WHAT_WAS_READ.iter().any(|(known, which)| *known == family && which.is_none_or(|which| which == reason))
+fn counts_what_was_read(family: &str, reason: &str) -> bool {
+    COUNTERS_OF_WHAT_WAS_READ.iter().any(|(known, which)| *known == family && which.is_none_or(|which| which == reason))
 }
 
-/// The summary where it belongs: to the standard output if nothing else goes there, beside events to a terminal only.
-fn report(arguments: &ReadArguments, terminal: Terminal, run: &Run, inspected: &Inspected) -> Result<(), Failure> {
+/// Prints the summary: to the standard output if no events go there, else to a terminal on the standard error. Where the
+/// standard error is no terminal, it gets the warnings only.
+fn print_summary(
+    arguments: &ReadArguments,
+    terminal: Terminal,
+    run: &Run,
+    inspected: &Inspected,
+) -> Result<(), Failure> {
     if arguments.quiet {
         return Ok(());
     }
     if run.lines.is_none() {
-        return print(&summary(inspected, &run.findings, terminal.stdout_look()));
+        return print(&summary(inspected, &run.findings, terminal.stdout_style()));
     }
     if run.write_error.is_some() {
         return Ok(());
     }
     if terminal.stderr {
-        tell(&summary(inspected, &run.findings, terminal.stderr_look()));
+        eprint(&summary(inspected, &run.findings, terminal.stderr_style()));
     } else {
-        inspected.warnings.iter().take(WARNINGS_TOLD_MAX).for_each(|warning| tell(&format!("vigie: {warning}\n")));
+        inspected.warnings.iter().take(WARNINGS_PRINTED_MAX).for_each(|warning| eprint(&format!("vigie: {warning}\n")));
     }
     Ok(())
 }
 
-/// What a capture's error comes to.
-/// How a command ends whose capture failed.
+/// The failure of a command whose capture failed.
 pub(super) fn capture_failure(error: &CaptureError) -> Failure {
     let (exit, mend) = match error {
         CaptureError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-            (Exit::Unavailable, "check its name")
+            (Exit::Unavailable, "check the file name")
         }
-        CaptureError::Io { .. } => (Exit::Unavailable, "check that it can be read"),
-        CaptureError::Pattern { .. } => (Exit::Unavailable, "check its spelling, and quote it"),
-        CaptureError::NotACapture { .. } => (Exit::BadData, "give a pcap or pcapng file, plain or compressed"),
+        CaptureError::Io { .. } => (Exit::Unavailable, "check that the file can be read"),
+        CaptureError::Pattern { .. } => (Exit::Unavailable, "check the pattern, and put it in quotes"),
+        CaptureError::NotACapture { .. } => {
+            (Exit::BadData, "give a pcap or pcapng file, plain or compressed with gzip or zstd")
+        }
         CaptureError::LinkType { .. } => (Exit::BadData, "capture on an interface of another kind"),
         CaptureError::Filter { .. } => (Exit::Usage, "see 'man pcap-filter'"),
         CaptureError::Interface { .. } => (Exit::Unavailable, ""),

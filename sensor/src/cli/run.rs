@@ -11,14 +11,14 @@ use crate::run::{RunError, run as run_sensor};
 /// `vigie run`.
 #[derive(Args, Debug)]
 #[command(
-    long_about = "Listens on interfaces, and writes an event for each flow that matches a signature, until it is told \
-                  to stop.\n\nSIGHUP: reads configuration and signatures again, and begins a new events file under \
-                  the name. SIGTERM, SIGINT: writes what is left and ends.",
+    long_about = "Captures on network interfaces and writes an event for each flow that matches a signature, until it \
+                  is stopped.\n\nSIGHUP: reloads configuration and signatures, and reopens the events file. SIGTERM, \
+                  SIGINT: writes the remaining events and ends.",
     after_help = "Examples:\n  vigie run --config /etc/vigie/vigie.toml\n  \
                   vigie run -i eth0 -i eth1 --events-file - --set privilege.landlock=off | jq .alert.signature"
 )]
 pub struct RunArguments {
-    /// What to run.
+    /// The configuration.
     #[command(flatten)]
     pub configuration: ConfigurationArguments,
 }
@@ -26,9 +26,9 @@ pub struct RunArguments {
 /// Runs the command.
 ///
 /// # Errors
-/// The configuration is wrong, something that it needs is not there, or a thread of the sensor failed.
+/// The configuration is wrong, something that it needs is unavailable, or a thread of the sensor failed.
 pub fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
-    let loaded = arguments.configuration.load_telling()?;
+    let loaded = arguments.configuration.load_or_report()?;
     let load_signatures = |settings: &crate::config::Settings| {
         let folders: Vec<_> = settings.signatures.folder.clone().into_iter().collect();
         bundle::load(&folders).map_err(|failure| match failure.mend.as_str() {

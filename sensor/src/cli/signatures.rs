@@ -1,4 +1,4 @@
-//! `vigie signatures`: what the bundle holds, and whether an operator's files are sound.
+//! `vigie signatures`: lists the services of the bundle, and checks an operator's files.
 
 use std::path::PathBuf;
 
@@ -8,9 +8,9 @@ use vigie_signatures::{Bundle, Diagnostic, LoadOptions, Service, Severity};
 use super::arguments::{SignaturesArguments, SignaturesCommand};
 use super::bundle;
 use super::exit::{Exit, Failure};
-use super::summary::{Look, paint};
-use super::terminal::{Terminal, print};
-use super::words::{Columns, Side, count, counted};
+use super::table::{self, Left, Right};
+use super::terminal::{Style, Terminal, print};
+use super::words::{count, counted};
 use vigie_journal::json::Object;
 
 /// Runs the command.
@@ -22,7 +22,7 @@ pub fn run(arguments: &SignaturesArguments, terminal: Terminal) -> Result<Exit, 
         SignaturesCommand::List { json, signatures } => {
             let bundle = bundle::load(signatures)?;
             let text =
-                if *json { list_json(bundle.services()) } else { list(bundle.services(), terminal.stdout_look()) };
+                if *json { list_json(bundle.services()) } else { list(bundle.services(), terminal.stdout_style()) };
             print(&text)?;
             Ok(Exit::Success)
         }
@@ -31,21 +31,21 @@ pub fn run(arguments: &SignaturesArguments, terminal: Terminal) -> Result<Exit, 
 }
 
 /// A table of services for people.
-fn list(services: &[Service], look: Look) -> String {
-    let mut columns = Columns::new(&[
-        ("SERVICE", Side::Left),
-        ("NAME", Side::Left),
-        ("CATEGORY", Side::Left),
-        ("NAMES", Side::Right),
-        ("PATTERNS", Side::Right),
-        ("PREFIXES", Side::Right),
-        ("JA4", Side::Right),
-        ("ALERTING", Side::Right),
-        ("IDS FROM", Side::Right),
-        ("OLDEST REVIEW", Side::Left),
+fn list(services: &[Service], style: Style) -> String {
+    let mut table = table::with_headings([
+        ("SERVICE", Left),
+        ("NAME", Left),
+        ("CATEGORY", Left),
+        ("NAMES", Right),
+        ("PATTERNS", Right),
+        ("PREFIXES", Right),
+        ("JA4", Right),
+        ("ALERTING", Right),
+        ("IDS FROM", Right),
+        ("OLDEST REVIEW", Left),
     ]);
     for service in services {
-        columns.row(vec![
+        table.add_row([
             service.key.clone(),
             service.name.clone(),
             service.category.clone(),
@@ -58,15 +58,11 @@ fn list(services: &[Service], look: Look) -> String {
             service.oldest_review.clone(),
         ]);
     }
-    let mut text = String::new();
-    for (place, line) in columns.lines().enumerate() {
-        text.push_str(&if place == 0 { paint(look, "1", &line) } else { line });
-        text.push('\n');
-    }
+    let mut text = table::text(&table, style);
     let rules = services.iter().map(|service| service.rules() as u64).sum();
     let alerting = services.iter().map(|service| service.alerting as u64).sum();
     text.push_str(&format!(
-        "\n{}, {}; {} of them raise an alert by themselves\n",
+        "\n{}, {}; {} of them raise alerts by themselves\n",
         counted(services.len() as u64, "service"),
         counted(rules, "rule"),
         count(alerting)
@@ -74,7 +70,7 @@ fn list(services: &[Service], look: Look) -> String {
     text
 }
 
-/// One object a line.
+/// One object per line.
 fn list_json(services: &[Service]) -> String {
     let mut out = Vec::new();
     for service in services {
@@ -102,7 +98,7 @@ fn list_json(services: &[Service]) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// Checks `folders` on top of the built-in signatures, as `vigie read` would use them.
+/// Checks `folders` together with the built-in signatures, as `vigie read` would use them.
 fn verify(folders: &[PathBuf]) -> Result<Exit, Failure> {
     let today = OffsetDateTime::now_utc().date();
     let options = LoadOptions { today: Some(today), ..LoadOptions::default() };
@@ -114,7 +110,7 @@ fn verify(folders: &[PathBuf]) -> Result<Exit, Failure> {
     Ok(if bundle.is_some() { Exit::Success } else { Exit::Configuration })
 }
 
-/// The findings, a line each, and what they come to.
+/// The findings, one per line, and whether the files are accepted.
 fn report(bundle: Option<&Bundle>, findings: &[Diagnostic]) -> String {
     let mut text = String::new();
     for finding in findings {
@@ -125,7 +121,7 @@ fn report(bundle: Option<&Bundle>, findings: &[Diagnostic]) -> String {
         text.push_str(&format!("{}: {word}: {}; {}\n", bundle::place(finding), finding.message, finding.mend));
     }
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
-    let held = match bundle {
+    let result = match bundle {
         Some(bundle) => {
             let (services, rules) = (bundle.services().len() as u64, bundle.len() as u64);
             format!("accepted: {}, {}", counted(services, "service"), counted(rules, "rule"))
@@ -133,7 +129,7 @@ fn report(bundle: Option<&Bundle>, findings: &[Diagnostic]) -> String {
         None => "refused".to_owned(),
     };
     let (errors, warnings) = (errors as u64, (findings.len() - errors) as u64);
-    text.push_str(&format!("{held}; {}, {}\n", counted(errors, "error"), counted(warnings, "warning")));
+    text.push_str(&format!("{result}; {}, {}\n", counted(errors, "error"), counted(warnings, "warning")));
     text
 }
 
@@ -164,9 +160,9 @@ mod tests {
 SERVICE  NAME    CATEGORY  NAMES  PATTERNS  PREFIXES  JA4  ALERTING  IDS FROM  OLDEST REVIEW
 tiktok   TikTok  video     1,200         3         2    1     1,100   8100100  2026-11-01
 
-1 service, 1,206 rules; 1,100 of them raise an alert by themselves
+1 service, 1,206 rules; 1,100 of them raise alerts by themselves
 ";
-        assert_eq!(list(&[service()], Look { width: 120, colour: false }), expected);
+        assert_eq!(list(&[service()], Style { width: 120, colour: false }), expected);
     }
 
     #[test]
@@ -178,7 +174,7 @@ tiktok   TikTok  video     1,200         3         2    1     1,100   8100100  2
     }
 
     #[test]
-    fn the_built_in_signatures_are_accepted_and_nonsense_is_not() {
+    fn built_in_signatures_are_accepted_and_nonsense_is_refused() {
         assert_eq!(verify(&[]), Ok(Exit::Success));
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a.toml"), "nonsense = [\n").unwrap();
@@ -186,7 +182,7 @@ tiktok   TikTok  video     1,200         3         2    1     1,100   8100100  2
     }
 
     #[test]
-    fn findings_say_where_and_how_to_mend() {
+    fn findings_have_file_line_and_mend() {
         let finding = Diagnostic {
             file: "a.toml".to_owned(),
             line: 7,

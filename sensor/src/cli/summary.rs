@@ -1,12 +1,17 @@
-//! The summary of a run for people: what was inspected, who used what, and what could not be read. A pure function
-//! of the findings; printing is elsewhere.
+//! The summary of a capture for people: what was read, which client used which service, and what could not be read.
+//! This is a pure function of the findings; it prints nothing.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use comfy_table::Table;
+use console::measure_text_width;
 use vigie_signatures::Verdict;
 
 use super::findings::{FINDINGS_MAX, Finding, Findings};
-use super::words::{Columns, Side, bytes, clock, count, counted, day, duration};
+use super::table::{self, Left, Right};
+use super::terminal::{BOLD, Style};
+use super::words::{bytes, clock, count, counted, day, duration};
 
 /// How many warnings of a capture are shown.
 const WARNINGS_SHOWN_MAX: usize = 10;
@@ -14,7 +19,12 @@ const WARNINGS_SHOWN_MAX: usize = 10;
 /// How many names of a finding are shown, where there is room.
 const NAMES_SHOWN: usize = 2;
 
-/// What was looked at.
+const RED: &str = "1;31";
+const YELLOW: &str = "33";
+const GREEN: &str = "32";
+const DIM: &str = "2";
+
+/// What was read.
 #[derive(Clone, Debug, Default)]
 pub struct Inspected {
     /// The captures, as given.
@@ -23,9 +33,9 @@ pub struct Inspected {
     pub frames: u64,
     /// Their bytes on the wire.
     pub bytes: u64,
-    /// Flows met.
+    /// Flows opened.
     pub flows: u64,
-    /// Time of the first frame; nothing was read if it is 0 and so is `frames`.
+    /// Time of the first frame; 0, as `frames` is, if nothing was read.
     pub first_seen_ns: u64,
     /// Time of the last frame.
     pub last_seen_ns: u64,
@@ -37,43 +47,36 @@ pub struct Inspected {
     pub dtls_hellos: u64,
     /// DNS answers.
     pub dns_answers: u64,
-    /// What could not be read, and limits that bit: family, reason, how often. Zeros are not shown.
+    /// What could not be read, and limits that were reached: family, reason, how often. Zeros are not shown.
     pub unread: Vec<(String, String, u64)>,
-    /// What was odd in the captures.
+    /// Oddities of the captures.
     pub warnings: Vec<String>,
-    /// Warnings that were not kept.
+    /// Warnings beyond those kept.
     pub warnings_left_out: u64,
 }
 
-/// How a summary looks.
-#[derive(Clone, Copy, Debug)]
-pub struct Look {
-    /// Columns of the terminal.
-    pub width: usize,
-    /// Colours are wanted.
-    pub colour: bool,
-}
-
 /// The summary, ending in a newline.
-pub fn summary(inspected: &Inspected, findings: &Findings, look: Look) -> String {
+pub fn summary(inspected: &Inspected, findings: &Findings, style: Style) -> String {
     let mut text = String::new();
     for line in header(inspected) {
-        line_to(&mut text, &line);
+        push_line(&mut text, &line);
     }
     text.push('\n');
     match findings.alerts() {
-        0 => nothing_found(&mut text, inspected, look),
-        _ => found(&mut text, inspected, findings, look),
+        0 => push_no_findings(&mut text, inspected, style),
+        _ => push_findings(&mut text, inspected, findings, style),
     }
-    unread(&mut text, inspected, look);
+    push_unread(&mut text, inspected, style);
+    push_warnings(&mut text, inspected, style);
     text
 }
 
-fn line_to(text: &mut String, line: &str) {
+fn push_line(text: &mut String, line: &str) {
     text.push_str(line);
     text.push('\n');
 }
 
+/// The captures, their period, their volume.
 fn header(inspected: &Inspected) -> [String; 3] {
     let files = match inspected.files.as_slice() {
         [file] => file.clone(),
@@ -108,41 +111,41 @@ fn period(inspected: &Inspected) -> String {
     format!("{} {} to {until} UTC ({length})", day(first), clock(first))
 }
 
-fn nothing_found(text: &mut String, inspected: &Inspected, look: Look) {
-    line_to(text, &paint(look, GREEN, "No use of a known service was recognised."));
-    let told = inspected.tls_hellos + inspected.quic_hellos + inspected.dtls_hellos + inspected.dns_answers;
-    let remark = match (inspected.frames, told) {
-        (0, _) => "There was no packet to inspect.",
+fn push_no_findings(text: &mut String, inspected: &Inspected, style: Style) {
+    push_line(text, &style.paint(GREEN, "No known service was recognised."));
+    let names_seen = inspected.tls_hellos + inspected.quic_hellos + inspected.dtls_hellos + inspected.dns_answers;
+    let remark = match (inspected.frames, names_seen) {
+        (0, _) => "The capture has no packet.",
         (_, 0) => {
-            "There was no TLS, QUIC or DTLS hello and no DNS answer to recognise anything by: \
-             the capture may begin after them, or be cut too short."
+            "The capture has no TLS, QUIC or DTLS hello and no DNS answer, so nothing could be recognised: \
+             it may begin after them, or its packets may be cut too short."
         }
-        _ => "All hellos and DNS answers above were inspected.",
+        _ => "All hellos and DNS answers counted above were checked.",
     };
-    line_to(text, remark);
+    push_line(text, remark);
 }
 
-fn found(text: &mut String, inspected: &Inspected, findings: &Findings, look: Look) {
+fn push_findings(text: &mut String, inspected: &Inspected, findings: &Findings, style: Style) {
     let sorted = findings.sorted();
     let many_days = day(inspected.first_seen_ns) != day(inspected.last_seen_ns);
     let lines = (1..=NAMES_SHOWN)
         .rev()
-        .map(|names_shown| wide_table(&sorted, many_days, names_shown))
-        .find(|table| table.width() <= look.width)
-        .map_or_else(|| narrow_table(&sorted, many_days), |table| table.lines().collect());
+        .map(|names_shown| table::lines(&wide_table(&sorted, many_days, names_shown)))
+        .find(|lines| lines.iter().all(|line| measure_text_width(line) <= style.width))
+        .unwrap_or_else(|| narrow_table(&sorted, many_days));
     let mut findings_of_lines = sorted.iter();
-    for (place, line) in lines.iter().enumerate() {
-        if place == 0 {
-            line_to(text, &paint(look, BOLD, line));
+    for (number, line) in lines.iter().enumerate() {
+        if number == 0 {
+            push_line(text, &style.paint(BOLD, line));
         } else if line.starts_with(' ') {
-            line_to(text, line);
+            push_line(text, line);
         } else if let Some(finding) = findings_of_lines.next() {
             let words = verdict_words(finding.verdict);
-            line_to(text, &line.replacen(words, &paint(look, verdict_colour(finding.verdict), words), 1));
+            push_line(text, &line.replacen(words, &style.paint(verdict_colour(finding.verdict), words), 1));
         }
     }
-    let clients: std::collections::BTreeSet<_> = sorted.iter().map(|finding| finding.client).collect();
-    let services: std::collections::BTreeSet<_> = sorted.iter().map(|finding| &finding.service).collect();
+    let clients: BTreeSet<_> = sorted.iter().map(|finding| finding.client).collect();
+    let services: BTreeSet<_> = sorted.iter().map(|finding| &finding.service).collect();
     text.push('\n');
     let total = format!(
         "{}: {} on {}",
@@ -150,32 +153,32 @@ fn found(text: &mut String, inspected: &Inspected, findings: &Findings, look: Lo
         counted(services.len() as u64, "service"),
         counted(clients.len() as u64, "client")
     );
-    line_to(text, &total);
+    push_line(text, &total);
     if findings.alerts_left_out() > 0 {
         let left_out = format!(
-            "{} of clients beyond the first {} findings stand in the events only",
+            "{} not shown: the table is limited to {} findings; --json writes all alerts",
             counted(findings.alerts_left_out(), "alert"),
             count(FINDINGS_MAX as u64)
         );
-        line_to(text, &left_out);
+        push_line(text, &left_out);
     }
 }
 
 /// One line a finding.
-fn wide_table(findings: &[&Finding], many_days: bool, names_shown: usize) -> Columns {
-    let mut columns = Columns::new(&[
-        ("SERVICE", Side::Left),
-        ("CLIENT", Side::Left),
-        ("VERDICT", Side::Left),
-        ("EVIDENCE", Side::Left),
-        ("NAMES", Side::Left),
-        ("FLOWS", Side::Right),
-        ("SENT", Side::Right),
-        ("RECEIVED", Side::Right),
-        ("SEEN (UTC)", Side::Left),
+fn wide_table(findings: &[&Finding], many_days: bool, names_shown: usize) -> Table {
+    let mut table = table::with_headings([
+        ("SERVICE", Left),
+        ("CLIENT", Left),
+        ("VERDICT", Left),
+        ("EVIDENCE", Left),
+        ("NAMES", Left),
+        ("FLOWS", Right),
+        ("SENT", Right),
+        ("RECEIVED", Right),
+        ("SEEN (UTC)", Left),
     ]);
     for finding in findings {
-        columns.row(vec![
+        table.add_row([
             finding.service.clone(),
             finding.client.ip().to_string(),
             verdict_words(finding.verdict).to_owned(),
@@ -187,22 +190,22 @@ fn wide_table(findings: &[&Finding], many_days: bool, names_shown: usize) -> Col
             seen(finding, many_days),
         ]);
     }
-    columns
+    table
 }
 
-/// Two lines a finding: evidence and names stand on the second, which begins with spaces.
+/// Two lines a finding: the second, which begins with spaces, has evidence and names.
 fn narrow_table(findings: &[&Finding], many_days: bool) -> Vec<String> {
-    let mut columns = Columns::new(&[
-        ("SERVICE", Side::Left),
-        ("CLIENT", Side::Left),
-        ("VERDICT", Side::Left),
-        ("FLOWS", Side::Right),
-        ("SENT", Side::Right),
-        ("RECEIVED", Side::Right),
-        ("SEEN (UTC)", Side::Left),
+    let mut table = table::with_headings([
+        ("SERVICE", Left),
+        ("CLIENT", Left),
+        ("VERDICT", Left),
+        ("FLOWS", Right),
+        ("SENT", Right),
+        ("RECEIVED", Right),
+        ("SEEN (UTC)", Left),
     ]);
     for finding in findings {
-        columns.row(vec![
+        table.add_row([
             finding.service.clone(),
             finding.client.ip().to_string(),
             verdict_words(finding.verdict).to_owned(),
@@ -212,7 +215,7 @@ fn narrow_table(findings: &[&Finding], many_days: bool) -> Vec<String> {
             seen(finding, many_days),
         ]);
     }
-    let mut lines = columns.lines();
+    let mut lines = table::lines(&table).into_iter();
     let mut interleaved: Vec<String> = lines.next().into_iter().collect();
     for (line, finding) in lines.zip(findings) {
         interleaved.push(line);
@@ -221,13 +224,21 @@ fn narrow_table(findings: &[&Finding], many_days: bool) -> Vec<String> {
     interleaved
 }
 
-/// What a verdict says, for those who do not know the word.
+/// A verdict in words that need no glossary.
 pub const fn verdict_words(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::App => "app in use",
         Verdict::Web => "web visit",
         Verdict::Embed => "embedded in a page",
         Verdict::Undetermined => "undetermined",
+    }
+}
+
+const fn verdict_colour(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::App => RED,
+        Verdict::Web | Verdict::Undetermined => YELLOW,
+        Verdict::Embed => DIM,
     }
 }
 
@@ -239,7 +250,7 @@ fn names(finding: &Finding, names_shown: usize) -> String {
     let shown = finding.names.iter().take(names_shown).map(String::as_str).collect::<Vec<_>>().join(", ");
     match finding.names.len().saturating_sub(names_shown) {
         0 => shown,
-        more => format!("{shown} +{more}{}", if finding.more_names { " or more" } else { "" }),
+        more => format!("{shown} +{more}{}", if finding.has_more_names { " or more" } else { "" }),
     }
 }
 
@@ -251,44 +262,31 @@ fn seen(finding: &Finding, many_days: bool) -> String {
     format!("{}–{}", moment(finding.first_seen_ns), moment(finding.last_seen_ns))
 }
 
-fn unread(text: &mut String, inspected: &Inspected, look: Look) {
+fn push_unread(text: &mut String, inspected: &Inspected, style: Style) {
     let reasons: Vec<_> = inspected.unread.iter().filter(|(_, _, times)| *times > 0).collect();
-    if !reasons.is_empty() {
-        text.push('\n');
-        line_to(text, &paint(look, BOLD, "What could not be read, and why"));
-        let mut columns = Columns::new(&[("TIMES", Side::Right), ("WHERE", Side::Left), ("WHY", Side::Left)]);
-        for (family, reason, times) in reasons {
-            columns.row(vec![count(*times), family.replace(['_', '-'], " "), reason.replace(['_', '-'], " ")]);
-        }
-        columns.lines().for_each(|line| line_to(text, &line));
+    if reasons.is_empty() {
+        return;
     }
-    if !inspected.warnings.is_empty() {
-        text.push('\n');
-        line_to(text, &paint(look, BOLD, "Warnings"));
-        inspected.warnings.iter().take(WARNINGS_SHOWN_MAX).for_each(|warning| line_to(text, warning));
-        let more = inspected.warnings.len().saturating_sub(WARNINGS_SHOWN_MAX) as u64 + inspected.warnings_left_out;
-        if more > 0 {
-            line_to(text, &format!("and {}", counted(more, "more warning")));
-        }
+    text.push('\n');
+    push_line(text, &style.paint(BOLD, "What could not be read, and why"));
+    let mut table = table::with_headings([("TIMES", Right), ("WHERE", Left), ("WHY", Left)]);
+    for (family, reason, times) in reasons {
+        table.add_row([count(*times), family.replace(['_', '-'], " "), reason.replace(['_', '-'], " ")]);
     }
+    table::lines(&table).iter().for_each(|line| push_line(text, line));
 }
 
-const BOLD: &str = "1";
-const RED: &str = "1;31";
-const YELLOW: &str = "33";
-const GREEN: &str = "32";
-
-const fn verdict_colour(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::App => RED,
-        Verdict::Web | Verdict::Undetermined => YELLOW,
-        Verdict::Embed => "2",
+fn push_warnings(text: &mut String, inspected: &Inspected, style: Style) {
+    if inspected.warnings.is_empty() {
+        return;
     }
-}
-
-/// The text between the codes that colour it, if colours are wanted.
-pub(super) fn paint(look: Look, code: &str, text: &str) -> String {
-    if look.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    text.push('\n');
+    push_line(text, &style.paint(BOLD, "Warnings"));
+    inspected.warnings.iter().take(WARNINGS_SHOWN_MAX).for_each(|warning| push_line(text, warning));
+    let more = inspected.warnings.len().saturating_sub(WARNINGS_SHOWN_MAX) as u64 + inspected.warnings_left_out;
+    if more > 0 {
+        push_line(text, &format!("and {}", counted(more, "more warning")));
+    }
 }
 
 #[cfg(test)]

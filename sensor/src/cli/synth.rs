@@ -7,53 +7,54 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::exit::{Exit, Failure};
-use super::terminal::{Terminal, tell};
+use super::terminal::{Terminal, eprint};
 use vigie_synth::{Profile, Settings, Traffic, TrafficCounts, pcap};
 
 /// `vigie synth`.
 #[derive(Args, Debug)]
 #[command(
-    long_about = "Makes up the traffic of an organisation, byte for byte the same for the same seed, and writes it as a \
-                  capture: TLS 1.3 with short and post-quantum hellos, QUIC, DNS, clear HTTP and noise, over IPv4 and \
-                  IPv6, in flows of heavy-tailed lengths. A small share goes to names for which the built-in signatures \
-                  raise alerts. Addresses are nobody's, and what is encrypted is noise.",
+    long_about = "Generate synthetic traffic of an organisation from a seed, byte for byte the same for the same seed, and \
+                  write it as a capture: TLS 1.3 with short and post-quantum hellos, QUIC, DNS, HTTP and other packets, \
+                  over IPv4 and IPv6, in flows of heavy-tailed lengths. A small share goes to names for which the \
+                  built-in signatures raise alerts. Addresses are private or reserved for documentation and benchmarks, and \
+                  encrypted payload is random.",
     after_help = "Examples:\n  vigie synth --packets 1000000 --output synth.pcap\n  \
                   vigie synth --bytes 1G --seed 7 --profile handshakes | vigie read -"
 )]
 pub struct SynthArguments {
-    /// Frames to write; a hello that is not complete by then is completed.
+    /// Number of frames to write; a hello that is not complete by then is completed.
     #[arg(long, value_name = "N", required_unless_present = "bytes", conflicts_with = "bytes")]
     pub packets: Option<u64>,
 
-    /// Bytes of the file to reach, such as 500k, 64M or 2G.
+    /// Size of the file, such as 500k, 64M or 2G; a hello that has begun by then is completed.
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub bytes: Option<u64>,
 
-    /// The same seed gives the same bytes.
+    /// Seed; the same seed gives the same bytes.
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub seed: u64,
 
-    /// Flows that are open at once, about.
+    /// Approximate number of flows open at a time.
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub flows: u32,
 
-    /// How many flows begin.
-    #[arg(long, value_name = "PROFILE", value_enum, default_value_t = Kind::Mixed)]
-    pub profile: Kind,
+    /// How often new flows begin.
+    #[arg(long, value_name = "PROFILE", value_enum, default_value_t = ProfileName::Mixed)]
+    pub profile: ProfileName,
 
     /// File to write; `-` is the standard output.
     #[arg(long, short, value_name = "FILE", default_value = "-")]
     pub output: PathBuf,
 }
 
-/// Profiles by their words.
+/// The profiles as they are typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Kind {
+pub enum ProfileName {
     /// One packet in 17 opens a flow.
     Handshakes,
-    /// One packet in 60.
+    /// One packet in 60 does.
     Mixed,
-    /// One packet in 2000, once the flows are open.
+    /// One packet in 2000 does, once the flows are open.
     Settled,
 }
 
@@ -66,16 +67,16 @@ pub fn run(arguments: &SynthArguments, terminal: Terminal) -> Result<Exit, Failu
         let name = arguments.output.display().to_string();
         let file = File::create(&arguments.output).map_err(|error| Failure::write(&name, &error))?;
         let made = write(arguments, BufWriter::with_capacity(1 << 20, file));
-        tell(&description(&made.map_err(|error| Failure::write(&name, &error))?));
+        eprint(&report(&made.map_err(|error| Failure::write(&name, &error))?));
         return Ok(Exit::Success);
     }
     if terminal.stdout {
-        let what = "a capture is not for a terminal";
-        return Err(Failure::new(Exit::Usage, what, "give --output FILE, or a pipe behind it"));
+        let what = "a capture cannot be printed on a terminal";
+        return Err(Failure::new(Exit::Usage, what, "give --output FILE, or pipe it to a program"));
     }
     match write(arguments, BufWriter::with_capacity(1 << 16, io::stdout().lock())) {
-        Ok(made) => tell(&description(&made)),
-        // A reader that has seen enough is no failure.
+        Ok(made) => eprint(&report(&made)),
+        // A reader that closed its end of the pipe is no failure.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         Err(error) => return Err(Failure::write("the standard output", &error)),
     }
@@ -84,9 +85,9 @@ pub fn run(arguments: &SynthArguments, terminal: Terminal) -> Result<Exit, Failu
 
 fn write(arguments: &SynthArguments, mut target: impl Write) -> io::Result<TrafficCounts> {
     let profile = match arguments.profile {
-        Kind::Handshakes => Profile::Handshakes,
-        Kind::Mixed => Profile::Mixed,
-        Kind::Settled => Profile::Settled,
+        ProfileName::Handshakes => Profile::Handshakes,
+        ProfileName::Mixed => Profile::Mixed,
+        ProfileName::Settled => Profile::Settled,
     };
     let settings = Settings { seed: arguments.seed, profile, flows: arguments.flows as usize, ..Settings::default() };
     let mut traffic = Traffic::new(settings);
@@ -110,11 +111,11 @@ fn write(arguments: &SynthArguments, mut target: impl Write) -> io::Result<Traff
     Ok(*traffic.counts())
 }
 
-/// What was made, for checking a reader against it.
-fn description(made: &TrafficCounts) -> String {
+/// The counts of what was written, for checking a reader against them.
+fn report(made: &TrafficCounts) -> String {
     format!(
-        "made {} frames of {} bytes, {} flows: hellos {} tls and {} quic ({} post-quantum), dns answers {}, \
-         http hosts {}; of all these banned {}\n",
+        "wrote {} frames of {} bytes, {} flows: {} TLS and {} QUIC hellos ({} post-quantum), {} DNS answers, \
+         {} HTTP hosts; {} of all these are banned\n",
         made.frames,
         made.bytes,
         made.flows,
@@ -127,7 +128,7 @@ fn description(made: &TrafficCounts) -> String {
     )
 }
 
-/// A size in bytes, perhaps with a unit of 1024s.
+/// A size in bytes, with an optional binary unit.
 fn size(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|character: char| !character.is_ascii_digit());
     let unit = match text.get(digits.len()..).unwrap_or_default().to_ascii_lowercase().as_str() {
@@ -135,10 +136,10 @@ fn size(text: &str) -> Result<u64, String> {
         "k" | "kb" | "kib" => 1 << 10,
         "m" | "mb" | "mib" => 1 << 20,
         "g" | "gb" | "gib" => 1 << 30,
-        _ => return Err("give a number, perhaps with k, M or G".to_owned()),
+        _ => return Err("give a number, with k, M or G if needed".to_owned()),
     };
-    let number: u64 = digits.parse().map_err(|_| "give a number, perhaps with k, M or G".to_owned())?;
-    number.checked_mul(unit).ok_or_else(|| "that is too much".to_owned())
+    let number: u64 = digits.parse().map_err(|_| "give a number, with k, M or G if needed".to_owned())?;
+    number.checked_mul(unit).ok_or_else(|| "the size is too large".to_owned())
 }
 
 #[cfg(test)]
@@ -155,17 +156,17 @@ mod tests {
     }
 
     #[test]
-    fn packets_or_bytes_but_not_both() {
+    fn either_packets_or_bytes_are_given() {
         assert!(parse("vigie synth").is_err());
         assert!(parse("vigie synth --packets 3 --bytes 4").is_err());
         assert!(parse("vigie synth --bytes 4T").is_err());
         assert!(parse("vigie synth --packets 3 --flows 0").is_err());
         let arguments = parse("vigie synth --bytes 2M --profile settled").unwrap();
-        assert_eq!((arguments.bytes, arguments.seed, arguments.profile), (Some(2 << 20), 1, Kind::Settled));
+        assert_eq!((arguments.bytes, arguments.seed, arguments.profile), (Some(2 << 20), 1, ProfileName::Settled));
     }
 
     #[test]
-    fn files_have_the_length_asked_for_and_are_read() {
+    fn files_have_the_requested_length_and_can_be_read() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("synth.pcap");
         let arguments = parse(&format!("vigie synth --packets 2000 --output {}", file.display())).unwrap();
@@ -188,10 +189,10 @@ mod tests {
     }
 
     #[test]
-    fn one_line_tells_what_was_made() {
+    fn the_report_is_one_line() {
         let made = write(&parse("vigie synth --bytes 100k").unwrap(), io::sink()).unwrap();
-        let text = description(&made);
-        assert!(text.starts_with(&format!("made {} frames", made.frames)) && text.ends_with('\n'), "{text}");
+        let text = report(&made);
+        assert!(text.starts_with(&format!("wrote {} frames", made.frames)) && text.ends_with('\n'), "{text}");
         assert!((90_000..120_000).contains(&made.bytes));
     }
 }

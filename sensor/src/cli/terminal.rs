@@ -1,16 +1,16 @@
-//! What stands at the ends of the standard streams, and how text gets there.
+//! The standard streams: whether they are terminals, and printing to them.
 
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
 
 use console::Term;
 
 use super::exit::Failure;
-use super::summary::Look;
 
-/// Columns of a summary that goes to no terminal, and the most that one on a terminal has.
+/// Columns of text that goes to no terminal, and the most that text on a terminal has.
 const WIDTH_MAX: usize = 120;
 
-/// What is known of the standard streams.
+/// The standard streams.
 #[derive(Clone, Copy, Debug)]
 pub struct Terminal {
     /// The standard output is a terminal.
@@ -22,7 +22,7 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// The terminal that the program has.
+    /// The standard streams of this process.
     pub fn detect() -> Self {
         let (stdout, stderr) = (io::stdout().is_terminal(), io::stderr().is_terminal());
         let size = if stdout { Term::stdout().size_checked() } else { Term::stderr().size_checked() };
@@ -34,45 +34,64 @@ impl Terminal {
         }
     }
 
-    /// How text for the standard output looks.
-    pub const fn stdout_look(&self) -> Look {
-        self.look(self.stdout)
+    /// The style of text on the standard output.
+    pub const fn stdout_style(&self) -> Style {
+        self.style(self.stdout)
     }
 
-    /// How text for the standard error looks.
-    pub const fn stderr_look(&self) -> Look {
-        self.look(self.stderr)
+    /// The style of text on the standard error.
+    pub const fn stderr_style(&self) -> Style {
+        self.style(self.stderr)
     }
 
-    const fn look(&self, is_terminal: bool) -> Look {
-        Look { width: if is_terminal { self.width } else { WIDTH_MAX }, colour: is_terminal && self.colour }
+    const fn style(&self, is_terminal: bool) -> Style {
+        Style { width: if is_terminal { self.width } else { WIDTH_MAX }, colour: is_terminal && self.colour }
     }
 }
 
-/// no-color.org: any value but the empty one means no. A dumb terminal shows the codes.
-fn wants_colour(no_color: Option<&std::ffi::OsStr>, term: Option<&std::ffi::OsStr>) -> bool {
+/// By no-color.org any value but the empty one means no. A dumb terminal shows the escape sequences as text.
+fn wants_colour(no_color: Option<&OsStr>, term: Option<&OsStr>) -> bool {
     no_color.is_none_or(|value| value.is_empty()) && term.is_none_or(|value| value != "dumb")
 }
 
-/// Prints to the standard output. A reader that has gone away is no failure.
+/// How wide text may be, and whether it has colours.
+#[derive(Clone, Copy, Debug)]
+pub struct Style {
+    /// Columns of the terminal.
+    pub width: usize,
+    /// Colours are wanted.
+    pub colour: bool,
+}
+
+/// The code of bold text, for [`Style::paint`].
+pub const BOLD: &str = "1";
+
+impl Style {
+    /// The text between the escape sequences (ECMA-48 SGR) that colour it, or as it is where no colours are wanted.
+    pub fn paint(self, code: &str, text: &str) -> String {
+        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// Prints to the standard output. A reader that closed its end of the pipe is no failure.
 ///
 /// # Errors
 /// Anything else that keeps the text from being written.
 pub fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    quiet_if_gone(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
+    ignore_broken_pipe(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
 }
 
-/// Prints to the standard error; where that fails nothing can be said about it.
-pub fn tell(text: &str) {
+/// Prints to the standard error. A failure there cannot be reported anywhere.
+pub fn eprint(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
-/// Writing to the standard output came to `result`; a reader that has gone away is no failure.
+/// The result of writing to the standard output, where a reader that closed its end of the pipe is no failure.
 ///
 /// # Errors
 /// Anything else.
-pub fn quiet_if_gone(result: io::Result<()>) -> Result<(), Failure> {
+pub fn ignore_broken_pipe(result: io::Result<()>) -> Result<(), Failure> {
     match result {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::write("the standard output", &error)),
         _ => Ok(()),
@@ -90,13 +109,13 @@ mod tests {
         assert!(!wants_colour(Some("0".as_ref()), Some("xterm".as_ref())));
         assert!(!wants_colour(None, Some("dumb".as_ref())));
         let terminal = Terminal { stdout: true, stderr: false, colour: true, width: 80 };
-        assert!(terminal.stdout_look().colour && !terminal.stderr_look().colour);
-        assert_eq!((terminal.stdout_look().width, terminal.stderr_look().width), (80, 120));
+        assert!(terminal.stdout_style().colour && !terminal.stderr_style().colour);
+        assert_eq!((terminal.stdout_style().width, terminal.stderr_style().width), (80, 120));
     }
 
     #[test]
-    fn a_reader_that_has_gone_away_is_no_failure() {
-        assert_eq!(quiet_if_gone(Err(io::ErrorKind::BrokenPipe.into())), Ok(()));
-        assert!(quiet_if_gone(Err(io::ErrorKind::StorageFull.into())).is_err());
+    fn a_closed_pipe_is_no_failure() {
+        assert_eq!(ignore_broken_pipe(Err(io::ErrorKind::BrokenPipe.into())), Ok(()));
+        assert!(ignore_broken_pipe(Err(io::ErrorKind::StorageFull.into())).is_err());
     }
 }

@@ -1,8 +1,8 @@
-//! Numbers, sizes, times and columns as people read them.
+//! Numbers, sizes and times as people read them, and words as a shell reads them.
 
+use std::borrow::Cow;
+use std::path::Path;
 use std::time::Duration;
-
-use console::measure_text_width;
 
 use vigie_journal::json;
 
@@ -69,68 +69,15 @@ pub fn clock(timestamp_ns: u64) -> String {
     format!("{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
 }
 
-/// How a column stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// Flush left.
-    Left,
-    /// Flush right, for numbers.
-    Right,
+/// Text as one word of a shell command, so that a suggested command is safe to type.
+pub fn quoted(text: &str) -> Cow<'_, str> {
+    // Without NUL, which no name has, quoting cannot fail.
+    shlex::Quoter::new().allow_nul(true).quote(text).unwrap_or_default()
 }
 
-/// Columns of text, two spaces apart; the first row is the heading.
-pub struct Columns {
-    sides: Vec<Side>,
-    widths: Vec<usize>,
-    rows: Vec<Vec<String>>,
-}
-
-impl Columns {
-    /// Columns with their headings.
-    pub fn new(headings: &[(&str, Side)]) -> Self {
-        let mut columns = Self {
-            sides: headings.iter().map(|(_, side)| *side).collect(),
-            widths: vec![0; headings.len()],
-            rows: Vec::new(),
-        };
-        columns.row(headings.iter().map(|(heading, _)| (*heading).to_owned()).collect());
-        columns
-    }
-
-    /// Adds a row.
-    pub fn row(&mut self, cells: Vec<String>) {
-        for (width, cell) in self.widths.iter_mut().zip(&cells) {
-            *width = measure_text_width(cell).max(*width);
-        }
-        self.rows.push(cells);
-    }
-
-    /// Width of the whole.
-    pub fn width(&self) -> usize {
-        self.widths.iter().sum::<usize>() + self.widths.len().saturating_sub(1) * 2
-    }
-
-    /// The rows as lines without trailing spaces, the heading first.
-    pub fn lines(&self) -> impl Iterator<Item = String> {
-        self.rows.iter().map(|row| self.line(row))
-    }
-
-    fn line(&self, row: &[String]) -> String {
-        let mut line = String::new();
-        for ((cell, &width), &side) in row.iter().zip(&self.widths).zip(&self.sides) {
-            let padding = " ".repeat(width.saturating_sub(measure_text_width(cell)));
-            if side == Side::Right {
-                line.push_str(&padding);
-            }
-            line.push_str(cell);
-            if side == Side::Left {
-                line.push_str(&padding);
-            }
-            line.push_str("  ");
-        }
-        line.truncate(line.trim_end().len());
-        line
-    }
+/// A path as one word of a shell command.
+pub fn quoted_path(path: &Path) -> String {
+    quoted(&path.to_string_lossy()).into_owned()
 }
 
 #[cfg(test)]
@@ -174,11 +121,10 @@ mod tests {
     }
 
     #[test]
-    fn columns_count_what_a_terminal_shows() {
-        let mut columns = Columns::new(&[("NAME", Side::Left), ("N", Side::Right)]);
-        columns.row(vec!["抖音".to_owned(), "12".to_owned()]);
-        columns.row(vec!["é".to_owned(), "3".to_owned()]);
-        assert_eq!(columns.lines().collect::<Vec<_>>(), ["NAME   N", "抖音  12", "é      3"]);
-        assert_eq!(columns.width(), 8);
+    fn words_of_a_command_are_quoted() {
+        assert_eq!((quoted("eth0"), quoted("a b;reboot")), ("eth0".into(), "'a b;reboot'".into()));
+        assert_eq!(quoted_path(Path::new("/var/log/vigie")), "/var/log/vigie");
+        assert_eq!(quoted_path(Path::new("/a'b")), r#""/a'b""#);
+        assert_eq!(quoted(""), "''");
     }
 }

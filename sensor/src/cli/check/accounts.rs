@@ -1,27 +1,26 @@
-//! Users and groups, and what they may do with files, by permission bits alone: what access control lists add is not
-//! seen.
+//! Users and groups, and their access to files by permission bits. Access control lists are not read.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
-/// A user with the groups in which it is.
+/// A user and its groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Account {
     pub(super) user: u32,
     pub(super) groups: Vec<u32>,
 }
 
-/// May look a name up in a folder, and go on from there.
-pub(super) const PASS: u32 = 0o1;
-/// May write.
+/// Search permission on a folder.
+pub(super) const SEARCH: u32 = 0o1;
+/// Write permission.
 pub(super) const WRITE: u32 = 0o2;
-/// May read.
+/// Read permission.
 pub(super) const READ: u32 = 0o4;
 
 impl Account {
-    /// The user of that name, with `group` instead of its own where one is given. `Err` names what does not exist.
+    /// The user of that name, with `group` as its main group unless empty. `Err` names what does not exist.
     pub(super) fn find(user: &str, group: &str) -> Result<Self, String> {
         let entry = entry("passwd", user).ok_or_else(|| format!("user \"{user}\""))?;
         let number = |place: usize| entry.split(':').nth(place).and_then(|field| field.parse().ok());
@@ -31,11 +30,11 @@ impl Account {
             group => self::group(group).ok_or_else(|| format!("group \"{group}\""))?,
         };
         let mut groups = vec![own];
-        groups.extend(others(user, &fs::read_to_string("/etc/group").unwrap_or_default()));
+        groups.extend(memberships(user, &fs::read_to_string("/etc/group").unwrap_or_default()));
         Ok(Self { user: id, groups })
     }
 
-    /// Whether all of `wanted` is allowed on a file or folder; the superuser may everything.
+    /// Whether the user has all of the `wanted` permissions on a file or folder; the superuser has them all.
     pub(super) fn may(&self, path: &Path, wanted: u32) -> bool {
         let Ok(file) = fs::metadata(path) else { return false };
         let shift = match () {
@@ -47,9 +46,9 @@ impl Account {
         file.mode() >> shift & wanted == wanted
     }
 
-    /// Whether `path` can be reached: every folder above it can be passed.
+    /// Whether the user can reach `path`: it has search permission on every folder above.
     pub(super) fn reaches(&self, path: &Path) -> bool {
-        path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty()).all(|folder| self.may(folder, PASS))
+        path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty()).all(|folder| self.may(folder, SEARCH))
     }
 }
 
@@ -57,10 +56,10 @@ fn group(name: &str) -> Option<u32> {
     entry("group", name)?.split(':').nth(2)?.parse().ok()
 }
 
-/// A line of a database, from all sources that the machine has (getent(1)), or else from its file.
+/// An entry of a database, from all sources of the machine (getent(1)), or else from its file in /etc.
 fn entry(database: &str, name: &str) -> Option<String> {
-    let asked = Command::new("getent").args(["--", database, name]).output();
-    if let Ok(output) = asked
+    let output = Command::new("getent").args(["--", database, name]).output();
+    if let Ok(output) = output
         && output.status.success()
     {
         return String::from_utf8(output.stdout).ok()?.lines().next().map(str::to_owned);
@@ -69,8 +68,8 @@ fn entry(database: &str, name: &str) -> Option<String> {
     text.lines().find(|line| line.split(':').next() == Some(name)).map(str::to_owned)
 }
 
-/// The groups that name `user` among their members.
-fn others(user: &str, text: &str) -> Vec<u32> {
+/// The groups that list `user` as a member.
+fn memberships(user: &str, text: &str) -> Vec<u32> {
     let is_in = |line: &&str| line.rsplit(':').next().is_some_and(|members| members.split(',').any(|one| one == user));
     text.lines().filter(is_in).filter_map(|line| line.split(':').nth(2)?.parse().ok()).collect()
 }
@@ -85,7 +84,7 @@ mod tests {
         assert_eq!(Account::find("root", "").unwrap().user, 0);
         assert_eq!(Account::find("no-such-user", "").unwrap_err(), "user \"no-such-user\"");
         assert_eq!(Account::find("root", "no-such-group").unwrap_err(), "group \"no-such-group\"");
-        assert_eq!(others("ann", "a:x:1:ann\nb:x:2:bob,ann\nc:x:3:anna\n"), [1, 2]);
+        assert_eq!(memberships("ann", "a:x:1:ann\nb:x:2:bob,ann\nc:x:3:anna\n"), [1, 2]);
     }
 
     #[test]
@@ -100,7 +99,7 @@ mod tests {
         let member = account(own.uid() + 1, own.gid());
         assert!(!stranger.may(&file, READ) && stranger.may(&file, WRITE));
         assert!(member.may(&file, READ) && !member.may(&file, WRITE));
-        assert!(account(0, 0).may(&file, READ | WRITE | PASS));
+        assert!(account(0, 0).may(&file, READ | WRITE | SEARCH));
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o750)).unwrap();
         assert!(!stranger.reaches(&file) && member.reaches(&file));
         assert!(!member.may(&folder.path().join("none"), READ));

@@ -1,97 +1,104 @@
-//! What capture needs of the machine: interfaces, what hurts on them, a filter that can be compiled, file descriptors.
+//! What capture requires of the machine: interfaces without offloads that disturb it, a filter that compiles, file
+//! descriptors.
 
 use std::fs;
 
-use super::needs::Need;
+use super::requirements::Requirement;
+use crate::cli::words::quoted;
 use crate::config::Settings;
 use vigie_capture::live::interfaces::{Interface, list};
 use vigie_capture::live::{LiveOptions, State};
 
-/// File descriptors for what is neither a capture socket, nor a worker's own, nor a connection of the endpoint.
-const DESCRIPTORS_BESIDES: u64 = 64;
+/// File descriptors beside those of capture sockets, workers and metrics connections.
+const DESCRIPTORS_OTHER: u64 = 64;
 /// File descriptors of a worker.
-const DESCRIPTORS_OF_A_WORKER: u64 = 2;
+const DESCRIPTORS_PER_WORKER: u64 = 2;
 
-/// All needs of capture.
-pub(super) fn all(settings: &Settings) -> Vec<Need> {
+/// All requirements of capture.
+pub(super) fn all(settings: &Settings) -> Vec<Requirement> {
     let options = settings.capture.live_options();
-    let mut needs: Vec<Need> = options_need(&options, settings.capture.workers).into_iter().collect();
+    let mut requirements: Vec<Requirement> =
+        options_requirement(&options, settings.capture.workers).into_iter().collect();
     let known = list();
     let interfaces = &settings.capture.interfaces;
-    needs.extend(interfaces.iter().flat_map(|name| interface(name, &known, options.wait_for_interfaces)));
-    needs.extend(filter(options.bpf.as_deref()));
+    requirements.extend(interfaces.iter().flat_map(|name| interface(name, &known, options.wait_for_interfaces)));
+    requirements.extend(filter(options.bpf.as_deref()));
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    needs.push(descriptors(settings, descriptors_max(&limits)));
-    needs
+    requirements.push(descriptors(settings, descriptors_max(&limits)));
+    requirements
 }
 
-/// What live capture itself says of its options.
-fn options_need(options: &LiveOptions, workers: usize) -> Option<Need> {
-    options.check(workers).err().map(|error| Need::wrong("capture", error.to_string(), ""))
+/// What live capture requires of its options.
+fn options_requirement(options: &LiveOptions, workers: usize) -> Option<Requirement> {
+    options.check(workers).err().map(|error| Requirement::misconfigured("capture", error.to_string(), ""))
 }
 
-fn interface(name: &str, known: &[Interface], waits: bool) -> Vec<Need> {
+fn interface(name: &str, known: &[Interface], waits: bool) -> Vec<Requirement> {
     const PART: &str = "interface";
-    let lacks = |says: String, mend: String| match waits {
-        true => Need::oddly(PART, format!("{says}, and is waited for"), mend),
-        false => Need::missing(PART, says, mend),
+    let unusable = |message: String, mend: String| match waits {
+        true => Requirement::warning(PART, format!("{message}; the sensor waits for it"), mend),
+        false => Requirement::unavailable(PART, message, mend),
     };
     let Some(interface) = known.iter().find(|interface| interface.name == name) else {
-        return vec![lacks(format!("{name} does not exist"), "'vigie interfaces' lists what does".to_owned())];
+        return vec![unusable(format!("{name} does not exist"), "'vigie interfaces' lists the interfaces".to_owned())];
     };
-    let mut needs = vec![match interface.state() {
-        down if down == State::Down.as_str() => lacks(format!("{name} is down"), format!("ip link set dev {name} up")),
+    let mut requirements = vec![match interface.state() {
+        down if down == State::Down.as_str() => {
+            unusable(format!("{name} is down"), format!("ip link set dev {} up", quoted(name)))
+        }
         dark if dark == State::NoCarrier.as_str() => {
-            Need::oddly(PART, format!("{name} has no carrier"), "check the cable and the other end")
+            Requirement::warning(PART, format!("{name} has no carrier"), "check the cable and the other end")
         }
         _ if interface.link_type.is_none() && interface.kind != "unknown" => {
-            let says = format!("{name} has frames that are not understood ({})", interface.kind);
-            Need::missing(PART, says, "'vigie interfaces' lists those that are")
+            let message = format!("{name} has an unsupported link type ({})", interface.kind);
+            Requirement::unavailable(PART, message, "'vigie interfaces' lists the supported ones")
         }
-        _ => Need::well(PART, format!("{name} is up, MTU {}", interface.mtu)),
+        _ => Requirement::ok(PART, format!("{name} is up, MTU {}", interface.mtu)),
     }];
     if let Some(command) = interface.mend_command() {
-        let hurting = interface.harmful_offloads().join(" and ");
-        needs.push(Need::oddly(
+        let offloads = interface.harmful_offloads().join(" and ");
+        requirements.push(Requirement::warning(
             PART,
-            format!("{name} has {hurting} on: segments are merged before they are seen"),
+            format!("{name} has {offloads} on, which merge segments before they are captured"),
             command,
         ));
     }
-    needs
+    requirements
 }
 
-/// Whether libpcap understands the filter, on an Ethernet.
-fn filter(expression: Option<&str>) -> Option<Need> {
+/// Whether libpcap compiles the filter for Ethernet.
+fn filter(expression: Option<&str>) -> Option<Requirement> {
     const PART: &str = "filter";
     let expression = expression?;
     let compiled = pcap::Capture::dead(pcap::Linktype::ETHERNET).and_then(|dead| dead.compile(expression, true));
     Some(match compiled {
-        Ok(program) => Need::well(PART, format!("{expression}: {} instructions", program.get_instructions().len())),
-        Err(error) => Need::wrong(PART, format!("{expression}: {error}"), "see pcap-filter(7)"),
+        Ok(program) => {
+            Requirement::ok(PART, format!("{expression}: {} instructions", program.get_instructions().len()))
+        }
+        Err(error) => Requirement::misconfigured(PART, format!("{expression}: {error}"), "see pcap-filter(7)"),
     })
 }
 
-/// Whether so many files may be open. A limit that is too low is no error: it is this shell's, not the service's.
-fn descriptors(settings: &Settings, most: Option<u64>) -> Need {
+/// Whether the limit of open files suffices. A low limit is a warning only: it is this shell's, not the service's.
+fn descriptors(settings: &Settings, limit: Option<u64>) -> Requirement {
     const PART: &str = "descriptors";
     let capture = &settings.capture;
     let (workers, interfaces) = (capture.workers as u64, capture.interfaces.len() as u64);
     let sockets = workers * interfaces * (1 + capture.spare_sockets as u64);
-    let need =
-        sockets + DESCRIPTORS_OF_A_WORKER * workers + DESCRIPTORS_BESIDES + settings.metrics.connections_max as u64;
-    match most {
-        Some(most) if need > most => {
+    let needed =
+        sockets + DESCRIPTORS_PER_WORKER * workers + DESCRIPTORS_OTHER + settings.metrics.connections_max as u64;
+    match limit {
+        Some(limit) if needed > limit => {
             let mend =
-                format!("ulimit -n {need}, or LimitNOFILE={need} in the unit, or a smaller capture.spare_sockets");
-            Need::oddly(PART, format!("{need} are needed, and {most} are allowed here"), mend)
+                format!("ulimit -n {needed}, or LimitNOFILE={needed} in the unit, or a smaller capture.spare_sockets");
+            Requirement::warning(PART, format!("{needed} are needed, {limit} are allowed in this shell"), mend)
         }
-        Some(most) => Need::well(PART, format!("{need} are needed, of {most}")),
-        None => Need::well(PART, format!("{need} are needed")),
+        Some(limit) => Requirement::ok(PART, format!("{needed} are needed, {limit} are allowed")),
+        None => Requirement::ok(PART, format!("{needed} are needed")),
     }
 }
 
-/// The limit in force of proc(5)'s `limits`; none where there is none.
+/// The soft limit in /proc/self/limits (proc(5)); `None` if unlimited.
 fn descriptors_max(limits: &str) -> Option<u64> {
     let rest = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
     rest.split_whitespace().next()?.parse().ok()
@@ -116,12 +123,12 @@ mod tests {
         }
     }
 
-    fn lines(needs: &[Need]) -> Vec<String> {
-        needs.iter().map(ToString::to_string).collect()
+    fn lines(requirements: &[Requirement]) -> Vec<String> {
+        requirements.iter().map(ToString::to_string).collect()
     }
 
     #[test]
-    fn interfaces_are_up_down_missing_or_hurt() {
+    fn interfaces_are_up_down_missing_or_disturbed() {
         let known = [
             found("up0"),
             Interface { is_up: false, ..found("down0") },
@@ -133,37 +140,36 @@ mod tests {
             },
         ];
         let names = ["up0", "down0", "dark0", "ib0", "gro0", "none0"];
-        let told = |waits| names.iter().flat_map(|name| interface(name, &known, waits)).collect::<Vec<_>>();
+        let all = |waits| names.iter().flat_map(|name| interface(name, &known, waits)).collect::<Vec<_>>();
         let expected = [
             "interface: up0 is up, MTU 1500",
-            "interface: warning: down0 is down, and is waited for; ip link set dev down0 up",
+            "interface: warning: down0 is down; the sensor waits for it; ip link set dev down0 up",
             "interface: warning: dark0 has no carrier; check the cable and the other end",
-            "interface: error: ib0 has frames that are not understood (infiniband); 'vigie interfaces' lists those that \
-             are",
+            "interface: error: ib0 has an unsupported link type (infiniband); 'vigie interfaces' lists the supported ones",
             "interface: gro0 is up, MTU 1500",
-            "interface: warning: gro0 has gro and lro on: segments are merged before they are seen; ethtool -K gro0 gro \
-             off lro off",
-            "interface: warning: none0 does not exist, and is waited for; 'vigie interfaces' lists what does",
+            "interface: warning: gro0 has gro and lro on, which merge segments before they are captured; ethtool -K gro0 \
+             gro off lro off",
+            "interface: warning: none0 does not exist; the sensor waits for it; 'vigie interfaces' lists the interfaces",
         ];
-        assert_eq!(lines(&told(true)), expected);
-        let strict = told(false);
+        assert_eq!(lines(&all(true)), expected);
+        let strict = all(false);
         assert_eq!((strict[1].exit(), strict[6].exit()), (Exit::Unavailable, Exit::Unavailable));
         assert_eq!(strict[1].to_string(), "interface: error: down0 is down; ip link set dev down0 up");
     }
 
     #[test]
-    fn filters_and_options_are_tried() {
+    fn filters_and_options_are_checked() {
         assert_eq!(filter(None), None);
         assert_eq!(filter(Some("tcp port 443")).unwrap().exit(), Exit::Success);
         assert_eq!(filter(Some("tcp prt 443")).unwrap().exit(), Exit::Configuration);
         let mut settings = Settings::default();
         settings.capture.interfaces = vec!["eth0".to_owned()];
-        assert_eq!(options_need(&settings.capture.live_options(), 1), None);
+        assert_eq!(options_requirement(&settings.capture.live_options(), 1), None);
         settings.capture.block_bytes = 5000;
-        let need = options_need(&settings.capture.live_options(), 1).unwrap();
+        let requirement = options_requirement(&settings.capture.live_options(), 1).unwrap();
         assert!(
-            need.exit() == Exit::Configuration && need.to_string().contains("5000 is not a power of two"),
-            "{need}"
+            requirement.exit() == Exit::Configuration && requirement.to_string().contains("5000 is not a power of two"),
+            "{requirement}"
         );
     }
 
@@ -176,11 +182,12 @@ mod tests {
         settings.capture.interfaces = vec!["a".to_owned(), "b".to_owned()];
         (settings.capture.workers, settings.capture.spare_sockets, settings.metrics.connections_max) = (4, 8, 32);
         // 4 workers with 2 interfaces of 9 sockets, and 2 of their own; 64; 32 connections.
-        assert_eq!(descriptors(&settings, Some(176)).to_string(), "descriptors: 176 are needed, of 176");
-        let need = descriptors(&settings, Some(175)).to_string();
+        assert_eq!(descriptors(&settings, Some(176)).to_string(), "descriptors: 176 are needed, 176 are allowed");
+        let requirement = descriptors(&settings, Some(175)).to_string();
         assert!(
-            need.starts_with("descriptors: warning: 176 are needed, and 175 are allowed here; ulimit -n 176"),
-            "{need}"
+            requirement
+                .starts_with("descriptors: warning: 176 are needed, 175 are allowed in this shell; ulimit -n 176"),
+            "{requirement}"
         );
         assert_eq!(descriptors(&settings, None).exit(), Exit::Success);
     }

@@ -24,22 +24,22 @@ pub(super) fn lines(settings: &Settings) -> String {
     let mut types = vec!["alert"];
     types.extend(events.types.iter().map(|record| record.as_str()));
     let fsync = match (events.file.as_os_str() == "-", events.fsync) {
-        (true, _) | (_, Fsync::Never) => "never forced to disk".to_owned(),
-        (_, Fsync::Interval) => format!("forced to disk every {} ms", events.fsync_interval_ms),
-        (_, Fsync::Each) => "forced to disk at each write".to_owned(),
+        (true, _) | (_, Fsync::Never) => "never synced to disk".to_owned(),
+        (_, Fsync::Interval) => format!("synced to disk every {} ms", events.fsync_interval_ms),
+        (_, Fsync::Each) => "synced to disk at each write".to_owned(),
     };
     let target =
         if events.file.as_os_str() == "-" { "the standard output".into() } else { events.file.to_string_lossy() };
     let metrics = settings.metrics.listen.map_or_else(
-        || "not answered".to_owned(),
+        || "not served".to_owned(),
         |listen| {
-            let scheme = if settings.metrics.web_config.is_some() { "as metrics.web_config says" } else { "in clear" };
+            let scheme = if settings.metrics.web_config.is_some() { "by metrics.web_config" } else { "without TLS" };
             format!("http://{listen}/metrics, {scheme}")
         },
     );
     [
         format!("would run as {}: sensor {}, {workers}{pinned}", settings.privilege.user, settings.sensor.name),
-        format!("  capture: {} by {how}", capture.interfaces.join(", ")),
+        format!("  capture: {} with {how}", capture.interfaces.join(", ")),
         format!(
             "  memory: at most {}: rings {}, flow tables {}, handshakes and names {}",
             bytes(need.total_bytes()),
@@ -54,7 +54,7 @@ pub(super) fn lines(settings: &Settings) -> String {
     .concat()
 }
 
-/// What memory it takes.
+/// The memory that it takes.
 pub(super) fn memory_json(settings: &Settings) -> Value {
     let need = MemoryNeed::of(settings);
     json!({
@@ -79,14 +79,14 @@ mod tests {
         settings.events.types = vec![Record::Stats];
         let expected = "\
 would run as vigie: sensor tap, 2 workers on CPUs 2, 3
-  capture: eth0, eth1 by rings of 67 MB, fanout hash
+  capture: eth0, eth1 with rings of 67 MB, fanout hash
   memory: at most 529 MB: rings 268 MB, flow tables 166 MB, handshakes and names 94 MB
-  events: alert, stats to /var/log/vigie/eve.json, forced to disk every 1000 ms
-  metrics: http://127.0.0.1:19843/metrics, in clear
+  events: alert, stats to /var/log/vigie/eve.json, synced to disk every 1000 ms
+  metrics: http://127.0.0.1:19843/metrics, without TLS
 ";
         assert_eq!(lines(&settings), expected);
         settings.metrics.listen = None;
         settings.capture.backend = Backend::Pcap;
-        assert!(lines(&settings).contains("by libpcap\n") && lines(&settings).ends_with("metrics: not answered\n"));
+        assert!(lines(&settings).contains("with libpcap\n") && lines(&settings).ends_with("metrics: not served\n"));
     }
 }

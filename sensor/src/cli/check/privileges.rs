@@ -1,32 +1,32 @@
-//! What this kernel and this process have to keep the sensor in.
+//! The confinement that this kernel and this process can give the sensor: Landlock, seccomp and more.
 
-use super::needs::Need;
+use super::requirements::Requirement;
 use crate::config::{Demand, Settings};
 use vigie_privilege::{Measure, Report, State};
 
-/// Every measure of `report`; one that is required and lacking is an error.
-pub(super) fn all(settings: &Settings, report: &Report) -> Vec<Need> {
+/// Every measure of `report`; one that is required and unavailable is an error.
+pub(super) fn all(settings: &Settings, report: &Report) -> Vec<Requirement> {
     let demand = |measure: &Measure| match measure.name {
         "landlock" => settings.privilege.landlock,
         "seccomp" => settings.privilege.seccomp,
-        // What these lack here, the service may have: it is started by systemd, a check by anybody.
+        // The others may be unavailable to this shell and available to the service that systemd starts.
         _ => Demand::Preferred,
     };
-    report.measures.iter().map(|measure| need(measure, demand(measure))).collect()
+    report.measures.iter().map(|measure| requirement(measure, demand(measure))).collect()
 }
 
-fn need(measure: &Measure, demand: Demand) -> Need {
+fn requirement(measure: &Measure, demand: Demand) -> Requirement {
     const PART: &str = "privilege";
     let name = measure.name;
     match (&measure.state, demand) {
-        (_, Demand::Off) => Need::well(PART, format!("{name}: turned off")),
-        (State::Unavailable(reason), Demand::Required) => Need::missing(
+        (_, Demand::Off) => Requirement::ok(PART, format!("{name}: turned off")),
+        (State::Unavailable(reason), Demand::Required) => Requirement::unavailable(
             PART,
             format!("{name} is required, but {reason}"),
             format!("set privilege.{name} = \"preferred\" to run without it"),
         ),
-        (State::Unavailable(_), Demand::Preferred) => Need::oddly(PART, measure.to_string(), ""),
-        _ => Need::well(PART, measure.to_string()),
+        (State::Unavailable(_), Demand::Preferred) => Requirement::warning(PART, measure.to_string(), ""),
+        _ => Requirement::ok(PART, measure.to_string()),
     }
 }
 
@@ -37,13 +37,13 @@ mod tests {
     use vigie_privilege::probe;
 
     #[test]
-    fn what_is_required_and_lacking_is_an_error() {
-        let lacking = State::Unavailable("this kernel has none".to_owned());
+    fn required_measures_that_are_unavailable_are_errors() {
+        let unavailable = State::Unavailable("this kernel has none".to_owned());
         let measure = |name, state| Measure { name, state, detail: "a fact".to_owned() };
         let measures = vec![
-            measure("user", lacking.clone()),
-            measure("landlock", lacking.clone()),
-            measure("seccomp", lacking),
+            measure("user", unavailable.clone()),
+            measure("landlock", unavailable.clone()),
+            measure("seccomp", unavailable),
             measure("core_files", State::Available),
         ];
         let report = Report { measures };
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn every_measure_of_this_kernel_is_told() {
+    fn every_measure_of_this_kernel_is_listed() {
         assert_eq!(all(&Settings::default(), &probe()).len(), probe().measures.len());
     }
 }

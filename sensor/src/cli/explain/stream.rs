@@ -1,83 +1,83 @@
-//! A stream of queries, one a line, answered in order through big buffers. What was answered is written before more
-//! is waited for, so that a conversation works as well as a file.
+//! Answers a stream of queries, one per line, in order and through big buffers. Answers are written before the next
+//! read, so that an interactive use works as well as a file.
 
 use std::io::{self, Read, Write};
 
 use memchr::memchr_iter;
 
-/// How many bytes are read at once at most.
+/// How many bytes one read takes at most.
 const INPUT_BYTES: usize = 256 * 1024;
 
 /// How many bytes of answers are gathered before they are written.
 const OUTPUT_BYTES: usize = 256 * 1024;
 
-/// How many bytes of a line are looked at; no name is as long by far. The rest of the line is passed over.
+/// How many bytes of a line are used; names are far shorter. The rest of the line is skipped.
 pub(super) const LINE_BYTES_MAX: usize = 4096;
 
-/// Writes the answer to a line, given without its end.
+/// Writes the answer to a line, which comes without its line end.
 pub(super) type Answer<'a> = &'a dyn Fn(&[u8], &mut Vec<u8>);
 
-/// Which side failed.
+/// The side that failed.
 #[derive(Debug)]
-pub(super) enum Broken {
+pub(super) enum StreamError {
     Input(io::Error),
     Output(io::Error),
 }
 
 /// Answers all lines of `input`; the last one may lack its end.
-pub(super) fn lines(mut input: impl Read, mut output: impl Write, answer: Answer<'_>) -> Result<(), Broken> {
+pub(super) fn lines(mut input: impl Read, mut output: impl Write, answer: Answer<'_>) -> Result<(), StreamError> {
     let mut read = vec![0; INPUT_BYTES];
     let mut out = Vec::with_capacity(OUTPUT_BYTES * 2);
-    // The beginning of a line whose end is not read yet; empty also where there is none.
-    let mut begun: Vec<u8> = Vec::new();
+    // The beginning of a line whose end is not read yet.
+    let mut partial: Vec<u8> = Vec::new();
     loop {
         let length = match input.read(&mut read) {
             Ok(0) => break,
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(Broken::Input(error)),
+            Err(error) => return Err(StreamError::Input(error)),
         };
         let bytes = read.get(..length).unwrap_or_default();
         let mut start = 0;
         for end in memchr_iter(b'\n', bytes) {
             let line = bytes.get(start..end).unwrap_or_default();
             start = end + 1;
-            if begun.is_empty() {
+            if partial.is_empty() {
                 answer(bounded(line), &mut out);
             } else {
-                keep(&mut begun, line);
-                answer(bounded(&begun), &mut out);
-                begun.clear();
+                extend_bounded(&mut partial, line);
+                answer(bounded(&partial), &mut out);
+                partial.clear();
             }
             if out.len() >= OUTPUT_BYTES {
                 flush(&mut output, &mut out)?;
             }
         }
-        keep(&mut begun, bytes.get(start..).unwrap_or_default());
+        extend_bounded(&mut partial, bytes.get(start..).unwrap_or_default());
         flush(&mut output, &mut out)?;
     }
-    if !begun.is_empty() {
-        answer(bounded(&begun), &mut out);
+    if !partial.is_empty() {
+        answer(bounded(&partial), &mut out);
     }
     flush(&mut output, &mut out)
 }
 
-/// Adds to a begun line, whose length stays bounded.
-fn keep(begun: &mut Vec<u8>, piece: &[u8]) {
-    let room = (LINE_BYTES_MAX + 1).saturating_sub(begun.len());
-    begun.extend_from_slice(piece.get(..room).unwrap_or(piece));
+/// Adds to a partial line, whose length stays bounded.
+fn extend_bounded(partial: &mut Vec<u8>, piece: &[u8]) {
+    let room = (LINE_BYTES_MAX + 1).saturating_sub(partial.len());
+    partial.extend_from_slice(piece.get(..room).unwrap_or(piece));
 }
 
-/// The line without carriage return, and not longer than is looked at.
+/// The line without carriage return, cut to the bytes that are used.
 fn bounded(line: &[u8]) -> &[u8] {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     line.get(..LINE_BYTES_MAX).unwrap_or(line)
 }
 
-fn flush(output: &mut impl Write, out: &mut Vec<u8>) -> Result<(), Broken> {
+fn flush(output: &mut impl Write, out: &mut Vec<u8>) -> Result<(), StreamError> {
     let written = output.write_all(out).and_then(|()| output.flush());
     out.clear();
-    written.map_err(Broken::Output)
+    written.map_err(StreamError::Output)
 }
 
 #[cfg(test)]
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn which_side_failed_is_told() {
+    fn the_side_that_failed_is_known() {
         struct Gone;
         impl Write for Gone {
             fn write(&mut self, _: &[u8]) -> io::Result<usize> {
@@ -142,7 +142,7 @@ mod tests {
             }
         }
         let result = lines(&b"a\n"[..], Gone, &|_, out| out.push(b'x'));
-        assert!(matches!(result, Err(Broken::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe));
+        assert!(matches!(result, Err(StreamError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe));
     }
 
     proptest! {

@@ -1,4 +1,4 @@
-//! What is made of events, errors and counts; whole captures are read by the whole-sensor tests.
+//! Events, errors and counts of a run. The tests of the whole sensor read whole captures.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use crate::event::{Evidence, FlowEnd, Order};
 use vigie_capture::Position;
 use vigie_decode::Address;
 
-/// A target that can be looked at, and that may refuse.
+/// A target whose bytes can be inspected, and that may refuse them.
 #[derive(Clone, Default)]
 struct Target(Rc<RefCell<Vec<u8>>>, Option<io::ErrorKind>);
 
@@ -62,7 +62,7 @@ fn ended() -> Event {
 }
 
 #[test]
-fn only_the_types_that_were_asked_for_are_written() {
+fn only_the_selected_types_are_written() {
     for (events, types) in [
         (&[EventType::Alert][..], &["alert"][..]),
         (&[EventType::Flow], &["flow"]),
@@ -71,18 +71,18 @@ fn only_the_types_that_were_asked_for_are_written() {
     ] {
         let target = Target::default();
         let mut run = run_to(&target, events);
-        run.event(matched());
-        run.event(ended());
+        run.add_event(matched());
+        run.add_event(ended());
         run.finish();
         let text = String::from_utf8(target.0.take()).unwrap();
         let written: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(written.iter().map(|line| &line["event_type"]).collect::<Vec<_>>(), types);
-        // The summary knows both all the same.
+        // The summary counts both in any case.
         assert_eq!((run.findings.alerts(), run.findings.sorted()[0].bytes_sent), (1, 1_500));
     }
 }
 
-/// Brings news of an alert three times, or until nobody takes it.
+/// Reports an alert three times, or until the run stops.
 fn three_alerts(run: &mut Run) -> usize {
     let interfaces = [String::new(), "eth1".to_owned()];
     (0..3)
@@ -95,7 +95,7 @@ fn three_alerts(run: &mut Run) -> usize {
 }
 
 #[test]
-fn events_name_their_interface_from_the_first_on() {
+fn all_events_have_the_name_of_their_interface() {
     let target = Target::default();
     let mut run = run_to(&target, &[EventType::Alert]);
     assert_eq!(three_alerts(&mut run), 3);
@@ -106,7 +106,7 @@ fn events_name_their_interface_from_the_first_on() {
 }
 
 #[test]
-fn a_source_that_breaks_in_the_middle_loses_nothing() {
+fn a_source_that_fails_midway_loses_no_event() {
     let target = Target::default();
     let mut run = run_to(&target, &[EventType::Alert]);
     assert_eq!(three_alerts(&mut run), 3);
@@ -117,10 +117,10 @@ fn a_source_that_breaks_in_the_middle_loses_nothing() {
 }
 
 #[test]
-fn reading_ends_when_nobody_takes_the_events() {
+fn reading_ends_when_events_cannot_be_written() {
     let refusing = |kind| {
         let mut run = run_to(&Target(Rc::default(), Some(kind)), &[EventType::Alert]);
-        run.event(matched());
+        run.add_event(matched());
         run.finish();
         assert_eq!(three_alerts(&mut run), 0);
         run
@@ -134,10 +134,10 @@ fn reading_ends_when_nobody_takes_the_events() {
 }
 
 #[test]
-fn alerts_fail_only_on_demand() {
+fn alerts_fail_the_command_only_on_request() {
     let outcome = |fail_on_alert| {
         let mut run = run_to(&Target::default(), &[]);
-        run.event(matched());
+        run.add_event(matched());
         run.outcome(None, fail_on_alert)
     };
     assert_eq!((outcome(false), outcome(true)), (Ok(Exit::Success), Ok(Exit::Found)));
@@ -145,7 +145,7 @@ fn alerts_fail_only_on_demand() {
 }
 
 #[test]
-fn counters_that_tell_of_trouble_are_told_apart() {
+fn counters_of_trouble_are_shown() {
     for (family, reason, good) in [
         ("capture", "frames", true),
         ("hello", "quic", true),
@@ -161,12 +161,12 @@ fn counters_that_tell_of_trouble_are_told_apart() {
         ("fragment", "timed_out", false),
         ("something", "new", false),
     ] {
-        assert_eq!(tells_what_was_read(family, reason), good, "{family} {reason}");
+        assert_eq!(counts_what_was_read(family, reason), good, "{family} {reason}");
     }
 }
 
 #[test]
-fn errors_of_captures_have_their_codes() {
+fn capture_errors_have_their_exit_codes() {
     let io = |kind: io::ErrorKind| CaptureError::Io { file: "x".into(), source: kind.into() };
     for (error, exit) in [
         (io(io::ErrorKind::NotFound), Exit::Unavailable),

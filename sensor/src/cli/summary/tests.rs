@@ -7,7 +7,7 @@ use crate::cli::findings::tests::{START_NS, alert, flow, rule};
 use crate::event::Evidence;
 use vigie_decode::Address;
 
-const PLAIN: Look = Look { width: 120, colour: false };
+const PLAIN: Style = Style { width: 120, colour: false };
 
 fn inspected() -> Inspected {
     Inspected {
@@ -31,8 +31,8 @@ fn findings() -> Findings {
     let laptop = Address::v4([10, 1, 2, 200]);
     let tiktok = |signal| rule("tiktok", "TikTok", signal);
     let mut flow_of = |client, start_s, class, evidence, name: &str| {
-        findings.alert(&alert(flow(client, start_s), tiktok(class), evidence, name));
-        findings.end(&flow(client, start_s), &tiktok(class));
+        findings.add_alert(&alert(flow(client, start_s), tiktok(class), evidence, name));
+        findings.add_flow_end(&flow(client, start_s), &tiktok(class));
     };
     flow_of(laptop, 60, Class::Pixel, Evidence::TlsSni, "analytics.tiktok.com");
     flow_of(phone, 1, Class::Native, Evidence::TlsSni, "api.tiktokv.com");
@@ -56,12 +56,12 @@ TikTok   10.1.2.200  embedded in a page  tls-sni            analytics.tiktok.com
 
 5 alerts: 1 service on 2 clients
 ";
-    assert_eq!(summary(&inspected(), &findings(), Look { width: 140, ..PLAIN }), expected);
+    assert_eq!(summary(&inspected(), &findings(), Style { width: 140, ..PLAIN }), expected);
 }
 
 #[test]
 fn one_name_less_where_that_makes_room() {
-    let text = summary(&inspected(), &findings(), Look { width: 130, ..PLAIN });
+    let text = summary(&inspected(), &findings(), Style { width: 130, ..PLAIN });
     let line = "TikTok   10.1.2.3    app in use          tls-sni, quic-sni  api.tiktokv.com +2";
     assert!(text.contains(line), "{text}");
     assert!(text.lines().all(|line| console::measure_text_width(line) <= 130), "{text}");
@@ -84,7 +84,7 @@ TikTok   10.1.2.200  embedded in a page      1  1.5 kB    2.0 MB  22:06:05–22:
 
 5 alerts: 1 service on 2 clients
 ";
-    assert_eq!(summary(&inspected(), &findings(), Look { width: 80, ..PLAIN }), expected);
+    assert_eq!(summary(&inspected(), &findings(), Style { width: 80, ..PLAIN }), expected);
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn the_widest_addresses_still_fit() {
     let mut findings = Findings::default();
     let client = Address(0xffff_ffff_ffff_ffff_ffff_ffff_ffff_fffe);
     let rule = rule("douyin", "Douyin (抖音)", Class::Pixel);
-    findings.alert(&alert(flow(client, 1), rule, Evidence::TlsCertificate, "a.example.com"));
+    findings.add_alert(&alert(flow(client, 1), rule, Evidence::TlsCertificate, "a.example.com"));
     let text = summary(&inspected(), &findings, PLAIN);
     assert!(text.contains("ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe"), "{text}");
     assert!(text.lines().all(|line| console::measure_text_width(line) <= 120), "{text}");
@@ -111,13 +111,13 @@ fn days_are_told_where_there_are_many() {
 #[test]
 fn nothing_found_says_how_much_was_inspected() {
     let text = summary(&inspected(), &Findings::default(), PLAIN);
-    assert!(text.contains("12,345 packets") && text.contains("No use of a known service was recognised."), "{text}");
-    assert!(text.ends_with("All hellos and DNS answers above were inspected.\n"), "{text}");
+    assert!(text.contains("12,345 packets") && text.contains("No known service was recognised."), "{text}");
+    assert!(text.ends_with("All hellos and DNS answers counted above were checked.\n"), "{text}");
     let blind = Inspected { tls_hellos: 0, quic_hellos: 0, dtls_hellos: 0, dns_answers: 0, ..inspected() };
-    assert!(summary(&blind, &Findings::default(), PLAIN).contains("to recognise anything by"));
+    assert!(summary(&blind, &Findings::default(), PLAIN).contains("nothing could be recognised"));
     let empty =
         summary(&Inspected { files: vec!["-".to_owned()], ..Inspected::default() }, &Findings::default(), PLAIN);
-    assert!(empty.starts_with("-\nno packet\n0 packets") && empty.contains("no packet to inspect"), "{empty}");
+    assert!(empty.starts_with("-\nno packet\n0 packets") && empty.contains("has no packet"), "{empty}");
 }
 
 #[test]
@@ -147,7 +147,7 @@ office.pcapng: at byte 0: odd
 
 #[test]
 fn colours_change_nothing_else() {
-    let coloured = summary(&inspected(), &findings(), Look { colour: true, ..PLAIN });
+    let coloured = summary(&inspected(), &findings(), Style { colour: true, ..PLAIN });
     assert!(coloured.contains("\x1b[1;31mapp in use\x1b[0m"), "{coloured}");
     let bare = coloured
         .split('\x1b')
