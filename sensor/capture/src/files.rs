@@ -141,9 +141,9 @@ impl Files {
     fn refill(&mut self) -> Result<(), CaptureError> {
         let Some(place) = self.exhausted.take() else { return Ok(()) };
         let Some(mut reader) = self.readers.get_mut(place).and_then(Option::take) else { return Ok(()) };
-        let outcome = reader.refill(&mut self.interfaces);
+        let outcome = reader.refill(&mut self.interfaces).and_then(|_| reader.check_supported());
         self.activate(reader, place);
-        outcome.map(|_| ())
+        outcome
     }
 
     /// Opens the files that begin no later than the next frame of those being read.

@@ -13,7 +13,7 @@ use self::packet::Packet;
 use super::record::{ByteOrder, Interfaces, Records, ScanEnd};
 use vigie_wire::LinkType;
 
-/// Bytes of a block at most; a block that claims more is taken for damage.
+/// Bytes at most of a block that is read; one that claims more is taken for damage. Other blocks may be longer.
 const BLOCK_BYTES_MAX: usize = 16 << 20;
 /// Type and length in front of a block's body.
 const BLOCK_HEADER_BYTES: usize = 8;
@@ -155,10 +155,19 @@ impl Pcapng {
         if length < BLOCK_BYTES_MIN {
             return Err(ScanEnd::Damaged("a block shorter than any can be; what follows is not read"));
         }
+        let is_read =
+            matches!(kind, SECTION_HEADER | INTERFACE_DESCRIPTION | OBSOLETE_PACKET | SIMPLE_PACKET | ENHANCED_PACKET);
+        if length > BLOCK_BYTES_MAX && !is_read {
+            return Err(ScanEnd::Skip(length.next_multiple_of(4) as u64));
+        }
         if length > BLOCK_BYTES_MAX {
             return Err(ScanEnd::Damaged("a block longer than any should be; what follows is not read"));
         }
-        let whole = rest.get(..length).ok_or(ScanEnd::Needs(length))?;
+        let mut whole = rest.get(..length).ok_or(ScanEnd::Needs(length))?;
+        // A block's length should be a multiple of four. Some writers do not count the padding that they write (§3.1).
+        if !length.is_multiple_of(4) && !ends_with(whole, order, length) {
+            whole = rest.get(..length.next_multiple_of(4)).ok_or(ScanEnd::Needs(length.next_multiple_of(4)))?;
+        }
         let (body, trailer) = whole
             .get(BLOCK_HEADER_BYTES..)
             .and_then(<[u8]>::split_last_chunk::<4>)
@@ -166,7 +175,7 @@ impl Pcapng {
         if order.u32(*trailer) as usize != length {
             return Err(ScanEnd::Damaged("a block whose two lengths differ; it and what follows are not read"));
         }
-        Ok(Block { kind, length, body })
+        Ok(Block { kind, length: whole.len(), body })
     }
 
     /// Reads a section header (§4.1). Returns a message if its version is odd.
@@ -188,6 +197,10 @@ impl Pcapng {
             }
         })
     }
+}
+
+fn ends_with(block: &[u8], order: ByteOrder, length: usize) -> bool {
+    block.last_chunk::<4>().is_some_and(|trailer| order.u32(*trailer) as usize == length)
 }
 
 fn section_order(magic: [u8; 4]) -> Option<ByteOrder> {

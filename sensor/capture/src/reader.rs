@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use arrayvec::ArrayVec;
 
 use self::format::{Format, Unreadable, recognise};
+use super::classic::Classic;
 use super::record::{Interfaces, Record, Records, ScanEnd};
 use super::window::{Fill, ReadAhead, Window};
 use super::{BATCH_FRAMES_MAX, Block, CaptureError, SourceStatistics, WARNINGS_MAX, Warning};
@@ -33,6 +34,8 @@ pub(super) struct Reader {
     /// The first record that was not taken yet.
     next: Cell<usize>,
     ended: bool,
+    /// Bytes of a long block that are still to be skipped.
+    skip_bytes: u64,
     warnings: Vec<Warning>,
     warnings_left_out: u64,
     /// The file's length when it was opened; `None` for a pipe.
@@ -46,10 +49,13 @@ impl Reader {
         let file = open_file(path).map_err(io_error)?;
         let length = file.metadata().ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.len());
         let mut window = Window::open(file).map_err(io_error)?;
-        let (format, at) = recognise(&mut window, known).map_err(|unreadable| match unreadable {
-            Unreadable::Io(source) => io_error(source),
-            Unreadable::NotACapture(seen) => CaptureError::NotACapture { file: path.to_owned(), seen },
-        })?;
+        let (format, at) =
+            recognise(&mut window, length.is_some_and(|length| length > 0), known).map_err(|unreadable| {
+                match unreadable {
+                    Unreadable::Io(source) => io_error(source),
+                    Unreadable::NotACapture(seen) => CaptureError::NotACapture { file: path.to_owned(), seen },
+                }
+            })?;
         let mut reader = Box::new(Self {
             path: path.to_owned(),
             window,
@@ -58,23 +64,29 @@ impl Reader {
             records: Records::new(),
             next: Cell::new(0),
             ended: false,
+            skip_bytes: 0,
             warnings: Vec::new(),
             warnings_left_out: 0,
             length,
         });
         reader.refill(known)?;
-        match reader.unsupported() {
-            Some(link_type) => {
-                Err(CaptureError::LinkType { file: reader.path, number: link_type.0, name: link_type.name() })
-            }
-            None => Ok(reader),
-        }
+        reader.check_supported()?;
+        Ok(reader)
     }
 
-    fn unsupported(&self) -> Option<vigie_wire::LinkType> {
+    /// # Errors
+    /// No frame of the file can be read because of its link type.
+    pub(super) fn check_supported(&self) -> Result<(), CaptureError> {
+        let Some(link_type) = self.unsupported() else { return Ok(()) };
+        Err(CaptureError::LinkType { file: self.path.clone(), number: link_type.0, name: link_type.name() })
+    }
+
+    /// The link type for which no frame of the file can be read.
+    pub(super) fn unsupported(&self) -> Option<vigie_wire::LinkType> {
         match &self.format {
             Format::Classic(classic) => Some(classic.link_type()).filter(|link_type| !link_type.is_supported()),
-            Format::Pcapng(pcapng) => pcapng.unsupported(),
+            // An interface that is supported may follow yet.
+            Format::Pcapng(pcapng) => pcapng.unsupported().filter(|_| self.ended && self.found().is_empty()),
         }
     }
 
@@ -161,6 +173,15 @@ impl Reader {
     fn search(&mut self, most: usize, known: &mut Interfaces) -> bool {
         while !self.ended {
             let bytes = self.window.bytes();
+            if self.skip_bytes > 0 {
+                let there = bytes.len() - self.at.get();
+                let skipped = usize::try_from(self.skip_bytes).unwrap_or(usize::MAX).min(there);
+                self.at.set(self.at.get() + skipped);
+                self.skip_bytes -= skipped as u64;
+                if self.skip_bytes > 0 {
+                    return true;
+                }
+            }
             let end = match &mut self.format {
                 Format::Classic(classic) => classic.scan(bytes, self.at.get_mut(), &mut self.records, most),
                 Format::Pcapng(pcapng) => pcapng.scan(bytes, self.at.get_mut(), &mut self.records, known),
@@ -170,6 +191,7 @@ impl Reader {
                 ScanEnd::Damaged(message) => self.end(message),
                 ScanEnd::Warning(place, message) => self.warn_at(place, message),
                 ScanEnd::Needs(_) => return true,
+                ScanEnd::Skip(bytes) => self.skip_bytes = bytes,
             }
         }
         false
@@ -245,8 +267,18 @@ impl Reader {
     /// Ends the reading where the bytes end. What is there of the last record is given.
     fn finish(&mut self, message: &'static str) {
         self.ended = true;
+        if self.skip_bytes > 0 {
+            self.warn(
+                format!("the file ends within a block of which {} more bytes should follow", self.skip_bytes).into(),
+            );
+        }
         let rest = self.window.bytes().get(self.at.get()..).unwrap_or_default();
         if rest.is_empty() {
+            return;
+        }
+        if let (Format::Classic(_), Some(message)) = (&self.format, Classic::end_message(rest)) {
+            self.warn(message.into());
+            self.at.set(self.window.bytes().len());
             return;
         }
         let cut = match &mut self.format {

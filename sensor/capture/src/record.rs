@@ -56,6 +56,8 @@ pub(super) enum ScanEnd {
     Full,
     /// To go on, the window must hold this many bytes from the present place on.
     Needs(usize),
+    /// This many bytes from the present place on are of no interest.
+    Skip(u64),
     /// The bytes at the present place are damaged.
     Damaged(&'static str),
     /// A warning about an earlier place, which does not keep the scan from going on.

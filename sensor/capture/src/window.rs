@@ -25,7 +25,7 @@ pub use self::read_ahead::ReadAhead;
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// The outcome of an attempt to get more bytes.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fill {
     More,
     End,
@@ -43,13 +43,15 @@ pub(super) struct Window {
     /// Bytes of the file that were read for this window.
     file_position: u64,
     file: Arc<SharedFile>,
+    /// The outcome behind the last byte.
+    ended: Option<Fill>,
 }
 
 impl Window {
     /// A window on an open file.
     pub(super) fn open(file: File) -> io::Result<Self> {
         let file = Arc::new(SharedFile::new(Stream::open(file)?));
-        Ok(Self { buffer: Buffer::new(BUFFER_BYTES), offset: 0, file_position: 0, file })
+        Ok(Self { buffer: Buffer::new(BUFFER_BYTES), offset: 0, file_position: 0, file, ended: None })
     }
 
     #[inline]
@@ -85,6 +87,9 @@ impl Window {
         let consumed = mem::take(at);
         self.buffer.consume(consumed);
         self.offset += consumed as u64;
+        if let Some(ended) = &self.ended {
+            return Ok(ended.clone());
+        }
         if let Some(outcome) = self.take_chunk() {
             return outcome;
         }
@@ -99,6 +104,9 @@ impl Window {
         self.file_position = reader.position();
         let (fill, count) = outcome?;
         self.buffer.extend(count);
+        if fill != Fill::More {
+            self.ended = Some(fill.clone());
+        }
         Ok(fill)
     }
 

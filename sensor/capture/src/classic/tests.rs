@@ -188,3 +188,130 @@ proptest! {
         prop_assert!(frames.len() <= bytes.len() / 16);
     }
 }
+
+/// A file whose records have headers of this length, whatever the magic number says, with Ethernet frames.
+fn with_headers(order: ByteOrder, magic: u32, header_bytes: usize, frames: usize) -> (Vec<u8>, Vec<OwnedFrame>) {
+    let mut file = CaptureBuilder::classic(order, magic, 1);
+    let mut expected = Vec::new();
+    for number in 1..=frames {
+        let mut data = vec![number as u8; 60 + number * 7 % 40];
+        data[12..14].copy_from_slice(&[8, 0]);
+        let length = data.len() as u32;
+        file = file.u32(1_700_000_000).u32(number as u32).u32(length).u32(length);
+        // Interface index, protocol and packet type.
+        file = file.raw(&[2, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0][..header_bytes - 16]).raw(&data);
+        let timestamp_ns = 1_700_000_000_000_000_000 + number as u64 * 1000;
+        expected.push(plain(timestamp_ns, number as u64, length, &data));
+    }
+    (file.bytes, expected)
+}
+
+#[test]
+fn the_first_records_tell_the_length_of_their_headers() {
+    for order in ORDERS {
+        for magic in [MICROSECONDS, LONG_RECORDS] {
+            for header_bytes in [16, 20, 24, 28] {
+                for count in [1, 2, 3, 200] {
+                    let (bytes, expected) = with_headers(order, magic, header_bytes, count);
+                    let (frames, statistics) = read(&bytes).unwrap();
+                    assert_eq!(frames, expected, "{order:?} {magic:x} {header_bytes} {count}");
+                    assert_eq!(statistics.warnings, [], "{order:?} {magic:x} {header_bytes} {count}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn from_a_pipe_too() {
+    for header_bytes in [16, 20, 24, 28] {
+        for pause_at in [24, 24 + header_bytes + 67, 24 + header_bytes + 67 + 30] {
+            let (bytes, expected) = with_headers(ByteOrder::Little, MICROSECONDS, header_bytes, 5);
+            let (reading, mut writing) = std::io::pipe().unwrap();
+            let path = format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reading));
+            std::io::Write::write_all(&mut writing, &bytes[..pause_at]).unwrap();
+            let rest = bytes[pause_at..].to_vec();
+            let writer = std::thread::spawn(move || {
+                std::thread::sleep(std::time::Duration::from_millis(30));
+                std::io::Write::write_all(&mut writing, &rest).unwrap();
+            });
+            let mut files = crate::Files::open(&[path], &Default::default()).unwrap();
+            let (frames, _) = crate::testing::drain(&mut files).unwrap();
+            writer.join().unwrap();
+            // A frame that came alone may have been taken for one behind a shorter header.
+            assert_eq!(frames[1..], expected[1..], "{header_bytes} {pause_at}");
+        }
+    }
+}
+
+#[test]
+fn ixia_files_begin_with_the_length_of_their_records() {
+    for (magic, unit_ns) in [(IXIA_HARDWARE, 1), (IXIA_SOFTWARE, 1000)] {
+        for order in ORDERS {
+            let file = CaptureBuilder::classic(order, magic, 1).u32(2 * 16 + 11);
+            let file = file.record(10, 7, 60, b"first").record(11, 9, 6, b"second");
+            let (frames, statistics) = read(&file.bytes).unwrap();
+            let expected = [
+                plain(10_000_000_000 + 7 * unit_ns, 1, 60, b"first"),
+                plain(11_000_000_000 + 9 * unit_ns, 2, 6, b"second"),
+            ];
+            assert_eq!((frames, statistics.warnings), (expected.to_vec(), vec![]));
+        }
+    }
+}
+
+#[test]
+fn old_versions_are_read() {
+    for (major, minor) in [(2, 0), (2, 1), (2, 2), (2, 3), (2, 4), (543, 0)] {
+        let file = CaptureBuilder::new(ByteOrder::Big).u32(MICROSECONDS).u16(major).u16(minor);
+        let file = file.u32(0).u32(0).u32(96).u32(1).record(1, 0, 60, b"abc").record(2, 0, 60, b"abcd");
+        let (frames, statistics) = read(&file.bytes).unwrap();
+        assert_eq!(frames, [plain(1_000_000_000, 1, 60, b"abc"), plain(2_000_000_000, 2, 60, b"abcd")]);
+        assert_eq!(statistics.warnings, []);
+    }
+}
+
+#[test]
+fn zeros_between_records_are_skipped() {
+    for order in ORDERS {
+        for zeros in [16, 32, 48, 4096, 5000] {
+            let file = three(order).raw(&vec![0; zeros]).record(1_700_000_000, 5, 5, b"after").record(
+                1_700_000_000,
+                6,
+                4,
+                b"last",
+            );
+            let (frames, statistics) = read(&file.bytes).unwrap();
+            let data: Vec<&[u8]> = frames.iter().map(|frame| &frame.data[..]).collect();
+            assert_eq!(data, [&b"first"[..], b"second", b"third", b"after", b"last"], "{order:?} {zeros}");
+            assert_eq!((statistics.warnings.len(), statistics.warnings[0].offset), (1, 88));
+        }
+        let first = CaptureBuilder::classic(order, MICROSECONDS, 1).raw(&[0; 16]).record(1_700_000_000, 5, 5, b"after");
+        assert_eq!(read(&first.bytes).unwrap().0.len(), 1, "{order:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// A file of odd headers, cut anywhere, gives whole frames of those that it had, and nothing else but perhaps the last.
+    #[test]
+    fn odd_headers_cut_anywhere(
+        header_bytes in prop_oneof![Just(16_usize), Just(20), Just(24), Just(28)],
+        big in any::<bool>(),
+        is_long in any::<bool>(),
+        count in 3_usize..40,
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let magic = if is_long { LONG_RECORDS } else { MICROSECONDS };
+        let (bytes, expected) = with_headers(ORDERS[usize::from(big)], magic, header_bytes, count);
+        // Three whole records tell the layout.
+        let least: usize = 24 + expected[..3].iter().map(|frame| header_bytes + frame.data.len()).sum::<usize>();
+        let cut = least + cut.index(bytes.len() - least + 1);
+        let (frames, _) = read(&bytes[..cut]).unwrap();
+        let whole = frames.len().saturating_sub(1);
+        prop_assert!(whole >= 2 && frames.len() <= count);
+        prop_assert_eq!(&frames[..whole], &expected[..whole]);
+        prop_assert!(expected[whole].data.starts_with(&frames[whole].data));
+    }
+}

@@ -304,3 +304,59 @@ proptest! {
         }
     }
 }
+
+/// An enhanced packet block whose length does not count the padding.
+fn unpadded(order: ByteOrder, ticks: u32, data: &[u8], body_is_padded: bool) -> Vec<u8> {
+    let length = 32 + data.len() as u32;
+    let block = CaptureBuilder::new(order).u32(ENHANCED_PACKET).u32(length).u32(0).u32(0).u32(ticks);
+    let block = block.u32(data.len() as u32).u32(data.len() as u32).raw(data);
+    let block = if body_is_padded { block.padded() } else { block };
+    block.u32(length).bytes
+}
+
+#[test]
+fn blocks_whose_length_does_not_count_the_padding() {
+    for order in ORDERS {
+        for body_is_padded in [false, true] {
+            let mut file = ethernet(order);
+            let mut expected = Vec::new();
+            for number in 1..=40_u32 {
+                let data = vec![number as u8; number as usize % 7 + 1];
+                file = file.raw(&unpadded(order, number, &data, body_is_padded));
+                expected.push((u64::from(number) * 1000, data));
+            }
+            let (frames, statistics) = read(&file.bytes).unwrap();
+            let found: Vec<_> = frames.into_iter().map(|frame| (frame.timestamp_ns, frame.data)).collect();
+            assert_eq!(found, expected, "{order:?} {body_is_padded}");
+            assert_eq!(statistics.warnings, []);
+        }
+    }
+}
+
+#[test]
+fn a_long_block_of_no_interest_is_skipped() {
+    let order = ByteOrder::Little;
+    for length in [BLOCK_BYTES_MAX, BLOCK_BYTES_MAX + 4, BLOCK_BYTES_MAX + 300_000] {
+        let long = CaptureBuilder::new(order).raw(&vec![7; length - 12]);
+        let before = ethernet(order).enhanced(0, 1, 1, b"a");
+        let file = before.clone().block(0x0bad, &long).enhanced(0, 2, 1, b"b");
+        let (frames, statistics) = read(&file.bytes).unwrap();
+        assert_eq!(facts(&frames), [(1, 1000, 0, &b"a"[..]), (2, 2000, 0, b"b")]);
+        assert_eq!(statistics.warnings, []);
+        let (frames, statistics) = read(&file.bytes[..before.bytes.len() + length - 5]).unwrap();
+        assert_eq!((frames.len(), statistics.warnings.len()), (1, 1), "{statistics:?}");
+    }
+}
+
+#[test]
+fn frames_of_a_supported_interface_behind_many_others() {
+    let order = ByteOrder::Big;
+    let mut file = start(order).interface(LinkType(u16::MAX - 1), 0, &[]);
+    for number in 0..300 {
+        file = file.enhanced(0, number, 1, &[7; 1000]);
+    }
+    let file = file.interface(LinkType::ETHERNET, 0, &[]).enhanced(1, 300, 1, b"a");
+    let (frames, statistics) = read(&file.bytes).unwrap();
+    assert_eq!(facts(&frames), [(301, 300_000, 1, &b"a"[..])]);
+    assert_eq!(statistics.frames_unsupported, 300);
+}

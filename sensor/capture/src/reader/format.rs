@@ -21,22 +21,32 @@ pub(super) enum Unreadable {
 }
 
 /// Recognises the format and reads the file's header. Returns how many bytes of it are consumed.
-pub(super) fn recognise(window: &mut Window, known: &mut Interfaces) -> Result<(Format, usize), Unreadable> {
+///
+/// Of a file on a disk, unlike a pipe, enough is read to tell by its first records how they are laid out.
+pub(super) fn recognise(
+    window: &mut Window,
+    is_on_disk: bool,
+    known: &mut Interfaces,
+) -> Result<(Format, usize), Unreadable> {
     /// More than the headers need, unless a section header has long options.
     const START_BYTES: usize = 512;
     const SECTION_HEADER_BYTES_MAX: usize = 64 << 10;
-    let mut wanted = START_BYTES;
+    let mut wanted = if is_on_disk { SECTION_HEADER_BYTES_MAX } else { START_BYTES };
+    let mut is_whole = false;
     let mut broken = None;
     loop {
         let mut at = 0;
         while window.bytes().len() < wanted && broken.is_none() {
             match window.fill(&mut at).map_err(Unreadable::Io)? {
                 Fill::More => {}
-                Fill::End | Fill::Cut => break,
+                Fill::End | Fill::Cut => {
+                    is_whole = true;
+                    break;
+                }
                 Fill::Broken(message) => broken = Some(message),
             }
             // A pipe may give a header and then nothing for long.
-            if has_header(window.bytes()) {
+            if !is_on_disk && has_header(window.bytes()) {
                 break;
             }
         }
@@ -44,7 +54,7 @@ pub(super) fn recognise(window: &mut Window, known: &mut Interfaces) -> Result<(
         let start = bytes.first_chunk::<4>().copied();
         let opened = match start {
             Some(start) if Classic::recognises(start) => {
-                Classic::open(bytes, known).map(|(classic, consumed)| (Format::Classic(classic), consumed))
+                Classic::open(bytes, is_whole, known).map(|(classic, consumed)| (Format::Classic(classic), consumed))
             }
             Some(start) if Pcapng::recognises(start) => Pcapng::open(bytes).map(|pcapng| (Format::Pcapng(pcapng), 0)),
             _ => Err(describe(bytes)),
@@ -75,9 +85,9 @@ fn describe(bytes: &[u8]) -> String {
         (b"GMBU", "a Network Monitor capture"),
         (b"RTSS", "a Network Monitor capture"),
         (b"PK\x03\x04", "a zip archive"),
-        (b"\xfd7zXZ\0", "xz-compressed; gzip and zstd are read"),
-        (b"BZh", "bzip2-compressed; gzip and zstd are read"),
-        (b"\x04\x22\x4d\x18", "lz4-compressed; gzip and zstd are read"),
+        (b"\xfd7zXZ\0", "xz-compressed; gzip, zstd and lz4 are read"),
+        (b"BZh", "bzip2-compressed; gzip, zstd and lz4 are read"),
+        (b"\x04\x22\x4d\x18", "lz4-compressed twice"),
         (b"\x1f\x8b", "gzip-compressed twice"),
         (b"\x28\xb5\x2f\xfd", "zstd-compressed twice"),
         (b"\x7fELF", "a program"),

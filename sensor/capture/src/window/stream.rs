@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek};
 
 use flate2::bufread::MultiGzDecoder;
+use lz4_flex::frame::FrameDecoder;
 
 const COMPRESSED_BUFFER_BYTES: usize = 64 << 10;
 /// Bytes that a decoder is asked for at a time. The number is fixed because a decoder's output before it notices damage
@@ -12,12 +13,16 @@ const DECODED_BYTES: usize = 128 << 10;
 
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+const LZ4: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
+/// The format of LZ4's early versions and of the Linux kernel.
+const LZ4_LEGACY: [u8; 4] = [0x02, 0x21, 0x4c, 0x18];
 
 /// An open file, plain or compressed.
 pub(super) enum Stream {
     Plain(CountingReader),
     Gzip(Box<MultiGzDecoder<BufReader<CountingReader>>>),
     Zstd(Box<zstd::Decoder<'static, BufReader<CountingReader>>>),
+    Lz4(Box<Lz4Decoder>),
 }
 
 impl Stream {
@@ -32,14 +37,16 @@ impl Stream {
             length < u64::MAX && file.stream_position().is_ok_and(|position| position == start.len() as u64);
         let expected = if is_at_start { Some(length) } else { None };
         let (is_gzip, is_zstd) = (start.starts_with(&GZIP), start.starts_with(&ZSTD));
+        let is_lz4 = start.starts_with(&LZ4) || start.starts_with(&LZ4_LEGACY);
         let plain = CountingReader { file: Cursor::new(start).chain(file).take(length), count: 0, expected };
-        if !is_gzip && !is_zstd {
+        if !is_gzip && !is_zstd && !is_lz4 {
             return Ok(Self::Plain(plain));
         }
         let buffered = BufReader::with_capacity(COMPRESSED_BUFFER_BYTES, plain);
-        Ok(match is_gzip {
-            true => Self::Gzip(Box::new(MultiGzDecoder::new(buffered))),
-            false => Self::Zstd(Box::new(zstd::Decoder::with_buffer(buffered)?)),
+        Ok(match (is_gzip, is_zstd) {
+            (true, _) => Self::Gzip(Box::new(MultiGzDecoder::new(buffered))),
+            (_, true) => Self::Zstd(Box::new(zstd::Decoder::with_buffer(buffered)?)),
+            _ => Self::Lz4(Box::new(Lz4Decoder(Some(FrameDecoder::new(buffered))))),
         })
     }
 
@@ -48,6 +55,7 @@ impl Stream {
             Self::Plain(stream) => stream.read(into),
             Self::Gzip(stream) => stream.read(into.get_mut(..DECODED_BYTES).unwrap_or_default()),
             Self::Zstd(stream) => stream.read(into.get_mut(..DECODED_BYTES).unwrap_or_default()),
+            Self::Lz4(stream) => stream.read(into.get_mut(..DECODED_BYTES).unwrap_or_default()),
         }
     }
 
@@ -71,6 +79,7 @@ impl Stream {
             Self::Plain(stream) => stream.count,
             Self::Gzip(stream) => stream.get_ref().get_ref().count,
             Self::Zstd(stream) => stream.get_ref().get_ref().count,
+            Self::Lz4(stream) => stream.position(),
         }
     }
 }
@@ -78,6 +87,43 @@ impl Stream {
 impl std::fmt::Debug for Stream {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("Stream")
+    }
+}
+
+/// LZ4 frames, one behind the other, and frames to be skipped among them. Each frame has a decoder of its own.
+pub(super) struct Lz4Decoder(Option<FrameDecoder<BufReader<CountingReader>>>);
+
+impl Lz4Decoder {
+    fn position(&self) -> u64 {
+        self.0.as_ref().map_or(0, |decoder| decoder.get_ref().get_ref().count)
+    }
+}
+
+impl Read for Lz4Decoder {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let mut is_new = false;
+        loop {
+            let Some(decoder) = &mut self.0 else { return Ok(0) };
+            match decoder.read(into) {
+                Ok(0) if !is_new => {
+                    self.0 = self.0.take().map(|decoder| FrameDecoder::new(decoder.into_inner()));
+                    is_new = true;
+                }
+                Err(error) => {
+                    let length = skippable_bytes(&error).ok_or(error)?;
+                    io::copy(&mut decoder.get_mut().take(length), &mut io::sink())?;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+/// How many bytes of a frame are to be skipped.
+fn skippable_bytes(error: &io::Error) -> Option<u64> {
+    match error.get_ref()?.downcast_ref::<lz4_flex::frame::Error>()? {
+        lz4_flex::frame::Error::SkippableFrame(length) => Some(u64::from(*length)),
+        _ => None,
     }
 }
 

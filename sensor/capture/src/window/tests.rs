@@ -294,3 +294,32 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn lz4_frames_of_every_kind() {
+    use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
+    let plain = capture(500);
+    let (expected, _) = read(&plain).unwrap();
+    let encode = |info: FrameInfo, bytes: &[u8]| {
+        let mut encoder = FrameEncoder::with_frame_info(info, Vec::new());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    let small = || FrameInfo::new().block_size(BlockSize::Max64KB);
+    let (front, back) = plain.split_at(300_001);
+    let skippable = [&[0x50, 0x2a, 0x4d, 0x18, 5, 0, 0, 0][..], b"notes"].concat();
+    let checked = small().block_mode(BlockMode::Linked).block_checksums(true).content_checksum(true);
+    let several = [encode(checked, front), skippable, encode(small(), back)].concat();
+    let legacy = encode(FrameInfo::new().legacy_frame(true), &plain);
+    for bytes in [encode(small(), &plain), several.clone(), legacy] {
+        let (frames, statistics) = read(&bytes).unwrap();
+        assert_eq!((frames.len(), statistics.warnings.len()), (500, 0), "{statistics:?}");
+        assert_eq!(frames, expected);
+    }
+    for bytes in [encode(small(), &plain), several] {
+        let (frames, statistics) = read(&bytes[..bytes.len() * 2 / 3]).unwrap();
+        assert!(frames.len() > 10 && frames.len() < 500 && statistics.warnings.len() == 1, "{}", frames.len());
+        let complete = frames.len() - 1;
+        assert_eq!(frames[..complete], expected[..complete]);
+    }
+}
