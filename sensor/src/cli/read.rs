@@ -237,7 +237,7 @@ pub(super) fn capture_failure(error: &CaptureError) -> Failure {
         CaptureError::Io { .. } => (Exit::Unavailable, "check that the file can be read"),
         CaptureError::Pattern { .. } => (Exit::Unavailable, "check the pattern, and put it in quotes"),
         CaptureError::NotACapture { .. } => {
-            (Exit::BadData, "give a pcap or pcapng file, plain or compressed with gzip or zstd")
+            (Exit::BadData, "give a pcap or pcapng file, plain or compressed with gzip, zstd or lz4")
         }
         CaptureError::LinkType { .. } => (Exit::BadData, "capture on an interface of another kind"),
         CaptureError::Filter { .. } => (Exit::Usage, "see 'man pcap-filter'"),
