@@ -1,5 +1,5 @@
 //! In which country an address is registered, from a table built into the program. It is where a regional registry
-//! assigned the range, not where a machine stands: content networks answer from elsewhere.
+//! assigned the range, not where a machine is: content networks answer from elsewhere.
 
 use std::net::IpAddr;
 

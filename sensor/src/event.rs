@@ -1,5 +1,5 @@
-//! What leaves a worker: events, each a fact about a flow. [`record`](crate::record) makes the journal's records from
-//! them.
+//! The events that a worker emits, each a fact about a flow. [`record`](crate::record) makes the records of the journal
+//! from them.
 
 use std::sync::Arc;
 
@@ -8,22 +8,22 @@ use vigie_signatures::Rule;
 use vigie_decode::{Address, Encapsulation};
 use vigie_handshake::tls::Ja4Raw;
 
-/// What tells a flow and what it carried until now.
+/// A flow, with its counts up to the event.
 #[derive(Clone, Debug)]
 pub struct Flow {
-    /// Stable for the flow, the same on every replay; fits a signed 64-bit integer.
+    /// Identifier of the flow, the same on every replay; fits a signed 64-bit integer.
     pub id: u64,
-    /// Who opened the flow.
+    /// Address that opened the flow.
     pub client: Address,
-    /// Client's port.
+    /// Port of the client.
     pub client_port: u16,
-    /// Who was contacted.
+    /// Address that was contacted.
     pub server: Address,
-    /// Server's port.
+    /// Port of the server.
     pub server_port: u16,
     /// IP protocol number.
     pub protocol: u8,
-    /// VLANs and tunnels around the packet that told the most.
+    /// VLANs and tunnels around the first packet that was inspected.
     pub encapsulation: Encapsulation,
     /// Capture interface, from 0.
     pub interface: u16,
@@ -44,51 +44,51 @@ pub struct Flow {
 pub use crate::detect::Evidence;
 pub use vigie_handshake::dns::{DnsAnswer, DnsRecord};
 
-/// Encrypted Client Hello on a hello (RFC 9849).
+/// The Encrypted ClientHello extension of a hello (RFC 9849).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ech {
-    /// What a client sends that has no configuration for the server.
+    /// GREASE: the client has no ECH configuration of the server.
     Grease,
-    /// By its shape either; GREASE far more often.
+    /// GREASE or real; its shape fits both, and GREASE is far more frequent.
     Ambiguous,
-    /// By its shape the real thing: the server name in clear is a provider's.
+    /// Real: the visible server name is that of a provider.
     Offered,
 }
 
-/// Over what a hello came.
+/// What carried a hello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HelloTransport {
     /// TLS records over TCP.
     Tcp,
     /// DTLS over UDP.
     Dtls,
-    /// QUIC, with its version number (gQUIC's as four ASCII bytes, `0x51303436` is Q046).
+    /// QUIC, with its version number (a gQUIC version as four ASCII bytes, `0x51303436` is Q046).
     Quic(u32),
 }
 
-/// A ClientHello (or gQUIC CHLO), owned.
+/// A ClientHello, or a gQUIC CHLO.
 #[derive(Clone, Debug)]
 pub struct Hello {
-    /// Over what it came.
+    /// What carried it.
     pub transport: HelloTransport,
-    /// The server name as written in events: normalised if it is a host name, else escaped as it stood.
+    /// The server name as written to events: normalised if it is a host name, else escaped.
     pub server_name: Option<String>,
     /// Protocols offered, in order, escaped where not ASCII.
     pub alpn: Vec<String>,
     /// Highest version offered, GREASE left out, as on the wire (`0x0304` is TLS 1.3); 0 for gQUIC crypto.
     pub version: u16,
-    /// JA4 of the client, to be hashed when it is written; `None` while the hello is incomplete, and for gQUIC crypto.
+    /// JA4 of the client, hashed when the event is written; `None` for an incomplete hello, and for gQUIC crypto.
     pub ja4: Option<Ja4Raw>,
-    /// ECH extension seen.
+    /// The ECH extension, if there is one.
     pub ech: Option<Ech>,
-    /// The hello's tail never came: what stands here is what its first part said.
+    /// The end of the hello was not seen; the fields are those of its first part.
     pub partial: bool,
     /// User agent of a gQUIC CHLO.
     pub user_agent: Option<String>,
 }
 
 impl Hello {
-    /// Bytes of memory held, those of the struct itself among them.
+    /// Bytes of memory used, the struct included.
     pub fn memory_bytes(&self) -> usize {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::capacity);
         let protocols = self.alpn.iter().map(|protocol| size_of::<String>() + protocol.capacity()).sum::<usize>();

@@ -1,5 +1,5 @@
 //! Community ID v1: the same string for a flow in every sensor that sees it, whichever side it sees first.
-//! The seed is 0. Nested packets are told by their innermost addresses; VLANs and tunnels do not enter.
+//! The seed is 0. Of nested packets the innermost addresses count; VLANs and tunnels do not.
 //!
 //! Specification: github.com/corelight/community-id-spec.
 

@@ -1,4 +1,6 @@
-//! JSON written straight into a byte buffer: no tree, no map, fields in the order in which they are put.
+//! JSON written straight into a byte buffer, fields in the order in which they are added.
+//!
+//! Not serde_json, because times, addresses and numbers are written straight into the line, without a string in between.
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv6Addr};
@@ -6,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 const NANOSECONDS_PER_SECOND: u64 = 1_000_000_000;
 const SECONDS_PER_DAY: u64 = 86_400;
 
-/// An object being written. [`Object::close`] must be called; fields then can no longer be put.
+/// An object being written. [`Object::close`] must be called, after which no field can be added.
 pub struct Object<'o> {
     out: &'o mut Vec<u8>,
     separate: bool,
@@ -116,7 +118,7 @@ pub fn string(out: &mut Vec<u8>, value: &str) {
     out.push(b'"');
 }
 
-/// Writes what stands between the quotes of a string.
+/// Writes the escaped content of a string, without the quotes.
 pub fn escaped(out: &mut Vec<u8>, value: &str) {
     let mut rest = value.as_bytes();
     // Nearly all strings are plain. Looking at all bytes without stopping is done in wide steps.
@@ -198,7 +200,7 @@ fn address_v6(out: &mut Vec<u8>, address: Ipv6Addr) {
         if (run_start..run_end).contains(&place) {
             continue;
         }
-        // After a shortened run stands its own colon.
+        // A shortened run ends with its own colon.
         if place != 0 && (place != run_end || run_end == run_start) {
             out.push(b':');
         }
