@@ -13,7 +13,7 @@ pub mod event;
 pub mod country;
 pub mod record;
 
-pub mod metrics;
+pub mod telemetry;
 pub mod config;
 
 pub mod worker;

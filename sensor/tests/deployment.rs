@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use vigie::config::{Settings, default_file};
-use vigie::metrics::server::ADDRESS_DEFAULT;
+use vigie::telemetry::ADDRESS_DEFAULT;
 
 fn package() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

@@ -172,7 +172,7 @@ fn start(
     settings: &Settings,
     sources: Vec<Box<dyn LiveSource>>,
     gate: &Gate,
-) -> (Running, Arc<vigie::metrics::Shared>) {
+) -> (Running, Arc<vigie::telemetry::Shared>) {
     let log = Arc::new(Log::new(settings.log.clone()));
     let bundle = Bundle::builtin();
     let prepared = Prepared::new(settings, &bundle, sources.len(), &log).unwrap();
@@ -182,7 +182,7 @@ fn start(
 }
 
 /// Polls until the workers have processed all frames.
-fn poll_until_done(running: &mut Running, shared: &vigie::metrics::Shared, mut meanwhile: impl FnMut(&Running)) {
+fn poll_until_done(running: &mut Running, shared: &vigie::telemetry::Shared, mut meanwhile: impl FnMut(&Running)) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while shared.total("capture", Some("frames")) < FRAMES as u64 {
         assert!(Instant::now() < deadline, "the workers stand still");

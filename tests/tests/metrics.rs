@@ -10,11 +10,13 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use vigie::config::Limits;
-use vigie::metrics::families::{WORKER_COUNTS, worker_count};
-use vigie::metrics::{Family, Server, ServerOptions, Serving, Shared, documentation};
+use vigie::telemetry::families::TABLES;
+use vigie::telemetry::worker_counts::{WORKER_COUNTS, worker_count};
+use vigie::telemetry::{MonitoredSensor, Shared, Thresholds, documentation};
 use vigie::worker::{EventTypes, Share, Worker};
 use vigie_flow::HashKey;
 use vigie_handshake::address_names::{AddressNames, Limits as NameLimits};
+use vigie_metrics::{Server, ServerOptions, Serving};
 use vigie_signatures::Bundle;
 use vigie_skip::skipped;
 
@@ -37,8 +39,8 @@ fn every_count_of_a_worker_has_its_place_among_the_families() {
 #[test]
 fn every_family_is_documented() {
     let listing = documentation();
-    for family in Family::ALL {
-        assert!(listing.contains(&format!("| `{}` | {} |", family.name(), family.kind().as_str())), "{family:?}");
+    for family in TABLES.concat() {
+        assert!(listing.contains(&format!("| `{}` | {} |", family.name, family.kind.as_str())), "{family:?}");
     }
 }
 
@@ -75,7 +77,8 @@ fn keys(folder: &Path) {
 fn serve(web_config: &Path) -> Serving {
     let shared = Shared::new("tap", &[], 1).unwrap();
     let options = ServerOptions { web_config: Some(web_config.to_owned()), ..ServerOptions::default() };
-    Server::bind("127.0.0.1:0".parse().unwrap(), options, shared).unwrap().serve().unwrap()
+    let sensor = MonitoredSensor::new(shared, Thresholds::default());
+    Server::bind("127.0.0.1:0".parse().unwrap(), options, sensor).unwrap().serve().unwrap()
 }
 
 fn curl(folder: &Path, serving: &Serving, arguments: &str) -> Output {
@@ -152,7 +155,7 @@ fn a_key_that_does_not_go_with_its_certificate_is_refused_with_file_line_and_men
     let web = folder.path().join("web.yml");
     fs::write(&web, "# ours\ntls_server_config:\n  cert_file: server.crt\n  key_file: client.key\n").unwrap();
     let error = Server::check(&web).unwrap_err().to_string();
-    assert!(error.contains("web.yml:2: tls_server_config.key_file: does not go with "), "{error}");
+    assert!(error.contains("web.yml:2: tls_server_config.key_file: does not match "), "{error}");
     fs::write(&web, "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n").unwrap();
     Server::check(&web).unwrap();
 }

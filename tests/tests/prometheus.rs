@@ -16,10 +16,12 @@ use std::time::{Duration, Instant};
 use prometheus::proto::MetricType;
 use serde_json::Value;
 use vigie::detect::Evidence;
-use vigie::metrics::collector::SensorCollector;
-use vigie::metrics::exposition::Format;
-use vigie::metrics::families::{Kind, WORKER_COUNTS};
-use vigie::metrics::{CaptureCounts, Family, Loss, Phase, Server, ServerOptions, Shared, SignatureFacts};
+use vigie::telemetry::families::{TABLES, UNMAPPED};
+use vigie::telemetry::worker_counts::WORKER_COUNTS;
+use vigie::telemetry::{CaptureCounts, Loss, MonitoredSensor, Phase, Shared, SignatureFacts, Thresholds};
+use vigie_metrics::exposition::Format;
+use vigie_metrics::server::{HTTP_REFUSED, HTTP_REQUESTS};
+use vigie_metrics::{Family, Kind, Server, ServerOptions, registry};
 use vigie_signatures::Bundle;
 use vigie_skip::skipped;
 
@@ -58,9 +60,9 @@ fn metric_names(text: &str) -> BTreeSet<&str> {
 /// Those of `names` that neither the table nor a recording rule has.
 fn unknown<'n>(names: &BTreeSet<&'n str>, recorded: &BTreeSet<&str>) -> Vec<&'n str> {
     let is_known = |name: &str| {
-        Family::ALL.iter().any(|family| {
-            let rest = name.strip_prefix(family.name());
-            let parts: &[&str] = if family.kind() == Kind::Histogram { &["_bucket", "_sum", "_count"] } else { &[""] };
+        TABLES.concat().iter().any(|family| {
+            let rest = name.strip_prefix(family.name);
+            let parts: &[&str] = if family.kind == Kind::Histogram { &["_bucket", "_sum", "_count"] } else { &[""] };
             rest.is_some_and(|rest| parts.contains(&rest))
         })
     };
@@ -140,34 +142,38 @@ fn eventful() -> Arc<Shared> {
     shared
 }
 
+fn monitored(shared: &Arc<Shared>) -> Arc<MonitoredSensor> {
+    MonitoredSensor::new(Arc::clone(shared), Thresholds::default())
+}
+
 /// Families that a quiet scrape need not have: those of the endpoint and of defects.
-const MAY_LACK: [Family; 3] = [Family::HttpRequests, Family::HttpRefused, Family::Unmapped];
+const MAY_LACK: [Family; 3] = [HTTP_REQUESTS, HTTP_REFUSED, UNMAPPED];
 
 #[test]
 fn what_is_exported_is_what_the_table_says() {
-    let families = SensorCollector::registry(eventful()).unwrap().gather();
+    let families = registry(monitored(&eventful()), Arc::default()).unwrap().gather();
     let exported: BTreeMap<&str, _> = families.iter().map(|family| (family.name(), family)).collect();
-    for family in Family::ALL {
-        let Some(found) = exported.get(family.name()) else {
-            assert!(MAY_LACK.contains(family), "{} is not exported", family.name());
+    for family in TABLES.concat() {
+        let Some(found) = exported.get(family.name) else {
+            assert!(MAY_LACK.contains(&family), "{} is not exported", family.name);
             continue;
         };
-        assert_eq!(found.help(), family.help());
-        let kind = match family.kind() {
+        assert_eq!(found.help(), family.help);
+        let kind = match family.kind {
             Kind::Counter => MetricType::COUNTER,
             Kind::Gauge => MetricType::GAUGE,
             Kind::Histogram => MetricType::HISTOGRAM,
         };
-        assert_eq!(found.get_field_type(), kind, "{}", family.name());
-        let mut expected = family.labels().to_vec();
+        assert_eq!(found.get_field_type(), kind, "{}", family.name);
+        let mut expected = family.labels.to_vec();
         expected.sort_unstable();
         for metric in found.get_metric() {
             let mut labels: Vec<&str> = metric.get_label().iter().map(|label| label.name()).collect();
             labels.sort_unstable();
-            assert_eq!(labels, expected, "{}", family.name());
+            assert_eq!(labels, expected, "{}", family.name);
         }
     }
-    assert_eq!(exported.len(), Family::ALL.len() - MAY_LACK.len(), "something is exported that the table has not");
+    assert_eq!(exported.len(), TABLES.concat().len() - MAY_LACK.len(), "something is exported that the table has not");
     // Two workers, summed: sent = seen + drops.
     let text = String::from_utf8(Format::Text.encode(&families).unwrap()).unwrap();
     for line in [
@@ -217,7 +223,7 @@ fn promtool_accepts_metrics_rules_and_dashboard() {
     if !has("promtool") {
         return;
     }
-    let families = SensorCollector::registry(eventful()).unwrap().gather();
+    let families = registry(monitored(&eventful()), Arc::default()).unwrap().gather();
     promtool(&["check", "metrics"], &Format::Text.encode(&families).unwrap());
     promtool(&["check", "rules", "vigie.rules.yml"], b"");
     promtool(&["test", "rules", "vigie.rules.test.yml"], b"");
@@ -281,7 +287,7 @@ fn prometheus_scrapes_the_endpoint_and_a_rule_fires() {
         return;
     }
     let shared = eventful();
-    let server = Server::bind("127.0.0.1:0".parse().unwrap(), ServerOptions::default(), Arc::clone(&shared)).unwrap();
+    let server = Server::bind("127.0.0.1:0".parse().unwrap(), ServerOptions::default(), monitored(&shared)).unwrap();
     let serving = server.serve().unwrap();
     let folder = tempfile::tempdir().unwrap();
     // A port that was free a moment ago.

@@ -3,11 +3,9 @@
 //! keeps what was refused and offers it again.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-
-use rustix::io::Errno;
 
 use crate::BUFFER_BYTES;
 
@@ -24,7 +22,8 @@ impl Target for File {
     fn sync(&mut self) -> io::Result<()> {
         // Pipes and terminals store nothing.
         match self.sync_data() {
-            Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::INVAL | Errno::ROFS)) => Ok(()),
+            // EINVAL and EROFS (fsync(2)).
+            Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::ReadOnlyFilesystem) => Ok(()),
             done => done,
         }
     }

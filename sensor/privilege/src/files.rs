@@ -30,8 +30,8 @@ pub(super) fn check_presence(confinement: &Confinement) -> Result<(), PrivilegeE
     for (path, wanted) in paths(confinement) {
         fs::metadata(path).map_err(|source| {
             let mend = match wanted {
-                EventTypes::Read => "make it, or take it out of the configuration".to_owned(),
-                EventTypes::Write => format!("make it: install -d -m 750 {}{}", owner(confinement), path.display()),
+                FileUse::Read => "make it, or take it out of the configuration".to_owned(),
+                FileUse::Write => format!("make it: install -d -m 750 {}{}", owner(confinement), path.display()),
             };
             PrivilegeError::Path { path: path.clone(), doing: "be found", source, mend }
         })?;
@@ -47,8 +47,8 @@ pub(super) fn check_reach(report: &mut Report, confinement: &Confinement) -> Res
         let folder = path.is_dir();
         let search = if folder { AccessFlags::X_OK } else { AccessFlags::empty() };
         let (flags, doing, mode) = match wanted {
-            EventTypes::Read => (AccessFlags::R_OK | search, "be read", if folder { "u+rX" } else { "u+r" }),
-            EventTypes::Write => (AccessFlags::R_OK | AccessFlags::W_OK | search, "be written", "u+rwX"),
+            FileUse::Read => (AccessFlags::R_OK | search, "be read", if folder { "u+rX" } else { "u+r" }),
+            FileUse::Write => (AccessFlags::R_OK | AccessFlags::W_OK | search, "be written", "u+rwX"),
         };
         eaccess(path.as_path(), flags).map_err(|error| PrivilegeError::Path {
             path: path.clone(),
@@ -117,8 +117,8 @@ fn allow_files(mut created: RulesetCreated, confinement: &Confinement) -> Result
     let write = read | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeReg | AccessFs::RemoveFile;
     for (path, wanted) in paths(confinement) {
         let access = match wanted {
-            EventTypes::Read => read,
-            EventTypes::Write => write,
+            FileUse::Read => read,
+            FileUse::Write => write,
         };
         let descriptor = open(path)?;
         created = allow(created, &descriptor, access, path)?;
@@ -194,14 +194,14 @@ fn why_not(error: Option<i32>) -> String {
 }
 
 #[derive(Clone, Copy)]
-enum EventTypes {
+enum FileUse {
     Read,
     Write,
 }
 
-fn paths(confinement: &Confinement) -> impl Iterator<Item = (&PathBuf, EventTypes)> {
-    let readable = confinement.readable.iter().map(|path| (path, EventTypes::Read));
-    readable.chain(confinement.writable.iter().map(|path| (path, EventTypes::Write)))
+fn paths(confinement: &Confinement) -> impl Iterator<Item = (&PathBuf, FileUse)> {
+    let readable = confinement.readable.iter().map(|path| (path, FileUse::Read));
+    readable.chain(confinement.writable.iter().map(|path| (path, FileUse::Write)))
 }
 
 /// The options of install(1) that make a folder the user's.

@@ -9,7 +9,7 @@ use super::arguments::Arguments;
 use super::exit::{Exit, Failure};
 use super::terminal::print;
 use crate::config;
-use crate::metrics;
+use crate::telemetry;
 
 /// `vigie generate`.
 #[derive(Args, Debug)]
@@ -50,7 +50,7 @@ pub fn run(arguments: &GenerateArguments) -> Result<Exit, Failure> {
     let text = match &arguments.what {
         Generated::Config => config::default_file(),
         Generated::Reference => config::reference(),
-        Generated::Metrics => metrics::documentation(),
+        Generated::Metrics => telemetry::documentation(),
         Generated::Completions { shell } => completions(*shell),
         Generated::Man { folder: None } => man()?,
         Generated::Man { folder: Some(folder) } => {

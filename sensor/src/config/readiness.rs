@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::table::Settings;
-use crate::metrics::Thresholds;
+use crate::telemetry::Thresholds;
 
 impl Settings {
     /// From when on the sensor is not ready.

@@ -11,7 +11,7 @@ use super::finding::Fault;
 use super::limits::Limits;
 use super::rules::{absolute, account, group, interface, output, printable, sensor_name};
 use super::typed::{Meant, Mode, Place, Rule, Typed};
-use crate::metrics::server::ADDRESS_DEFAULT;
+use crate::telemetry::ADDRESS_DEFAULT;
 use vigie_capture::live::options::{
     BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, BLOCK_TIMEOUT_MS_MAX, RING_BYTES_MAX, SNAP_BYTES_MAX, SNAP_BYTES_MIN,
 };

@@ -34,9 +34,9 @@ use self::notify::ServiceManager;
 use self::start::confinement;
 use self::worker_thread::LiveSource;
 use crate::config::{Layers, Loaded, Settings};
-use crate::metrics::{Server, ServerError};
 use vigie_capture::CaptureError;
 use vigie_capture::live::{self, Live};
+use vigie_metrics::{Server, ServerError};
 use vigie_privilege::PrivilegeError;
 
 pub use self::start::Prepared;

@@ -41,8 +41,8 @@ impl ServiceManager {
 
     /// A reload begins.
     pub fn reloading(&self) {
-        let monotonic = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-        let microseconds = monotonic.tv_sec * 1_000_000 + monotonic.tv_nsec / 1_000;
+        let monotonic = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
+        let microseconds = monotonic.map_or(0, |time| time.tv_sec() * 1_000_000 + time.tv_nsec() / 1_000);
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={microseconds}"));
     }
 

@@ -18,12 +18,13 @@ use super::worker_thread::{LiveSource, WorkerThread};
 use super::writer::{Writer, WriterCommands};
 use super::{RunError, system};
 use crate::config::{Record, Settings};
-use crate::metrics::{Phase, Server, ServerError, ServerOptions, Shared, SignatureFacts};
 use crate::record::Context;
+use crate::telemetry::{MonitoredSensor, Phase, Shared, SignatureFacts};
 use crate::worker::{EventTypes, Share, Worker};
 use vigie_flow::HashKey;
 use vigie_handshake::address_names::{self, AddressNames};
 use vigie_journal::Journal;
+use vigie_metrics::{Server, ServerError, ServerOptions};
 use vigie_privilege::Confinement;
 
 /// Reports of each worker that the channel to the watching thread has room for.
@@ -70,12 +71,12 @@ impl Prepared {
         let log = Arc::clone(log);
         let mut options = ServerOptions {
             web_config: settings.metrics.web_config.clone(),
-            notice: Arc::new(move |line| log.info(line)),
+            log: Arc::new(move |line| log.info(line)),
             ..ServerOptions::default()
         };
         options.limits.connections_max = settings.metrics.connections_max;
-        options.thresholds = settings.thresholds();
-        Server::bind(address, options, Arc::clone(&self.shared)).map(Some)
+        let sensor = MonitoredSensor::new(Arc::clone(&self.shared), settings.thresholds());
+        Server::bind(address, options, sensor).map(Some)
     }
 
     /// The metrics that all threads write to.

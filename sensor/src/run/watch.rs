@@ -16,10 +16,11 @@ use super::worker_thread::Report;
 use super::writer::WriterCommands;
 use super::{LoadSignatures, RunError, Signals};
 use crate::config::{Layers, Settings};
-use crate::metrics::{Loss, Phase, Serving, Shared, SignatureFacts};
+use crate::telemetry::{Loss, Phase, Shared, SignatureFacts};
 use vigie_capture::CaptureError;
 use vigie_capture::live::State;
 use vigie_journal::record::Stats;
+use vigie_metrics::Serving;
 
 /// How often the watching thread polls.
 const WATCH_EVERY: Duration = Duration::from_millis(50);

@@ -10,7 +10,7 @@ use crossbeam_channel::Sender;
 use super::outbox::Outbox;
 use super::snapshot::SnapshotReader;
 use crate::event::{Event, Fact};
-use crate::metrics::{CaptureCells, CaptureCounts, Shared, WorkerCells};
+use crate::telemetry::{CaptureCells, CaptureCounts, Shared, WorkerCells};
 use crate::worker::Worker;
 use vigie_capture::live::{Change, InterfaceCounts, Live};
 use vigie_capture::{CaptureError, Source};

@@ -15,8 +15,8 @@ use super::snapshot::SnapshotReader;
 use crate::config::Fsync;
 use crate::detect::Evidence;
 use crate::event::{Event, Fact};
-use crate::metrics::{Loss, Shared, SinkCells};
 use crate::record::{self, Context};
+use crate::telemetry::{Loss, Shared, SinkCells};
 use vigie_journal::Journal;
 use vigie_journal::record::Stats;
 

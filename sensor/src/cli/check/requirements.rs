@@ -17,7 +17,7 @@ use crate::cli::bundle;
 use crate::cli::exit::Exit;
 use crate::cli::words::{counted, quoted, quoted_path};
 use crate::config::Settings;
-use crate::metrics::Server;
+use vigie_metrics::Server;
 use vigie_privilege::probe;
 
 /// How long a program that listens at the metrics address may take to answer.

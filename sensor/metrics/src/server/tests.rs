@@ -1,32 +1,68 @@
-//! The endpoint as clients meet it, in clear text; TLS with real clients is tried in the whole-sensor tests.
+//! The endpoint as clients see it, in clear text; TLS with real clients is tried in the whole-sensor tests.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Mutex;
 use std::time::Instant;
 
 use super::*;
-use crate::metrics::{CaptureCounts, Phase, SignatureFacts};
+use crate::monitored::locked;
+use crate::{Family, Identity, Reason, Scrape, Stalled};
 
-fn shared() -> Arc<Shared> {
-    let shared = Shared::new("tap <1>", &[("flow", "evicted"), ("flow", "vanished")], 2).unwrap();
-    for (worker, evicted) in [(0, 3), (1, 4)] {
-        shared.worker(worker).unwrap().publish([evicted, 1]);
+mod example {
+    crate::families! {
+        EVENTS: Counter, "example_events_total", ["worker"], "Events.";
     }
-    shared
 }
 
-fn serve(shared: &Arc<Shared>, limits: ServerLimits) -> Serving {
+/// A program that is as its test wants it.
+#[derive(Default)]
+struct Example {
+    reasons: Mutex<Vec<Reason>>,
+    stalled: Mutex<Vec<Stalled>>,
+    samples: Mutex<u64>,
+}
+
+impl Monitored for Example {
+    fn identity(&self) -> Identity {
+        let name = "a <1> & b".to_owned();
+        Identity { program: "example", role: "Forwarder", name, version: "1.2.3", readiness: "whether it can send" }
+    }
+
+    fn families(&self) -> &'static [Family] {
+        example::FAMILIES
+    }
+
+    fn collect(&self, scrape: &mut Scrape) {
+        scrape.add(example::EVENTS, &["1"], 7);
+    }
+
+    fn sample(&self) {
+        *locked(&self.samples) += 1;
+    }
+
+    fn not_ready(&self) -> Vec<Reason> {
+        locked(&self.reasons).clone()
+    }
+
+    fn stalled(&self) -> Vec<Stalled> {
+        locked(&self.stalled).clone()
+    }
+}
+
+fn serve(program: &Arc<Example>, limits: ServerLimits) -> Serving {
     let options = ServerOptions { limits, ..ServerOptions::default() };
-    Server::bind("127.0.0.1:0".parse().unwrap(), options, Arc::clone(shared)).unwrap().serve().unwrap()
+    let program: Arc<dyn Monitored> = Arc::<Example>::clone(program);
+    Server::bind("127.0.0.1:0".parse().unwrap(), options, program).unwrap().serve().unwrap()
 }
 
-/// All that comes back for these bytes until the other side closes.
+/// Everything that comes back for these bytes until the other side closes.
 fn ask(serving: &Serving, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(serving.address()).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     stream.write_all(bytes).unwrap();
     let mut answer = Vec::new();
-    // A reset after the answer is as good as an end.
+    // A reset after the response counts as its end.
     let _ = stream.read_to_end(&mut answer);
     String::from_utf8(answer).unwrap()
 }
@@ -37,19 +73,21 @@ fn get(serving: &Serving, path: &str, headers: &str) -> String {
 
 #[test]
 fn each_path_answers() {
-    let shared = shared();
-    let serving = serve(&shared, ServerLimits::default());
+    let serving = serve(&Arc::default(), ServerLimits::default());
     let metrics = get(&serving, "/metrics", "");
     assert!(metrics.starts_with("HTTP/1.1 200 ") && metrics.contains("text/plain; version=0.0.4"), "{metrics}");
-    assert!(metrics.contains("\nvigie_flows_ended_total{reason=\"evicted\"} 7\n"), "workers are summed");
-    assert!(metrics.contains("\nvigie_unmapped_total{family=\"flow\",reason=\"vanished\"} 2\n"));
-    assert!(metrics.contains("\nvigie_worker_flows{worker=\"1\"} 0\n"));
+    assert!(metrics.contains("\nexample_events_total{worker=\"1\"} 7\n"), "{metrics}");
+    assert!(metrics.contains("\nprocess_threads ") && metrics.contains("\nvigie_web_config_reloads_total{"));
     let open = get(&serving, "/metrics", "Accept: application/openmetrics-text;version=1.0.0,*/*;q=0.1\r\n");
     assert!(open.contains("application/openmetrics-text; version=1.0.0") && open.ends_with("# EOF\n"), "{open}");
-    assert!(open.contains("# TYPE vigie_flows_ended counter\n") && open.contains("\nvigie_flows_ended_total{"));
+    assert!(open.contains("# TYPE example_events counter\n") && open.contains("\nexample_events_total{"));
     let page = get(&serving, "/", "");
     assert!(
-        page.contains("tap &lt;1&gt;") && page.contains("href=\"metrics\"") && page.contains("text/html"),
+        page.contains("<title>example a &lt;1&gt; &amp; b</title>")
+            && page.contains("Forwarder a &lt;1&gt; &amp; b, version 1.2.3.")
+            && page.contains("/readyz</a>: whether it can send<")
+            && page.contains("href=\"metrics\"")
+            && page.contains("text/html"),
         "{page}"
     );
     assert!(get(&serving, "/metrics/", "").starts_with("HTTP/1.1 404 "));
@@ -77,51 +115,35 @@ fn until(serving: &Serving, path: &str, says: &[&str]) -> String {
 }
 
 #[test]
-fn readiness_and_health_tell_why_not() {
-    let shared = shared();
-    let thresholds = Thresholds { stall_max: Duration::from_millis(300), ..Thresholds::default() };
-    let options = ServerOptions { thresholds, ..ServerOptions::default() };
-    let server = Server::bind("127.0.0.1:0".parse().unwrap(), options, Arc::clone(&shared)).unwrap();
-    let serving = server.serve().unwrap();
-    until(&serving, "/readyz", &["503", "starting: the sensor is starting\n", "signatures_missing: "]);
-    shared.signatures(SignatureFacts::of(&vigie_signatures::Bundle::builtin()));
-    let mut facts = shared.signature_facts().unwrap().0;
-    facts.newest_review = Some(crate::metrics::shared::epoch_seconds(std::time::SystemTime::now()) as i64);
-    shared.signatures(facts);
-    shared.interface("eth0").up(false);
-    shared.capture(0, "eth0").publish(&CaptureCounts { packets: 1, ..CaptureCounts::default() });
-    shared.enter(Phase::Running);
-    for worker in 0..2 {
-        shared.worker(worker).unwrap().progressed(u64::MAX);
-    }
-    let answer = until(&serving, "/readyz", &["503", "not ready\ninterface_down: interface eth0 is down"]);
-    assert!(!answer.contains("starting"), "{answer}");
-    until(&serving, "/readyz?format=json", &["application/json", r#"{"ready":false,"reasons":[{"reason":"interface_"#]);
-    until(&serving, "/metrics", &["vigie_ready 0\n", "vigie_not_ready{reason=\"interface_down\"} 1\n"]);
-    shared.interface("eth0").up(true);
+fn readiness_and_health_say_why_not() {
+    let program = Arc::<Example>::default();
+    let serving = serve(&program, ServerLimits::default());
     until(&serving, "/readyz", &["HTTP/1.1 200 ", "\r\n\r\nready\n"]);
-    until(&serving, "/metrics", &["vigie_ready 1\n"]);
     until(&serving, "/healthz", &["HTTP/1.1 200 ", "\r\n\r\nhealthy\n"]);
-    shared.worker(1).unwrap().progressed(0);
-    until(&serving, "/healthz", &["HTTP/1.1 503 ", "worker_stalled: worker 1 has not moved for"]);
-    until(&serving, "/healthz?format=json", &[r#"{"healthy":false,"stalled":[{"worker":1,"seconds":"#]);
-    until(&serving, "/readyz", &["HTTP/1.1 503 ", "worker_stalled: worker 1"]);
+    locked(&program.reasons).push(Reason { code: "starting", detail: "it is starting".to_owned() });
+    until(&serving, "/readyz", &["503", "not ready\nstarting: it is starting\n"]);
+    let json = r#"{"ready":false,"reasons":[{"reason":"starting","detail":"it is starting"}]}"#;
+    until(&serving, "/readyz?format=json", &["application/json", json]);
+    locked(&program.stalled).push(Stalled { worker: 1, age: Duration::from_secs(12) });
+    until(&serving, "/healthz", &["HTTP/1.1 503 ", "not healthy\nworker_stalled: worker 1 has not moved for 12 s\n"]);
+    let json = r#"{"healthy":false,"stalled":[{"worker":1,"seconds":12}]}"#;
+    until(&serving, "/healthz?format=json", &[json]);
+    assert!(*locked(&program.samples) > 0, "readiness is sampled");
     serving.stop();
 }
 
 #[test]
-fn who_is_slow_or_greedy_is_closed_and_counted() {
-    let shared = shared();
+fn slow_and_greedy_clients_are_closed_and_counted() {
     let short = Duration::from_millis(300);
     let limits = ServerLimits { connections_max: 2, header_timeout: short, ..ServerLimits::default() };
-    let serving = serve(&shared, limits);
+    let serving = serve(&Arc::default(), limits);
     let began = Instant::now();
     assert!(!ask(&serving, b"GET / HTTP/1.1\r\nHost").starts_with("HTTP/1.1 200"), "a request that does not end");
     assert!(!ask(&serving, b"").starts_with("HTTP/1.1 200"), "a request that does not begin");
     assert!(began.elapsed() < Duration::from_secs(5));
     let long = format!("X: {}\r\n", "a".repeat(20_000));
-    assert!(get(&serving, "/", &long).starts_with("HTTP/1.1 431 "), "headers beyond their bytes");
-    assert!(get(&serving, "/", &"X: a\r\n".repeat(100)).starts_with("HTTP/1.1 431 "), "headers beyond their number");
+    assert!(get(&serving, "/", &long).starts_with("HTTP/1.1 431 "), "too many header bytes");
+    assert!(get(&serving, "/", &"X: a\r\n".repeat(100)).starts_with("HTTP/1.1 431 "), "too many headers");
     let waiting: Vec<TcpStream> = (0..2).map(|_| TcpStream::connect(serving.address()).unwrap()).collect();
     thread::sleep(Duration::from_millis(50));
     assert_eq!(get(&serving, "/", ""), "", "one connection too many");
@@ -132,14 +154,13 @@ fn who_is_slow_or_greedy_is_closed_and_counted() {
 }
 
 #[test]
-fn who_takes_nothing_of_the_answer_is_closed() {
-    let shared = shared();
+fn a_client_that_reads_nothing_is_closed() {
     let limits =
         ServerLimits { connections_max: 1, write_timeout: Duration::from_millis(300), ..ServerLimits::default() };
-    let serving = serve(&shared, limits);
+    let serving = serve(&Arc::default(), limits);
     let mut stream = TcpStream::connect(serving.address()).unwrap();
     stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
-    // Enough answers to fill the buffers of both sides; the writing ends when the other side stops to read.
+    // Enough responses to fill the buffers of both sides; writing fails when the other side stops reading.
     while stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").is_ok() {}
     until(&serving, "/metrics", &["HTTP/1.1 200 "]);
     serving.stop();
@@ -147,20 +168,20 @@ fn who_takes_nothing_of_the_answer_is_closed() {
 
 #[test]
 fn an_address_in_use_is_refused_with_a_mend() {
-    let shared = shared();
-    let serving = serve(&shared, ServerLimits::default());
-    let error = Server::bind(serving.address(), ServerOptions::default(), shared).err().unwrap().to_string();
+    let serving = serve(&Arc::default(), ServerLimits::default());
+    let error =
+        Server::bind(serving.address(), ServerOptions::default(), Arc::<Example>::default()).err().unwrap().to_string();
     assert!(error.starts_with("cannot listen on 127.0.0.1:") && error.contains("; give another address"), "{error}");
     serving.stop();
 }
 
 #[test]
-fn passwords_are_asked_for_everywhere() {
+fn every_path_requires_the_password() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("web.yml");
     std::fs::write(&file, format!("basic_auth_users:\n  bob: {}\n", bcrypt::hash("secret", 4).unwrap())).unwrap();
     let options = ServerOptions { web_config: Some(file), ..ServerOptions::default() };
-    let server = Server::bind("127.0.0.1:0".parse().unwrap(), options, shared()).unwrap();
+    let server = Server::bind("127.0.0.1:0".parse().unwrap(), options, Arc::<Example>::default()).unwrap();
     let serving = server.serve().unwrap();
     for path in ["/", "/metrics", "/healthz", "/readyz", "/nowhere"] {
         let answer = get(&serving, path, "");

@@ -1,20 +1,20 @@
-//! What the threads of the packet path show to a scrape. Each cell has one writer, which stores plainly; readers load.
-//! So a worker never waits, never writes a line that another thread writes, and never reads one: a scrape costs it at
-//! most the fetching back of lines that the scrape has read, and only when it next publishes.
+//! Cells in which the threads of the packet path publish their counts for a scrape. Each cell has one writer, which uses
+//! plain stores; readers load. So a worker never waits and never shares a written cache line with another writer. A
+//! scrape costs it at most a cache miss for each line that the scrape has read, when the worker publishes next.
 //!
-//! Which thread writes what is the caller's care: two writers of one cell would lose counts, but nothing worse.
+//! The caller ensures that each cell has one writer. Two writers would lose counts, but cause no other harm.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Cells of a line: two lines of 64 bytes, since processors fetch them in pairs.
+/// Cells of a line: two cache lines of 64 bytes, since processors fetch them in pairs.
 const LINE_CELLS: usize = 16;
 
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Line([AtomicU64; LINE_CELLS]);
 
-/// Cells on lines of their own.
+/// Cells on cache lines of their own.
 #[derive(Debug)]
 struct Cells(Box<[Line]>);
 
@@ -40,7 +40,7 @@ impl Cells {
     }
 }
 
-/// What one worker shows: its counts under their labels, and its state. Written by that worker alone.
+/// Counts and state of one worker, written by that worker alone.
 #[derive(Debug)]
 pub struct WorkerCells {
     labels: Box<[(&'static str, &'static str)]>,
@@ -48,7 +48,7 @@ pub struct WorkerCells {
     state: Cells,
 }
 
-/// Places of the state.
+/// Cells of the state.
 #[derive(Clone, Copy)]
 enum State {
     Progress,
@@ -62,10 +62,10 @@ enum State {
     Count,
 }
 
-/// A worker's state as a scrape reads it.
+/// The state of a worker as a scrape reads it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct WorkerReading {
-    /// When it last went round its loop, by [`Shared::now_ms`](super::Shared::now_ms); 0 if it has not yet.
+    /// When it last completed a round of its loop, by [`Shared::now_ms`](super::Shared::now_ms); 0 if never.
     pub progress_ms: u64,
     /// Flows in its table.
     pub flows: u64,
@@ -79,12 +79,12 @@ pub struct WorkerReading {
     pub pending: u64,
     /// Time spent on packets.
     pub busy: Duration,
-    /// Share of the last interval that was.
+    /// Share of the last interval that was spent on packets.
     pub busy_ratio: f64,
 }
 
 impl WorkerCells {
-    /// Cells for counts of these labels: family and reason, as the worker tells them.
+    /// Cells for counts with these labels: family and reason.
     pub fn new(labels: &[(&'static str, &'static str)]) -> Self {
         Self { labels: labels.into(), counts: Cells::new(labels.len()), state: Cells::new(State::Count as usize) }
     }
@@ -94,14 +94,14 @@ impl WorkerCells {
         &self.labels
     }
 
-    /// Shows a count: its value since start, by its place among the labels.
+    /// Publishes a count: its value since start, by its position among the labels.
     #[inline]
     pub fn store(&self, index: usize, value: u64) {
         debug_assert!(index < self.labels.len(), "no label {index}");
         self.counts.store(index, value);
     }
 
-    /// Shows all counts, in the order of the labels.
+    /// Publishes all counts, in the order of the labels.
     #[inline]
     pub fn publish(&self, values: impl IntoIterator<Item = u64>) {
         for (index, value) in values.into_iter().enumerate() {
@@ -109,21 +109,21 @@ impl WorkerCells {
         }
     }
 
-    /// The worker went round its loop at this time, by [`Shared::now_ms`](super::Shared::now_ms). To be called also when
-    /// there are no packets, several times in a second.
+    /// The worker completed a round of its loop at this time, by [`Shared::now_ms`](super::Shared::now_ms). To be called
+    /// several times a second, also without packets.
     #[inline]
     pub fn progressed(&self, now_ms: u64) {
         self.state.store(State::Progress as usize, now_ms.max(1));
     }
 
-    /// Flows in the table, and its room.
+    /// Flows in the table, and its slots.
     #[inline]
     pub fn flows(&self, flows: usize, slots: usize) {
         self.state.store(State::Flows as usize, flows as u64);
         self.state.store(State::FlowSlots as usize, slots as u64);
     }
 
-    /// Events in the channel, its room, and events that wait in the worker for room in it.
+    /// Events in the channel, its capacity, and events that wait in the worker for room in it.
     #[inline]
     pub fn channel(&self, depth: usize, capacity: usize, pending: usize) {
         self.state.store(State::ChannelDepth as usize, depth as u64);
@@ -131,7 +131,7 @@ impl WorkerCells {
         self.state.store(State::Pending as usize, pending as u64);
     }
 
-    /// Of the last `elapsed`, `busy` was spent on packets.
+    /// The worker spent `busy` of the last `elapsed` on packets.
     #[inline]
     pub fn busy(&self, busy: Duration, elapsed: Duration) {
         let busy_ns = u64::try_from(busy.as_nanos()).unwrap_or(u64::MAX);
@@ -163,21 +163,21 @@ impl WorkerCells {
     }
 }
 
-/// What a worker's capture on one interface came to since start. Never falls: who opens a ring again adds to what the
-/// old one had counted.
+/// Counts of a worker's capture on one interface since start. They never fall: when a ring is opened again, its counts
+/// are added to those of the old one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CaptureCounts {
-    /// Packets that the worker got.
+    /// Packets that the worker received.
     pub packets: u64,
     /// Their bytes on the wire.
     pub bytes: u64,
     /// Packets for which the kernel's ring had no room.
     pub dropped_ring: u64,
-    /// Packets that the sensor took but threw away before the worker.
+    /// Packets that the sensor received but discarded before the worker.
     pub dropped_sensor: u64,
 }
 
-/// Capture of one worker on one interface; written by that worker alone.
+/// Counts of one worker's capture on one interface, written by that worker alone.
 #[derive(Debug)]
 pub struct CaptureCells {
     pub(super) worker: usize,
@@ -190,7 +190,7 @@ impl CaptureCells {
         Self { worker, interface: interface.to_owned(), cells: Cells::new(4) }
     }
 
-    /// Shows the counts since start.
+    /// Publishes the counts since start.
     #[inline]
     pub fn publish(&self, counts: &CaptureCounts) {
         let values = [counts.packets, counts.bytes, counts.dropped_ring, counts.dropped_sensor];
@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_nobody_elses() {
+    fn cells_of_one_writer_share_no_line_with_others() {
         assert_eq!(align_of::<Line>(), 128);
         assert_eq!(size_of::<Line>(), 128);
         let cells = WorkerCells::new(&[("a", "b")]);

@@ -1,34 +1,34 @@
-//! What all threads of the sensor report to: workers through cells of their own ([`WorkerCells`], [`CaptureCells`]),
-//! everybody else through the methods here. Those take a short lock or an atomic addition, so they are for the
-//! threads beside the packet path, never for a worker.
+//! The state that all threads of the sensor report to: workers through cells of their own ([`WorkerCells`],
+//! [`CaptureCells`]), other threads through the methods here. These methods take a short lock or do an atomic addition:
+//! they are for threads beside the packet path, never for a worker.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use prometheus::{Histogram, HistogramOpts};
-use time::{Date, OffsetDateTime};
-use vigie_signatures::{Bundle, Role, Rule, Verdict};
+use vigie_metrics::{Histogram, histogram};
+use vigie_signatures::{Role, Rule, Verdict};
 
 use super::cells::{CaptureCells, WorkerCells};
-use super::families::{Family, LATENCY_BUCKETS};
-use super::health::Reason;
+use super::families::{ALERT_LATENCY, LATENCY_BUCKETS};
+use super::readiness::NotReady;
+use super::signature_facts::SignatureFacts;
 use crate::detect::Evidence;
 
-/// Series of [`Family::Matches`]; what would be one more is counted under the service `other`.
+/// Series of [`MATCHES`](super::families::MATCHES); further services are counted as `other`.
 pub const MATCH_SERIES_MAX: usize = 4_096;
-/// Interfaces told apart, and sinks; what would be one more is counted under `other`.
+/// Interfaces with series of their own, and sinks; further ones are counted as `other`.
 pub const NAMES_MAX: usize = 64;
 
 /// Why an event will never be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
-    /// Its flow lost its place while the event waited for room in the channel.
+    /// Its flow was evicted while the event waited for room in the channel.
     Evicted,
-    /// The channel had no room.
+    /// The channel was full.
     ChannelFull,
-    /// The sink refused it.
+    /// The sink failed to write it.
     SinkFailed,
     /// The sensor stopped before it could be written.
     Shutdown,
@@ -49,14 +49,14 @@ impl Loss {
     }
 }
 
-/// How far the life of the process is.
+/// The phase of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Not all workers run yet.
     Starting,
     /// All workers run.
     Running,
-    /// Draining.
+    /// The last packets and events are processed.
     Stopping,
 }
 
@@ -76,7 +76,7 @@ impl Losses {
     }
 }
 
-/// What watches over an interface shows of it.
+/// State of an interface, written by the thread that supervises the workers.
 #[derive(Debug)]
 pub struct InterfaceCells {
     pub(super) name: String,
@@ -87,7 +87,7 @@ pub struct InterfaceCells {
 }
 
 impl InterfaceCells {
-    /// Whether the interface is there and up.
+    /// Whether the interface exists and is up.
     pub fn up(&self, is_up: bool) {
         self.up.store(is_up, Relaxed);
     }
@@ -103,7 +103,7 @@ impl InterfaceCells {
     }
 }
 
-/// What a sink shows.
+/// Counts of a sink.
 #[derive(Debug)]
 pub struct SinkCells {
     pub(super) name: String,
@@ -113,7 +113,7 @@ pub struct SinkCells {
 }
 
 impl SinkCells {
-    /// So many events of so many bytes together were written.
+    /// Events were written, with this many bytes in total.
     pub fn wrote(&self, events: u64, bytes: u64) {
         self.events.fetch_add(events, Relaxed);
         self.bytes.fetch_add(bytes, Relaxed);
@@ -125,58 +125,14 @@ impl SinkCells {
     }
 }
 
-/// Facts about the signatures in use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SignatureFacts {
-    /// Short digest of all rules.
-    pub digest: String,
-    /// How many rules.
-    pub rules: u64,
-    /// How many services.
-    pub services: u64,
-    /// Day of the newest review, in seconds since the epoch; `None` where there is no rule.
-    pub newest_review: Option<i64>,
-    /// Day of the oldest review, likewise.
-    pub oldest_review: Option<i64>,
-}
-
-impl SignatureFacts {
-    /// Those of a bundle.
-    pub fn of(bundle: &Bundle) -> Self {
-        let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
-        for rule in bundle.rules() {
-            let id = rule.signature_id.to_string();
-            let (kind, role, confidence) = (rule.kind.as_str(), rule.role.as_str(), rule.confidence.as_str());
-            for word in [id.as_str(), &rule.service, kind, role, confidence, &rule.text, &rule.reviewed] {
-                digest.update(word.as_bytes());
-                digest.update(b"\0");
-            }
-        }
-        let digest = digest.finish().as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-        Self {
-            digest,
-            rules: bundle.len() as u64,
-            services: bundle.services().len() as u64,
-            newest_review: bundle.rules().iter().map(|rule| rule.reviewed.as_str()).max().and_then(day),
-            oldest_review: bundle.oldest_review().and_then(day),
-        }
-    }
-}
-
-/// Midnight of a day written `YYYY-MM-DD`, in seconds since the epoch.
-fn day(text: &str) -> Option<i64> {
-    let date = Date::parse(text, time::macros::format_description!("[year]-[month]-[day]")).ok()?;
-    Some(OffsetDateTime::new_utc(date, time::Time::MIDNIGHT).unix_timestamp())
-}
-
-/// What alerts were written.
+/// The alerts that were written.
 #[derive(Debug, Default)]
 pub(super) struct Detections {
     pub(super) matches: BTreeMap<MatchKey, u64>,
     pub(super) alerts: BTreeMap<(u8, Verdict), u64>,
 }
 
-/// The labels of [`Family::Matches`].
+/// The labels of [`MATCHES`](super::families::MATCHES).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct MatchKey {
     pub(super) service: String,
@@ -184,7 +140,7 @@ pub(super) struct MatchKey {
     pub(super) evidence: Evidence,
 }
 
-/// What is known of reloads.
+/// Counts of reloads, and the last one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ReloadFacts {
     pub(super) succeeded: u64,
@@ -192,7 +148,7 @@ pub(super) struct ReloadFacts {
     pub(super) last: Option<(SystemTime, bool)>,
 }
 
-/// All that a scrape shows and readiness is judged by.
+/// Everything that a scrape exports and readiness depends on.
 #[derive(Debug)]
 pub struct Shared {
     started: Instant,
@@ -210,23 +166,19 @@ pub struct Shared {
     pub(super) reloads: Mutex<ReloadFacts>,
     pub(super) watchdog_fed: AtomicU64,
     pub(super) watchdog_withheld: AtomicU64,
-    /// By path and status.
-    pub(super) requests: Mutex<BTreeMap<(&'static str, u16), u64>>,
-    pub(super) refused: Mutex<BTreeMap<&'static str, u64>>,
-    pub(super) web_reloads: [AtomicU64; 2],
-    /// What keeps the sensor from being ready, when last judged.
-    pub(super) reasons: Mutex<Vec<Reason>>,
+    /// Why the sensor was not ready at the last sample.
+    pub(super) reasons: Mutex<Vec<NotReady>>,
     phase: AtomicU8,
 }
 
-/// A lock whose holder panicked protects numbers, which stay numbers.
+/// The lock's content, also when a thread that held it panicked: it protects numbers, which stay valid.
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Shared {
-    /// For a sensor of that name with so many workers, whose counts have these labels (family and reason, as
-    /// `Worker::all_counts` tells them).
+    /// The state of a sensor with this name and number of workers. `labels` are family and reason of a worker's counts,
+    /// in the order of `Worker::all_counts`.
     ///
     /// # Errors
     /// Never in practice: when the buckets of the histogram are refused.
@@ -234,9 +186,7 @@ impl Shared {
         sensor: &str,
         labels: &[(&'static str, &'static str)],
         workers: usize,
-    ) -> Result<Arc<Self>, prometheus::Error> {
-        let options = HistogramOpts::new(Family::AlertLatency.name(), Family::AlertLatency.help())
-            .buckets(LATENCY_BUCKETS.to_vec());
+    ) -> Result<Arc<Self>, vigie_metrics::Error> {
         Ok(Arc::new(Self {
             started: Instant::now(),
             started_at: SystemTime::now(),
@@ -248,15 +198,12 @@ impl Shared {
             detections: Mutex::default(),
             alerts_lost: Losses::default(),
             events_dropped: Losses::default(),
-            latency: Histogram::with_opts(options)?,
+            latency: histogram(ALERT_LATENCY, LATENCY_BUCKETS)?,
             signatures: Mutex::default(),
             reloads: Mutex::default(),
             watchdog_fed: AtomicU64::new(0),
             watchdog_withheld: AtomicU64::new(0),
-            requests: Mutex::default(),
-            refused: Mutex::default(),
-            web_reloads: [AtomicU64::new(0), AtomicU64::new(0)],
-            reasons: Mutex::new(vec![Reason::starting()]),
+            reasons: Mutex::new(vec![NotReady::starting()]),
             phase: AtomicU8::new(Phase::Starting as u8),
         }))
     }
@@ -267,7 +214,7 @@ impl Shared {
         self.started.elapsed().as_millis() as u64
     }
 
-    /// A count of all workers together, by the labels of its family and reason; of the whole family without a reason.
+    /// The sum of a count over all workers, by family and reason; of the whole family without a reason.
     pub fn total(&self, family: &str, reason: Option<&str>) -> u64 {
         let of_worker = |cells: &Arc<WorkerCells>| -> u64 {
             let labels = cells.labels().iter().enumerate();
@@ -287,12 +234,12 @@ impl Shared {
         &self.sensor
     }
 
-    /// The cells of a worker, by its number from 0; to be held by the worker.
+    /// The cells of a worker, by its number from 0. The worker keeps them.
     pub fn worker(&self, index: usize) -> Option<Arc<WorkerCells>> {
         self.workers.get(index).cloned()
     }
 
-    /// The cells of a worker's capture on an interface, to be held by the worker. The same for the same two.
+    /// The cells of a worker's capture on an interface. The worker keeps them; the same pair gives the same cells.
     pub fn capture(&self, worker: usize, interface: &str) -> Arc<CaptureCells> {
         let name = self.interface(interface).name.clone();
         let mut captures = locked(&self.captures);
@@ -304,7 +251,7 @@ impl Shared {
         cells
     }
 
-    /// The cells of an interface, which counts as up until told otherwise. The same for the same name.
+    /// The cells of an interface, which counts as up at first. The same name gives the same cells.
     pub fn interface(&self, name: &str) -> Arc<InterfaceCells> {
         named(
             &self.interfaces,
@@ -320,7 +267,7 @@ impl Shared {
         )
     }
 
-    /// The cells of a sink. The same for the same name.
+    /// The cells of a sink. The same name gives the same cells.
     pub fn sink(&self, name: &str) -> Arc<SinkCells> {
         named(
             &self.sinks,
@@ -330,7 +277,8 @@ impl Shared {
         )
     }
 
-    /// An alert of this rule was written, so long after its packet; `None` where packet time is not the clock's.
+    /// An alert of this rule was written. `latency` is the time since its packet; `None` if packets do not have the time
+    /// of the clock.
     pub fn alert_written(&self, rule: &Rule, evidence: Evidence, latency: Option<Duration>) {
         let mut detections = locked(&self.detections);
         *detections.alerts.entry((rule.severity(), rule.verdict())).or_default() += 1;
@@ -355,7 +303,7 @@ impl Shared {
         self.events_dropped.add(reason, count);
     }
 
-    /// These signatures are in use from now on.
+    /// The signatures in use from now on.
     pub fn signatures(&self, facts: SignatureFacts) {
         *locked(&self.signatures) = Some((facts, SystemTime::now()));
     }
@@ -370,18 +318,18 @@ impl Shared {
         reloads.last = Some((SystemTime::now(), is_success));
     }
 
-    /// The watchdog was told that the sensor works, or was left untold because it does not.
+    /// The watchdog was notified, or not because a worker stalled.
     pub fn watchdog(&self, is_fed: bool) {
         let cell = if is_fed { &self.watchdog_fed } else { &self.watchdog_withheld };
         cell.fetch_add(1, Relaxed);
     }
 
-    /// How far the life of the process is; it starts with [`Phase::Starting`].
+    /// The process enters this phase; the first one is [`Phase::Starting`].
     pub fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Relaxed);
     }
 
-    /// How far the life of the process is.
+    /// The phase of the process.
     pub fn phase(&self) -> Phase {
         match self.phase.load(Relaxed) {
             0 => Phase::Starting,
@@ -390,8 +338,8 @@ impl Shared {
         }
     }
 
-    /// Workers that have not gone round their loop for longer than `stall_max`, and for how long: what feeds the
-    /// watchdog asks this too. While starting or stopping none is expected to.
+    /// Workers that have not completed a round of their loop for longer than `stall_max`, and for how long; the watchdog
+    /// depends on this too. Empty while the sensor starts or stops.
     pub fn stalled(&self, stall_max: Duration) -> Vec<(usize, Duration)> {
         if self.phase() != Phase::Running {
             return Vec::new();
@@ -401,30 +349,17 @@ impl Shared {
         ages.map(Duration::from_millis).enumerate().filter(|(_, age)| *age > stall_max).collect()
     }
 
-    /// What keeps the sensor from being ready, as last judged.
-    pub fn reasons(&self) -> Vec<Reason> {
+    /// Why the sensor was not ready at the last sample.
+    pub fn reasons(&self) -> Vec<NotReady> {
         locked(&self.reasons).clone()
     }
 
     pub(super) fn signature_facts(&self) -> Option<(SignatureFacts, SystemTime)> {
         locked(&self.signatures).clone()
     }
-
-    pub(super) fn requested(&self, path: &'static str, code: u16) {
-        *locked(&self.requests).entry((path, code)).or_default() += 1;
-    }
-
-    pub(super) fn refused(&self, reason: &'static str) {
-        *locked(&self.refused).entry(reason).or_default() += 1;
-    }
-
-    pub(super) fn web_reloaded(&self, is_success: bool) {
-        let [succeeded, failed] = &self.web_reloads;
-        if is_success { succeeded } else { failed }.fetch_add(1, Relaxed);
-    }
 }
 
-/// The cells of that name, made if there are none yet.
+/// The cells with that name, made at first use.
 fn named<T>(list: &Mutex<Vec<Arc<T>>>, name: &str, of: fn(&T) -> &String, make: impl FnOnce(String) -> T) -> Arc<T> {
     let mut list = locked(list);
     let is_known = list.iter().any(|known| of(known) == name);
@@ -445,6 +380,7 @@ pub(super) fn epoch_seconds(time: SystemTime) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vigie_signatures::Bundle;
 
     #[test]
     fn names_are_bounded() {
@@ -472,19 +408,6 @@ mod tests {
         assert_eq!(detections.matches.len(), MATCH_SERIES_MAX + 1);
         let key = MatchKey { service: "other".to_owned(), role: rule.role, evidence: Evidence::TlsSni };
         assert_eq!(detections.matches.get(&key), Some(&100));
-    }
-
-    #[test]
-    fn the_digest_of_signatures_tells_them_apart() {
-        let facts = SignatureFacts::of(&Bundle::builtin());
-        assert_eq!(facts, SignatureFacts::of(&Bundle::builtin()));
-        assert_eq!(facts.digest.len(), 12);
-        assert!(facts.rules > 100 && facts.services > 10 && facts.oldest_review <= facts.newest_review);
-        assert!(facts.oldest_review.unwrap() > 1_700_000_000);
-        let options = vigie_signatures::LoadOptions { builtin: false, ..Default::default() };
-        let (none, _) = Bundle::from_texts(&[], options).unwrap();
-        assert_ne!(SignatureFacts::of(&none).digest, facts.digest);
-        assert_eq!(SignatureFacts::of(&none).newest_review, None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Metrics as text: Prometheus' format 0.0.4, and OpenMetrics 1.0.0 for who asks for it in the `Accept` header
+//! Metrics as text: Prometheus' format 0.0.4, and OpenMetrics 1.0.0 for clients that ask for it in the `Accept` header
 //! (RFC 9110 §12.5.1).
 
 use std::fmt::Write;
@@ -6,7 +6,7 @@ use std::fmt::Write;
 use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder, TextEncoder};
 
-/// In which format metrics are written.
+/// A text format of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Prometheus' own, version 0.0.4.
@@ -16,7 +16,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// The media type of an answer.
+    /// The media type of a response.
     pub const fn content_type(self) -> &'static str {
         match self {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
@@ -24,7 +24,7 @@ impl Format {
         }
     }
 
-    /// What a client likes best. Who accepts neither gets text, as from every exporter.
+    /// The format that a client prefers. A client that accepts neither gets text, as from every exporter.
     pub fn negotiate(accept: &str) -> Self {
         let mut best = (0, Self::Text);
         for range in accept.split(',') {
@@ -43,7 +43,7 @@ impl Format {
                 ("text/plain", None | Some("0.0.4")) | ("text/*" | "*/*", _) => Self::Text,
                 _ => continue,
             };
-            // Of equals the richer one, which nobody names by accident.
+            // Between equals OpenMetrics wins: no client names it by accident.
             if quality > best.0 || (quality == best.0 && quality > 0 && format == Self::OpenMetrics) {
                 best = (quality, format);
             }
@@ -67,13 +67,13 @@ impl Format {
     }
 }
 
-/// A weight from 0 to 1 with at most three digits after the point, in thousandths; what is none counts as 0.
+/// A weight from 0 to 1 with at most three digits after the point, in thousandths; anything else counts as 0.
 fn thousandths(weight: &str) -> u32 {
     let weight: f64 = weight.parse().unwrap_or(0.0);
     if (0.0..=1.0).contains(&weight) { (weight * 1000.0).round() as u32 } else { 0 }
 }
 
-/// Units that a name of ours may end with.
+/// Units that a metric's name may end with.
 const UNITS: [&str; 3] = ["seconds", "bytes", "ratio"];
 
 fn open_metrics(families: &[MetricFamily]) -> String {

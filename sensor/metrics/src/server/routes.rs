@@ -1,6 +1,4 @@
-//! What each path answers.
-
-use std::time::Duration;
+//! The response of each path.
 
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -9,19 +7,19 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use prometheus::Registry;
 use serde_json::json;
 
-use super::super::exposition::Format;
-use super::super::shared::Shared;
+use crate::exposition::Format;
+use crate::monitored::{Identity, Monitored, Stalled};
 
-/// An answer, whole.
+/// A complete response.
 pub(super) type Answer = Response<Full<Bytes>>;
 
-/// The path as counted: one of ours, or `other`.
+/// The path as it is counted: one that exists, or `other`.
 pub(super) fn known_path(path: &str) -> &'static str {
     ["/", "/metrics", "/healthz", "/readyz"].into_iter().find(|known| *known == path).unwrap_or("other")
 }
 
-/// Answers a request of somebody who may ask.
-pub(super) fn answer<B>(request: &Request<B>, shared: &Shared, registry: &Registry, stall_max: Duration) -> Answer {
+/// Answers a request whose sender was authenticated.
+pub(super) fn answer<B>(request: &Request<B>, program: &dyn Monitored, registry: &Registry) -> Answer {
     let path = known_path(request.uri().path());
     if path == "other" {
         return text(StatusCode::NOT_FOUND, "not found; try /metrics, /healthz or /readyz\n");
@@ -33,9 +31,9 @@ pub(super) fn answer<B>(request: &Request<B>, shared: &Shared, registry: &Regist
     }
     match path {
         "/metrics" => metrics(request.headers(), registry),
-        "/healthz" => health(wants_json(request), shared, stall_max),
-        "/readyz" => readiness(wants_json(request), shared),
-        _ => landing(shared),
+        "/healthz" => health(wants_json(request), program),
+        "/readyz" => readiness(wants_json(request), program),
+        _ => start_page(program),
     }
 }
 
@@ -52,53 +50,53 @@ fn metrics(headers: &HeaderMap, registry: &Registry) -> Answer {
     }
 }
 
-/// Whether the process works, whatever it sees.
-fn health(as_json: bool, shared: &Shared, stall_max: Duration) -> Answer {
-    let stalled = shared.stalled(stall_max);
+/// Whether the workers of the process move.
+fn health(as_json: bool, program: &dyn Monitored) -> Answer {
+    let stalled = program.stalled();
     let status = if stalled.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     if as_json {
-        let stalled = stalled.iter().map(|(worker, age)| json!({"worker": worker, "seconds": age.as_secs()}));
+        let stalled = stalled.iter().map(|one| json!({"worker": one.worker, "seconds": one.age.as_secs()}));
         let stalled: Vec<_> = stalled.collect();
         return whole_json(status, &json!({"healthy": stalled.is_empty(), "stalled": stalled}));
     }
     let mut body = String::from(if stalled.is_empty() { "healthy\n" } else { "not healthy\n" });
-    for (worker, age) in stalled {
+    for Stalled { worker, age } in stalled {
         body.push_str(&format!("worker_stalled: worker {worker} has not moved for {} s\n", age.as_secs()));
     }
     text(status, &body)
 }
 
-/// Whether the sensor sees its traffic and can judge it.
-fn readiness(as_json: bool, shared: &Shared) -> Answer {
-    let reasons = shared.reasons();
+/// Whether the program can do its work, and if not, why.
+fn readiness(as_json: bool, program: &dyn Monitored) -> Answer {
+    let reasons = program.not_ready();
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     if as_json {
-        let list = reasons.iter().map(|reason| json!({"reason": reason.what.as_str(), "detail": reason.detail}));
+        let list = reasons.iter().map(|reason| json!({"reason": reason.code, "detail": reason.detail}));
         let list: Vec<_> = list.collect();
         return whole_json(status, &json!({"ready": list.is_empty(), "reasons": list}));
     }
     let mut body = String::from(if reasons.is_empty() { "ready\n" } else { "not ready\n" });
     for reason in reasons {
-        body.push_str(&format!("{}: {}\n", reason.what.as_str(), reason.detail));
+        body.push_str(&format!("{}: {}\n", reason.code, reason.detail));
     }
     text(status, &body)
 }
 
-fn landing(shared: &Shared) -> Answer {
-    let sensor = shared.sensor().replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    let version = env!("CARGO_PKG_VERSION");
+fn start_page(program: &dyn Monitored) -> Answer {
+    let Identity { program, role, name, version, readiness } = program.identity();
+    let name = name.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let body = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>vigie {sensor}</title></head>\n<body>\n\
-         <h1>vigie</h1>\n<p>Sensor {sensor}, version {version}.</p>\n<ul>\n\
+        "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>{program} {name}</title></head>\n<body>\n\
+         <h1>{program}</h1>\n<p>{role} {name}, version {version}.</p>\n<ul>\n\
          <li><a href=\"metrics\">/metrics</a>: for Prometheus, as text or OpenMetrics</li>\n\
          <li><a href=\"healthz\">/healthz</a>: whether the process works</li>\n\
-         <li><a href=\"readyz\">/readyz</a>: whether the sensor sees its traffic, and if not, why</li>\n\
+         <li><a href=\"readyz\">/readyz</a>: {readiness}</li>\n\
          </ul>\n</body>\n</html>\n"
     );
     whole(StatusCode::OK, "text/html; charset=utf-8", body.into_bytes())
 }
 
-/// By `Accept: application/json`, or `?format=json` for who cannot set it.
+/// By `Accept: application/json`, or by `?format=json` for clients that cannot set the header.
 fn wants_json<B>(request: &Request<B>) -> bool {
     let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let first = accept.split([',', ';']).next().unwrap_or_default().trim();
@@ -109,7 +107,7 @@ fn whole_json(status: StatusCode, value: &serde_json::Value) -> Answer {
     whole(status, "application/json", format!("{value}\n").into_bytes())
 }
 
-/// A short answer in words.
+/// A short response in plain text.
 pub(super) fn text(status: StatusCode, body: &str) -> Answer {
     whole(status, "text/plain; charset=utf-8", body.as_bytes().to_vec())
 }

@@ -1,6 +1,6 @@
-//! Whether the sensor sees its traffic and can judge it. A sensor that is up but blind is worse than one that is down,
-//! so readiness asks for evidence: packets that arrive, workers that move, signatures that are not old.
-//! Numbers and times in, reasons out; who samples them is elsewhere.
+//! Whether the sensor sees its traffic and can recognise it. A sensor that runs but sees nothing is worse than one that
+//! is down, so readiness requires evidence: packets arrive, workers move, signatures are not old.
+//! Numbers and times go in, reasons come out; the endpoint calls [`Readiness::sample`] once a second.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::Ordering::Relaxed;
@@ -8,18 +8,18 @@ use std::time::{Duration, SystemTime};
 
 use super::shared::{Phase, Shared, epoch_seconds, locked};
 
-/// From when on the sensor counts as blind.
+/// Limits beyond which the sensor is not ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Thresholds {
-    /// Without a packet on any interface.
+    /// Longest time without a packet on any interface.
     pub silence_max: Duration,
-    /// Without a worker's going round its loop.
+    /// Longest time for a round of a worker's loop.
     pub stall_max: Duration,
-    /// Over so long drops are judged.
+    /// Time over which drops are counted.
     pub drops_window: Duration,
-    /// So many of a hundred packets dropped within it.
+    /// Dropped packets within it, in percent, from which on the sensor is not ready.
     pub drops_percent: u32,
-    /// Since the newest review among the signatures.
+    /// Longest time since the newest review among the signatures.
     pub signature_age_max: Duration,
 }
 
@@ -37,26 +37,26 @@ impl Default for Thresholds {
 
 /// Why the sensor is not ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blindness {
+pub enum Cause {
     /// Not all workers run yet.
     Starting,
-    /// The sensor drains.
+    /// The sensor is stopping.
     Stopping,
-    /// No packet on any interface.
+    /// No packet arrives on any interface.
     NoPackets,
     /// Packets arrive, but most are dropped.
     PacketsDropped,
-    /// A worker stands still.
+    /// A worker has not moved for too long.
     WorkerStalled,
     /// An interface is missing or down.
     InterfaceDown,
-    /// The signatures are old.
+    /// The newest review of the signatures is too long ago.
     SignaturesStale,
     /// There are no signatures.
     SignaturesMissing,
 }
 
-impl Blindness {
+impl Cause {
     /// All of them.
     pub const ALL: [Self; 8] = [
         Self::Starting,
@@ -69,7 +69,7 @@ impl Blindness {
         Self::SignaturesMissing,
     ];
 
-    /// The word for it in answers and labels.
+    /// The word for it in responses and labels.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Starting => "starting",
@@ -84,60 +84,65 @@ impl Blindness {
     }
 }
 
-/// A reason, in words.
+/// A cause with its details.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reason {
-    /// Which.
-    pub what: Blindness,
+pub struct NotReady {
+    /// The cause.
+    pub cause: Cause,
     /// One line for people.
     pub detail: String,
 }
 
-impl Reason {
-    fn new(what: Blindness, detail: impl Into<String>) -> Self {
-        Self { what, detail: detail.into() }
+impl NotReady {
+    fn new(cause: Cause, detail: impl Into<String>) -> Self {
+        Self { cause, detail: detail.into() }
     }
 
     pub(super) fn starting() -> Self {
-        Self::new(Blindness::Starting, "the sensor is starting")
+        Self::new(Cause::Starting, "the sensor is starting")
     }
 }
 
-/// What an interface had come to at some time.
+/// Counts of an interface at some time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Traffic {
     packets: u64,
     dropped: u64,
 }
 
-/// Remembers what was sampled, to see what moves.
+/// Keeps earlier samples, to see which counts move.
 #[derive(Debug)]
-pub struct Judge {
+pub struct Readiness {
     thresholds: Thresholds,
-    /// Last traffic of each interface, and when it changed.
+    /// Last counts of each interface, and when they changed.
     interfaces: BTreeMap<String, (Traffic, u64)>,
     /// Times and sums within the window, oldest first.
     window: VecDeque<(u64, Traffic)>,
 }
 
-impl Judge {
-    /// One that has seen nothing yet.
+impl Readiness {
+    /// Without any sample yet.
     pub const fn new(thresholds: Thresholds) -> Self {
         Self { thresholds, interfaces: BTreeMap::new(), window: VecDeque::new() }
     }
 
-    /// Samples, judges, and notes the judgement for scrapes. To be called about once a second.
-    pub fn observe(&mut self, shared: &Shared) {
+    /// The thresholds.
+    pub const fn thresholds(&self) -> &Thresholds {
+        &self.thresholds
+    }
+
+    /// Takes a sample and stores the reasons for scrapes. To be called about once a second.
+    pub fn sample(&mut self, shared: &Shared) {
         let reasons = self.reasons(shared, shared.now_ms(), SystemTime::now());
         *locked(&shared.reasons) = reasons;
     }
 
-    fn reasons(&mut self, shared: &Shared, now_ms: u64, now: SystemTime) -> Vec<Reason> {
+    fn reasons(&mut self, shared: &Shared, now_ms: u64, now: SystemTime) -> Vec<NotReady> {
         let mut reasons = Vec::new();
         let phase = shared.phase();
         match phase {
-            Phase::Starting => reasons.push(Reason::starting()),
-            Phase::Stopping => reasons.push(Reason::new(Blindness::Stopping, "the sensor is stopping")),
+            Phase::Starting => reasons.push(NotReady::starting()),
+            Phase::Stopping => reasons.push(NotReady::new(Cause::Stopping, "the sensor is stopping")),
             Phase::Running => {}
         }
         let traffic = self.traffic(shared, now_ms);
@@ -146,17 +151,17 @@ impl Judge {
         }
         for (worker, age) in shared.stalled(self.thresholds.stall_max) {
             let detail = format!("worker {worker} has not moved for {} s", age.as_secs());
-            reasons.push(Reason::new(Blindness::WorkerStalled, detail));
+            reasons.push(NotReady::new(Cause::WorkerStalled, detail));
         }
         for interface in locked(&shared.interfaces).iter().filter(|interface| !interface.up.load(Relaxed)) {
             let detail = format!("interface {} is down or missing", interface.name);
-            reasons.push(Reason::new(Blindness::InterfaceDown, detail));
+            reasons.push(NotReady::new(Cause::InterfaceDown, detail));
         }
         reasons.extend(self.signature_reason(shared, now));
         reasons
     }
 
-    /// What all interfaces came to; notes for each when it last moved.
+    /// The sum over all interfaces. Stores for each when its counts last moved.
     fn traffic(&mut self, shared: &Shared, now_ms: u64) -> Traffic {
         let mut current: BTreeMap<String, Traffic> = BTreeMap::new();
         for interface in locked(&shared.interfaces).iter() {
@@ -182,10 +187,10 @@ impl Judge {
         sum
     }
 
-    fn traffic_reason(&mut self, sum: Traffic, now_ms: u64) -> Option<Reason> {
+    fn traffic_reason(&mut self, sum: Traffic, now_ms: u64) -> Option<NotReady> {
         let window_ms = self.thresholds.drops_window.as_millis() as u64;
         self.window.push_back((now_ms, sum));
-        // The oldest kept is the youngest that lies a whole window back.
+        // The oldest entry that is kept is the youngest one that is a whole window ago.
         while self.window.get(1).is_some_and(|&(at, _)| now_ms.saturating_sub(at) >= window_ms) {
             self.window.pop_front();
         }
@@ -197,32 +202,31 @@ impl Judge {
         if is_full && dropped > 0 && u128::from(dropped) * 100 >= bound {
             let seconds = window_ms.div_ceil(1000);
             let detail = format!("{dropped} of {all} packets in the last {seconds} s were dropped");
-            return Some(Reason::new(Blindness::PacketsDropped, detail));
+            return Some(NotReady::new(Cause::PacketsDropped, detail));
         }
         let moved_ms = self.interfaces.values().map(|&(_, moved_ms)| moved_ms).max();
         let silent_ms = now_ms.saturating_sub(moved_ms.unwrap_or(0));
         let is_silent = silent_ms >= self.thresholds.silence_max.as_millis() as u64;
         let detail = || format!("no packet on any interface for {} s", silent_ms / 1000);
-        is_silent.then(|| Reason::new(Blindness::NoPackets, detail()))
+        is_silent.then(|| NotReady::new(Cause::NoPackets, detail()))
     }
 
-    fn signature_reason(&self, shared: &Shared, now: SystemTime) -> Option<Reason> {
-        let missing = || Some(Reason::new(Blindness::SignaturesMissing, "there are no signatures"));
+    fn signature_reason(&self, shared: &Shared, now: SystemTime) -> Option<NotReady> {
+        let missing = || Some(NotReady::new(Cause::SignaturesMissing, "there are no signatures"));
         let Some((facts, _)) = shared.signature_facts() else { return missing() };
         let Some(newest) = facts.newest_review else { return missing() };
         let age_s = epoch_seconds(now) - newest as f64;
         let is_stale = age_s > self.thresholds.signature_age_max.as_secs_f64();
         let days = (age_s / 86_400.0) as u64;
         let detail = || format!("the newest signature was reviewed {days} days ago");
-        is_stale.then(|| Reason::new(Blindness::SignaturesStale, detail()))
+        is_stale.then(|| NotReady::new(Cause::SignaturesStale, detail()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::cells::CaptureCounts;
-    use crate::metrics::shared::SignatureFacts;
+    use crate::telemetry::{CaptureCounts, SignatureFacts};
     use std::sync::Arc;
     use std::time::UNIX_EPOCH;
 
@@ -230,7 +234,7 @@ mod tests {
 
     struct Case {
         shared: Arc<Shared>,
-        judge: Judge,
+        readiness: Readiness,
     }
 
     impl Case {
@@ -248,7 +252,7 @@ mod tests {
                 oldest_review: Some(1),
             });
             shared.worker(0).unwrap().progressed(u64::MAX);
-            Self { shared, judge: Judge::new(Thresholds::default()) }
+            Self { shared, readiness: Readiness::new(Thresholds::default()) }
         }
 
         fn traffic(&self, interface: &str, packets: u64, dropped_ring: u64) {
@@ -256,25 +260,25 @@ mod tests {
             self.shared.capture(0, interface).publish(&counts);
         }
 
-        fn at(&mut self, second: u64) -> Vec<Blindness> {
+        fn at(&mut self, second: u64) -> Vec<Cause> {
             self.on_day(second, 1_001)
         }
 
-        fn on_day(&mut self, second: u64, day: u64) -> Vec<Blindness> {
+        fn on_day(&mut self, second: u64, day: u64) -> Vec<Cause> {
             let now = UNIX_EPOCH + Duration::from_secs(day * DAY_S);
-            let reasons = self.judge.reasons(&self.shared, second * 1000, now);
+            let reasons = self.readiness.reasons(&self.shared, second * 1000, now);
             assert!(reasons.iter().all(|reason| !reason.detail.is_empty() && !reason.detail.contains('\n')));
-            reasons.into_iter().map(|reason| reason.what).collect()
+            reasons.into_iter().map(|reason| reason.cause).collect()
         }
     }
 
     #[test]
-    fn silence_of_all_interfaces_is_blindness_and_of_one_is_not() {
+    fn the_sensor_is_not_ready_when_all_interfaces_are_silent_but_is_when_one_is() {
         let mut case = Case::new();
         for second in 0..60 {
             assert_eq!(case.at(second), [], "{second}");
         }
-        assert_eq!(case.at(60), [Blindness::NoPackets]);
+        assert_eq!(case.at(60), [Cause::NoPackets]);
         case.traffic("a", 1, 0);
         assert_eq!(case.at(61), []);
         for second in 62..200 {
@@ -286,17 +290,17 @@ mod tests {
     }
 
     #[test]
-    fn drops_blind_when_they_are_most_of_what_comes() {
+    fn the_sensor_is_not_ready_when_most_packets_are_dropped() {
         let mut case = Case::new();
         for second in 0..100 {
             case.traffic("a", 5, second * 10);
-            let expected: &[Blindness] = if second < 10 { &[] } else { &[Blindness::PacketsDropped] };
+            let expected: &[Cause] = if second < 10 { &[] } else { &[Cause::PacketsDropped] };
             assert_eq!(case.at(second), expected, "{second}");
         }
-        // Ten in eleven are above the bound of ninety in a hundred, five in six are not.
+        // Ten in eleven are above ninety percent, five in six are not.
         for second in 100..150 {
             case.traffic("a", second - 95, second * 10);
-            assert_eq!(case.at(second), [Blindness::PacketsDropped], "{second}");
+            assert_eq!(case.at(second), [Cause::PacketsDropped], "{second}");
         }
         for second in 150..200 {
             case.traffic("a", 55 + 2 * (second - 150), second * 10);
@@ -309,34 +313,34 @@ mod tests {
     fn an_interface_that_is_down_is_named() {
         let mut case = Case::new();
         case.shared.interface("b").up(false);
-        assert_eq!(case.at(0), [Blindness::InterfaceDown]);
-        case.judge.observe(&case.shared);
+        assert_eq!(case.at(0), [Cause::InterfaceDown]);
+        case.readiness.sample(&case.shared);
         assert!(case.shared.reasons().iter().any(|reason| reason.detail == "interface b is down or missing"));
         case.shared.interface("b").up(true);
         assert_eq!(case.at(1), []);
     }
 
     #[test]
-    fn old_signatures_blind_and_so_do_none() {
+    fn the_sensor_is_not_ready_with_old_signatures_or_none() {
         let mut case = Case::new();
         assert_eq!(case.on_day(0, 1_365), []);
-        assert_eq!(case.on_day(1, 1_366), [Blindness::SignaturesStale]);
+        assert_eq!(case.on_day(1, 1_366), [Cause::SignaturesStale]);
         let mut facts = case.shared.signature_facts().unwrap().0;
         facts.newest_review = None;
         case.shared.signatures(facts);
-        assert_eq!(case.at(2), [Blindness::SignaturesMissing]);
+        assert_eq!(case.at(2), [Cause::SignaturesMissing]);
     }
 
     #[test]
-    fn a_stalled_worker_blinds_and_neither_start_nor_end_is_ready() {
+    fn the_sensor_is_not_ready_with_a_stalled_worker_or_while_it_starts_or_stops() {
         let mut case = Case::new();
-        case.judge.thresholds.stall_max = Duration::ZERO;
+        case.readiness.thresholds.stall_max = Duration::ZERO;
         case.shared.worker(0).unwrap().progressed(0);
         std::thread::sleep(Duration::from_millis(20));
-        assert_eq!(case.at(0), [Blindness::WorkerStalled]);
+        assert_eq!(case.at(0), [Cause::WorkerStalled]);
         case.shared.enter(Phase::Stopping);
-        assert_eq!(case.at(100), [Blindness::Stopping]);
+        assert_eq!(case.at(100), [Cause::Stopping]);
         case.shared.enter(Phase::Starting);
-        assert_eq!(case.at(200), [Blindness::Starting]);
+        assert_eq!(case.at(200), [Cause::Starting]);
     }
 }

@@ -1,6 +1,6 @@
-//! The file that gives the endpoint TLS and passwords, in the form that Prometheus' exporters share: sections
-//! `tls_server_config` and `basic_auth_users`. What is not understood is refused with file, line, key and mend, since
-//! a protection that is silently left out is none. Anchors, sequences and several documents have no place in it.
+//! The web configuration: a file that gives the endpoint TLS and passwords, in the format of Prometheus' exporters, with
+//! sections `tls_server_config` and `basic_auth_users`. Anything unknown is refused with file, line, key and mend: a
+//! protection must not be left out silently. Anchors, sequences and several documents are not supported.
 
 use std::fmt;
 use std::fs;
@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 
 use saphyr_parser::{Event, Parser, Span};
 
-/// The file's size.
+/// Largest file that is read.
 pub const WEB_CONFIG_BYTES_MAX: u64 = 1 << 20;
-/// Cost of a bcrypt hash; each step doubles the time that an attempt takes, 16 is some seconds.
+/// Highest cost of a bcrypt hash. Each step doubles the time that a check takes; 16 takes some seconds.
 const BCRYPT_COST_MAX: u32 = 16;
 
-/// What stands in the file.
+/// The content of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WebConfig {
     /// TLS, if any.
@@ -22,31 +22,31 @@ pub struct WebConfig {
     pub users: Vec<(String, String)>,
 }
 
-/// Section `tls_server_config`; files are meant relative to the folder of the configuration.
+/// Section `tls_server_config`. Relative paths start at the folder of the web configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsConfig {
-    /// Certificates, PEM, the server's own first.
+    /// Certificates in PEM, the server's own first.
     pub cert_file: PathBuf,
-    /// Private key, PEM.
+    /// Private key in PEM.
     pub key_file: PathBuf,
-    /// Authorities that sign clients' certificates, PEM.
+    /// Authorities that sign clients' certificates, in PEM.
     pub client_ca_file: Option<PathBuf>,
-    /// Whether clients must have one.
+    /// Whether clients must show a certificate.
     pub client_auth: ClientAuth,
-    /// Least version.
+    /// Lowest TLS version.
     pub min_version: TlsVersion,
-    /// Where the section stands, for errors in its files.
+    /// Line of the section, for errors in the files that it names.
     pub line: usize,
 }
 
 /// Whether clients must show a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAuth {
-    /// Not asked for.
+    /// It is not requested.
     None,
-    /// Verified if there is one.
+    /// It is verified if the client has one.
     IfGiven,
-    /// Asked for and verified.
+    /// It is required and verified.
     Required,
 }
 
@@ -62,11 +62,11 @@ pub enum TlsVersion {
 /// What is wrong with the file, where, and what mends it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebConfigError {
-    /// Which file.
+    /// The file.
     pub file: PathBuf,
-    /// Line, from 1; 0 where it is the file as a whole.
+    /// Line, from 1; 0 for the file as a whole.
     pub line: usize,
-    /// Key, its section before it; empty where it is none.
+    /// Section and key; empty if the error is about none.
     pub key: String,
     /// What is wrong, and the mend after a semicolon.
     pub what: String,
@@ -95,7 +95,7 @@ impl WebConfig {
     pub fn read(file: &Path) -> Result<Self, WebConfigError> {
         let whole = |what: String| WebConfigError { file: file.to_owned(), line: 0, key: String::new(), what };
         let unreadable = |error: std::io::Error| {
-            whole(format!("cannot be read: {error}; check the path, and that the sensor's user may read it"))
+            whole(format!("cannot be read: {error}; check the path, and that the user of the service may read it"))
         };
         let bytes = fs::metadata(file).map_err(unreadable)?.len();
         if bytes > WEB_CONFIG_BYTES_MAX {
@@ -116,7 +116,7 @@ impl WebConfig {
                 "tls_server_config" => config.tls = reader.tls(&entry)?,
                 "basic_auth_users" => config.users = reader.users(&entry)?,
                 key => {
-                    let what = "is not known here; give tls_server_config or basic_auth_users, and remove this";
+                    let what = "is not a known key; remove it, and give tls_server_config or basic_auth_users";
                     return Err(reader.error(entry.line, key, what));
                 }
             }
@@ -132,7 +132,7 @@ impl WebConfig {
     }
 }
 
-/// A key and what stands under it.
+/// A key and its value.
 #[derive(Debug)]
 struct Entry {
     key: String,
@@ -169,7 +169,7 @@ impl Reader<'_> {
                 // An empty file is a file without settings.
                 (Event::Scalar(text, ..), _) if text.is_empty() || text == "~" || text == "null" => {}
                 (Event::Scalar(..) | Event::SequenceStart(..) | Event::Alias(_), span) => {
-                    return Err(self.error(span.start.line(), "", "is no mapping; write \"key: value\""));
+                    return Err(self.error(span.start.line(), "", "is not a mapping; write \"key: value\""));
                 }
                 _ => {}
             }
@@ -183,7 +183,7 @@ impl Reader<'_> {
         match events.next_event() {
             Some(Ok(event)) => Ok(event),
             Some(Err(error)) => {
-                let what = format!("is no YAML: {}; check indentation and quotes", error.info());
+                let what = format!("is not YAML: {}; check indentation and quotes", error.info());
                 Err(self.error(error.marker().line(), "", what))
             }
             None => Ok((Event::StreamEnd, Span::default())),
@@ -200,10 +200,10 @@ impl Reader<'_> {
             let (key, line) = match self.next(events)? {
                 (Event::MappingEnd, _) => return Ok(entries),
                 (Event::Scalar(key, ..), span) => (key.into_owned(), span.start.line()),
-                (_, span) => return Err(self.error(span.start.line(), "", "is no key; write \"key: value\"")),
+                (_, span) => return Err(self.error(span.start.line(), "", "is not a key; write \"key: value\"")),
             };
             if let Some(known) = entries.iter().find(|known| known.key == key) {
-                let what = format!("stands already on line {}; keep one of them", known.line);
+                let what = format!("is already set on line {}; keep one of the two", known.line);
                 return Err(self.error(line, &key, what));
             }
             let value = match self.next(events)? {
@@ -214,7 +214,11 @@ impl Reader<'_> {
                 }
                 (Event::MappingStart(..), _) if depth < 2 => Value::Section(self.mapping(events, depth + 1)?),
                 _ => {
-                    return Err(self.error(line, &key, "is neither text nor a section of texts; write \"key: value\""));
+                    return Err(self.error(
+                        line,
+                        &key,
+                        "is neither a text nor a section of texts; write \"key: value\"",
+                    ));
                 }
             };
             entries.push(Entry { key, line, value });
@@ -244,7 +248,7 @@ impl Reader<'_> {
         for (user, hash) in self.section(entry)? {
             let key = format!("basic_auth_users.{}", user.key);
             if user.key.is_empty() || user.key.contains(':') {
-                let what = "is no user name: it is empty or has a colon; give another";
+                let what = "is not a user name: it is empty or has a colon; give another";
                 return Err(self.error(user.line, &key, what));
             }
             match bcrypt_cost(hash) {
@@ -254,7 +258,7 @@ impl Reader<'_> {
                     return Err(self.error(user.line, &key, what));
                 }
                 None => {
-                    let what = "is no bcrypt hash; give the output of \"htpasswd -nBC 10 '' | tr -d ':'\"";
+                    let what = "is not a bcrypt hash; give the output of \"htpasswd -nBC 10 '' | tr -d ':'\"";
                     return Err(self.error(user.line, &key, what));
                 }
             }
@@ -283,7 +287,7 @@ impl Reader<'_> {
                 "min_version" => min_version = self.version(line, &key, text)?,
                 _ => {
                     let known = "cert_file, key_file, client_ca_file, client_auth_type and min_version";
-                    return Err(self.error(line, &key, format!("is not known here; {known} are: remove this")));
+                    return Err(self.error(line, &key, format!("is not a known key; remove it; known are {known}")));
                 }
             }
         }
@@ -291,12 +295,11 @@ impl Reader<'_> {
         let (client_auth, line) = client_auth;
         match (client_auth, &ca) {
             (ClientAuth::None, Some(_)) => {
-                let what =
-                    "is of no use without client_auth_type; give RequireAndVerifyClientCert or VerifyClientCertIfGiven";
+                let what = "has no effect without client_auth_type; give RequireAndVerifyClientCert or VerifyClientCertIfGiven";
                 return Err(self.error(entry.line, "tls_server_config.client_ca_file", what));
             }
             (ClientAuth::IfGiven | ClientAuth::Required, None) => {
-                let what = "needs authorities to verify with; give client_ca_file";
+                let what = "needs authorities to verify certificates with; give client_ca_file";
                 return Err(self.error(line, "tls_server_config.client_auth_type", what));
             }
             _ => {}
@@ -322,7 +325,7 @@ impl Reader<'_> {
             }
             _ => {
                 let known = "NoClientCert, VerifyClientCertIfGiven or RequireAndVerifyClientCert";
-                Err(self.error(line, key, format!("\"{text}\" is not known; give {known}")))
+                Err(self.error(line, key, format!("\"{text}\" is not a known type; give {known}")))
             }
         }
     }
@@ -332,10 +335,10 @@ impl Reader<'_> {
             "TLS12" => Ok(TlsVersion::Tls12),
             "TLS13" => Ok(TlsVersion::Tls13),
             "TLS10" | "TLS11" => {
-                let what = format!("{text} is no longer safe and not offered (RFC 8996); give TLS12 or TLS13");
+                let what = format!("{text} is no longer safe and not supported (RFC 8996); give TLS12 or TLS13");
                 Err(self.error(line, key, what))
             }
-            _ => Err(self.error(line, key, format!("\"{text}\" is no version; give TLS12 or TLS13"))),
+            _ => Err(self.error(line, key, format!("\"{text}\" is not a TLS version; give TLS12 or TLS13"))),
         }
     }
 }
@@ -383,14 +386,20 @@ mod tests {
     fn what_is_wrong_is_told_with_file_line_key_and_mend() {
         let tls = "tls_server_config:\n  cert_file: a\n  key_file: b\n";
         for (text, says) in [
-            ("tls_config:\n  a: b\n".to_owned(), ":1: tls_config: is not known here; give tls_server_config"),
+            (
+                "tls_config:\n  a: b\n".to_owned(),
+                ":1: tls_config: is not a known key; remove it, and give tls_server_config",
+            ),
             (format!("{tls}  min_version: TLS11\n"), ":4: tls_server_config.min_version: TLS11 is no longer safe"),
             (
                 format!("{tls}  min_version: 1.3\n"),
-                ":4: tls_server_config.min_version: \"1.3\" is no version; give TLS12",
+                ":4: tls_server_config.min_version: \"1.3\" is not a TLS version; give TLS12",
             ),
-            (format!("{tls}  cipher_suites: x\n"), ":4: tls_server_config.cipher_suites: is not known here;"),
-            (format!("{tls}  client_ca_file: x\n"), ":1: tls_server_config.client_ca_file: is of no use"),
+            (
+                format!("{tls}  cipher_suites: x\n"),
+                ":4: tls_server_config.cipher_suites: is not a known key; remove it;",
+            ),
+            (format!("{tls}  client_ca_file: x\n"), ":1: tls_server_config.client_ca_file: has no effect"),
             (
                 format!("{tls}  client_auth_type: RequireAndVerifyClientCert\n"),
                 ":4: tls_server_config.client_auth_type: needs",
@@ -404,18 +413,18 @@ mod tests {
             ("tls_server_config:\n  cert_file: ''\n".to_owned(), ":2: tls_server_config.cert_file: is empty; give"),
             ("tls_server_config: yes\n".to_owned(), ":1: tls_server_config: is a section; write"),
             ("tls_server_config:\n  cert_file:\n    a: b\n".to_owned(), ":2: cert_file: is neither"),
-            ("a: b\na: c\n".to_owned(), ":2: a: stands already on line 1; keep"),
-            ("basic_auth_users:\n  bob: secret\n".to_owned(), ":2: basic_auth_users.bob: is no bcrypt hash; give"),
-            (format!("basic_auth_users:\n  'b:c': {HASH}\n"), ":2: basic_auth_users.b:c: is no user name"),
+            ("a: b\na: c\n".to_owned(), ":2: a: is already set on line 1; keep"),
+            ("basic_auth_users:\n  bob: secret\n".to_owned(), ":2: basic_auth_users.bob: is not a bcrypt hash; give"),
+            (format!("basic_auth_users:\n  'b:c': {HASH}\n"), ":2: basic_auth_users.b:c: is not a user name"),
             (
                 format!("basic_auth_users:\n  bob: {}\n", HASH.replace("$10$", "$31$")),
                 ":2: basic_auth_users.bob: has cost 31;",
             ),
-            ("- a\n- b\n".to_owned(), ":1: is no mapping; write"),
+            ("- a\n- b\n".to_owned(), ":1: is not a mapping; write"),
             ("a: &x b\n---\nc: d\n".to_owned(), ": is a second document; keep one"),
-            ("basic_auth_users: *x\n".to_owned(), ": is no YAML: "),
-            ("a: 'b\n".to_owned(), ": is no YAML: "),
-            ("a:\n\t- b\n".to_owned(), ": is no YAML: "),
+            ("basic_auth_users: *x\n".to_owned(), ": is not YAML: "),
+            ("a: 'b\n".to_owned(), ": is not YAML: "),
+            ("a:\n\t- b\n".to_owned(), ": is not YAML: "),
         ] {
             let error = parse(&text).unwrap_err();
             assert!(error.starts_with("/etc/vigie/web.yml:") && error.contains(says), "{text:?}: {error}");

@@ -1,15 +1,17 @@
-//! The HTTP endpoint: `/metrics`, `/healthz`, `/readyz` and a page that leads to them, on a thread of its own.
-//! [`Server::bind`] does all that needs rights: it binds, reads the web configuration with its keys, and makes what the
-//! event loop needs; [`Server::serve`] only starts threads, and works in a process that has shut itself in.
+//! The HTTP endpoint: `/metrics`, `/healthz`, `/readyz` and a start page with links to them, on a thread of its own.
+//! [`Server::bind`] does everything that needs privileges: it binds, reads the web configuration with its keys, and makes
+//! what the event loop needs. [`Server::serve`] only starts threads, and works after privileges were given up.
 //!
-//! HTTP/1.1 only: what scrapes speaks it, and it is the smaller thing to expose.
+//! It speaks HTTP/1.1 only: every scraper does, and HTTP/2 would be more code to expose.
 
 mod auth;
 mod connection;
+mod counts;
+mod live_config;
 mod routes;
 mod tls;
-mod web;
 pub mod web_config;
+mod write_timeout;
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,35 +26,33 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use self::auth::{Gate, Work};
-use self::web::Web;
+pub use self::counts::{EndpointCounts, FAMILIES, HTTP_REFUSED, HTTP_REQUESTS, WEB_CONFIG_RELOADS};
+
+use self::auth::{Authenticator, PasswordChecks};
+use self::live_config::LiveConfig;
 use self::web_config::WebConfigError;
-use super::collector::SensorCollector;
-use super::health::{Judge, Thresholds};
-use super::shared::Shared;
+use crate::monitored::{Monitored, registry};
 
-/// Where the endpoint listens unless told otherwise: only this machine reaches it.
-pub const ADDRESS_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 19_843);
-/// How often readiness is judged.
-const JUDGE_INTERVAL: Duration = Duration::from_secs(1);
-/// Rest after a connection could not be accepted, as when there are no file descriptors left.
-const ACCEPT_REST: Duration = Duration::from_millis(100);
+/// How often the program samples its readiness.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+/// Pause after a connection could not be accepted, as when no file descriptors are left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Tells somebody one line: a log.
-pub type Notice = Arc<dyn Fn(&str) + Send + Sync>;
+/// Takes one line for the program's log.
+pub type Log = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// What clients may take up.
+/// Limits for clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerLimits {
-    /// Connections at once; one more is closed at once.
+    /// Connections at once; further ones are closed immediately.
     pub connections_max: usize,
     /// Bytes of a request's line and headers.
     pub header_bytes_max: usize,
     /// Headers of a request.
     pub headers_max: usize,
-    /// Time for a TLS handshake, and for a request to arrive; a connection without one for so long is closed.
+    /// Time for a TLS handshake, and for a request to arrive; a connection without a request for this long is closed.
     pub header_timeout: Duration,
-    /// Time for which a client may take nothing of an answer.
+    /// Time for which a client may read nothing of a response.
     pub write_timeout: Duration,
     /// Age at which a connection is closed.
     pub connection_age_max: Duration,
@@ -71,60 +71,53 @@ impl Default for ServerLimits {
     }
 }
 
-/// How the endpoint is to be.
+/// Options of the endpoint.
 #[derive(Clone)]
 pub struct ServerOptions {
     /// The file with TLS and passwords; see [`web_config`].
     pub web_config: Option<PathBuf>,
-    /// What clients may take up.
+    /// Limits for clients.
     pub limits: ServerLimits,
-    /// From when on the sensor counts as blind.
-    pub thresholds: Thresholds,
     /// Where notices go.
-    pub notice: Notice,
+    pub log: Log,
 }
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        Self {
-            web_config: None,
-            limits: ServerLimits::default(),
-            thresholds: Thresholds::default(),
-            notice: Arc::new(|_| {}),
-        }
+        Self { web_config: None, limits: ServerLimits::default(), log: Arc::new(|_| {}) }
     }
 }
 
-/// Why there is no endpoint.
+/// Why the endpoint cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// The address cannot be had.
+    /// The address cannot be bound.
     #[error("cannot listen on {address}: {source}; give another address, or stop what listens there")]
     Bind {
-        /// Which.
+        /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The web configuration is wrong.
     #[error(transparent)]
     WebConfig(#[from] WebConfigError),
-    /// The system refused something else.
+    /// The system refused something else, such as a thread.
     #[error("the metrics endpoint cannot start: {0}")]
     System(#[from] io::Error),
-    /// A defect in the table of families.
+    /// The table of families has a defect.
     #[error("the metrics cannot be registered: {0}")]
     Registry(#[from] prometheus::Error),
 }
 
 /// What all connections share.
 struct Endpoint {
-    shared: Arc<Shared>,
+    program: Arc<dyn Monitored>,
+    counts: Arc<EndpointCounts>,
     registry: Registry,
-    web: Web,
-    gate: Arc<Gate>,
+    web_config: LiveConfig,
+    authenticator: Arc<Authenticator>,
     limits: ServerLimits,
-    thresholds: Thresholds,
 }
 
 /// An endpoint that listens but does not answer yet.
@@ -133,7 +126,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     endpoint: Arc<Endpoint>,
-    passwords: Work,
+    password_checks: PasswordChecks,
 }
 
 impl Server {
@@ -141,41 +134,41 @@ impl Server {
     ///
     /// # Errors
     /// One line for people: what is wrong, where, and what mends it.
-    pub fn bind(address: SocketAddr, options: ServerOptions, shared: Arc<Shared>) -> Result<Self, ServerError> {
-        let notice = Arc::clone(&options.notice);
-        let web = Web::open(options.web_config.as_deref(), Arc::clone(&shared), options.notice)?;
-        let (gate, passwords) = Gate::new()?;
+    pub fn bind(address: SocketAddr, options: ServerOptions, program: Arc<dyn Monitored>) -> Result<Self, ServerError> {
+        let (log, counts) = (Arc::clone(&options.log), Arc::<EndpointCounts>::default());
+        let web_config = LiveConfig::open(options.web_config.as_deref(), Arc::clone(&counts), options.log)?;
+        let (authenticator, password_checks) = Authenticator::new()?;
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
         let cannot = |source| ServerError::Bind { address, source };
         let listener = runtime.block_on(TcpListener::bind(address)).map_err(cannot)?;
         let address = listener.local_addr()?;
-        let in_use = web.current();
-        if !address.ip().is_loopback() && (in_use.tls.is_none() || in_use.users.is_empty()) {
-            let lacks = if in_use.tls.is_none() { "without TLS" } else { "without passwords" };
-            notice(&format!("metrics are served on {address} {lacks}: whoever reaches that address may read them"));
+        let active = web_config.current();
+        if !address.ip().is_loopback() && (active.tls.is_none() || active.users.is_empty()) {
+            let lacking = if active.tls.is_none() { "without TLS" } else { "without passwords" };
+            log(&format!("metrics are served on {address} {lacking}: everyone who reaches that address can read them"));
         }
         let endpoint = Endpoint {
-            registry: SensorCollector::registry(Arc::clone(&shared))?,
-            shared,
-            web,
-            gate,
+            registry: registry(Arc::clone(&program), Arc::clone(&counts))?,
+            program,
+            counts,
+            web_config,
+            authenticator,
             limits: options.limits,
-            thresholds: options.thresholds,
         };
-        Ok(Self { runtime, listener, address, endpoint: Arc::new(endpoint), passwords })
+        Ok(Self { runtime, listener, address, endpoint: Arc::new(endpoint), password_checks })
     }
 
-    /// The address with the port that the system chose, if it was to.
+    /// The address; its port is the one that the system chose if port 0 was given.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Folders that must stay readable, so that certificates and passwords can change while the sensor runs.
+    /// Folders that must stay readable, so that certificates and passwords can change while the program runs.
     pub fn readable_folders(&self) -> Vec<PathBuf> {
-        self.endpoint.web.folders()
+        self.endpoint.web_config.folders()
     }
 
-    /// Reads a web configuration and the files that it names, without using them.
+    /// Checks a web configuration and the files that it names.
     ///
     /// # Errors
     /// What is wrong, with file, line, key and mend.
@@ -184,25 +177,25 @@ impl Server {
         config.tls.as_ref().map_or(Ok(()), |tls| tls::server_config(web_config, tls).map(drop))
     }
 
-    /// Starts to answer.
+    /// Starts to answer requests.
     ///
     /// # Errors
     /// When a thread cannot be started.
     pub fn serve(self) -> io::Result<Serving> {
-        self.passwords.start()?;
+        self.password_checks.start()?;
         let (stop, stopped) = oneshot::channel();
         let (runtime, listener, endpoint) = (self.runtime, self.listener, self.endpoint);
         let thread = thread::Builder::new().name("vigie-metrics".to_owned()).spawn(move || {
             runtime.spawn(accept(listener, Arc::clone(&endpoint)));
-            runtime.spawn(judge(endpoint));
-            // An error says that nobody is left who could stop it: that is the end too.
+            runtime.spawn(sample(endpoint));
+            // An error means that the handle was dropped, which ends the endpoint too.
             let _ = runtime.block_on(stopped);
         })?;
         Ok(Serving { address: self.address, stop, thread })
     }
 }
 
-/// A running endpoint; it ends with [`Serving::stop`], or when this is dropped.
+/// A running endpoint; it ends at [`Serving::stop`], or when this handle is dropped.
 pub struct Serving {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
@@ -210,7 +203,7 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Where it answers.
+    /// The address that it answers on.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
@@ -223,38 +216,37 @@ impl Serving {
     /// Closes all connections and ends the thread.
     pub fn stop(self) {
         let _ = self.stop.send(());
-        // A panic of the thread was told when it happened.
+        // A panic of the thread was reported when it happened.
         let _ = self.thread.join();
     }
 }
 
 async fn accept(listener: TcpListener, endpoint: Arc<Endpoint>) {
-    let room = Arc::new(Semaphore::new(endpoint.limits.connections_max));
+    let permits = Arc::new(Semaphore::new(endpoint.limits.connections_max));
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            endpoint.shared.refused("accept");
-            sleep(ACCEPT_REST).await;
+            endpoint.counts.refused("accept");
+            sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
-            endpoint.shared.refused("too_many");
+        let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
+            endpoint.counts.refused("too_many");
             continue;
         };
         let endpoint = Arc::clone(&endpoint);
         tokio::spawn(async move {
             connection::serve(stream, endpoint).await;
-            drop(place);
+            drop(permit);
         });
     }
 }
 
-async fn judge(endpoint: Arc<Endpoint>) {
-    let mut judge = Judge::new(endpoint.thresholds);
-    let mut ticks = interval(JUDGE_INTERVAL);
+async fn sample(endpoint: Arc<Endpoint>) {
+    let mut ticks = interval(SAMPLE_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        judge.observe(&endpoint.shared);
+        endpoint.program.sample();
     }
 }
 

@@ -1,4 +1,4 @@
-//! From the files of the configuration to a TLS server.
+//! Builds the TLS server from the files that the web configuration names.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 
 use super::web_config::{ClientAuth, TlsConfig, TlsVersion, WebConfigError};
 
-/// Builds the server's side of TLS; `file` is the configuration that named the files.
+/// The TLS server configuration; `file` is the web configuration, which errors name.
 pub(super) fn server_config(file: &Path, tls: &TlsConfig) -> Result<Arc<ServerConfig>, WebConfigError> {
     let error = |key: &str, what: String| WebConfigError {
         file: file.to_owned(),
@@ -34,7 +34,8 @@ pub(super) fn server_config(file: &Path, tls: &TlsConfig) -> Result<Arc<ServerCo
         Some(ca) => {
             let mut roots = RootCertStore::empty();
             for certificate in self::certificates(ca).map_err(|what| error("client_ca_file", what))? {
-                let unusable = |why| error("client_ca_file", format!("{}: {why}; give authorities", ca.display()));
+                let unusable =
+                    |why| error("client_ca_file", format!("{}: {why}; give certificates of authorities", ca.display()));
                 roots.add(certificate).map_err(unusable)?;
             }
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
@@ -43,13 +44,16 @@ pub(super) fn server_config(file: &Path, tls: &TlsConfig) -> Result<Arc<ServerCo
                 ClientAuth::None | ClientAuth::Required => verifier,
             };
             let unusable = |why: VerifierBuilderError| {
-                error("client_ca_file", format!("{}: {why}; give authorities", ca.display()))
+                error("client_ca_file", format!("{}: {why}; give certificates of authorities", ca.display()))
             };
             builder.with_client_cert_verifier(verifier.build().map_err(unusable)?)
         }
     };
     let mut config = builder.with_single_cert(certificates, key).map_err(|why| {
-        error("key_file", format!("does not go with {}: {why}; give the pair", tls.cert_file.display()))
+        error(
+            "key_file",
+            format!("does not match {}: {why}; give the key of that certificate", tls.cert_file.display()),
+        )
     })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
@@ -59,7 +63,7 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let certificates = read.map_err(|why| unreadable(file, "certificate", &why))?;
     match certificates.is_empty() {
-        true => Err(format!("{} holds no certificate; give a PEM file", file.display())),
+        true => Err(format!("{} contains no certificate; give a PEM file", file.display())),
         false => Ok(certificates),
     }
 }
@@ -68,7 +72,7 @@ fn unreadable(file: &Path, what: &str, why: &rustls::pki_types::pem::Error) -> S
     use rustls::pki_types::pem::Error;
     match why {
         Error::Io(why) => format!("{} cannot be read: {why}; check path and permissions", file.display()),
-        Error::NoItemsFound => format!("{} holds no {what}; give a PEM file", file.display()),
-        why => format!("{} is no {what} in PEM: {why}; give a PEM file", file.display()),
+        Error::NoItemsFound => format!("{} contains no {what}; give a PEM file", file.display()),
+        why => format!("{} is not a {what} in PEM: {why}; give a PEM file", file.display()),
     }
 }
