@@ -128,7 +128,11 @@ fn readiness_and_health_say_why_not() {
     until(&serving, "/healthz", &["HTTP/1.1 503 ", "not healthy\nworker_stalled: worker 1 has not moved for 12 s\n"]);
     let json = r#"{"healthy":false,"stalled":[{"worker":1,"seconds":12}]}"#;
     until(&serving, "/healthz?format=json", &[json]);
-    assert!(*locked(&program.samples) > 0, "readiness is sampled");
+    let began = Instant::now();
+    while *locked(&program.samples) < 2 {
+        assert!(began.elapsed() < Duration::from_secs(10), "readiness is not sampled");
+        thread::sleep(Duration::from_millis(20));
+    }
     serving.stop();
 }
 
