@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -77,10 +78,43 @@ fn every_file_of_the_package_is_there() {
     }
 }
 
+/// A package made without them would install and not start, or lack its licences.
+#[test]
+fn no_package_is_built_without_the_programs_that_it_takes() {
+    let remedies = [
+        ("cargo-deb", "cargo install cargo-deb --locked"),
+        ("cargo-about", "cargo install cargo-about --locked --features cli"),
+        ("dpkg-shlibdeps", "apt install dpkg-dev"),
+    ];
+    for lacking in [&remedies[..], &remedies[..1], &remedies[1..2], &remedies[2..]] {
+        let folder = tempfile::tempdir().unwrap();
+        let program = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        program("dirname", "#!/bin/sh\necho \"${1%/*}\"\n");
+        program("cargo", "#!/bin/sh\necho 'cargo runs' >&2\nexit 99\n");
+        for (name, _) in remedies.iter().filter(|remedy| !lacking.contains(remedy)) {
+            program(name, "#!/bin/sh\n");
+        }
+        let script = package().join("deploy/build-deb");
+        let output = Command::new(script).env("PATH", folder.path()).output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        let expected: String =
+            lacking.iter().map(|(name, remedy)| format!("build-deb: {name} is not installed; {remedy}\n")).collect();
+        assert_eq!((output.status.code(), errors), (Some(69), expected));
+    }
+}
+
 #[test]
 fn scripts_are_shell() {
     let posix = ["build-deb", "libexec/tune-nic", "debian/postinst", "debian/prerm", "debian/postrm"];
-    for (shell, script) in posix.map(|script| ("sh", script)).into_iter().chain([("bash", "try-package")]) {
+    for (shell, script) in posix
+        .map(|script| ("sh", script))
+        .into_iter()
+        .chain(["trial.bash", "try-install", "try-package"].map(|script| ("bash", script)))
+    {
         let path = package().join("deploy").join(script);
         let checked = Command::new(shell).arg("-n").arg(&path).output().unwrap();
         assert!(checked.status.success(), "{script}: {}", String::from_utf8_lossy(&checked.stderr));

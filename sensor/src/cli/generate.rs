@@ -1,5 +1,7 @@
 //! `vigie generate`: files made from the definitions of settings, metrics and commands, so that they cannot drift apart.
 
+mod manual;
+
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Subcommand};
@@ -34,7 +36,7 @@ pub enum Generated {
         /// The shell.
         shell: Shell,
     },
-    /// Print the manual page, or with --folder write the pages of all commands.
+    /// Print the manual page, or with --folder write the pages of all commands and vigie.toml(5).
     Man {
         /// Write a page for each command into this folder instead of printing the main page.
         #[arg(long, value_name = "DIR")]
@@ -52,10 +54,9 @@ pub fn run(arguments: &GenerateArguments) -> Result<Exit, Failure> {
         Generated::Reference => config::reference(),
         Generated::Metrics => telemetry::documentation(),
         Generated::Completions { shell } => completions(*shell),
-        Generated::Man { folder: None } => man()?,
+        Generated::Man { folder: None } => manual::main_page(),
         Generated::Man { folder: Some(folder) } => {
-            clap_mangen::generate_to(Arguments::command(), folder)
-                .map_err(|error| Failure::write(&folder.display().to_string(), &error))?;
+            manual::write_all(folder).map_err(|error| Failure::write(&folder.display().to_string(), &error))?;
             return Ok(Exit::Success);
         }
     };
@@ -69,14 +70,6 @@ fn completions(shell: Shell) -> String {
     String::from_utf8_lossy(&script).into_owned()
 }
 
-fn man() -> Result<String, Failure> {
-    let mut page = Vec::new();
-    clap_mangen::Man::new(Arguments::command())
-        .render(&mut page)
-        .map_err(|error| Failure::write("the manual page", &error))?;
-    Ok(String::from_utf8_lossy(&page).into_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,11 +81,11 @@ mod tests {
             let script = completions(*shell);
             assert!(script.contains("fail-on-alert") && script.contains("generate"), "{shell}");
         }
-        let page = man().unwrap();
+        let page = manual::main_page();
         assert!(page.starts_with(".ie") && page.contains("vigie\\-check"), "{page}");
         let folder = tempfile::tempdir().unwrap();
         let arguments = GenerateArguments { what: Generated::Man { folder: Some(folder.path().to_path_buf()) } };
         assert_eq!(run(&arguments), Ok(Exit::Success));
-        assert!(folder.path().join("vigie-check.1").exists());
+        assert!(folder.path().join("vigie-check.1").exists() && folder.path().join("vigie.toml.5").exists());
     }
 }
