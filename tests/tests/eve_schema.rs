@@ -28,11 +28,11 @@ fn own_schema() -> Value {
 
 fn suricata_schema() -> Option<Value> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/design/eve-schema.json");
-    let path = std::env::var_os("VIGIE_EVE_SCHEMA").map_or_else(beside, PathBuf::from);
+    let path = std::env::var_os("EVE_SCHEMA").map_or_else(beside, PathBuf::from);
     match std::fs::read(&path) {
         Ok(bytes) => Some(serde_json::from_slice(&bytes).unwrap()),
         Err(error) => {
-            let remedy = "VIGIE_EVE_SCHEMA=FILE names it, etc/schema.json in Suricata's source";
+            let remedy = "EVE_SCHEMA=FILE names it, etc/schema.json in Suricata's source";
             skipped(format_args!("Suricata's schema is not at {}: {error}; {remedy}", path.display()));
             None
         }

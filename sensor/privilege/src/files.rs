@@ -46,15 +46,18 @@ pub(super) fn check_reach(report: &mut Report, confinement: &Confinement) -> Res
     for (path, wanted) in paths(confinement) {
         let folder = path.is_dir();
         let search = if folder { AccessFlags::X_OK } else { AccessFlags::empty() };
-        let (flags, doing, mode) = match wanted {
-            FileUse::Read => (AccessFlags::R_OK | search, "be read", if folder { "u+rX" } else { "u+r" }),
-            FileUse::Write => (AccessFlags::R_OK | AccessFlags::W_OK | search, "be written", "u+rwX"),
+        // No command for a mend: the path may be what others use too.
+        let (flags, doing) = match wanted {
+            FileUse::Read => (AccessFlags::R_OK | search, "be read"),
+            FileUse::Write => (AccessFlags::R_OK | AccessFlags::W_OK | search, "be written"),
         };
         eaccess(path.as_path(), flags).map_err(|error| PrivilegeError::Path {
             path: path.clone(),
             doing,
             source: io::Error::from(error),
-            mend: format!("let {user} have it, for example: chown {user} {0}; chmod {mode} {0}", path.display()),
+            mend: format!(
+                "name one that belongs to {user}, such as /var/log/vigie for events and /etc/vigie for the rest"
+            ),
         })?;
     }
     let count = confinement.readable.len() + confinement.writable.len();

@@ -12,7 +12,7 @@ use crate::event::Fact;
 #[derive(Debug, Parser)]
 #[command(
     name = "vigie",
-    version,
+    version = env!("BUILD_VERSION"),
     propagate_version = true,
     arg_required_else_help = true,
     subcommand_required = true,

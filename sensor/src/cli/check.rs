@@ -46,19 +46,20 @@ pub fn run(arguments: &CheckArguments) -> Result<Exit, Failure> {
     let (exit, text) = match arguments.configuration.load() {
         Ok(loaded) => {
             let requirements = requirements::all(&loaded.settings);
+            let may_capture = privileges::may_capture();
             let exit = requirements.iter().fold(Exit::Success, |exit, requirement| worse(exit, requirement.exit()));
             match arguments.json {
-                true => (exit, as_json(exit, &loaded.warnings, &requirements, Some(&loaded))),
-                false => (exit, as_lines(exit, &loaded, &requirements)),
+                true => (exit, as_json(exit, &loaded.warnings, &requirements, Some(&loaded), may_capture)),
+                false => (exit, as_lines(exit, &loaded, &requirements, may_capture)),
             }
         }
         Err(errors) => {
             let exit = Exit::Configuration;
             match arguments.json {
-                true => (exit, as_json(exit, &errors.0, &[], None)),
+                true => (exit, as_json(exit, &errors.0, &[], None, privileges::may_capture())),
                 false => {
                     let warnings = errors.0.len() - errors.count();
-                    (exit, format!("{errors}\n{}\n", verdict(errors.count(), warnings)))
+                    (exit, format!("{errors}\n{}\n", verdict(errors.count(), warnings, true)))
                 }
             }
         }
@@ -72,7 +73,7 @@ fn worse(one: Exit, other: Exit) -> Exit {
     if other as u8 > one as u8 { other } else { one }
 }
 
-fn as_lines(exit: Exit, loaded: &Loaded, requirements: &[Requirement]) -> String {
+fn as_lines(exit: Exit, loaded: &Loaded, requirements: &[Requirement], may_capture: bool) -> String {
     let mut text = String::new();
     for warning in &loaded.warnings {
         text.push_str(&format!("{warning}\n"));
@@ -86,21 +87,33 @@ fn as_lines(exit: Exit, loaded: &Loaded, requirements: &[Requirement]) -> String
     if exit == Exit::Success {
         text.push_str(&plan::lines(&loaded.settings));
     }
-    text.push_str(&format!("{}\n", verdict(errors, warnings)));
+    text.push_str(&format!("{}\n", verdict(errors, warnings, may_capture)));
     text
 }
 
-fn verdict(errors: usize, warnings: usize) -> String {
-    let word = if errors == 0 { "can run" } else { "cannot run" };
+/// A check needs no privileges, so that anybody can make one; to run does.
+fn verdict(errors: usize, warnings: usize, may_capture: bool) -> String {
+    let word = match (errors, may_capture) {
+        (0, true) => "can run",
+        (0, false) => "can run as the service or as root, but not as this user",
+        _ => "cannot run",
+    };
     let (errors, warnings) = (errors as u64, warnings as u64);
     format!("{word}; {}, {}", counted(errors, "error"), counted(warnings, "warning"))
 }
 
-fn as_json(exit: Exit, findings: &[Finding], requirements: &[Requirement], loaded: Option<&Loaded>) -> String {
+fn as_json(
+    exit: Exit,
+    findings: &[Finding],
+    requirements: &[Requirement],
+    loaded: Option<&Loaded>,
+    may_capture: bool,
+) -> String {
     let findings: Vec<Value> = findings.iter().map(finding_json).collect();
     let requirements: Vec<Value> = requirements.iter().map(Requirement::json).collect();
     let mut object = json!({
         "can_run": exit == Exit::Success,
+        "can_run_as_this_user": exit == Exit::Success && may_capture,
         "exit": exit as u8,
         "file": loaded.and_then(|loaded| loaded.file.clone()),
         "configuration": findings,

@@ -13,10 +13,16 @@ use vigie_journal::json::Object;
 #[derive(Args, Debug)]
 #[command(
     long_about = "List the network interfaces: state, link type, MTU, speed, addresses, and the offloads that disturb a \
-                  capture, with the command that turns them off. Needs no privileges.",
-    after_help = "Examples:\n  vigie interfaces\n  vigie interfaces --json | jq -r 'select(.mend) | .mend'"
+                  capture. Of the interfaces that are named, it also prints the command that turns the offloads off. Needs no \
+                  privileges.",
+    after_help = "Examples:\n  vigie interfaces\n  vigie interfaces eth1 eth2\n  \
+                  vigie interfaces --json eth1 eth2 | jq -r 'select(.mend) | .mend' | sudo sh"
 )]
 pub struct InterfacesArguments {
+    /// List these interfaces only, such as both legs of a tap, with the commands for them.
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+
     /// Print one JSON object per line.
     #[arg(long)]
     pub json: bool,
@@ -25,15 +31,39 @@ pub struct InterfacesArguments {
 /// Runs the command.
 ///
 /// # Errors
-/// The standard output cannot be written to.
+/// An interface does not exist, or the standard output cannot be written to.
 pub fn run(arguments: &InterfacesArguments, terminal: Terminal) -> Result<Exit, Failure> {
-    let interfaces = list();
-    print(&if arguments.json { json(&interfaces) } else { text(&interfaces, terminal.stdout_style()) })?;
+    let interfaces = named(list(), &arguments.names)?;
+    let are_named = !arguments.names.is_empty();
+    print(&match arguments.json {
+        true => json(&interfaces, are_named),
+        false => text(&interfaces, are_named, terminal.stdout_style()),
+    })?;
     Ok(Exit::Success)
 }
 
-/// A table for people, and below it the commands that turn offloads off.
-fn text(interfaces: &[Interface], style: Style) -> String {
+/// The interfaces of these names, in the order of the names; all where none is named.
+fn named(interfaces: Vec<Interface>, names: &[String]) -> Result<Vec<Interface>, Failure> {
+    if names.is_empty() {
+        return Ok(interfaces);
+    }
+    let find = |name: &String| {
+        let known = || interfaces.iter().map(|interface| interface.name.as_str()).collect::<Vec<_>>().join(", ");
+        let unknown = || {
+            Failure::new(
+                Exit::Unavailable,
+                format!("there is no interface \"{name}\""),
+                format!("there are {}", known()),
+            )
+        };
+        interfaces.iter().find(|interface| interface.name == *name).cloned().ok_or_else(unknown)
+    };
+    names.iter().map(find).collect()
+}
+
+/// A table for people, and below it the commands that turn offloads off. Commands are for named interfaces only: the one
+/// that a person manages the machine over is not to be changed because it was listed.
+fn text(interfaces: &[Interface], are_named: bool, style: Style) -> String {
     let mut table = table::with_headings([
         ("NAME", Left),
         ("STATE", Left),
@@ -63,10 +93,14 @@ fn text(interfaces: &[Interface], style: Style) -> String {
     let mut text = table::text(&table, style);
     let commands: Vec<String> = interfaces.iter().filter_map(Interface::mend_command).collect();
     if !commands.is_empty() {
-        text.push_str(
-            "\nThese offloads merge segments before they are captured. On the interfaces of a tap, turn them off:\n",
-        );
-        commands.iter().for_each(|command| text.push_str(&format!("  {command}\n")));
+        text.push_str("\nThese offloads merge segments before they are captured. ");
+        match are_named {
+            true => {
+                text.push_str("Turn them off:\n");
+                commands.iter().for_each(|command| text.push_str(&format!("  {command}\n")));
+            }
+            false => text.push_str("Name the interfaces of a tap for the commands:\n  vigie interfaces NAME...\n"),
+        }
     }
     text.push_str(&format!("\n{}\n", counted(interfaces.len() as u64, "interface")));
     text
@@ -81,8 +115,8 @@ fn speed(mbit: u32) -> String {
     if mbit >= 1000 && mbit.is_multiple_of(1000) { format!("{} Gbit/s", mbit / 1000) } else { format!("{mbit} Mbit/s") }
 }
 
-/// One object per line.
-fn json(interfaces: &[Interface]) -> String {
+/// One object per line; with commands if the interfaces were named.
+fn json(interfaces: &[Interface], are_named: bool) -> String {
     let mut out = Vec::new();
     for interface in interfaces {
         let mut object = Object::open(&mut out);
@@ -109,7 +143,7 @@ fn json(interfaces: &[Interface]) -> String {
         for (name, is_on) in known.iter().filter_map(|(name, is_on)| Some((name, (*is_on)?))) {
             object.truth(name, is_on);
         }
-        object.text_or_null("mend", interface.mend_command().as_deref());
+        object.text_or_null("mend", interface.mend_command().filter(|_| are_named).as_deref());
         object.close();
         out.push(b'\n');
     }
@@ -148,11 +182,20 @@ NAME  STATE  LINK                         MTU        SPEED  DRIVER  OFFLOADS  AD
 eth0  up     Ethernet                    1500    10 Gbit/s  ixgbe   gro       192.0.2.1/24 2001:db8::1/64
 ib0   up     infiniband (not supported)  1500  2500 Mbit/s  -       -         -
 
-These offloads merge segments before they are captured. On the interfaces of a tap, turn them off:
+These offloads merge segments before they are captured. Turn them off:
   ethtool -K eth0 gro off
 
 2 interfaces
 ";
-        assert_eq!(text(&interfaces, Style { width: 80, colour: false }), expected);
+        let style = Style { width: 80, colour: false };
+        assert_eq!(text(&interfaces, true, style), expected);
+        let unnamed = text(&interfaces, false, style);
+        assert!(unnamed.contains("  vigie interfaces NAME...\n") && !unnamed.contains("ethtool"), "{unnamed}");
+        assert!(json(&interfaces, true).contains("\"mend\":\"ethtool -K eth0 gro off\""));
+        assert!(!json(&interfaces, false).contains("ethtool"));
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert_eq!(named(interfaces.to_vec(), &names(&["ib0"])).unwrap()[0].name, "ib0");
+        let failure = named(interfaces.to_vec(), &names(&["eth0", "eth7"])).unwrap_err();
+        assert_eq!(failure.to_string(), "vigie: there is no interface \"eth7\"; there are eth0, ib0");
     }
 }

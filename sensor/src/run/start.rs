@@ -196,7 +196,11 @@ pub(super) fn confinement(
     server: Option<&Server>,
     receive_only: Vec<std::os::fd::RawFd>,
 ) -> Confinement {
-    let folder = |path: &Path| path.parent().filter(|folder| !folder.as_os_str().is_empty()).map(Path::to_owned);
+    // A bare name lies in the folder where the sensor was started. `-` is the standard output.
+    let folder = |path: &Path| {
+        let absolute = std::path::absolute(path).ok().filter(|_| path.as_os_str() != "-")?;
+        absolute.parent().map(Path::to_owned)
+    };
     // Folders, not files: editors and package managers replace a file by a new one of the same name.
     let mut readable: Vec<PathBuf> = file.and_then(|file| folder(Path::new(file))).into_iter().collect();
     readable.extend(settings.signatures.folder.clone());

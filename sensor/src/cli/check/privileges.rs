@@ -30,6 +30,12 @@ fn requirement(measure: &Measure, demand: Demand) -> Requirement {
     }
 }
 
+/// Whether this process may open capture sockets.
+pub(super) fn may_capture() -> bool {
+    let lacks = |measure: &Measure| measure.name == "capture" && matches!(measure.state, State::Unavailable(_));
+    !vigie_privilege::probe().measures.iter().any(lacks)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

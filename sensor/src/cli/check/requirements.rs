@@ -181,7 +181,8 @@ fn events(settings: &Settings, account: &Account) -> Requirement {
             Requirement::unavailable(PART, format!("{user} may not write in {}", folder.display()), mend)
         }
         () if path.exists() && !account.may(path, WRITE) => {
-            let mend = format!("chown {}:{} {}", quoted(user), quoted(group), quoted_path(path));
+            // No command: the file may be somebody else's.
+            let mend = format!("set events.file to a file that belongs to {user}, or to one that does not exist");
             Requirement::unavailable(PART, format!("{user} may not write to {shown}"), mend)
         }
         () => Requirement::ok(PART, format!("to {shown}")),
@@ -223,7 +224,7 @@ fn metrics(settings: &Settings, account: Option<&Account>) -> Vec<Requirement> {
             requirements.push(Requirement::unavailable(
                 PART,
                 format!("{user} may not read {shown}"),
-                format!("chgrp {} {}", quoted(user), quoted_path(file)),
+                copy_for(&settings.privilege.user, file),
             ));
         } else {
             requirements.push(match Server::check(file) {
@@ -233,6 +234,14 @@ fn metrics(settings: &Settings, account: Option<&Account>) -> Vec<Requirement> {
         }
     }
     requirements
+}
+
+/// How to give a user its own copy of a file; the file itself, which others may use, stays as it is.
+fn copy_for(user: &str, file: &Path) -> String {
+    let (name, from) = (file.file_name().unwrap_or_default().to_string_lossy(), quoted_path(file));
+    let to = Path::new("/etc/vigie").join(&*name);
+    let set = format!("set metrics.web_config to a copy of its own, such as {}", to.display());
+    format!("{set}: install -D -g {} -m 0640 {from} {}", quoted(user), quoted_path(&to))
 }
 
 /// Whether the program at `listen` is a vigie. If so, the checked configuration is probably about to be reloaded.

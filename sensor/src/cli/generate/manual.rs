@@ -54,7 +54,7 @@ fn name(command: &Command) -> &str {
 fn page(root: &Command, command: &Command) -> String {
     let mut out = Vec::new();
     // A vector takes everything.
-    let _ = write_definition(root, command, &mut out);
+    let _ = write_definition(command, &mut out);
     let mut roff = Roff::new();
     exit_status(&mut roff, root, command);
     environment(&mut roff, command);
@@ -65,8 +65,8 @@ fn page(root: &Command, command: &Command) -> String {
 }
 
 /// What the definition of the command says.
-fn write_definition(root: &Command, command: &Command, out: &mut Vec<u8>) -> io::Result<()> {
-    let version = root.get_version().unwrap_or_default();
+fn write_definition(command: &Command, out: &mut Vec<u8>) -> io::Result<()> {
+    let version = env!("CARGO_PKG_VERSION");
     let page = Man::new(command.clone()).source(format!("vigie {version}")).manual("vigie");
     page.render_title(out)?;
     page.render_name_section(out)?;
@@ -185,7 +185,7 @@ fn others(page: &str) -> &'static [&'static str] {
 /// `vigie.toml(5)`.
 fn settings_page() -> String {
     let mut roff = Roff::new();
-    let version = built().get_version().unwrap_or_default().to_owned();
+    let version = env!("CARGO_PKG_VERSION");
     roff.control("TH", ["vigie.toml", "5", "", &format!("vigie {version}"), "vigie"]);
     roff.control("SH", ["NAME"]);
     roff.text([roman("vigie.toml - settings of the sensor vigie")]);
