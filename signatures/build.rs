@@ -67,9 +67,16 @@ fn write_file(list: &mut String, file: File) -> Result<(), Box<dyn Error>> {
     }
     writeln!(
         list,
-        "BuiltinFile {{ label: {label:?}, service: {:?}, name: {:?}, owner: {:?}, owner_country: {:?}, category: {:?}, base: {:?}, line: {}, \
+        "BuiltinFile {{ label: {label:?}, service: {:?}, name: {:?}, owner: {:?}, owner_country: {:?}, category: {:?}, base: {:?}, enabled: {:?}, line: {}, \
          rules: &[",
-        header.service, header.name, header.owner, header.owner_country, header.category, header.base, header.line
+        header.service,
+        header.name,
+        header.owner,
+        header.owner_country,
+        header.category,
+        header.base,
+        header.enabled,
+        header.line
     )?;
     drafts.sort_by_key(|draft| draft.rule.line);
     for draft in &drafts {

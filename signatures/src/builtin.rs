@@ -17,6 +17,7 @@ struct BuiltinFile {
     owner_country: Option<&'static str>,
     category: Option<&'static str>,
     base: Option<u32>,
+    enabled: Option<bool>,
     line: u32,
     /// In order of line.
     rules: &'static [BuiltinRule],
@@ -55,6 +56,7 @@ pub(crate) fn files() -> impl Iterator<Item = File> {
             category: file.category.map(str::to_owned),
             base: file.base,
             replace: false,
+            enabled: file.enabled,
             line: file.line,
         },
         drafts: file.rules.iter().filter_map(|rule| draft(file, rule)).collect(),

@@ -67,6 +67,8 @@ pub struct Service {
     pub category: String,
     /// First of its signature ids.
     pub base: u32,
+    /// Whether it is on: rules of a service that is off do not answer.
+    pub enabled: bool,
     /// Exact and suffix rules.
     pub names: usize,
     /// Pattern rules.

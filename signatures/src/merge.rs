@@ -24,6 +24,7 @@ struct Gathered {
     owner_country: String,
     category: String,
     base: u32,
+    enabled: bool,
 }
 
 /// What makes two rules the same one.
@@ -117,6 +118,9 @@ impl Merge {
                     old.clone_from(new);
                 }
             }
+            if let Some(enabled) = header.enabled {
+                known.enabled = enabled;
+            }
             return true;
         }
         let (Some(name), Some(base)) = (&header.name, header.base) else {
@@ -133,6 +137,7 @@ impl Merge {
             owner_country: header.owner_country.clone().unwrap_or_default(),
             category: header.category.clone().unwrap_or_default(),
             base,
+            enabled: header.enabled.unwrap_or(true),
         };
         self.services.insert(key.clone(), gathered);
         true
@@ -156,7 +161,9 @@ impl Merge {
     /// The bundle that the layers make.
     pub(crate) fn finish(self, findings: &mut Vec<Diagnostic>) -> Bundle {
         let mut drafts = Vec::with_capacity(self.drafts.len());
-        drafts.extend(self.drafts.into_iter().flatten());
+        let services = &self.services;
+        let enabled = |draft: &Draft| services.get(&draft.rule.service).is_none_or(|service| service.enabled);
+        drafts.extend(self.drafts.into_iter().flatten().filter(|(_, draft)| enabled(draft)));
         let service_numbers: HashMap<&str, u32> = self.services.keys().map(String::as_str).zip(0..).collect();
         drafts.sort_by(|(_, one), (_, other)| {
             let (one, other) = (&one.rule, &other.rule);
@@ -244,7 +251,7 @@ fn summaries(gathered: &BTreeMap<String, Gathered>, rules: &[Arc<Rule>]) -> Vec<
     gathered
         .iter()
         .map(|(key, service)| {
-            let Gathered { name, owner, owner_country, category, base } = service;
+            let Gathered { name, owner, owner_country, category, base, enabled } = service;
             let mut service = Service {
                 key: key.clone(),
                 name: name.clone(),
@@ -252,6 +259,7 @@ fn summaries(gathered: &BTreeMap<String, Gathered>, rules: &[Arc<Rule>]) -> Vec<
                 owner_country: owner_country.clone(),
                 category: category.clone(),
                 base: *base,
+                enabled: *enabled,
                 names: 0,
                 patterns: 0,
                 prefixes: 0,

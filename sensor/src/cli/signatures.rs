@@ -47,7 +47,7 @@ fn list(services: &[Service], style: Style) -> String {
     for service in services {
         table.add_row([
             service.key.clone(),
-            service.name.clone(),
+            if service.enabled { service.name.clone() } else { format!("{} (off)", service.name) },
             service.category.clone(),
             count(service.names as u64),
             count(service.patterns as u64),
@@ -80,6 +80,7 @@ fn list_json(services: &[Service]) -> String {
         object.text("owner", &service.owner);
         object.text("owner_country", &service.owner_country);
         object.text("category", &service.category);
+        object.truth("enabled", service.enabled);
         for (key, number) in [
             ("rules", service.rules()),
             ("names", service.names),
@@ -145,6 +146,7 @@ mod tests {
             owner_country: "CN".to_owned(),
             category: "video".to_owned(),
             base: 8_100_100,
+            enabled: true,
             names: 1_200,
             patterns: 3,
             prefixes: 2,

@@ -53,6 +53,8 @@ pub(crate) struct Header {
     pub(crate) category: Option<String>,
     pub(crate) base: Option<u32>,
     pub(crate) replace: bool,
+    /// Whether its rules answer; a later file may say otherwise.
+    pub(crate) enabled: Option<bool>,
     /// Line of the `service` key.
     pub(crate) line: u32,
 }
@@ -65,7 +67,8 @@ pub(crate) struct File {
     pub(crate) drafts: Vec<Draft>,
 }
 
-const HEADER_KEYS: [&str; 8] = ["service", "name", "owner", "owner_country", "category", "base", "replace", "reviewed"];
+const HEADER_KEYS: [&str; 9] =
+    ["service", "name", "owner", "owner_country", "category", "base", "replace", "enabled", "reviewed"];
 /// In the order in which they are read.
 const GROUP_KEYS: [&str; 4] = ["names", "patterns", "prefixes", "fingerprints"];
 
@@ -96,6 +99,7 @@ fn read_document(reader: &mut Reader<'_>, document: &DeTable<'_>) -> File {
             "category" => header.category = reader.string("category", value),
             "base" => header.base = base(reader, value),
             "replace" => header.replace = reader.boolean("replace", value).unwrap_or_default(),
+            "enabled" => header.enabled = reader.boolean("enabled", value),
             "reviewed" => shared.reviewed = reader.day("reviewed", value),
             group if GROUP_KEYS.contains(&group) => {}
             other => {
