@@ -34,7 +34,7 @@ mod words;
 use parse::{Draft, File, Matches};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    for inputs in ["services", "src"] {
+    for inputs in ["services", "bans", "src"] {
         println!("cargo::rerun-if-changed={inputs}");
     }
     let directory = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("services");
@@ -56,8 +56,25 @@ fn main() -> Result<(), Box<dyn Error>> {
     if !faults.is_empty() {
         return Err(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n").into());
     }
-    std::fs::write(PathBuf::from(std::env::var("OUT_DIR")?).join("services.rs"), list)?;
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("services.rs"), list)?;
+    std::fs::write(out.join("bans.rs"), ban_files()?)?;
     Ok(())
+}
+
+/// The files of `bans/`, as texts: they are few, and read when somebody asks for them.
+fn ban_files() -> Result<String, Box<dyn Error>> {
+    let directory = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("bans");
+    let mut paths =
+        std::fs::read_dir(directory)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
+    paths.sort();
+    let mut list = String::from("static BAN_FILES: &[(&str, &str)] = &[\n");
+    for path in paths {
+        let name = path.file_name().ok_or("a file without a name")?.to_string_lossy();
+        writeln!(list, "({:?}, include_str!({:?})),", format!("bans/{name}"), path)?;
+    }
+    list.push_str("];\n");
+    Ok(list)
 }
 
 fn write_file(list: &mut String, file: File) -> Result<(), Box<dyn Error>> {

@@ -247,7 +247,8 @@ impl Bundle {
     }
 }
 
-fn read_directory(path: &Path, findings: &mut Vec<Diagnostic>) -> Vec<SourceText> {
+/// The `*.toml` files of a directory, in order of name, or one file.
+pub(crate) fn read_directory(path: &Path, findings: &mut Vec<Diagnostic>) -> Vec<SourceText> {
     let mut refuse = |path: &Path, message: String, mend: &str| {
         findings.push(Diagnostic::new(Severity::Error, &path.display().to_string(), 0, "", message, mend));
     };

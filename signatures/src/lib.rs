@@ -5,6 +5,7 @@
 
 mod address;
 mod alerting;
+mod bans;
 mod builtin;
 mod bundle;
 mod diagnostic;
@@ -19,6 +20,7 @@ mod rule;
 mod words;
 
 pub use address::Network;
+pub use bans::{Ban, BanForm, BanState, Bans, Forbids, Personal, Precision, ScopeWord};
 pub use bundle::{Bundle, FILE_BYTES_MAX, LoadOptions, REVIEW_DAYS_MAX, Service, SourceText};
 pub use diagnostic::{Diagnostic, Severity};
 pub use explain::{Explanation, QueryKind};

@@ -5,7 +5,7 @@
 mod facts;
 mod groups;
 mod old_words;
-mod reader;
+pub(crate) mod reader;
 mod texts;
 
 use toml::de::{DeTable, DeValue};
