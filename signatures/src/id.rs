@@ -18,8 +18,6 @@ const SILENT_PLACES: u32 = 50;
 /// What an id's place says.
 pub(crate) struct Place {
     pub(crate) number: u32,
-    /// What `signal` was in files of the format before this one.
-    pub(crate) word: &'static str,
     /// Text of alerts on names.
     pub(crate) phrase: &'static str,
     /// Text of alerts on addresses.
@@ -32,7 +30,6 @@ macro_rules! place {
     ($number:ident, $word:literal, $phrase:literal, $verdict:ident) => {
         Place {
             number: $number,
-            word: $word,
             phrase: $phrase,
             address_phrase: concat!("server address contacted (", $word, ")"),
             verdict: Verdict::$verdict,
@@ -140,11 +137,6 @@ impl Rule {
         }
     }
 
-    /// The word of its id's place: what `signal` was in files of the format before this one.
-    pub const fn signal(&self) -> &'static str {
-        self.place().word
-    }
-
     /// What an alert says about the device. It depends on the id and on nothing else.
     pub const fn phrase(&self) -> &'static str {
         match self.kind {
@@ -164,7 +156,7 @@ mod tests {
         let mut texts = std::collections::HashSet::new();
         for (place, number) in PLACES.iter().zip(1..) {
             assert_eq!(place.number, number);
-            assert!(texts.insert(place.phrase) && texts.insert(place.word));
+            assert!(texts.insert(place.phrase) && texts.insert(place.address_phrase));
         }
     }
 

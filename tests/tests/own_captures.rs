@@ -139,7 +139,9 @@ fn due(capture: &str) -> BTreeMap<(SocketAddr, SocketAddr), Due> {
                 let evidence = if kind == "dns" { "dns" } else { "tls-cert" };
                 Due { evidence, service: hosts[name].service.clone().unwrap(), name: Some(name.to_owned()) }
             }
-            (None, Some(("prefix", _))) => Due { evidence: "prefix", service: "tiktok".to_owned(), name: None },
+            (None, Some(("prefix", _))) => {
+                Due { evidence: "prefix", service: "bytedance-infra".to_owned(), name: None }
+            }
             (None, why) => panic!("{why:?}"),
         };
         due.entry((row.named.client, row.named.server)).or_insert(told);

@@ -187,7 +187,8 @@ fn write_metadata(metadata: &mut Object<'_>, alert: &Alert<'_>, flow: &Flow<'_>)
     metadata.texts("service", [signature.service]);
     metadata.texts("service_name", [signature.service_name]);
     metadata.texts("role", [signature.role]);
-    metadata.texts("signal", [signature.signal]);
+    metadata.texts("class", [signature.class]);
+    metadata.texts("family", [signature.family]);
     metadata.texts("verdict", [signature.verdict]);
     metadata.texts("evidence", [alert.evidence]);
     metadata.texts("confidence", [signature.confidence]);

@@ -117,8 +117,10 @@ pub struct Signature<'a> {
     pub service_name: &'a str,
     /// What the host is for.
     pub role: &'a str,
-    /// What the contact says of the client.
-    pub signal: &'a str,
+    /// Who contacts the name.
+    pub class: &'a str,
+    /// Which part of a program contacts it.
+    pub family: &'a str,
     /// What the contact says for itself alone.
     pub verdict: &'a str,
     /// How sure the rule is.

@@ -38,6 +38,8 @@ pub enum Command {
     Explain(ExplainArguments),
     /// List or check signatures.
     Signatures(SignaturesArguments),
+    /// List bans, or show one: authority, dates, what it forbids on which devices.
+    Bans(BansArguments),
     /// List the network interfaces, and offloads that disturb a capture.
     Interfaces(super::interfaces::InterfacesArguments),
     /// Generate synthetic traffic from a seed, to test the sensor and taps.
@@ -171,6 +173,44 @@ pub enum SignaturesCommand {
         /// Folders of signature files, checked together with the built-in signatures; none: only those.
         #[arg(value_name = "DIR")]
         folders: Vec<PathBuf>,
+    },
+}
+
+/// `vigie bans`.
+#[derive(Args, Debug)]
+#[command(arg_required_else_help = true, subcommand_required = true)]
+pub struct BansArguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: BansCommand,
+}
+
+/// What can be done with bans.
+#[derive(Debug, Subcommand)]
+pub enum BansCommand {
+    /// List the bans: since when, in which form and state, and what they cover.
+    List {
+        /// Print one JSON object per line.
+        #[arg(long)]
+        json: bool,
+        /// File or folder of bans (*.toml) to use on top of the built-in bans; may be given several times.
+        #[arg(long, value_name = "PATH")]
+        bans: Vec<PathBuf>,
+        /// Day for which the state is shown, such as 2023-12-31; without it today.
+        #[arg(long, value_name = "DATE")]
+        as_of: Option<String>,
+    },
+    /// Show all that is known of one ban.
+    Show {
+        /// Id, as the list has it.
+        #[arg(value_name = "ID")]
+        id: String,
+        /// File or folder of bans (*.toml) to use on top of the built-in bans; may be given several times.
+        #[arg(long, value_name = "PATH")]
+        bans: Vec<PathBuf>,
+        /// Day for which the state is shown, such as 2023-12-31; without it today.
+        #[arg(long, value_name = "DATE")]
+        as_of: Option<String>,
     },
 }
 

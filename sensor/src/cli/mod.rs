@@ -2,6 +2,7 @@
 //! module of its own. The modules [`read`](crate::read) and [`run`](crate::run) of the crate do the work on packets.
 
 pub mod arguments;
+pub mod bans;
 pub mod bundle;
 pub mod check;
 pub mod configuration;
@@ -49,6 +50,7 @@ fn dispatch(command: &Command) -> Result<Exit, Failure> {
         Command::Run(arguments) => run::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Signatures(arguments) => signatures::run(arguments, terminal),
+        Command::Bans(arguments) => bans::run(arguments, terminal),
         Command::Interfaces(arguments) => interfaces::run(arguments, terminal),
         Command::Synth(arguments) => synth::run(arguments, terminal),
         Command::Check(arguments) => check::run(arguments),

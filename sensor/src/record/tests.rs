@@ -111,7 +111,7 @@ fn an_alert_says_all_that_is_known() {
         r#""app_proto":"tls","alert":{"action":"allowed","gid":1,"signature_id":8100001,"rev":1,"#,
         r#""signature":"vigie TikTok: app in use","#,
         &severity,
-        r#""metadata":{"service":["tiktok"],"service_name":["TikTok"],"role":["app-api"],"signal":["app-only"],"#,
+        r#""metadata":{"service":["tiktok"],"service_name":["TikTok"],"role":["app-api"],"class":["native"],"family":["api"],"#,
         r#""verdict":["app"],"evidence":["tls-sni"],"confidence":["high"],"name":["api16-normal.tiktokv.com"],"#,
         r#""match":["suffix"],"rule":["tiktokv.com"],"sources":["v2fly","ndpi"],"reviewed":["2026-11-01"],"#,
         r#""server_asn":["396986"],"server_country":["US"],"tunnel":["vxlan"]}},"#,
