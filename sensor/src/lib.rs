@@ -14,7 +14,7 @@ pub mod country;
 pub mod record;
 
 pub mod telemetry;
-pub mod config;
+pub mod settings;
 
 pub mod worker;
 pub mod read;

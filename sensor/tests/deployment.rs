@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use vigie::config::{Settings, default_file};
+use vigie::settings::{Settings, default_file};
 use vigie::telemetry::ADDRESS_DEFAULT;
 
 fn package() -> PathBuf {
@@ -134,7 +134,7 @@ fn unit_and_pages_say_what_the_sensor_does() {
     let unit = deployed("systemd/vigie.service");
     let setting = |name: &str| unit.lines().find_map(|line| line.strip_prefix(name)).unwrap();
     assert_eq!(setting("ExecStart="), "/usr/bin/vigie run --config /etc/vigie/vigie.toml");
-    assert!(Path::new("/etc/vigie/vigie.toml") == Path::new(vigie::config::FILE_DEFAULT));
+    assert!(Path::new("/etc/vigie/vigie.toml") == Path::new(vigie::settings::FILE_DEFAULT));
     // 64 workers on both legs of a tap, each with its spare sockets.
     let settings = Settings::default();
     let sockets = 64 * 2 * (1 + settings.capture.spare_sockets);

@@ -7,13 +7,13 @@ use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use vigie::config::Settings;
 use vigie::event::Fact;
 use vigie::read::read;
 use vigie::record::{self, Context};
 use vigie::run::log::Log;
 use vigie::run::worker_thread::LiveSource;
 use vigie::run::{Prepared, Running};
+use vigie::settings::Settings;
 use vigie_capture::live::{Change, InterfaceCounts};
 use vigie_capture::{CaptureError, Files, FilesOptions, Position, Source, SourceStatistics};
 use vigie_flow::{HashKey, PacketHeaders};

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use vigie::config::Limits;
+use vigie::settings::Limits;
 use vigie::worker::{EventTypes, Share, Worker};
 use vigie_capture::BATCH_FRAMES_MAX;
 use vigie_flow::HashKey;

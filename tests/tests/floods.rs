@@ -5,9 +5,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::LazyLock;
 
-use vigie::config::Limits;
 use vigie::event::{Event, Fact};
 use vigie::read::{self, Settings};
+use vigie::settings::Limits;
 use vigie_signatures::Bundle;
 use vigie_tests::hello::Hello;
 use vigie_tests::memory::{Counting, measure};

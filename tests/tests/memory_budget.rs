@@ -5,7 +5,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use vigie::config::Limits;
+use vigie::settings::Limits;
 use vigie::worker::{EventTypes, Share, Worker};
 use vigie_capture::Source;
 use vigie_flow::{FlowEntry, HashKey};

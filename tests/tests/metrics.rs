@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-use vigie::config::Limits;
+use vigie::settings::Limits;
 use vigie::telemetry::families::TABLES;
 use vigie::telemetry::worker_counts::{WORKER_COUNTS, worker_count};
 use vigie::telemetry::{MonitoredSensor, Shared, Thresholds, documentation};

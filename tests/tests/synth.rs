@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use vigie_signatures::Bundle;
 
-use vigie::config::Limits;
 use vigie::event::Fact;
+use vigie::settings::Limits;
 use vigie::worker::{Counter, EventTypes, Share, Worker};
 use vigie_flow::HashKey;
 use vigie_handshake::address_names::{self, AddressNames};

@@ -123,7 +123,7 @@ impl Split {
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
         let flows = openings(Kind::TlsPostQuantum, SAMPLES, 0).iter().map(segments).collect();
-        let limits = vigie::config::Limits::default().handshake();
+        let limits = vigie::settings::Limits::default().handshake();
         Self { flows, dialogue: TcpInspector::default(), limits, counts: Counts::default() }
     }
 }
@@ -173,7 +173,7 @@ impl Quic {
             flows: openings(kind, SAMPLES / 4, 0).iter().map(datagrams).collect(),
             dialogue: UdpInspector::default(),
             scratch: Scratch::new(),
-            limits: vigie::config::Limits::default().handshake(),
+            limits: vigie::settings::Limits::default().handshake(),
             counts: Counts::default(),
         }
     }

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use vigie::config::Limits;
 use vigie::event::{Event, Fact};
 use vigie::read::{Settings, read};
 use vigie::record::{self, Context};
+use vigie::settings::Limits;
 use vigie::worker::{Counter, EventTypes, Share, Worker};
 use vigie_capture::{BATCH_FRAMES_MAX, Files, FilesOptions};
 use vigie_flow::HashKey;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::Limits;
 use crate::event::Fact;
+use crate::settings::Limits;
 
 /// Passive network sensor: recognises banned services by the names that TLS, QUIC and DNS show in clear text.
 #[derive(Debug, Parser)]

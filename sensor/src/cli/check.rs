@@ -14,8 +14,9 @@ use super::configuration::{ConfigurationArguments, file_name};
 use super::exit::{Exit, Failure};
 use super::terminal::print;
 use super::words::counted;
-use crate::config::{self, Finding, Loaded, Settings, Severity};
+use crate::settings::{Loaded, Settings};
 use requirements::Requirement;
+use vigie_config::{Definition, Finding, Severity, Table};
 
 /// `vigie check`.
 #[derive(Args, Debug)]
@@ -139,11 +140,11 @@ fn finding_json(finding: &Finding) -> Value {
 
 /// Every setting with its value as in the file, and its origin.
 fn settings_json(settings: &Settings, loaded: &Loaded) -> Value {
-    let of = |definition: &config::Definition| {
-        let origin = loaded.origins.get(definition.key.as_str());
+    let of = |definition: &Definition| {
+        let origin = loaded.origins.get(definition.key);
         let origin = origin.map_or_else(|| "default".to_owned(), ToString::to_string);
-        let value = settings.toml(definition.section, definition.name);
-        (definition.key.clone(), json!({ "value": value, "origin": origin }))
+        let value = settings.to_toml(definition);
+        (definition.key.to_owned(), json!({ "value": value, "origin": origin }))
     };
-    Value::Object(config::definitions().iter().map(of).collect())
+    Value::Object(Settings::definitions().iter().map(of).collect())
 }

@@ -7,7 +7,8 @@ use clap::Args;
 use super::exit::{Exit, Failure};
 use super::terminal::eprint;
 use super::words::counted;
-use crate::config::{ConfigErrors, FILE_DEFAULT, Flag, Layers, Loaded, Settings, Source, Typed};
+use crate::settings::{FILE_DEFAULT, Loaded, Settings};
+use vigie_config::{ConfigErrors, Flag, Layers, RawValue, Schema, Source};
 
 /// The configuration file, and settings that override it.
 #[derive(Args, Clone, Debug, Default)]
@@ -89,11 +90,11 @@ impl ConfigurationArguments {
         for (key, value) in &self.set {
             let is_path = ["events.file", "signatures.folder", "metrics.web_config"].contains(&key.as_str());
             let value = if is_path { absolute_path(value) } else { value.clone() };
-            flags.push(flag("--set", key, Typed::Word(value)));
+            flags.push(flag("--set", key, RawValue::Unquoted(value)));
         }
         if !self.interface.is_empty() {
-            let names = self.interface.iter().cloned().map(Typed::Word).collect();
-            flags.push(flag("--interface", "capture.interfaces", Typed::List(names)));
+            let names = self.interface.iter().cloned().map(RawValue::Unquoted).collect();
+            flags.push(flag("--interface", "capture.interfaces", RawValue::List(names)));
         }
         for (option, key, value) in [
             ("--workers", "capture.workers", self.workers.clone()),
@@ -101,7 +102,7 @@ impl ConfigurationArguments {
             ("--events-file", "events.file", self.events_file.as_deref().map(absolute_path)),
         ] {
             if let Some(value) = value {
-                flags.push(flag(option, key, Typed::Word(value)));
+                flags.push(flag(option, key, RawValue::Unquoted(value)));
             }
         }
         flags
@@ -137,8 +138,10 @@ mod tests {
         let flags = arguments.flags();
         let keys: Vec<&str> = flags.iter().map(|flag| flag.key.as_str()).collect();
         assert_eq!(keys, ["capture.workers", "capture.bpf", "capture.interfaces", "capture.workers", "events.file"]);
-        assert_eq!(flags[1].value, Typed::Word("tcp[13]=2".to_owned()));
-        assert!(matches!(&flags[4].value, Typed::Word(path) if path.starts_with('/') && path.ends_with("/eve.json")));
+        assert_eq!(flags[1].value, RawValue::Unquoted("tcp[13]=2".to_owned()));
+        assert!(
+            matches!(&flags[4].value, RawValue::Unquoted(path) if path.starts_with('/') && path.ends_with("/eve.json"))
+        );
         assert!(setting("capture.workers").is_err());
         assert_eq!((absolute_path("-"), absolute_path("")), ("-".to_owned(), String::new()));
     }

@@ -10,7 +10,7 @@ use clap_complete::Shell;
 use super::arguments::Arguments;
 use super::exit::{Exit, Failure};
 use super::terminal::print;
-use crate::config;
+use crate::settings;
 use crate::telemetry;
 
 /// `vigie generate`.
@@ -50,8 +50,8 @@ pub enum Generated {
 /// The text cannot be written.
 pub fn run(arguments: &GenerateArguments) -> Result<Exit, Failure> {
     let text = match &arguments.what {
-        Generated::Config => config::default_file(),
-        Generated::Reference => config::reference(),
+        Generated::Config => settings::default_file(),
+        Generated::Reference => settings::reference(),
         Generated::Metrics => telemetry::documentation(),
         Generated::Completions { shell } => completions(*shell),
         Generated::Man { folder: None } => manual::main_page(),

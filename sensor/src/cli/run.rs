@@ -29,7 +29,7 @@ pub struct RunArguments {
 /// The configuration is wrong, something that it needs is unavailable, or a thread of the sensor failed.
 pub fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
     let loaded = arguments.configuration.load_or_report()?;
-    let load_signatures = |settings: &crate::config::Settings| {
+    let load_signatures = |settings: &crate::settings::Settings| {
         let folders: Vec<_> = settings.signatures.folder.clone().into_iter().collect();
         bundle::load(&folders).map_err(|failure| match failure.mend.as_str() {
             "" => failure.what,

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use vigie_signatures::Bundle;
 
-use crate::config::Limits;
 use crate::event::Event;
+use crate::settings::Limits;
 use crate::worker::{Counter, EventTypes, Share, Worker};
 use vigie_capture::{CaptureError, Position, Source, SourceStatistics};
 use vigie_flow::HashKey;

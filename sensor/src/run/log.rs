@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::config::{Level, Log as LogSettings, LogFormat};
+use crate::settings::{Level, Log as LogSettings, LogFormat};
 
 /// The log of a running sensor.
 #[derive(Debug)]

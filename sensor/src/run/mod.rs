@@ -33,9 +33,10 @@ use self::log::Log;
 use self::notify::ServiceManager;
 use self::start::confinement;
 use self::worker_thread::LiveSource;
-use crate::config::{Layers, Loaded, Settings};
+use crate::settings::{Loaded, Settings};
 use vigie_capture::CaptureError;
 use vigie_capture::live::{self, Live};
+use vigie_config::Layers;
 use vigie_metrics::{Server, ServerError};
 use vigie_privilege::PrivilegeError;
 

@@ -17,8 +17,8 @@ use super::watch::Running;
 use super::worker_thread::{LiveSource, WorkerThread};
 use super::writer::{Writer, WriterCommands};
 use super::{RunError, system};
-use crate::config::{Record, Settings};
 use crate::record::Context;
+use crate::settings::{Record, Settings};
 use crate::telemetry::{MonitoredSensor, Phase, Shared, SignatureFacts};
 use crate::worker::{EventTypes, Share, Worker};
 use vigie_flow::HashKey;
@@ -220,6 +220,6 @@ pub(super) fn confinement(
     }
 }
 
-pub(super) fn fsync(settings: &Settings) -> (crate::config::Fsync, Duration) {
+pub(super) fn fsync(settings: &Settings) -> (crate::settings::Fsync, Duration) {
     (settings.events.fsync, Duration::from_millis(settings.events.fsync_interval_ms))
 }

@@ -15,10 +15,11 @@ use super::start::fsync;
 use super::worker_thread::Report;
 use super::writer::WriterCommands;
 use super::{LoadSignatures, RunError, Signals};
-use crate::config::{Layers, Settings};
+use crate::settings::Settings;
 use crate::telemetry::{Loss, Phase, Shared, SignatureFacts};
 use vigie_capture::CaptureError;
 use vigie_capture::live::State;
+use vigie_config::{Layers, Schema, Table};
 use vigie_journal::record::Stats;
 use vigie_metrics::Serving;
 
@@ -156,11 +157,11 @@ impl Running {
                 return self.reload_failed("configuration and signatures in use stay");
             }
         };
-        let change = settings.live_changes(&new);
+        let change = settings.changes(&new);
         if !change.restart.is_empty() {
             self.log.warning(&format!("changed, but takes effect only after a restart: {}", change.restart.join(", ")));
         }
-        *settings = settings.with_live_of(&new);
+        *settings = settings.with_live_changes(&new);
         self.log.set(settings.log.clone());
         self.commands.fsync(fsync(settings));
         self.use_signatures(bundle);

@@ -12,10 +12,10 @@ use vigie_signatures::Rule;
 
 use super::log::Log;
 use super::snapshot::SnapshotReader;
-use crate::config::Fsync;
 use crate::detect::Evidence;
 use crate::event::{Event, Fact};
 use crate::record::{self, Context};
+use crate::settings::Fsync;
 use crate::telemetry::{Loss, Shared, SinkCells};
 use vigie_journal::Journal;
 use vigie_journal::record::Stats;

@@ -49,8 +49,8 @@ use clock::{EPOCH_NS, EPOCH_S};
 use headers::owner;
 use records::Records;
 
-use crate::config::Limits;
 use crate::event::Order;
+use crate::settings::Limits;
 
 pub use clock::epoch_end_ns;
 pub use counters::{Counter, Counters};

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use vigie::config::Limits;
 use vigie::event::{Event, Fact};
+use vigie::settings::Limits;
 use vigie::worker::{EventTypes, Share, Worker};
 use vigie_flow::HashKey;
 use vigie_handshake::address_names::AddressNames;

@@ -5,7 +5,7 @@ use std::fs;
 
 use super::requirements::Requirement;
 use crate::cli::words::quoted;
-use crate::config::Settings;
+use crate::settings::Settings;
 use vigie_capture::live::interfaces::{Interface, list};
 use vigie_capture::live::{LiveOptions, State};
 

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::cli::words::{bytes, counted};
-use crate::config::{Backend, Fsync, MemoryNeed, Settings};
+use crate::settings::{Fsync, MemoryNeed, Settings};
+use vigie_capture::live::Backend;
 
 /// What would run, for people.
 pub(super) fn lines(settings: &Settings) -> String {
@@ -68,7 +69,8 @@ pub(super) fn memory_json(settings: &Settings) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Machine, Record};
+    use crate::settings::Record;
+    use vigie_config::{Machine, Schema};
 
     #[test]
     fn what_would_run() {

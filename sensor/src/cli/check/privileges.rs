@@ -1,8 +1,8 @@
 //! The confinement that this kernel and this process can give the sensor: Landlock, seccomp and more.
 
 use super::requirements::Requirement;
-use crate::config::{Demand, Settings};
-use vigie_privilege::{Measure, Report, State};
+use crate::settings::Settings;
+use vigie_privilege::{Demand, Measure, Report, State};
 
 /// Every measure of `report`; one that is required and unavailable is an error.
 pub(super) fn all(settings: &Settings, report: &Report) -> Vec<Requirement> {

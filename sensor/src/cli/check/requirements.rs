@@ -16,7 +16,7 @@ use super::{capture, privileges};
 use crate::cli::bundle;
 use crate::cli::exit::Exit;
 use crate::cli::words::{counted, quoted, quoted_path};
-use crate::config::Settings;
+use crate::settings::Settings;
 use vigie_metrics::Server;
 use vigie_privilege::probe;
 

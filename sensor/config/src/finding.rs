@@ -1,16 +1,16 @@
-//! What is wrong with a configuration, where it was typed, and what mends it.
+//! What is wrong with a configuration, where it was given, and what mends it.
 
 use std::fmt;
 
 /// Characters of a value that an error shows.
 const SHOWN_CHARACTERS_MAX: usize = 80;
 
-/// Where a value comes from. Later ones win.
+/// Where a value was given. Later ones win.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
     /// Built in.
     Default,
-    /// A line of the file, from 1; 0 for the file as a whole.
+    /// A line of the file, from 1; 0 means the file as a whole.
     File(String, u32),
     /// A variable of the environment.
     Environment(String),
@@ -32,22 +32,22 @@ impl fmt::Display for Origin {
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// The sensor does not start with it.
+    /// The program does not start with it.
     Error,
-    /// The sensor starts, perhaps not as it was meant.
+    /// The program starts, but perhaps not as intended.
     Warning,
 }
 
-/// One thing that is wrong, or odd. Shown as one line: `vigie.toml:12: key = value: what; mend`.
+/// One error or warning. Shown as one line: `vigie.toml:12: key = value: what; mend`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
-    /// Where it was typed.
+    /// Where the value was given.
     pub origin: Origin,
-    /// Which setting, such as `capture.workers`; empty where none can be told.
+    /// The setting, such as `capture.workers`; empty if it is about none.
     pub key: String,
-    /// What was typed, as it is shown; empty where that says nothing.
+    /// The value as it is shown; empty if it would not help.
     pub value: String,
     /// What is wrong.
     pub what: String,
@@ -56,12 +56,12 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(super) fn error(origin: Origin, key: &str, value: &str, fault: Fault) -> Self {
+    pub(crate) fn error(origin: Origin, key: &str, value: &str, fault: Fault) -> Self {
         let (key, value) = (one_line(key), value.to_owned());
         Self { severity: Severity::Error, origin, key, value, what: fault.what, mend: fault.mend }
     }
 
-    /// The finding without its place and value.
+    /// The finding without its origin and value.
     pub fn message(&self) -> String {
         match self.mend.as_str() {
             "" => self.what.clone(),
@@ -85,13 +85,13 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Why a configuration is refused: every error in it, and the warnings. Shown a line each.
+/// Why a configuration is refused: all its errors and warnings, in order. Shown as one line each.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", lines(.0))]
 pub struct ConfigErrors(pub Vec<Finding>);
 
 impl ConfigErrors {
-    /// How many errors there are; the rest are warnings.
+    /// Number of errors; the rest are warnings.
     pub fn count(&self) -> usize {
         self.0.iter().filter(|finding| finding.severity == Severity::Error).count()
     }
@@ -101,24 +101,27 @@ fn lines(findings: &[Finding]) -> String {
     findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
-/// What is wrong with a value, before it is known where it was typed.
+/// What is wrong with a value, without where it was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) what: String,
-    pub(super) mend: String,
+pub struct Fault {
+    /// What is wrong.
+    pub what: String,
+    /// What mends it.
+    pub mend: String,
 }
 
 impl Fault {
-    pub(super) fn new(what: impl Into<String>, mend: impl Into<String>) -> Self {
+    /// A fault and its mend, both in a few words.
+    pub fn new(what: impl Into<String>, mend: impl Into<String>) -> Self {
         Self { what: what.into(), mend: mend.into() }
     }
 }
 
 /// Text as part of a line on a terminal: control characters escaped, long text cut.
-pub(super) fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len().min(SHOWN_CHARACTERS_MAX * 4));
-    for (place, character) in text.chars().enumerate() {
-        if place == SHOWN_CHARACTERS_MAX {
+    for (index, character) in text.chars().enumerate() {
+        if index == SHOWN_CHARACTERS_MAX {
             line.push('…');
             break;
         }

@@ -1,10 +1,10 @@
-//! The known word that a mistyped one most likely stands for.
+//! The known word that a mistyped one most likely means.
 
-/// Words longer than this are no slip of a finger.
+/// Longer words are not compared: they are not typing errors.
 const WORD_BYTES_MAX: usize = 64;
 
-/// The word of `known` nearest to `typed`, unless all are too far.
-pub(super) fn nearest<'k>(typed: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+/// The word of `known` that is nearest to `typed`, unless all are too different.
+pub(crate) fn nearest<'k>(typed: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     if typed.is_empty() || typed.len() > WORD_BYTES_MAX {
         return None;
     }
@@ -20,7 +20,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slips_are_found_and_guesses_are_not_made() {
+    fn typing_errors_are_found_and_nothing_is_guessed() {
         let known = ["workers", "ring_bytes", "block_bytes", "round-robin"];
         for (typed, expected) in [
             ("worker", Some("workers")),

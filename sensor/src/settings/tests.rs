@@ -1,13 +1,15 @@
-//! Configurations as people mistype them, and what they are told.
+//! Configurations with mistakes, and the errors that people get.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use proptest::prelude::*;
+use vigie_capture::live::Backend;
+use vigie_config::{Changes, Definition, File, Flag, Layers, Machine, Mode, Origin, RawValue, Source, Table};
 
 use super::*;
 
-/// What every file here begins with, so that nothing but the fault is wrong.
+/// The first line of every file here, so that nothing else is wrong.
 const INTERFACE: &str = "capture.interfaces = [\"eth0\"]\n";
 
 fn machine() -> Machine {
@@ -28,28 +30,28 @@ fn variables(variables: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
 }
 
 fn flag(key: &str, value: &str) -> Flag {
-    Flag { option: "--set".to_owned(), key: key.to_owned(), value: Typed::Word(value.to_owned()) }
+    Flag { option: "--set".to_owned(), key: key.to_owned(), value: RawValue::Unquoted(value.to_owned()) }
 }
 
 fn loaded(text: &str) -> Loaded {
     Settings::load(&layers(text)).unwrap_or_else(|errors| panic!("{text}\n{errors}"))
 }
 
-/// Errors and warnings of a file, a line each.
-fn told(text: &str) -> Vec<String> {
+/// Errors and warnings of a file, one per line.
+fn findings(text: &str) -> Vec<String> {
     match Settings::load(&layers(text)) {
         Ok(loaded) => loaded.warnings.iter().map(ToString::to_string).collect(),
         Err(errors) => errors.to_string().lines().map(str::to_owned).collect(),
     }
 }
 
-/// A file of one line below the interface, and the one thing that is told of it.
-fn assert_told(line: &str, expected: &str) {
-    assert_eq!(told(&format!("{INTERFACE}{line}\n")), [expected], "{line}");
+/// A file of one line below the interface has this one finding.
+fn assert_finding(line: &str, expected: &str) {
+    assert_eq!(findings(&format!("{INTERFACE}{line}\n")), [expected], "{line}");
 }
 
 #[test]
-fn bad_values_are_refused_with_what_to_write() {
+fn invalid_values_are_refused_with_what_to_write() {
     for (line, expected) in [
         // Numbers.
         (
@@ -133,12 +135,12 @@ fn bad_values_are_refused_with_what_to_write() {
         ("capture.cpus = 3", "vigie.toml:2: capture.cpus = 3: expected a list; write [3]"),
         (
             "capture.cpus = [\"0\", 1, 2, 3]",
-            "vigie.toml:2: capture.cpus = [\"0\", 1, 2, 3]: of \"0\": expected a whole number; write 0",
+            "vigie.toml:2: capture.cpus = [\"0\", 1, 2, 3]: item \"0\": expected a whole number; write 0",
         ),
         ("events.types = \"tls\"", "vigie.toml:2: events.types = \"tls\": expected a list; write [\"tls\"]"),
         (
             "events.types = [\"stat\"]",
-            "vigie.toml:2: events.types = [\"stat\"]: of \"stat\": expected tls, quic, dns, flow or stats; did you mean \
+            "vigie.toml:2: events.types = [\"stat\"]: item \"stat\": expected tls, quic, dns, flow or stats; did you mean \
              \"stats\"?",
         ),
         // Text.
@@ -149,7 +151,7 @@ fn bad_values_are_refused_with_what_to_write() {
         ),
         (
             "sensor.name = \"a\\u001b[2J\"",
-            "vigie.toml:2: sensor.name = \"a\\u001B[2J\": has control characters; leave them out",
+            "vigie.toml:2: sensor.name = \"a\\u001B[2J\": has control characters; remove them",
         ),
         (
             "events.file = \"eve.json\"",
@@ -161,11 +163,11 @@ fn bad_values_are_refused_with_what_to_write() {
         ),
         (
             "privilege.user = \"\"",
-            "vigie.toml:2: privilege.user = \"\": no user; write \"vigie\", or another user without privileges",
+            "vigie.toml:2: privilege.user = \"\": empty; write \"vigie\", or another user without privileges",
         ),
         (
             "privilege.group = \"a:b\"",
-            "vigie.toml:2: privilege.group = \"a:b\": no name of a user or group; see getent(1)",
+            "vigie.toml:2: privilege.group = \"a:b\": not a name of a user or group; see getent(1)",
         ),
         // Addresses and permissions.
         (
@@ -186,23 +188,23 @@ fn bad_values_are_refused_with_what_to_write() {
         ),
         (
             "events.mode = \"0440\"",
-            "vigie.toml:2: events.mode = \"0440\": the sensor itself could not write; the default is \"0640\"",
+            "vigie.toml:2: events.mode = \"0440\": the owner could not write the file; the default is \"0640\"",
         ),
         (
             "log.level = 1979-05-27",
             "vigie.toml:2: log.level = 1979-05-27: expected error, warn, info, debug or trace; the default is \"info\"",
         ),
     ] {
-        assert_told(line, expected);
+        assert_finding(line, expected);
     }
     for (interface, what) in [
-        ("eth0/1", "no name of an interface"),
+        ("eth0/1", "not a name of an interface"),
         ("", "no interface has an empty name"),
         ("a-very-long-interface", "too long for an interface"),
     ] {
         let line = format!("capture.interfaces = [\"{interface}\"]");
         let mend = "'vigie interfaces' lists them";
-        assert_eq!(told(&line), [format!("vigie.toml:1: {line}: of \"{interface}\": {what}; {mend}")]);
+        assert_eq!(findings(&line), [format!("vigie.toml:1: {line}: item \"{interface}\": {what}; {mend}")]);
     }
 }
 
@@ -233,16 +235,16 @@ fn unknown_keys_are_refused_with_the_nearest() {
         ("limits.flow_max = 100", "vigie.toml:2: limits.flow_max: unknown key; did you mean limits.flows_max?"),
         ("\"\\u001b[2J\" = 1", "vigie.toml:2: \\u{1b}[2J: unknown key; 'vigie generate config' lists all keys"),
     ] {
-        assert_told(line, expected);
+        assert_finding(line, expected);
     }
 }
 
 #[test]
-fn faults_of_the_syntax_have_their_line() {
+fn syntax_errors_have_their_line() {
     for (text, expected) in [
         (
             "[log]\nlevel = \"info\"\nlevel = \"warn\"",
-            "vigie.toml:4: this key stands here a second time; keep one of the two",
+            "vigie.toml:4: this key is set a second time; keep one of the two",
         ),
         ("[log]\nlevel = info", "vigie.toml:3: not TOML: "),
         ("[log\nlevel = \"info\"", "vigie.toml:2: not TOML: "),
@@ -250,11 +252,11 @@ fn faults_of_the_syntax_have_their_line() {
         ("[log]\nlevel = ", "vigie.toml:3: not TOML: "),
         ("[log]\nlevel = \"info", "vigie.toml:3: not TOML: "),
     ] {
-        let lines = told(&format!("{INTERFACE}{text}\n"));
+        let lines = findings(&format!("{INTERFACE}{text}\n"));
         assert!(lines.len() == 1 && lines[0].starts_with(expected), "{text}: {lines:?}");
     }
     let text = format!("{INTERFACE}[log\nlevel = 3\n[events]\nmode = 640\nfsync = \n");
-    let lines = told(&text);
+    let lines = findings(&text);
     let starts = ["vigie.toml:2: not TOML", "vigie.toml:5: events.mode = 640", "vigie.toml:6: not TOML"];
     assert_eq!(lines.len(), starts.len(), "{lines:?}");
     assert!(lines.iter().zip(starts).all(|(line, start)| line.starts_with(start)), "{lines:?}");
@@ -265,7 +267,7 @@ fn faults_of_the_syntax_have_their_line() {
 }
 
 #[test]
-fn all_errors_are_told_at_once_in_order() {
+fn all_errors_are_reported_at_once_in_order() {
     let text = "\
 [capture]
 interfaces = [\"eth0\", \"eth0\"]
@@ -284,11 +286,11 @@ level = \"loud\"
     layers.flags = vec![flag("capture.snap_bytes", "1")];
     let errors = Settings::load(&layers).unwrap_err();
     let expected = "\
-vigie.toml:2: capture.interfaces = [\"eth0\", \"eth0\"]: eth0 is there twice; name each interface once
+vigie.toml:2: capture.interfaces = [\"eth0\", \"eth0\"]: eth0 is listed twice; name each interface once
 vigie.toml:3: capture.workers = \"many\": expected a whole number; the default is 0
 vigie.toml:4: capture.ringbytes: unknown key; did you mean capture.ring_bytes?
 vigie.toml:7: events.mode = 640: expected octal permissions in quotation marks; write \"0640\"
-vigie.toml:8: this key stands here a second time; keep one of the two
+vigie.toml:8: this key is set a second time; keep one of the two
 vigie.toml:11: log.level = \"loud\": expected error, warn, info, debug or trace; the default is \"info\"
 VIGIE_LOG__FORMAT: log.format = xml: expected text or json; the default is \"text\"
 --set: capture.snap_bytes = 1: too small; give at least 64";
@@ -301,7 +303,7 @@ fn impossible_combinations_are_refused() {
     for (lines, expected) in [
         (
             "capture.backend = \"pcap\"\ncapture.timestamps = \"hardware\"",
-            "vigie.toml:3: capture.timestamps = \"hardware\": the backend pcap has the kernel's only; set \
+            "vigie.toml:3: capture.timestamps = \"hardware\": the backend pcap has only timestamps of the kernel; set \
              capture.backend = \"ring\", or capture.timestamps = \"kernel\"",
         ),
         (
@@ -319,23 +321,26 @@ fn impossible_combinations_are_refused() {
         ),
         (
             "capture.ring_bytes = 1048577",
-            "vigie.toml:2: capture.ring_bytes = 1_048_577: the ring has less than two blocks of 1048576 bytes; set \
+            "vigie.toml:2: capture.ring_bytes = 1_048_577: the ring has fewer than two blocks of 1048576 bytes; set \
              capture.ring_bytes to at least 2097152",
         ),
         (
             "capture.ring_bytes = 3000000",
-            "vigie.toml:2: capture.ring_bytes = 3_000_000: the ring is no multiple of a block of 1048576 bytes; set \
+            "vigie.toml:2: capture.ring_bytes = 3_000_000: the ring is not a multiple of a block of 1048576 bytes; set \
              capture.ring_bytes = 2097152",
         ),
-        ("capture.block_bytes = 100000", "vigie.toml:2: capture.block_bytes = 100_000: no power of two; write 131072"),
+        (
+            "capture.block_bytes = 100000",
+            "vigie.toml:2: capture.block_bytes = 100_000: not a power of two; write 131072",
+        ),
         (
             "capture.workers = 1\ncapture.ring_bytes = 2147483647\ncapture.block_bytes = 131072",
-            "vigie.toml:4: capture.block_bytes = 131_072: the ring is no multiple of a block of 131072 bytes; set \
+            "vigie.toml:4: capture.block_bytes = 131_072: the ring is not a multiple of a block of 131072 bytes; set \
              capture.ring_bytes = 2147352576",
         ),
         (
             "capture.ring_bytes = 2146435072\ncapture.workers = 9",
-            "vigie.toml:3: capture.workers = 9: the rings take 17.9 GiB, and this machine has 16.0 GiB; make \
+            "vigie.toml:3: capture.workers = 9: the rings need 17.9 GiB, and this machine has 16.0 GiB; make \
              capture.ring_bytes smaller",
         ),
         (
@@ -346,7 +351,7 @@ fn impossible_combinations_are_refused() {
         (
             "metrics.listen = \"0.0.0.0:9100\"",
             "vigie.toml:2: metrics.listen = \"0.0.0.0:9100\": other machines could read the metrics without TLS or \
-             authentication; set metrics.web_config, or metrics.allow_open = true where the network is trusted",
+             authentication; set metrics.web_config, or metrics.allow_open = true if the network is trusted",
         ),
         (
             "limits.reassembly_bytes_max = 65536\nlimits.stream_bytes_max = 100000",
@@ -355,23 +360,23 @@ fn impossible_combinations_are_refused() {
         ),
     ] {
         assert!(Settings::load(&layers(format!("{INTERFACE}{lines}\n"))).is_err(), "{lines}");
-        assert_told(lines, expected);
+        assert_finding(lines, expected);
     }
     let nothing = Settings::load(&layers("")).unwrap_err().to_string();
     let expected = "vigie.toml: capture.interfaces = []: there is nothing to listen on; name an interface, such as \
                     [\"eth1\"]";
     assert_eq!(nothing, expected);
-    let any = told("capture.interfaces = [\"any\"]");
-    assert!(any[0].contains("any cannot be listened to"), "{any:?}");
-    assert_eq!(told("capture.interfaces = [\"any\"]\ncapture.backend = \"pcap\""), any);
+    let any = findings("capture.interfaces = [\"any\"]");
+    assert!(any[0].contains("the interface any is not supported"), "{any:?}");
+    assert_eq!(findings("capture.interfaces = [\"any\"]\ncapture.backend = \"pcap\""), any);
 }
 
 #[test]
-fn odd_combinations_are_warned_of() {
+fn doubtful_combinations_give_warnings() {
     for (lines, expected) in [
         (
             "capture.block_bytes = 65536",
-            "vigie.toml:2: warning: capture.block_bytes = 65_536: a packet of 65535 bytes is cut, as it does not fit \
+            "vigie.toml:2: warning: capture.block_bytes = 65_536: a packet of 65535 bytes is cut because it does not fit \
              into a block of 65536; set capture.block_bytes = 131072",
         ),
         (
@@ -389,22 +394,22 @@ fn odd_combinations_are_warned_of() {
         ),
         (
             "capture.backend = \"pcap\"\ncapture.fanout = \"hash\"",
-            "vigie.toml:3: warning: capture.fanout = \"hash\": does nothing with the backend pcap; leave it out",
+            "vigie.toml:3: warning: capture.fanout = \"hash\": has no effect with the backend pcap; remove it",
         ),
         (
             "events.fsync = \"each\"\nevents.fsync_interval_ms = 100",
-            "vigie.toml:3: warning: events.fsync_interval_ms = 100: does nothing with events.fsync = \"each\"; leave it \
-             out, or set events.fsync = \"interval\"",
+            "vigie.toml:3: warning: events.fsync_interval_ms = 100: has no effect with events.fsync = \"each\"; remove \
+             it, or set events.fsync = \"interval\"",
         ),
         (
             "events.mode = \"0644\"",
-            "vigie.toml:2: warning: events.mode = \"0644\": everybody on this machine may open the events, which name \
-             people's addresses; write \"0640\"",
+            "vigie.toml:2: warning: events.mode = \"0644\": every user of this machine could read the events, \
+             which contain addresses of people; write \"0640\"",
         ),
         (
             "events.types = [\"dns\", \"stats\"]",
             "vigie.toml:2: warning: events.types = [\"dns\", \"stats\"]: the names of ALL traffic are recorded, banned or \
-             not; write [] unless it is traffic of your own",
+             not; write [] unless it is your own traffic",
         ),
         (
             "metrics.listen = \"[::]:9100\"\nmetrics.allow_open = true",
@@ -413,17 +418,17 @@ fn odd_combinations_are_warned_of() {
         ),
         (
             "metrics.listen = \"\"\nmetrics.web_config = \"/etc/vigie/web.yml\"",
-            "vigie.toml:3: warning: metrics.web_config = \"/etc/vigie/web.yml\": there is nowhere to use it; set \
-             metrics.listen, or leave metrics.web_config out",
+            "vigie.toml:3: warning: metrics.web_config = \"/etc/vigie/web.yml\": there is no endpoint that uses it; \
+             set metrics.listen, or remove metrics.web_config",
         ),
         (
             "metrics.listen = \"127.0.0.1:0\"",
-            "vigie.toml:2: warning: metrics.listen = \"127.0.0.1:0\": the port is another one at each start; give a port \
-             that Prometheus can be told",
+            "vigie.toml:2: warning: metrics.listen = \"127.0.0.1:0\": the port is different at each start; give a fixed \
+             port, so that Prometheus can find it",
         ),
         (
             "limits.flows_max = 100000000",
-            "vigie.toml:2: warning: limits.flows_max = 100_000_000: 29.9 GiB could be taken, and this machine has 16.0 \
+            "vigie.toml:2: warning: limits.flows_max = 100_000_000: up to 29.9 GiB are needed, and this machine has 16.0 \
              GiB; make limits.flows_max or capture.workers smaller",
         ),
         (
@@ -433,14 +438,14 @@ fn odd_combinations_are_warned_of() {
         ),
         (
             "privilege.user = \"root\"",
-            "vigie.toml:2: warning: privilege.user = \"root\": the sensor keeps the superuser's rights; write \"vigie\"",
+            "vigie.toml:2: warning: privilege.user = \"root\": the sensor keeps the privileges of root; write \"vigie\"",
         ),
         (
             "privilege.seccomp = \"off\"",
             "vigie.toml:2: warning: privilege.seccomp = \"off\": a protection is turned off; write \"preferred\"",
         ),
     ] {
-        assert_told(lines, expected);
+        assert_finding(lines, expected);
         loaded(&format!("{INTERFACE}{lines}\n"));
     }
     for silent in [
@@ -452,12 +457,12 @@ fn odd_combinations_are_warned_of() {
         "capture.block_bytes = 65536\ncapture.snap_bytes = 2048",
         "capture.backend = \"pcap\"\ncapture.ring_bytes = 131072",
     ] {
-        assert_eq!(told(&format!("{INTERFACE}{silent}\n")), [""; 0], "{silent}");
+        assert_eq!(findings(&format!("{INTERFACE}{silent}\n")), [""; 0], "{silent}");
     }
 }
 
 #[test]
-fn what_is_left_open_is_worked_out() {
+fn settings_that_are_not_given_are_resolved() {
     let settings = loaded(INTERFACE).settings;
     assert_eq!((settings.sensor.name.as_str(), settings.capture.workers), ("tap-1", 4));
     assert_eq!(settings.events.file, PathBuf::from("/var/log/vigie/eve.json"));
@@ -530,7 +535,7 @@ VIGIE_capture__workers: unknown variable; did you mean VIGIE_CAPTURE__WORKERS?";
 #[test]
 fn flags_name_settings_and_may_be_lists() {
     let mut layers = layers("");
-    let names = Typed::List(vec![Typed::Word("a".to_owned()), Typed::Word("b".to_owned())]);
+    let names = RawValue::List(vec![RawValue::Unquoted("a".to_owned()), RawValue::Unquoted("b".to_owned())]);
     let option = "--interface".to_owned();
     layers.flags = vec![Flag { option, key: "capture.interfaces".to_owned(), value: names }];
     assert_eq!(Settings::load(&layers).unwrap().settings.capture.interfaces, ["a", "b"]);
@@ -543,7 +548,7 @@ fn flags_name_settings_and_may_be_lists() {
 }
 
 #[test]
-fn files_are_there_or_told() {
+fn missing_files_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("vigie.toml");
     let mut layers = layers("");
@@ -558,8 +563,8 @@ fn files_are_there_or_told() {
     assert_eq!(Settings::load(&layers).unwrap().file, None);
 }
 
-/// The default file with every setting in force.
-fn in_force(text: &str) -> String {
+/// The default file with every setting active.
+fn activated(text: &str) -> String {
     let is_setting =
         |line: &&str| line.strip_prefix('#').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()));
     let lines = text.lines().map(|line| if is_setting(&line) { &line[1..] } else { line });
@@ -567,20 +572,20 @@ fn in_force(text: &str) -> String {
 }
 
 #[test]
-fn the_default_file_says_the_defaults() {
+fn the_default_file_has_the_defaults() {
     let text = default_file();
-    let (file, faults) = File::parse("vigie.toml", in_force(&text).as_bytes());
+    let (file, faults) = File::parse::<Settings>("vigie.toml", activated(&text).as_bytes());
     assert_eq!(faults, []);
     let keys: Vec<&str> = file.keys().map(|(key, _)| key).collect();
-    assert_eq!(keys.len(), definitions().len());
-    for definition in definitions() {
-        assert!(keys.contains(&definition.key.as_str()), "{}", definition.key);
+    assert_eq!(keys.len(), Settings::definitions().len());
+    for definition in Settings::definitions() {
+        assert!(keys.contains(&definition.key), "{}", definition.key);
         assert!(definition.documentation.ends_with('.'), "{} has no whole sentence", definition.key);
     }
 
-    // As it is printed it sets nothing; in force it sets what is set anyway.
-    assert_eq!(File::parse("vigie.toml", text.as_bytes()).0.keys().count(), 0);
-    for text in [text.clone(), in_force(&text)] {
+    // As it is printed it sets nothing; with every setting active it sets the defaults.
+    assert_eq!(File::parse::<Settings>("vigie.toml", text.as_bytes()).0.keys().count(), 0);
+    for text in [text.clone(), activated(&text)] {
         let mut layers = layers(text);
         layers.flags = vec![flag("capture.interfaces", "eth0")];
         let loaded = Settings::load(&layers).unwrap();
@@ -596,13 +601,13 @@ fn the_default_file_says_the_defaults() {
 #[test]
 fn the_reference_has_every_setting() {
     let text = reference();
-    assert_eq!(text.lines().filter(|line| line.starts_with("| `")).count(), definitions().len());
+    assert_eq!(text.lines().filter(|line| line.starts_with("| `")).count(), Settings::definitions().len());
     assert!(text.contains("| `level` | `\"info\"` |") && text.contains("| on reload |"));
 }
 
 /// A value for each setting that is not its default.
 fn other_value(definition: &Definition) -> String {
-    let other = match definition.key.as_str() {
+    let other = match definition.key {
         "capture.cpus" => "[0, 1]",
         "capture.interfaces" => "[\"eth7\"]",
         "capture.ring_bytes" => "33554432",
@@ -619,7 +624,7 @@ fn other_value(definition: &Definition) -> String {
         "log.level" => "\"debug\"",
         "log.format" => "\"json\"",
         "capture.workers" => "1",
-        _ => match (definition.kind.as_str(), definition.default.as_str()) {
+        _ => match (definition.description.as_str(), definition.default.as_str()) {
             ("true or false", "true") => "false",
             ("true or false", _) => "true",
             ("path", _) => "\"/elsewhere/x\"",
@@ -633,15 +638,15 @@ fn other_value(definition: &Definition) -> String {
 #[test]
 fn every_change_is_live_or_waits_for_a_restart() {
     let old = loaded(INTERFACE).settings;
-    assert!(old.live_changes(&old).is_empty());
+    assert!(old.changes(&old).is_empty());
     let live = ["events.fsync", "events.fsync_interval_ms", "events.stats_interval_s", "log.level", "log.format"];
-    for definition in definitions() {
+    for definition in Settings::definitions() {
         let line = format!("{} = {}\n", definition.key, other_value(definition));
         let text = if definition.name == "interfaces" { line } else { format!("{INTERFACE}{line}") };
         let new = loaded(&text).settings;
-        let change = old.live_changes(&new);
-        let key = definition.key.as_str();
-        // The backend also decides how many workers there are by default, and so do pins.
+        let change = old.changes(&new);
+        let key = definition.key;
+        // The default number of workers also depends on the backend and on `cpus`.
         match live.contains(&key) {
             true => assert_eq!((change.live, change.restart), (vec![key], vec![]), "{key}"),
             false => assert!(change.live.is_empty() && change.restart.contains(&key), "{key}: {change:?}"),
@@ -654,10 +659,10 @@ fn a_reload_takes_what_may_change_live() {
     let old = loaded(INTERFACE).settings;
     let new =
         loaded(&format!("{INTERFACE}log.level = \"debug\"\ncapture.workers = 2\nlimits.flows_max = 99\n")).settings;
-    let now = old.with_live_of(&new);
+    let now = old.with_live_changes(&new);
     assert_eq!((now.log.level, now.capture.workers, now.limits.flows_max), (Level::Debug, 4, old.limits.flows_max));
-    assert_eq!(now.live_changes(&new).live, [""; 0]);
-    assert_eq!(old.live_changes(&now), LiveChange { live: vec!["log.level"], restart: vec![] });
+    assert_eq!(now.changes(&new).live, [""; 0]);
+    assert_eq!(old.changes(&now), Changes { live: vec!["log.level"], restart: vec![] });
 }
 
 #[test]
@@ -672,7 +677,7 @@ fn memory_is_rings_tables_and_work() {
     assert_eq!(MemoryNeed::of(&settings).rings_bytes, 2 * 67_108_864);
 }
 
-/// Pieces from which files are put together that are almost right.
+/// Files that are almost right, made of pieces.
 fn pieces() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         proptest::sample::select(vec![
@@ -735,9 +740,9 @@ proptest! {
     }
 
     #[test]
-    fn no_word_makes_it_panic(key in 0..definitions().len(), value in "\\PC{0,12}|\\[\\PC{0,12}") {
+    fn no_word_makes_it_panic(key in 0..Settings::definitions().len(), value in "\\PC{0,12}|\\[\\PC{0,12}") {
         let mut layers = layers(INTERFACE);
-        layers.flags = vec![flag(&definitions()[key].key, &value)];
+        layers.flags = vec![flag(Settings::definitions()[key].key, &value)];
         let _ = Settings::load(&layers);
     }
 }

@@ -1,31 +1,31 @@
-//! How much memory the sensor takes with given settings, at most.
+//! The memory that the sensor needs at most with given settings.
 
 use std::mem::size_of;
 
-use super::table::Settings;
+use super::Settings;
 use vigie_capture::live::Backend;
 use vigie_flow::FlowEntry;
 
-/// Bytes of tag and age beside each flow.
+/// Bytes of tag and age for each flow.
 const FLOW_TAG_BYTES: u64 = 4;
-/// Bytes of a followed flow besides those that `reassembly_bytes_max` bounds.
+/// Bytes of a flow's record besides those that `reassembly_bytes_max` limits.
 const RECORD_BYTES: u64 = 104;
-/// Bytes of a remembered address: its entry, and a name of usual length.
+/// Bytes of an address that has a name: its entry, and a name of usual length.
 const ADDRESS_NAME_BYTES: u64 = 112;
 
-/// Bytes by what takes them.
+/// Bytes by use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryNeed {
-    /// Rings shared with the kernel; they are there from the start and cannot be swapped.
+    /// Rings shared with the kernel; they are allocated at the start and cannot be swapped.
     pub rings_bytes: u64,
-    /// Flow tables of all workers; they fill as flows come.
+    /// Flow tables of all workers; they fill as flows arrive.
     pub tables_bytes: u64,
-    /// What handshakes, fragments and names take when every limit is reached.
+    /// Handshakes, fragments and names when every limit is reached.
     pub work_bytes: u64,
 }
 
 impl MemoryNeed {
-    /// What `settings` take.
+    /// The need of these settings.
     pub fn of(settings: &Settings) -> Self {
         let (capture, limits) = (&settings.capture, &settings.limits);
         let workers = capture.workers as u64;

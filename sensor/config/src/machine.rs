@@ -1,24 +1,24 @@
-//! What the machine has: the settings that depend on it are resolved and judged by this alone, so that a test can give
-//! a machine of its own.
+//! Facts about the machine. Settings that depend on the machine are resolved and checked by these alone, so that a test
+//! can give a machine of its own.
 
 use std::fs;
 use std::thread;
 
-/// What is known of the machine.
+/// Facts about the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
     /// Its name.
     pub host_name: String,
     /// CPUs that this process may use, at least one.
     pub cpus: usize,
-    /// Highest number of a CPU, where the kernel tells.
+    /// Highest number of a CPU, if known.
     pub cpu_last: Option<usize>,
-    /// Memory, where the kernel tells.
+    /// Memory, if known.
     pub memory_bytes: Option<u64>,
 }
 
 impl Machine {
-    /// This machine (proc(5), and `/sys/devices/system/cpu/possible` as told in cputopology).
+    /// This machine, from proc(5) and `/sys/devices/system/cpu/possible`.
     pub fn detect() -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let host_name = read("/proc/sys/kernel/hostname").trim().to_owned();
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_kernel_tells() {
+    fn the_files_of_the_kernel_are_read() {
         assert_eq!(cpu_last("0-3,8-11\n"), Some(11));
         assert_eq!(cpu_last("0\n"), Some(0));
         assert_eq!(cpu_last(""), None);

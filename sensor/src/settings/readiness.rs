@@ -1,12 +1,12 @@
-//! The settings that say from when on the sensor counts as blind.
+//! The settings that say when the sensor is ready.
 
 use std::time::Duration;
 
-use super::table::Settings;
+use super::Settings;
 use crate::telemetry::Thresholds;
 
 impl Settings {
-    /// From when on the sensor is not ready.
+    /// The limits beyond which the sensor is not ready.
     pub fn thresholds(&self) -> Thresholds {
         Thresholds {
             silence_max: Duration::from_secs(self.metrics.silence_s),
@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_are_those_of_the_metrics() {
+    fn the_defaults_are_those_of_readiness() {
         let mut settings = Settings::default();
         assert_eq!(settings.thresholds(), Thresholds::default());
         settings.metrics.silence_s = 7;

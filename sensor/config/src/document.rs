@@ -1,34 +1,31 @@
 //! The settings as a default file and as a page of documentation, both made from the table.
 
-use super::table::{Change, Definition, SECTIONS, definitions};
+use crate::{Change, Definition, Schema};
 
 /// Columns of the default file's comments.
 const COLUMNS: usize = 100;
 
-/// What the default file begins with.
-const HEADER: &str = "\
-The settings of vigie. Each stands here at its default, commented out: take the # away to change
-it. Later layers win: this file, then the environment (VIGIE_CAPTURE__WORKERS for
-capture.workers), then the command line (--set capture.workers=2). Numbers are plain, in the unit that ends a
-setting's name; empty text stands for none. 'vigie check' says what is wrong and what would run.
-Settings marked (live) come into force on 'systemctl reload vigie', the others at a restart.
-";
+/// The first lines of the default file.
+fn header<S: Schema>() -> String {
+    let program = S::PROGRAM;
+    let (name, (key, value)) = (program.name, program.example);
+    let variable = program.variable(key);
+    format!(
+        "The settings of {name}. Each is given here at its default, commented out: remove the # to change it. Later \
+         layers win: this file, then the environment ({variable} for {key}), then the command line (--set \
+         {key}={value}). Numbers are plain, in the unit that ends the name of the setting; empty text means none. \
+         '{name} check' reports what is wrong and what would run. Settings marked (live) take effect on 'systemctl \
+         reload {name}', the others at a restart."
+    )
+}
 
 /// The default file: every setting with its documentation, commented out at its default.
-pub fn default_file() -> String {
-    let header = wrapped(HEADER, COLUMNS - 2);
-    let mut text: String = header
-        .iter()
-        .map(|line| {
-            format!(
-                "# {line}
-"
-            )
-        })
-        .collect();
-    for (section, about) in SECTIONS {
+pub fn default_file<S: Schema>() -> String {
+    let lines = wrapped(&header::<S>(), COLUMNS - 2);
+    let mut text: String = lines.iter().map(|line| format!("# {line}\n")).collect();
+    for (section, about) in S::SECTIONS {
         text.push_str(&format!("\n# {about}\n[{section}]\n"));
-        for definition in definitions().iter().filter(|definition| definition.section == *section) {
+        for definition in S::definitions().iter().filter(|definition| definition.section == *section) {
             let live = if definition.change == Change::Live { " (live)" } else { "" };
             let words = format!("{} Type: {}.{live}", definition.documentation, definition.range());
             text.push('\n');
@@ -42,12 +39,12 @@ pub fn default_file() -> String {
 }
 
 /// All settings as a page of Markdown.
-pub fn reference() -> String {
-    let mut text = String::from("# Settings of vigie\n");
-    for (section, about) in SECTIONS {
+pub fn reference<S: Schema>() -> String {
+    let mut text = format!("# Settings of {}\n", S::PROGRAM.name);
+    for (section, about) in S::SECTIONS {
         text.push_str(&format!("\n## [{section}]\n\n{about}\n\n"));
         text.push_str("| key | default | type | takes effect | meaning |\n|---|---|---|---|---|\n");
-        for definition in definitions().iter().filter(|definition| definition.section == *section) {
+        for definition in S::definitions().iter().filter(|definition| definition.section == *section) {
             text.push_str(&row(definition));
         }
     }
@@ -64,7 +61,7 @@ fn row(definition: &Definition) -> String {
     format!("| `{name}` | `{default}` | {range} | {effect} | {meaning} |\n")
 }
 
-/// Words in lines of at most `columns`.
+/// The text in lines of at most this many characters.
 fn wrapped(text: &str, columns: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {

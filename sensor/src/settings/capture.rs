@@ -1,10 +1,10 @@
 //! The settings of capture as the options of live capture.
 
-use super::table::Capture;
+use super::Capture;
 use vigie_capture::live::LiveOptions;
 
 impl Capture {
-    /// How interfaces are to be listened to.
+    /// The options of live capture.
     pub fn live_options(&self) -> LiveOptions {
         LiveOptions {
             interfaces: self.interfaces.clone(),
@@ -27,11 +27,12 @@ impl Capture {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Rule, Settings, definition};
+    use crate::settings::Settings;
     use vigie_capture::live::{Backend, Fanout, Timestamps};
+    use vigie_config::{Rule, Table};
 
     fn capture() -> Capture {
-        Capture { interfaces: vec!["eth0".to_owned()], ..Settings::of_the_table().capture }
+        Capture { interfaces: vec!["eth0".to_owned()], ..Capture::default() }
     }
 
     #[test]
@@ -76,7 +77,7 @@ mod tests {
         assert_eq!(capture.live_options(), live);
     }
 
-    /// What a setting may be at most and at least is what live capture takes, and not more.
+    /// The range of a setting is exactly what live capture accepts.
     #[test]
     fn ranges_are_those_of_live_capture() {
         type Set = fn(&mut Capture, u64);
@@ -90,19 +91,21 @@ mod tests {
             ("snap_bytes", |capture, bytes| capture.snap_bytes = bytes as usize),
         ];
         for (name, set) in sets {
-            let Rule::Within(least, most) = definition("capture", name).unwrap().rule else { panic!("{name}") };
-            let takes = |number: u64| {
+            let Rule::Range(least, most) = Settings::definition("capture", name).unwrap().rule else {
+                panic!("{name}")
+            };
+            let accepts = |number: u64| {
                 let mut capture = Capture { block_bytes: 4096, ..capture() };
                 set(&mut capture, number);
                 let workers = if name == "workers" { number as usize } else { 1 };
                 capture.live_options().check(workers).is_ok()
             };
-            // No workers stands for as many as there are CPUs.
+            // 0 workers means one for each CPU.
             let least = if name == "workers" { 1 } else { least };
-            assert!(takes(least) && takes(most), "{name} from {least} to {most}");
-            assert!(!takes(least - 1) && !takes(most + 1), "{name} from {least} to {most}");
+            assert!(accepts(least) && accepts(most), "{name} from {least} to {most}");
+            assert!(!accepts(least - 1) && !accepts(most + 1), "{name} from {least} to {most}");
             if name == "block_bytes" {
-                assert!(!takes(least / 2) && !takes(most * 2));
+                assert!(!accepts(least / 2) && !accepts(most * 2));
             }
         }
     }

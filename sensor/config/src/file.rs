@@ -1,44 +1,51 @@
-//! What stands in a file, read whole: every key with its value and line, every fault of the syntax, every key that
-//! does not exist. What values mean is not judged here.
+//! The content of a file: every key with its value and line, every syntax error, every unknown key. What values mean is
+//! not checked here.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::marker::PhantomData;
 
 use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::finding::{Fault, Finding, Origin, one_line};
-use super::nearest::nearest;
-use super::table::{Definition, SECTIONS, definition, definitions};
-use super::typed::Typed;
+use crate::finding::one_line;
+use crate::suggestion::nearest;
+use crate::{Definition, Fault, Finding, Origin, RawValue, Schema};
 
 /// Largest file that is read.
-pub(super) const FILE_BYTES_MAX: usize = 1 << 20;
+pub(crate) const FILE_BYTES_MAX: usize = 1 << 20;
 
-/// Findings kept of a file; one that has more is no configuration.
+/// Findings that are kept of a file; a file with more is not a configuration.
 const FINDINGS_MAX: usize = 200;
 
-/// A setting as it was given somewhere.
+/// A value that a layer gives a setting.
 #[derive(Clone, Debug)]
-pub(super) struct Given {
-    pub(super) definition: &'static Definition,
-    pub(super) typed: Typed,
-    pub(super) origin: Origin,
+pub(crate) struct Assignment {
+    pub(crate) definition: &'static Definition,
+    pub(crate) value: RawValue,
+    pub(crate) origin: Origin,
 }
 
-/// A configuration file as it was typed.
+/// A configuration file as it was written.
 #[derive(Clone, Debug, Default)]
 pub struct File {
-    pub(super) given: Vec<Given>,
+    pub(crate) assignments: Vec<Assignment>,
 }
 
 impl File {
-    /// Reads a file's bytes; `label` is how errors name it. What is faulty is left out and told.
-    pub fn parse(label: &str, bytes: &[u8]) -> (Self, Vec<Finding>) {
-        let mut reader = Reader { label, line_starts: vec![0], file: Self::default(), findings: Vec::new() };
+    /// Reads the bytes of a file for the settings `S`; `label` is the file's name in errors. Faulty entries are left out
+    /// and reported.
+    pub fn parse<S: Schema>(label: &str, bytes: &[u8]) -> (Self, Vec<Finding>) {
+        let mut reader = Reader::<S> {
+            label,
+            line_starts: vec![0],
+            file: Self::default(),
+            findings: Vec::new(),
+            settings: PhantomData,
+        };
         if bytes.len() > FILE_BYTES_MAX {
-            let mend = "is it the right file? 'vigie generate config' prints one";
-            reader.whole(0, Fault::new("larger than 1 MiB, no configuration", mend));
+            let mend = format!("is it the right file? '{} generate config' prints one", S::PROGRAM.name);
+            reader.whole(0, Fault::new("larger than 1 MiB, not a configuration", mend));
             return (reader.file, reader.findings);
         }
         let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
@@ -56,18 +63,19 @@ impl File {
 
     /// The keys that are set, with their lines.
     pub fn keys(&self) -> impl Iterator<Item = (&str, &Origin)> {
-        self.given.iter().map(|given| (given.definition.key.as_str(), &given.origin))
+        self.assignments.iter().map(|assignment| (assignment.definition.key, &assignment.origin))
     }
 }
 
-struct Reader<'l> {
+struct Reader<'l, S> {
     label: &'l str,
     line_starts: Vec<usize>,
     file: File,
     findings: Vec<Finding>,
+    settings: PhantomData<S>,
 }
 
-impl Reader<'_> {
+impl<S: Schema> Reader<'_, S> {
     fn line(&self, at: usize) -> u32 {
         self.line_starts.partition_point(|start| *start <= at) as u32
     }
@@ -89,31 +97,31 @@ impl Reader<'_> {
         let (document, faults) = DeTable::parse_recoverable(text);
         for fault in faults {
             let line = fault.span().map_or(0, |span| self.line(span.start));
-            // One slip makes several faults, of which the first on a line says most.
-            let told = |finding: &Finding| matches!(&finding.origin, Origin::File(_, known) if *known == line);
-            if !self.findings.iter().any(told) {
+            // One mistake can give several faults; the first of a line is the most helpful.
+            let is_here = |finding: &Finding| matches!(&finding.origin, Origin::File(_, known) if *known == line);
+            if !self.findings.iter().any(is_here) {
                 self.whole(line, syntax(fault.message()));
             }
         }
-        // What broken lines seem to hold was made up by the parser: nothing more is said of them.
+        // The parser guesses the content of broken lines: nothing more is reported about them.
         let broken = self.broken_lines(text);
         let syntax = std::mem::take(&mut self.findings);
         for (key, value) in document.get_ref() {
-            self.top(key, value);
+            self.top_level(key, value);
         }
-        let is_whole = |origin: &Origin| !matches!(origin, Origin::File(_, line) if broken.contains(line));
-        self.file.given.retain(|given| is_whole(&given.origin));
-        self.findings.retain(|finding| is_whole(&finding.origin));
+        let is_intact = |origin: &Origin| !matches!(origin, Origin::File(_, line) if broken.contains(line));
+        self.file.assignments.retain(|assignment| is_intact(&assignment.origin));
+        self.findings.retain(|finding| is_intact(&finding.origin));
         self.findings.extend(syntax);
     }
 
-    /// The lines of the faults so far; of a section's broken heading all lines up to the next heading.
+    /// The lines of the faults so far; if the heading of a section is broken, all lines up to the next heading.
     fn broken_lines(&self, text: &str) -> BTreeSet<u32> {
         let mut broken = BTreeSet::new();
         let faulty = |number: u32| self.findings.iter().any(|finding| finding.origin == self.at_line(number));
         let mut in_broken_section = false;
-        for (place, line) in text.lines().enumerate() {
-            let number = u32::try_from(place + 1).unwrap_or(u32::MAX);
+        for (index, line) in text.lines().enumerate() {
+            let number = u32::try_from(index + 1).unwrap_or(u32::MAX);
             let is_faulty = faulty(number);
             if line.trim_start().starts_with('[') {
                 in_broken_section = is_faulty;
@@ -125,10 +133,10 @@ impl Reader<'_> {
         broken
     }
 
-    fn top(&mut self, key: &Spanned<Cow<'_, str>>, value: &Spanned<DeValue<'_>>) {
+    fn top_level(&mut self, key: &Spanned<Cow<'_, str>>, value: &Spanned<DeValue<'_>>) {
         let name = key.get_ref().as_ref();
         let origin = self.origin(key.span().start);
-        let known = SECTIONS.iter().find(|(section, _)| *section == name);
+        let known = S::SECTIONS.iter().find(|(section, _)| *section == name);
         match (known, value.get_ref()) {
             (Some((section, _)), DeValue::Table(table)) => self.section(section, table),
             (Some((section, _)), _) => {
@@ -136,13 +144,13 @@ impl Reader<'_> {
                 self.findings.push(Finding::error(origin, section, "", fault));
             }
             (None, DeValue::Table(_)) => {
-                let mend = match nearest(name, SECTIONS.iter().map(|(section, _)| *section)) {
+                let mend = match nearest(name, S::SECTIONS.iter().map(|(section, _)| *section)) {
                     Some(section) => format!("did you mean [{section}]?"),
-                    None => format!("there are {}", sections()),
+                    None => format!("there are {}", sections::<S>()),
                 };
                 self.findings.push(Finding::error(origin, name, "", Fault::new("unknown section", mend)));
             }
-            (None, _) => self.findings.push(Finding::error(origin, name, "", unknown("", name))),
+            (None, _) => self.findings.push(Finding::error(origin, name, "", unknown_key::<S>("", name))),
         }
     }
 
@@ -150,38 +158,40 @@ impl Reader<'_> {
         for (key, value) in table {
             let name = key.get_ref().as_ref();
             let origin = self.origin(key.span().start);
-            match definition(section, name) {
+            match S::definition(section, name) {
                 Some(definition) => {
-                    self.file.given.push(Given { definition, typed: Typed::of(value.get_ref()), origin });
+                    let value = RawValue::from_toml(value.get_ref());
+                    self.file.assignments.push(Assignment { definition, value, origin });
                 }
                 None => {
                     let key = format!("{section}.{name}");
-                    self.findings.push(Finding::error(origin, &key, "", unknown(section, name)));
+                    self.findings.push(Finding::error(origin, &key, "", unknown_key::<S>(section, name)));
                 }
             }
         }
     }
 }
 
-/// The parser's words for a fault of the syntax, and what mends it where that is clear.
+/// The parser's message about a syntax error, and what mends it where that is clear.
 fn syntax(message: &str) -> Fault {
     let message = one_line(message);
     match message.as_str() {
-        "duplicate key" => Fault::new("this key stands here a second time", "keep one of the two"),
+        "duplicate key" => Fault::new("this key is set a second time", "keep one of the two"),
         _ => Fault::new(format!("not TOML: {message}"), "see https://toml.io for the syntax"),
     }
 }
 
-/// What to say of a key that does not exist.
-pub(super) fn unknown(section: &str, name: &str) -> Fault {
+/// What is wrong with a key that does not exist: nearest keys are suggested.
+pub(crate) fn unknown_key<S: Schema>(section: &str, name: &str) -> Fault {
     let what = "unknown key";
-    let here = || definitions().iter().filter(move |definition| definition.section == section);
-    // The right name in the wrong section, then a slip in the right one, then a slip anywhere.
-    let elsewhere = definitions().iter().find(|definition| definition.name == name).map(|found| found.key.clone());
+    let definitions = S::definitions();
+    let here = || definitions.iter().filter(move |definition| definition.section == section);
+    // First the right name in the wrong section, then a typing error in this section, then one anywhere.
+    let elsewhere = definitions.iter().find(|definition| definition.name == name).map(|found| found.key.to_owned());
     let near = || nearest(name, here().map(|found| found.name)).map(|near| format!("{section}.{near}"));
     let far = || {
-        let near = nearest(name, definitions().iter().map(|found| found.name))?;
-        definitions().iter().find(|definition| definition.name == near).map(|found| found.key.clone())
+        let near = nearest(name, definitions.iter().map(|found| found.name))?;
+        definitions.iter().find(|definition| definition.name == near).map(|found| found.key.to_owned())
     };
     match elsewhere.or_else(near).or_else(far) {
         Some(key) => Fault::new(what, format!("did you mean {key}?")),
@@ -189,11 +199,11 @@ pub(super) fn unknown(section: &str, name: &str) -> Fault {
             let names: Vec<_> = here().map(|found| found.name).collect();
             Fault::new(what, format!("[{section}] has {}", names.join(", ")))
         }
-        None => Fault::new(what, "'vigie generate config' lists all keys"),
+        None => Fault::new(what, format!("'{} generate config' lists all keys", S::PROGRAM.name)),
     }
 }
 
-/// `[a], [b] and [c]`.
-fn sections() -> String {
-    SECTIONS.iter().map(|(section, _)| format!("[{section}]")).collect::<Vec<_>>().join(", ")
+/// `[a], [b], [c]`.
+fn sections<S: Schema>() -> String {
+    S::SECTIONS.iter().map(|(section, _)| format!("[{section}]")).collect::<Vec<_>>().join(", ")
 }

@@ -1,0 +1,63 @@
+//! The settings that are one of a few words.
+
+use vigie_capture::live::{Backend, Fanout, Timestamps};
+use vigie_privilege::Demand;
+
+use super::Settings;
+
+vigie_config::choices! {
+    /// A kind of record that is written besides alerts.
+    Record {
+        /// TLS and DTLS hellos.
+        Tls = "tls",
+        /// QUIC hellos.
+        Quic = "quic",
+        /// DNS answers.
+        Dns = "dns",
+        /// Ends of flows.
+        Flow = "flow",
+        /// Counters of the sensor.
+        Stats = "stats",
+    }
+
+    /// When events are forced to the disk (fsync(2)).
+    Fsync {
+        /// When the kernel decides: a power failure may lose the last half minute.
+        Never = "never",
+        /// Every `fsync_interval_ms`.
+        Interval = "interval",
+        /// After every write.
+        Each = "each",
+    }
+
+    /// The least severe messages that the sensor logs.
+    Level {
+        /// Errors that stop its work.
+        Error = "error",
+        /// Unusual events.
+        Warn = "warn",
+        /// Start, stop, reload and changes of state.
+        Info = "info",
+        /// Details that help to find an error.
+        Debug = "debug",
+        /// Everything.
+        Trace = "trace",
+    }
+
+    /// How the sensor's own log is written.
+    LogFormat {
+        /// Lines for people and the systemd journal.
+        Text = "text",
+        /// One JSON object a line.
+        Json = "json",
+    }
+}
+
+vigie_config::word_settings!(Settings: Backend, Fanout, Timestamps, Demand);
+
+impl Record {
+    /// Whether such records name traffic that matched no signature.
+    pub const fn names_all_traffic(self) -> bool {
+        !matches!(self, Self::Stats)
+    }
+}

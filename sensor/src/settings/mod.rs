@@ -1,0 +1,77 @@
+//! The settings of the sensor: its table, its limits, which combinations make no sense, and what follows from them
+//! (memory, capture options, readiness). How settings are read from file, environment and command line is
+//! `vigie-config`. Whether the machine has what they ask for (interfaces, users, folders) is checked by `vigie check` and
+//! at the start, not here.
+
+mod capture;
+mod choices;
+mod combinations;
+mod limits;
+mod memory;
+mod readiness;
+mod rules;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use vigie_config::{Machine, Program, Review, Schema, document};
+
+pub use choices::{Fsync, Level, LogFormat, Record};
+pub use memory::MemoryNeed;
+pub use table::{Capture, Events, Limits, Log, Metrics, Privilege, Sensor, Settings, Signatures};
+
+use vigie_capture::live::Backend;
+
+/// The configuration file that is read if no other is given.
+pub const FILE_DEFAULT: &str = "/etc/vigie/vigie.toml";
+
+/// The settings of the sensor, and where they come from.
+pub type Loaded = vigie_config::Loaded<Settings>;
+
+impl Schema for Settings {
+    const PROGRAM: Program = Program {
+        name: "vigie",
+        file_default: FILE_DEFAULT,
+        variable_prefix: "VIGIE",
+        // Older than the sections, and valid for every command.
+        variable_aliases: &[("VIGIE_SENSOR_NAME", "sensor.name")],
+        other_variables: &["VIGIE_CONFIG"],
+        example: ("capture.workers", "2"),
+    };
+
+    fn resolve(&mut self, machine: &Machine) {
+        if self.sensor.name.is_empty() {
+            self.sensor.name.clone_from(&machine.host_name);
+        }
+        if self.capture.workers == 0 {
+            self.capture.workers = match self.capture.backend {
+                Backend::Pcap => 1,
+                Backend::Ring if self.capture.cpus.is_empty() => machine.cpus.max(1),
+                Backend::Ring => self.capture.cpus.len(),
+            };
+        }
+        self.events.types.sort_unstable();
+        self.events.types.dedup();
+    }
+
+    fn check(review: &mut Review<'_, Self>) {
+        combinations::check(review);
+    }
+}
+
+impl Default for Settings {
+    /// The defaults on this machine.
+    fn default() -> Self {
+        Self::defaults(&Machine::detect())
+    }
+}
+
+/// The default file: every setting with its documentation, commented out at its default.
+pub fn default_file() -> String {
+    document::default_file::<Settings>()
+}
+
+/// All settings as a page of Markdown.
+pub fn reference() -> String {
+    document::reference::<Settings>()
+}

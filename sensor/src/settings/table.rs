@@ -1,0 +1,175 @@
+//! The table of settings: everything that can be configured, with types, defaults, rules and documentation.
+//! Combinations are checked in `combinations`.
+//!
+//! The upper ends of the limits are what the code can handle, so that nothing is cut silently: slots of the flow table
+//! have 32 bits, ages are a byte in steps of four seconds, depths are a byte.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use vigie_capture::live::options::{
+    BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, BLOCK_TIMEOUT_MS_MAX, RING_BYTES_MAX, SNAP_BYTES_MAX, SNAP_BYTES_MIN,
+};
+use vigie_capture::live::{Backend, Fanout, Timestamps};
+use vigie_config::{Mode, Rule, absolute_path, account_name, printable, settings};
+use vigie_privilege::{Demand, LANDLOCK_DEFAULT, SECCOMP_DEFAULT};
+
+use super::choices::{Fsync, Level, LogFormat, Record};
+use super::rules::{interface, output, sensor_name, user};
+use crate::telemetry::ADDRESS_DEFAULT;
+
+settings! {
+    /// The settings of the sensor: valid and resolved.
+    Settings;
+
+    /// The sensor itself.
+    sensor: Sensor {
+        /// Name of this sensor, written to events as `host`; empty: the host name of the machine.
+        name: String = String::new(), Rule::Text("at most 255 characters", sensor_name), Restart;
+    }
+
+    /// Where packets come from.
+    capture: Capture {
+        /// Interfaces to listen on, such as both sides of a tap. At least one is required. Packets of a flow may arrive on
+        /// several of them.
+        interfaces: Vec<String> = Vec::new(), Rule::Text("names of network interfaces", interface), Restart;
+        /// How packets are captured: `ring` shares memory with the kernel, `pcap` uses libpcap, which works everywhere but
+        /// has one worker.
+        backend: Backend = Backend::Ring, Rule::Any, Restart;
+        /// How the kernel distributes packets to workers. `hash` gives both directions of a flow to one worker with any
+        /// network card; `cpu` and `qm` do so only if the receive hash of the card is symmetric.
+        fanout: Fanout = Fanout::Hash, Rule::Any, Restart;
+        /// Number of workers, which are threads with a flow table each. 0: one for each entry of `cpus`, or one for each
+        /// CPU if `cpus` is empty; one with the backend pcap.
+        workers: usize = 0, Rule::Range(0, 1024), Restart;
+        /// CPUs to which workers are pinned, one for each worker; empty: not pinned.
+        cpus: Vec<usize> = Vec::new(), Rule::Range(0, 8191), Restart;
+        /// Bytes of a ring; each worker has one ring for each interface. A multiple of `block_bytes`, at least two
+        /// blocks. With the backend pcap, the size of its buffer.
+        ring_bytes: usize = 67_108_864, Rule::Range(2 * BLOCK_BYTES_MIN as u64, RING_BYTES_MAX as u64), Restart;
+        /// Bytes of a block of a ring; the kernel delivers packets by the block. A power of two. A packet that does not fit
+        /// into a block is cut.
+        block_bytes: usize = 1_048_576, Rule::Range(BLOCK_BYTES_MIN as u64, BLOCK_BYTES_MAX as u64), Restart;
+        /// Milliseconds after which the kernel delivers a block that is not full: the longest delay of a packet.
+        block_timeout_ms: u32 = 20, Rule::Range(1, BLOCK_TIMEOUT_MS_MAX as u64), Restart;
+        /// Bytes of each packet that are captured; the rest is cut. The default captures all of any packet: hellos fill
+        /// whole packets, and a network card or kernel that joins segments makes packets of 64 KiB and more.
+        snap_bytes: usize = SNAP_BYTES_MAX as usize, Rule::Range(SNAP_BYTES_MIN as u64, SNAP_BYTES_MAX as u64), Restart;
+        /// Whether interfaces receive packets that are not addressed to this machine. Required on a tap.
+        promiscuous: bool = true, Rule::Any, Restart;
+        /// Filter for the packets to capture, in the syntax of tcpdump; empty: all packets.
+        bpf: Option<String> = None, Rule::Text("a filter of at most 65536 bytes", printable), Restart;
+        /// Clock for the timestamps of packets. `hardware` needs the backend ring and a network card with that function.
+        timestamps: Timestamps = Timestamps::Kernel, Rule::Any, Restart;
+        /// Whether the sensor starts although an interface is missing, and waits for it. The sensor always waits for an
+        /// interface that disappears later.
+        wait_for_interfaces: bool = true, Rule::Any, Restart;
+        /// Spare sockets for each worker and interface. Each time that an interface disappears and returns, as when its
+        /// driver is loaded again, one is used. They are opened at the start, since that needs privileges.
+        spare_sockets: usize = 8, Rule::Range(0, 1000), Restart;
+    }
+
+    /// What a worker may use; each limit that is reached is counted under its name.
+    limits: Limits {
+        /// Flows in the table of a worker; when it is full, the flow that was idle longest is evicted.
+        flows_max: usize = 1_048_576, Rule::Range(16, 1_500_000_000), Restart;
+        /// Seconds without a packet after which a flow ends.
+        idle_timeout_s: usize = 300, Rule::Range(8, 800), Restart;
+        /// Flows of a worker whose handshake is being read or that matched; when it is reached, the one that was idle
+        /// longest is given up.
+        records_max: usize = 131_072, Rule::Range(16, 1_500_000_000), Restart;
+        /// Bytes of one direction of a TCP connection that are kept while its hello is being read.
+        stream_bytes_max: usize = 49_152, Rule::Range(1_024, 1_073_741_824), Restart;
+        /// Bytes that a worker keeps for all handshakes that are being read; when it is reached, the one that was idle longest
+        /// is given up.
+        reassembly_bytes_max: usize = 10_485_760, Rule::Range(65_536, 1_099_511_627_776), Restart;
+        /// Bytes of a hello that are read; the rest is ignored.
+        hello_bytes_max: usize = 32_768, Rule::Range(512, 1_073_741_824), Restart;
+        /// Bytes of clear text that may precede a hello.
+        prelude_bytes_max: usize = 8_192, Rule::Range(64, 1_073_741_824), Restart;
+        /// TCP segments with payload after which a flow without a hello is ignored.
+        undecided_segments_max: usize = 16_384, Rule::Range(4, 1_073_741_824), Restart;
+        /// UDP datagrams after which a flow without a hello is ignored.
+        undecided_datagrams_max: usize = 48, Rule::Range(1, 1_073_741_824), Restart;
+        /// Failed attempts in a row to decrypt a QUIC Initial after which a flow is ignored.
+        quic_attempts_max: usize = 16, Rule::Range(1, 65_535), Restart;
+        /// Encapsulating headers that are decoded in one packet.
+        tunnel_depth_max: usize = 8, Rule::Range(1, 255), Restart;
+        /// Fragmented datagrams of a worker that wait for fragments.
+        fragment_datagrams_max: usize = 4_096, Rule::Range(1, 16_777_216), Restart;
+        /// Bytes of all fragments of a worker that wait.
+        fragment_bytes_max: usize = 8_388_608, Rule::Range(65_536, 1_099_511_627_776), Restart;
+        /// Milliseconds that a fragment waits for the others.
+        fragment_timeout_ms: usize = 30_000, Rule::Range(1, 1_073_741_824), Restart;
+        /// Addresses for which a name from DNS is kept.
+        address_names_max: usize = 262_144, Rule::Range(16, 1_000_000_000), Restart;
+    }
+
+    /// Where events go.
+    events: Events {
+        /// File to which events are appended as EVE JSON, one per line; `-` means the standard output.
+        file: PathBuf = PathBuf::from("/var/log/vigie/eve.json"), Rule::Text("an absolute path, or -", output), Restart;
+        /// Records that are written besides alerts: tls, quic, dns, flow, stats. PRIVACY: all but `stats` record the
+        /// names of ALL traffic, banned or not; use them only for tests and for your own traffic.
+        types: Vec<Record> = Vec::new(), Rule::Any, Restart;
+        /// When events are forced to the disk: `never` leaves it to the kernel, `interval` does it every
+        /// `fsync_interval_ms`, `each` after every write.
+        fsync: Fsync = Fsync::Interval, Rule::Any, Live;
+        /// Milliseconds after which events are forced to the disk, with `fsync = "interval"`.
+        fsync_interval_ms: u64 = 1000, Rule::Range(10, 3_600_000), Live;
+        /// Permissions of the events file, if the sensor creates it.
+        mode: Mode = Mode(0o640), Rule::Any, Restart;
+        /// Events that wait between the workers and the writer.
+        channel_events_max: usize = 65_536, Rule::Range(16, 16_777_216), Restart;
+        /// Events that a worker keeps and offers again later while `channel_events_max` is reached.
+        pending_events_max: usize = 65_536, Rule::Range(16, 16_777_216), Restart;
+        /// Seconds between `stats` records.
+        stats_interval_s: u64 = 60, Rule::Range(1, 86_400), Live;
+    }
+
+    /// The services that are recognised.
+    signatures: Signatures {
+        /// Folder with signature files (*.toml) that are used in addition to the built-in signatures; empty: only the
+        /// built-in ones. The files are read again on reload.
+        folder: Option<PathBuf> = None, Rule::Text("an absolute path", absolute_path), Restart;
+        /// Days after its review when a signature is stale: `vigie check` warns about it. When the newest signature is
+        /// stale, the sensor is not ready.
+        max_age_days: u32 = vigie_signatures::REVIEW_DAYS_MAX, Rule::Range(1, 36_500), Restart;
+    }
+
+    /// Metrics for Prometheus, over HTTP.
+    metrics: Metrics {
+        /// Address and port of the metrics endpoint; empty: none.
+        listen: Option<SocketAddr> = Some(ADDRESS_DEFAULT), Rule::Any, Restart;
+        /// File that turns on TLS and authentication, in the format of Prometheus' exporters; empty: neither.
+        web_config: Option<PathBuf> = None, Rule::Text("an absolute path", absolute_path), Restart;
+        /// Whether `listen` may be an address that other machines reach although there is no `web_config`.
+        allow_open: bool = false, Rule::Any, Restart;
+        /// Connections at the same time; further ones are refused.
+        connections_max: usize = 32, Rule::Range(1, 4096), Restart;
+        /// Seconds without any packet after which the sensor is not ready.
+        silence_s: u64 = 60, Rule::Range(1, 86_400), Restart;
+        /// Percentage of packets dropped within ten seconds from which on the sensor is not ready.
+        drops_percent: u32 = 90, Rule::Range(1, 100), Restart;
+    }
+
+    /// Privileges of the running sensor.
+    privilege: Privilege {
+        /// User that the sensor runs as once its sockets are open.
+        user: String = "vigie".to_owned(), Rule::Text("a user of this machine", user), Restart;
+        /// Group that the sensor runs as once its sockets are open; empty: the group of the user.
+        group: String = String::new(), Rule::Text("a group of this machine", account_name), Restart;
+        /// Landlock, with which the kernel restricts the sensor to its own files.
+        landlock: Demand = LANDLOCK_DEFAULT, Rule::Any, Restart;
+        /// seccomp, with which the kernel restricts the sensor to the system calls that it needs.
+        seccomp: Demand = SECCOMP_DEFAULT, Rule::Any, Restart;
+    }
+
+    /// The sensor's own log, on the standard error.
+    log: Log {
+        /// The least severe messages that are logged.
+        level: Level = Level::Info, Rule::Any, Live;
+        /// `text` is for people and the systemd journal, `json` for programs.
+        format: LogFormat = LogFormat::Text, Rule::Any, Live;
+    }
+}
