@@ -12,7 +12,8 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, italic, roman};
 
 use crate::cli::arguments::Arguments;
-use crate::config::{self, Change, Definition, FILE_DEFAULT, SECTIONS};
+use crate::settings::{FILE_DEFAULT, Settings};
+use vigie_config::{Change, Definition, Table};
 
 const GUIDE: &str = "/usr/share/doc/vigie/README.md";
 const SIGNATURES_GUIDE: &str = "/usr/share/doc/vigie/signatures/README.md";
@@ -196,10 +197,10 @@ fn settings_page() -> String {
         roff.control("PP", []);
         roff.text([roman(*paragraph)]);
     }
-    for (section, about) in SECTIONS {
+    for (section, about) in Settings::SECTIONS {
         roff.control("SH", [format!("[{section}]").as_str()]);
         roff.text([roman(*about)]);
-        for definition in config::definitions().iter().filter(|definition| definition.section == *section) {
+        for definition in Settings::definitions().iter().filter(|definition| definition.section == *section) {
             setting(&mut roff, definition);
         }
     }
@@ -321,7 +322,7 @@ mod tests {
     #[test]
     fn the_page_of_the_settings_has_all_of_them() {
         let page = settings_page();
-        for definition in config::definitions() {
+        for definition in Settings::definitions() {
             assert!(page.contains(&format!("\\fB{}\\fR", definition.name.replace('-', "\\-"))), "{}", definition.key);
         }
         assert!(EXAMPLE.lines().all(|line| page.contains(line)), "{page}");
