@@ -61,6 +61,7 @@ impl Prepared {
         let shared = Shared::new(&settings.sensor.name, &labels, workers.len())
             .map_err(|error| system("set up metrics", &error))?;
         shared.signatures(SignatureFacts::of(bundle));
+        shared.expect_matches(bundle);
         log.info(&format!("{} rules of {} services", bundle.rules().len(), SignatureFacts::of(bundle).services));
         let interfaces = settings.capture.interfaces.clone();
         Ok(Self { workers, shared, interfaces })

@@ -174,6 +174,7 @@ impl Running {
     /// Replaces the signatures of workers and writer.
     pub fn use_signatures(&self, bundle: Arc<Bundle>) {
         self.shared.signatures(SignatureFacts::of(&bundle));
+        self.shared.expect_matches(&bundle);
         self.current.store(Arc::new(Snapshot { bundle }));
     }
 

@@ -2,13 +2,13 @@
 //! [`CaptureCells`]), other threads through the methods here. These methods take a short lock or do an atomic addition:
 //! they are for threads beside the packet path, never for a worker.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use vigie_metrics::{Histogram, histogram};
-use vigie_signatures::{Role, Rule, Verdict};
+use vigie_signatures::{Bundle, MatchKind, Role, Rule, Verdict};
 
 use super::cells::{CaptureCells, WorkerCells};
 use super::families::{ALERT_LATENCY, LATENCY_BUCKETS};
@@ -18,6 +18,19 @@ use crate::detect::Evidence;
 
 /// Series of [`MATCHES`](super::families::MATCHES); further services are counted as `other`.
 pub const MATCH_SERIES_MAX: usize = 4_096;
+/// Series that are shown before their first alert. The rest of [`MATCH_SERIES_MAX`] is left for alerts.
+pub const EXPECTED_SERIES_MAX: usize = MATCH_SERIES_MAX / 2;
+/// How a name can be seen, the most frequent first.
+const NAME_EVIDENCE: [Evidence; 8] = [
+    Evidence::TlsSni,
+    Evidence::QuicSni,
+    Evidence::Dns,
+    Evidence::HttpHost,
+    Evidence::TlsCertificate,
+    Evidence::HttpConnect,
+    Evidence::Socks,
+    Evidence::DtlsSni,
+];
 /// Interfaces with series of their own, and sinks; further ones are counted as `other`.
 pub const NAMES_MAX: usize = 64;
 
@@ -303,6 +316,31 @@ impl Shared {
         self.events_dropped.add(reason, count);
     }
 
+    /// Shows the counts of the alerts that these signatures may raise, at 0. Prometheus sees no increase in a counter that
+    /// appears with its first count, and so would miss the first use of a service.
+    pub fn expect_matches(&self, bundle: &Bundle) {
+        let mut named = BTreeSet::new();
+        let mut addressed = BTreeSet::new();
+        for rule in bundle.rules().iter().filter(|rule| rule.raises_alert()) {
+            match rule.kind {
+                MatchKind::Exact | MatchKind::Pattern | MatchKind::Suffix => named.insert((&rule.service, rule.role)),
+                MatchKind::Prefix => addressed.insert((&rule.service, rule.role)),
+                // A fingerprint supports a name, and is no evidence by itself.
+                MatchKind::Ja4 => false,
+            };
+        }
+        // By evidence first: a bundle too large for the limit loses the rare kinds of evidence, not services.
+        let names = NAME_EVIDENCE.into_iter().flat_map(|evidence| named.iter().map(move |of| (of, evidence)));
+        let all = names.chain(addressed.iter().map(|of| (of, Evidence::Prefix)));
+        let mut detections = locked(&self.detections);
+        for (&(service, role), evidence) in all {
+            if detections.matches.len() >= EXPECTED_SERIES_MAX {
+                break;
+            }
+            detections.matches.entry(MatchKey { service: service.clone(), role, evidence }).or_default();
+        }
+    }
+
     /// The signatures in use from now on.
     pub fn signatures(&self, facts: SignatureFacts) {
         *locked(&self.signatures) = Some((facts, SystemTime::now()));
@@ -380,7 +418,6 @@ pub(super) fn epoch_seconds(time: SystemTime) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vigie_signatures::Bundle;
 
     #[test]
     fn names_are_bounded() {
@@ -393,6 +430,43 @@ mod tests {
         assert!(Arc::ptr_eq(&shared.capture(0, "eth1"), &shared.capture(0, "eth1")));
         assert!(!Arc::ptr_eq(&shared.capture(0, "eth1"), &shared.capture(1, "eth1")));
         assert_eq!(shared.capture(0, "eth150").interface, "other");
+    }
+
+    #[test]
+    fn every_service_that_may_alert_is_counted_from_0_on() {
+        let shared = Shared::new("s", &[], 1).unwrap();
+        let bundle = Bundle::builtin();
+        shared.expect_matches(&bundle);
+        let rule = bundle.rules().iter().find(|rule| rule.service == "tiktok" && rule.raises_alert()).unwrap();
+        shared.alert_written(rule, Evidence::QuicSni, None);
+        // A reload keeps the counts.
+        shared.expect_matches(&bundle);
+        let detections = locked(&shared.detections);
+        for rule in bundle.rules().iter().filter(|rule| rule.raises_alert() && rule.kind == MatchKind::Suffix) {
+            let key = MatchKey { service: rule.service.clone(), role: rule.role, evidence: Evidence::TlsSni };
+            assert_eq!(detections.matches.get(&key), Some(&0), "{key:?}");
+        }
+        assert_eq!(detections.matches.values().sum::<u64>(), 1);
+        assert!(detections.matches.len() < EXPECTED_SERIES_MAX, "{}", detections.matches.len());
+        let silent = bundle.rules().iter().filter(|rule| !rule.raises_alert());
+        let may_alert =
+            |service: &str| bundle.rules().iter().any(|rule| rule.service == service && rule.raises_alert());
+        for rule in silent.filter(|rule| !may_alert(&rule.service)) {
+            assert!(detections.matches.keys().all(|key| key.service != rule.service), "{}", rule.service);
+        }
+    }
+
+    #[test]
+    fn series_before_their_first_alert_are_bounded() {
+        let shared = Shared::new("s", &[], 1).unwrap();
+        let bundle = Bundle::builtin();
+        let mut rule = (**bundle.rules().first().unwrap()).clone();
+        for number in 0..EXPECTED_SERIES_MAX - 10 {
+            rule.service = format!("service-{number}");
+            shared.alert_written(&rule, Evidence::TlsSni, None);
+        }
+        shared.expect_matches(&bundle);
+        assert_eq!(locked(&shared.detections).matches.len(), EXPECTED_SERIES_MAX);
     }
 
     #[test]
