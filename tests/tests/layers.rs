@@ -89,3 +89,42 @@ fn a_use_of_a_later_module_is_found() {
     assert_eq!(wrong("pub(crate) use crate::{wire::Cursor, flow};\nlet a = crate::nowhere::b();"), 2);
     assert_eq!(wrong("#[cfg(test)]\nmod tests {\n    use crate::flow::FlowKey;"), 0);
 }
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The paths in a text: words in backticks that begin with a folder of the repository, or are a file at its top. Each with
+/// whether it is said to be planned.
+fn paths(text: &str) -> Vec<(&str, bool)> {
+    let words = text.split('`').skip(1).step_by(2).zip(text.split('`').skip(2).step_by(2));
+    let is_path = |word: &str| {
+        let known = ["sensor/", "signatures/", "tests/", "benches/", ".ci/"];
+        let is_top_file = repository().join(word).is_file();
+        !word.contains(' ') && (known.iter().any(|folder| word.starts_with(folder)) || is_top_file)
+    };
+    words.filter(|(word, _)| is_path(word)).map(|(word, after)| (word, after.starts_with(" (planned)"))).collect()
+}
+
+#[test]
+fn the_map_names_every_crate_and_only_paths_that_exist() {
+    let map = fs::read_to_string(repository().join("sensor/README.md")).unwrap();
+    let found = paths(&map);
+    assert!(found.len() > 60, "{} paths: are they still found?", found.len());
+    for (path, is_planned) in found {
+        assert_eq!(repository().join(path).exists(), !is_planned, "sensor/README.md: {path}, planned: {is_planned}");
+    }
+    let mut listed: Vec<&str> = map.lines().filter_map(|line| line.split_once("/  ")).map(|(name, _)| name).collect();
+    let manifest = fs::read_to_string(repository().join("Cargo.toml")).unwrap();
+    let crates = manifest.lines().filter_map(|line| line.trim().strip_prefix("\"sensor/")?.strip_suffix("\","));
+    let mut crates: Vec<&str> = crates.collect();
+    listed.sort_unstable();
+    crates.sort_unstable();
+    assert_eq!(listed, crates, "sensor/README.md lists the crates of Cargo.toml");
+}
+
+#[test]
+fn paths_are_told_from_other_words() {
+    let text = "`sensor/src/lib.rs`, `sensor/no.rs` (planned), `Target` and `cargo test sensor/src`; `README.md`.";
+    assert_eq!(paths(text), [("sensor/src/lib.rs", false), ("sensor/no.rs", true), ("README.md", false)]);
+}
