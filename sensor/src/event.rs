@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use vigie_handshake::opening::Desync;
 use vigie_signatures::Rule;
 
 use vigie_decode::{Address, Encapsulation};
@@ -110,6 +111,8 @@ pub struct Alert {
     pub rule: Arc<Rule>,
     /// The hello, if the flow had one.
     pub hello: Option<Hello>,
+    /// Why other bytes of the connection contradict those that matched.
+    pub desync: Desync,
 }
 
 /// Why a flow ended.

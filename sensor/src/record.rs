@@ -117,6 +117,7 @@ fn alert_record<'a>(alert: &'a Alert, text: &'a str, ja4: Option<&'a Ja4>, conte
         server_asn: alert.rule.asn.or_else(|| context.bundle.as_ref()?.asn(server)),
         server_country: country(server),
         hello: alert.hello.as_ref().map(|hello| hello_record(hello, ja4)),
+        desync: alert.desync.words().collect(),
     }
 }
 

@@ -12,6 +12,7 @@ use serde_json::Value;
 use vigie::event::{Alert, DnsAnswer, DnsRecord, Ech, Event, Evidence, Fact, Flow, FlowEnd, Hello, HelloTransport};
 use vigie::record::{Context, encode, encode_stats};
 use vigie_decode::{Address, Encapsulation, Tunnel, TunnelKind};
+use vigie_handshake::opening::Desync;
 use vigie_handshake::tls::{ClientHello, Ja4Raw, Ja4Transport};
 use vigie_journal::record::Stats;
 use vigie_signatures::{Bundle, Class, Confidence, MatchKind, Role, Rule, signature_id};
@@ -177,7 +178,14 @@ fn facts() -> Vec<Fact> {
             {
                 let name = (evidence != Evidence::Prefix).then(|| "www.tiktok.com".to_owned());
                 let rule = rule(class, hello.is_some().then_some(396_986));
-                facts.push(Fact::Alert(Box::new(Alert { flow: flow.clone(), evidence, name, rule, hello })));
+                facts.push(Fact::Alert(Box::new(Alert {
+                    flow: flow.clone(),
+                    evidence,
+                    name,
+                    rule,
+                    hello,
+                    desync: Desync::default(),
+                })));
             }
         }
     }

@@ -25,9 +25,11 @@ pub mod tls;
 pub mod dtls;
 pub mod quic;
 
+pub mod opening;
 pub mod stream;
 pub mod tcp;
 pub mod udp;
+pub mod versions;
 
 pub use evidence::Evidence;
 use quic::{QuicCounters, QuicLimits};
@@ -56,6 +58,12 @@ pub struct Counts {
     pub stream_too_long: u64,
     /// Pieces dropped because the stream had too many gaps already.
     pub stream_too_many_gaps: u64,
+    /// Pieces of a stream that contradict it, beyond those that are kept.
+    pub stream_versions: u64,
+    /// Streams of which not all readings were tried.
+    pub stream_readings: u64,
+    /// Segments that the server surely dropped, by the reason's place in [`Desync::VOID`](opening::Desync::VOID).
+    pub void_segments: [u64; opening::Desync::VOID.len()],
     /// Flows given up at `undecided_segments_max`.
     pub undecided_segments: u64,
     /// Flows given up at `undecided_datagrams_max`.
@@ -65,13 +73,23 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Counts a segment that the server surely dropped.
+    pub fn count_void(&mut self, reason: opening::Desync) {
+        let place = opening::Desync::VOID.iter().position(|(known, _)| *known == reason);
+        if let Some(count) = place.and_then(|place| self.void_segments.get_mut(place)) {
+            *count += 1;
+        }
+    }
+
     /// All counts with their family and reason.
     #[rustfmt::skip]
     pub fn labelled(&self) -> Vec<(&'static str, &'static str, u64)> {
         let quic = &self.quic;
-        vec![
+        let mut labelled = vec![
             ("limit", "stream_bytes_max", self.stream_too_long),
             ("limit", "stream_islands_max", self.stream_too_many_gaps),
+            ("limit", "stream_versions_max", self.stream_versions),
+            ("limit", "stream_readings_max", self.stream_readings),
             ("limit", "undecided_segments_max", self.undecided_segments),
             ("limit", "undecided_datagrams_max", self.undecided_datagrams),
             ("limit", "quic_crypto_bytes_max", quic.crypto_too_far),
@@ -89,6 +107,9 @@ impl Counts {
             ("quic", "retries", quic.retries),
             ("quic", "odd_frames", quic.odd_frames),
             ("quic", "clear", quic.clear),
-        ]
+        ];
+        let void = opening::Desync::VOID.iter().zip(self.void_segments);
+        labelled.extend(void.map(|((_, word), count)| ("void_segment", *word, count)));
+        labelled
     }
 }

@@ -5,8 +5,10 @@
 //! earlier segments move it, until a hello shows where the stream begins. A gap at the start, left by a lost segment, is
 //! skipped if a hello follows it.
 
+use super::opening::Desync;
 use super::prelude::{self, Match, Place, Prelude};
 use super::tls::{self, ClientHello, HelloStep, HelloStream};
+use super::versions::{Versions, name_hash};
 use super::{Counts, Evidence, Limits};
 use vigie_decode::Segment;
 use vigie_wire::assembly::{Assembly, InsertError};
@@ -24,11 +26,13 @@ pub struct Findings<'a> {
     pub name: Option<(Evidence, &'a [u8])>,
     /// The hello: complete, or as much of it as will come.
     pub hello: Option<ClientHello<'a>>,
+    /// Why other bytes of the stream contradict these.
+    pub desync: Desync,
 }
 
 /// How far a stream is parsed.
 #[derive(Debug)]
-struct Stage {
+pub(crate) struct Stage {
     prelude: Prelude,
     /// A hello begins, or may begin, at this offset of the contiguous bytes.
     hello: Option<(u32, Box<HelloStream>)>,
@@ -39,8 +43,46 @@ struct Stage {
 impl Stage {
     /// Bytes of memory held, besides those of the struct itself.
     #[inline]
-    fn memory_bytes(&self) -> usize {
+    pub(crate) fn memory_bytes(&self) -> usize {
         self.prelude.memory_bytes() + self.hello.as_ref().map_or(0, |(_, hello)| hello.memory_bytes())
+    }
+
+    /// Nothing is parsed yet.
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self { prelude: Prelude::new(limits.prelude_bytes_max), hello: None, parsed_bytes: 0 }
+    }
+
+    /// Parses `view`, the contiguous bytes, from where the last call stopped: how much of the hello is there, and a name
+    /// in clear text before it.
+    fn advance<'a>(&mut self, view: &'a [u8], limits: &Limits) -> (State, Option<(Evidence, &'a [u8])>) {
+        let mut name = None;
+        let state = loop {
+            if let Some((at, hello)) = &mut self.hello {
+                match State::of(hello.advance(view.get(*at as usize..).unwrap_or_default(), limits.hello_bytes_max)) {
+                    State::None => self.hello = None,
+                    state => break state,
+                }
+            }
+            match self.prelude.advance(view) {
+                prelude::Step::NeedMore => break State::More,
+                prelude::Step::Name { evidence, name: range, .. } => {
+                    name = name.or_else(|| Some((evidence, view.get(range)?)));
+                }
+                prelude::Step::Hello { offset } => self.hello = Some((offset as u32, Box::default())),
+                prelude::Step::GiveUp => break State::None,
+            }
+        };
+        (state, name)
+    }
+
+    /// All that `bytes` show, when no more of them come.
+    pub(crate) fn read_all<'a>(&'a mut self, bytes: &'a [u8], limits: &Limits) -> Findings<'a> {
+        let (state, name) = self.advance(bytes, limits);
+        let hello = match state {
+            State::Named | State::Complete => current(Some(self), bytes, limits),
+            State::More | State::None => None,
+        };
+        Findings { name, hello, desync: Desync::default() }
     }
 }
 
@@ -63,6 +105,13 @@ pub struct Stream {
     has_no_hello: bool,
     assembly: Assembly,
     stalls_left: u8,
+    /// A segment came with another hop limit than the SYN.
+    has_other_hop_limit: bool,
+    /// Why earlier bytes contradict these.
+    desync: Desync,
+    /// Hash of the name that was reported; 0 for none.
+    reported_name: u32,
+    versions: Option<Box<Versions>>,
 }
 
 impl Default for Stream {
@@ -78,6 +127,10 @@ impl Default for Stream {
             has_no_hello: false,
             assembly: Assembly::default(),
             stalls_left: STALLED_SEGMENTS_MAX,
+            has_other_hop_limit: false,
+            desync: Desync::default(),
+            reported_name: 0,
+            versions: None,
         }
     }
 }
@@ -86,7 +139,9 @@ impl Stream {
     /// Bytes of memory held, besides those of the struct itself.
     #[inline]
     pub fn memory_bytes(&self) -> usize {
-        self.assembly.capacity() + self.stage.as_ref().map_or(0, Stage::memory_bytes)
+        self.assembly.capacity()
+            + self.stage.as_ref().map_or(0, Stage::memory_bytes)
+            + self.versions.as_ref().map_or(0, |versions| versions.memory_bytes())
     }
 
     /// Starts over and keeps the memory.
@@ -114,6 +169,9 @@ impl Stream {
     /// Frees memory that is not needed any more. Call it after the last [`Findings`] were used.
     #[inline]
     pub fn free_unused(&mut self) {
+        if self.may_be_contradicted() {
+            return;
+        }
         if !(self.is_done || self.has_no_hello) {
             self.drop_searched();
         } else if self.memory_bytes() > 0 {
@@ -141,33 +199,28 @@ impl Stream {
         self.origin = first_byte;
     }
 
-    /// Takes a segment with payload.
-    pub fn segment<'a>(&'a mut self, segment: &Segment<'a>, limits: &Limits, counts: &mut Counts) -> Findings<'a> {
+    /// Takes a segment with payload; `has_other_hop_limit` if it came with another hop limit than the SYN.
+    pub fn segment<'a>(
+        &'a mut self,
+        segment: &Segment<'a>,
+        has_other_hop_limit: bool,
+        limits: &Limits,
+        counts: &mut Counts,
+    ) -> Findings<'a> {
+        if (self.is_done || self.has_no_hello || self.dropped_bytes > 0) && self.begins_a_hello_anew(segment) {
+            self.begin_anew(Desync::OVERLAP);
+        }
         if self.is_done {
-            return Findings::default();
-        }
-        let sequence = segment.sequence.wrapping_add(u32::from(segment.flags & Segment::SYN != 0));
-        let mut payload = segment.payload;
-        if !self.has_start && !self.begin_at_piece(sequence, payload) {
-            return Findings::default();
-        }
-        // Sequence numbers wrap: distances of half the space and more point backwards (RFC 9293 §3.4).
-        let distance = sequence.wrapping_sub(self.origin) as i32;
-        let offset = match usize::try_from(distance) {
-            Ok(offset) => offset,
-            Err(_) if self.is_start_provisional && distance.unsigned_abs() <= self.start_shift_bytes => {
-                self.begin_earlier(distance.unsigned_abs());
-                0
+            if self.holds_bytes() {
+                self.late_segment(segment, has_other_hop_limit, limits, counts);
             }
-            Err(_) => match payload.get(distance.unsigned_abs() as usize..) {
-                Some(rest) if !rest.is_empty() => {
-                    payload = rest;
-                    0
-                }
-                _ => return Findings::default(),
-            },
-        };
+            return Findings::default();
+        }
+        let Some((offset, payload)) = self.place(segment) else { return Findings::default() };
         if self.has_no_hello {
+            if self.holds_bytes() {
+                self.late_segment(segment, has_other_hop_limit, limits, counts);
+            }
             self.segment_without_hello();
             return Findings::default();
         }
@@ -176,8 +229,9 @@ impl Stream {
             && let Some(hello) = tls::hello_in_one_record(payload)
         {
             self.is_done = true;
-            return Findings { hello: Some(hello), name: None };
+            return Findings { hello: Some(hello), name: None, desync: self.desync };
         }
+        self.note_versions(offset, payload, segment, has_other_hop_limit, counts);
         match self.assembly.insert(offset, payload, limits.stream_bytes_max) {
             Ok(_) => {}
             Err(InsertError::BeyondLimit) => counts.stream_too_long += 1,
@@ -185,6 +239,123 @@ impl Stream {
         }
         self.skip_gap_at_start(offset);
         self.parse(limits)
+    }
+
+    /// Takes a segment that comes after the hello was reported: it may hold another version of the hello's bytes.
+    pub fn late_segment(
+        &mut self,
+        segment: &Segment<'_>,
+        has_other_hop_limit: bool,
+        limits: &Limits,
+        counts: &mut Counts,
+    ) {
+        let Some((offset, payload)) = self.place(segment) else { return };
+        self.note_versions(offset, payload, segment, has_other_hop_limit, counts);
+        let _ = self.assembly.insert(offset, payload, limits.stream_bytes_max);
+    }
+
+    /// Whether a segment puts a hello in the place of first bytes that were none and are not kept.
+    fn begins_a_hello_anew(&self, segment: &Segment<'_>) -> bool {
+        let first_byte = self.origin.wrapping_sub(self.dropped_bytes);
+        self.has_start
+            && !self.is_start_provisional
+            && (!self.holds_bytes() || self.dropped_bytes > 0)
+            && self.reported_name == 0
+            && segment.sequence == first_byte
+            && matches!(segment.payload, [prelude::HANDSHAKE_RECORD] | [prelude::HANDSHAKE_RECORD, 3, ..])
+    }
+
+    /// Forgets what was read, and begins at the same byte.
+    fn begin_anew(&mut self, desync: Desync) {
+        let first_byte = self.origin.wrapping_sub(self.dropped_bytes);
+        self.reset();
+        (self.has_start, self.origin) = (true, first_byte);
+        self.desync = desync;
+    }
+
+    /// Sequence number of the first byte, if the stream has begun.
+    pub fn first_byte(&self) -> Option<u32> {
+        self.has_start.then(|| self.origin.wrapping_sub(self.dropped_bytes))
+    }
+
+    /// What another reading of bytes that contradict each other shows, until there is none left.
+    pub fn next_reading(&mut self, limits: &Limits, counts: &mut Counts) -> Option<Findings<'_>> {
+        let versions = self.versions.as_deref_mut()?;
+        let was_exhausted = versions.is_exhausted();
+        if self.reported_name != 0 {
+            versions.mark_reported_hash(self.reported_name);
+        }
+        let has_reading = versions.find_readings(&self.assembly, limits);
+        counts.stream_readings += u64::from(!was_exhausted && versions.is_exhausted());
+        if has_reading { versions.next_reading(&self.assembly, limits) } else { None }
+    }
+
+    /// Frees all but the bytes.
+    pub fn keep_bytes(&mut self) {
+        self.stage = None;
+    }
+
+    /// Whether the stream holds bytes that a later segment could contradict.
+    pub fn holds_bytes(&self) -> bool {
+        !self.assembly.is_empty()
+    }
+
+    /// Where a segment's payload stands in the stream, without what stands before the stream's start.
+    fn place<'a>(&mut self, segment: &Segment<'a>) -> Option<(usize, &'a [u8])> {
+        let sequence = segment.sequence.wrapping_add(u32::from(segment.flags & Segment::SYN != 0));
+        let payload = segment.payload;
+        if !self.has_start && !self.begin_at_piece(sequence, payload) {
+            return None;
+        }
+        // Sequence numbers wrap: distances of half the space and more point backwards (RFC 9293 §3.4).
+        let distance = sequence.wrapping_sub(self.origin) as i32;
+        match usize::try_from(distance) {
+            Ok(offset) => Some((offset, payload)),
+            // Made-up captures let the data begin at the number of the SYN.
+            Err(_) if distance == -1 && self.assembly.is_empty() && payload.len() > 1 => Some((0, payload)),
+            Err(_) if self.is_start_provisional && distance.unsigned_abs() <= self.start_shift_bytes => {
+                self.begin_earlier(distance.unsigned_abs());
+                Some((0, payload))
+            }
+            Err(_) => {
+                payload.get(distance.unsigned_abs() as usize..).filter(|rest| !rest.is_empty()).map(|rest| (0, rest))
+            }
+        }
+    }
+
+    /// Keeps a segment that contradicts bytes that are known, and notes urgent bytes.
+    #[inline]
+    fn note_versions(
+        &mut self,
+        offset: usize,
+        payload: &[u8],
+        segment: &Segment<'_>,
+        has_other_hop_limit: bool,
+        counts: &mut Counts,
+    ) {
+        if segment.flags & Segment::URG != 0
+            && let Some(pointer) = segment.urgent_pointer()
+        {
+            self.versions.get_or_insert_default().add_urgent(offset.saturating_add(pointer.into()));
+        }
+        if self.assembly.contradicts(offset, payload) {
+            let mut desync = Desync::OVERLAP;
+            if has_other_hop_limit || self.has_other_hop_limit {
+                desync.add(Desync::TTL);
+            }
+            let is_full = self.versions.get_or_insert_default().add(offset, payload, desync);
+            counts.stream_versions += u64::from(is_full);
+        }
+        self.has_other_hop_limit |= has_other_hop_limit;
+        if let Some(versions) = &mut self.versions {
+            versions.note_growth();
+        }
+    }
+
+    /// Whether the bytes may be a hello's of which a decoy took the place of a part.
+    fn may_be_contradicted(&self) -> bool {
+        self.versions.is_some()
+            || self.dropped_bytes == 0 && self.assembly.contiguous().first() == Some(&prelude::HANDSHAKE_RECORD)
     }
 
     /// Drops bytes that were searched and are not needed any more.
@@ -199,6 +370,7 @@ impl Stream {
             stage.prelude.forget(bytes);
             stage.parsed_bytes = stage.parsed_bytes.saturating_sub(bytes as u32);
             self.assembly.rebase(bytes);
+            self.versions = None;
             self.origin = self.origin.wrapping_add(bytes as u32);
             self.dropped_bytes = self.dropped_bytes.wrapping_add(bytes as u32);
             self.assembly.trim();
@@ -223,6 +395,7 @@ impl Stream {
         self.start_shift_bytes -= bytes;
         self.origin = self.origin.wrapping_sub(bytes);
         self.assembly.shift(bytes as usize);
+        self.versions = None;
         self.stage = None;
         self.has_no_hello = false;
     }
@@ -249,6 +422,7 @@ impl Stream {
         let Some((start, bytes)) = self.assembly.island(offset) else { return };
         if prelude::client_hello_at(bytes, 0, Place::Anywhere) == Match::Yes {
             self.assembly.rebase(start);
+            self.versions = None;
             self.origin = self.origin.wrapping_add(start as u32);
             self.is_start_provisional = false;
             self.stage = None;
@@ -261,31 +435,11 @@ impl Stream {
         if view.is_empty() {
             return Findings::default();
         }
-        let stage = self.stage.get_or_insert_with(|| Stage {
-            prelude: Prelude::new(limits.prelude_bytes_max),
-            hello: None,
-            parsed_bytes: 0,
-        });
+        let stage = self.stage.get_or_insert_with(|| Stage::new(limits));
         // `stream_bytes_max` keeps it below 2^32.
         let parsed_bytes = view.len() as u32;
         let is_longer = parsed_bytes > std::mem::replace(&mut stage.parsed_bytes, parsed_bytes);
-        let mut name = None;
-        let state = loop {
-            if let Some((at, hello)) = &mut stage.hello {
-                match State::of(hello.advance(view.get(*at as usize..).unwrap_or_default(), limits.hello_bytes_max)) {
-                    State::None => stage.hello = None,
-                    state => break state,
-                }
-            }
-            match stage.prelude.advance(view) {
-                prelude::Step::NeedMore => break State::More,
-                prelude::Step::Name { evidence, name: range, .. } => {
-                    name = name.or_else(|| Some((evidence, view.get(range)?)));
-                }
-                prelude::Step::Hello { offset } => stage.hello = Some((offset as u32, Box::default())),
-                prelude::Step::GiveUp => break State::None,
-            }
-        };
+        let (state, name) = stage.advance(view, limits);
         let report = match state {
             State::More => false,
             State::None => {
@@ -305,7 +459,17 @@ impl Stream {
         };
         self.is_done |= report;
         let hello = if report { current(self.stage.as_mut(), view, limits) } else { None };
-        Findings { name, hello }
+        let mut desync = self.desync;
+        if let Some(versions) = &mut self.versions {
+            desync.add(versions.desync());
+            for name in [name.map(|(_, name)| name), hello.as_ref().and_then(|hello| hello.server_name())] {
+                name.into_iter().for_each(|name| versions.mark_reported(name));
+            }
+        }
+        if let Some(name) = hello.as_ref().and_then(|hello| hello.server_name()) {
+            self.reported_name = name_hash(name);
+        }
+        Findings { name, hello, desync }
     }
 
     /// Whether [`take_partial_hello`](Self::take_partial_hello) may return a hello.
@@ -385,7 +549,7 @@ mod tests {
             undecided_datagrams_max: 48,
             quic: crate::quic::QuicLimits::default(),
         };
-        let heard = stream.segment(&segment, &limits, &mut Counts::default());
+        let heard = stream.segment(&segment, false, &limits, &mut Counts::default());
         let name = heard.hello.and_then(|hello| Some(String::from_utf8_lossy(hello.server_name()?).into_owned()));
         stream.free_unused();
         name

@@ -1,6 +1,7 @@
 //! Follows a TCP connection until its client's hello is read. Both directions are read, since the client's may not be
 //! known. If the hello has no name, the server's certificate may have one. DNS over TCP is read message by message.
 
+use super::opening::{Desync, Opening};
 use super::stream::{Findings, Stream};
 use super::tls::certificate::Names;
 use super::tls::{ClientHello, ServerStep, ServerStream};
@@ -31,6 +32,9 @@ const TLS_1_3: u16 = 0x0304;
 /// Segments of the server after which its certificate is given up.
 const SERVER_SEGMENTS_MAX: u8 = 64;
 
+/// Zeros that fill a frame of 60 bytes up behind the shortest headers of IPv4 and TCP, and some more.
+const PADDING_BYTES_MAX: usize = 18;
+
 /// A connection whose hello is awaited.
 #[derive(Debug, Default)]
 pub struct TcpInspector {
@@ -40,10 +44,11 @@ pub struct TcpInspector {
     is_given_up: bool,
     server: Option<Box<ServerSide>>,
     dns: Option<Box<[DnsStream; 2]>>,
+    opening: Option<Opening>,
 }
 
 // Every connection that is being opened has one: what few need is boxed.
-const _: () = assert!(size_of::<TcpInspector>() <= 320);
+const _: () = assert!(size_of::<TcpInspector>() <= 376);
 
 /// One direction of a DNS connection.
 #[derive(Debug, Default)]
@@ -85,6 +90,7 @@ impl TcpInspector {
         self.is_given_up = false;
         self.server = None;
         self.dns = None;
+        self.opening = None;
     }
 
     fn stream(&mut self, side: Side) -> &mut Stream {
@@ -149,7 +155,8 @@ impl TcpInspector {
         self.is_given_up || self.low.is_done() && self.high.is_done()
     }
 
-    /// Takes a segment with payload from one side; if there is a hello in it, that side is the client.
+    /// Takes a segment with payload from one side; if there is a hello in it, that side is the client. A segment that the
+    /// server surely drops shows nothing.
     pub fn segment<'a>(
         &'a mut self,
         side: Side,
@@ -157,14 +164,153 @@ impl TcpInspector {
         limits: &Limits,
         counts: &mut Counts,
     ) -> Findings<'a> {
+        // The checksum of a whole hello is tested only if an event shows it: see `is_void_hello`.
+        let tests_checksum = !(self.stream(side).is_empty() && is_whole_record(segment.payload));
+        let Some(has_other_hop_limit) = self.admit(side, segment, tests_checksum, counts) else {
+            return Findings::default();
+        };
         self.segments += 1;
         if self.segments as usize > limits.undecided_segments_max {
             counts.undecided_segments += 1;
             self.is_given_up = true;
             let hello = self.take_partial_hello(limits).map(|(_, hello)| hello);
-            return Findings { name: None, hello };
+            return Findings { name: None, hello, desync: Desync::default() };
         }
-        self.stream(side).segment(segment, limits, counts)
+        self.stream(side).segment(segment, has_other_hop_limit, limits, counts)
+    }
+
+    /// Takes a segment from the client after its hello was reported. Another version of its bytes shows in
+    /// [`next_reading`](Self::next_reading).
+    pub fn late_segment(&mut self, side: Side, segment: &Segment<'_>, limits: &Limits, counts: &mut Counts) {
+        self.segments += 1;
+        if let Some(has_other_hop_limit) = self.admit(side, segment, true, counts) {
+            self.stream(side).late_segment(segment, has_other_hop_limit, limits, counts);
+        }
+    }
+
+    /// What another reading of one side's contradicting bytes shows, until there is none left.
+    pub fn next_reading(&mut self, side: Side, limits: &Limits, counts: &mut Counts) -> Option<Findings<'_>> {
+        self.stream(side).next_reading(limits, counts)
+    }
+
+    /// Whether one side's bytes are kept, which later segments could contradict.
+    pub fn holds_bytes(&self, side: Side) -> bool {
+        match side {
+            Side::Low => self.low.holds_bytes(),
+            Side::High => self.high.holds_bytes(),
+        }
+    }
+
+    /// Segments with payload that were taken.
+    pub const fn segments(&self) -> u32 {
+        self.segments
+    }
+
+    /// The connection was opened like this: both sides' streams begin here.
+    pub fn open(&mut self, opening: Opening) {
+        self.begin(opening.client(), opening.client_first());
+        if let Some(server_first) = opening.server_first() {
+            self.begin(opening.client().opposite(), server_first);
+        }
+        self.opening = Some(opening);
+    }
+
+    /// The connection is opened again, by another SYN or by the same one.
+    pub fn open_again(&mut self, opening: Opening) {
+        self.begin(opening.client(), opening.client_first());
+        if self.opening.is_none_or(|known| known.client_first() != opening.client_first()) {
+            self.opening = Some(opening);
+        }
+    }
+
+    /// The server answers the opening.
+    pub fn answer(&mut self, server: Side, syn_ack: &Segment<'_>) {
+        if let Some(opening) = self.opening.as_mut().filter(|opening| opening.client() != server) {
+            opening.answer(syn_ack);
+            if opening.has_void_data(syn_ack) && self.segments <= 1 {
+                opening.note(Desync::SYN_DATA);
+                let (client, first_byte) = (opening.client(), opening.client_first());
+                self.stream(client).reset();
+                self.begin(client, first_byte);
+            }
+        }
+        self.begin_answer(server, syn_ack.sequence.wrapping_add(1));
+    }
+
+    /// Frees all but the bytes that later segments could contradict.
+    pub fn keep_bytes(&mut self) {
+        self.low.keep_bytes();
+        self.high.keep_bytes();
+    }
+
+    /// Whether one side's hello was reported, or none is expected.
+    pub fn is_done_with(&self, side: Side) -> bool {
+        match side {
+            Side::Low => self.low.is_done(),
+            Side::High => self.high.is_done(),
+        }
+    }
+
+    /// Whether a segment stands at one side's first byte, and that side is read from another place.
+    pub fn is_before_reading(&self, side: Side, segment: &Segment<'_>) -> bool {
+        let stream = match side {
+            Side::Low => &self.low,
+            Side::High => &self.high,
+        };
+        let first_byte = self.opening.filter(|opening| opening.client() == side).map(|opening| opening.client_first());
+        first_byte == Some(segment.sequence) && stream.first_byte() != first_byte
+    }
+
+    /// Reads one side anew from where it began.
+    pub fn restart(&mut self, side: Side) {
+        self.stream(side).reset();
+        if let Some(opening) = self.opening.filter(|opening| opening.client() == side) {
+            self.begin(side, opening.client_first());
+        }
+    }
+
+    /// How the connection was opened, if its SYN was seen.
+    pub const fn opening(&self) -> Option<Opening> {
+        self.opening
+    }
+
+    /// How the connection was opened, to be noted more of.
+    pub const fn opening_mut(&mut self) -> Option<&mut Opening> {
+        self.opening.as_mut()
+    }
+
+    /// Why bytes of the connection contradict each other, as far as segments proved void show it.
+    pub fn desync(&self) -> Desync {
+        self.opening.map(|opening| opening.desync()).unwrap_or_default()
+    }
+
+    /// Whether the server drops the segment that showed a hello, for its checksum. Then that side is read anew.
+    pub fn is_void_hello(&mut self, side: Side, segment: &Segment<'_>, counts: &mut Counts) -> bool {
+        let Some(opening) = self.opening.as_mut().filter(|opening| opening.client() == side) else { return false };
+        let is_void = opening.has_wrong_checksum(segment);
+        if is_void {
+            opening.note(Desync::CHECKSUM);
+            counts.count_void(Desync::CHECKSUM);
+            self.restart(side);
+        }
+        is_void
+    }
+
+    /// Whether a segment counts, and then whether it came with another hop limit than the SYN. What the server surely
+    /// drops does not, nor does padding.
+    #[inline]
+    fn admit(&mut self, side: Side, segment: &Segment<'_>, tests_checksum: bool, counts: &mut Counts) -> Option<bool> {
+        if is_padding(segment) && self.stream(side).is_empty() {
+            return None;
+        }
+        let Some(opening) = self.opening.as_mut().filter(|opening| opening.client() == side) else {
+            return Some(false);
+        };
+        if let Some(reason) = opening.why_void(segment, tests_checksum) {
+            counts.count_void(reason);
+            return None;
+        }
+        Some(opening.has_other_hop_limit(segment))
     }
 
     /// Frees one side's memory that is not needed any more. Call it after the last [`Findings`] were used.
@@ -221,6 +367,19 @@ impl TcpInspector {
             }
         }
     }
+}
+
+/// Whether a payload is one whole TLS record with a handshake message (RFC 8446 §5.1).
+fn is_whole_record(payload: &[u8]) -> bool {
+    matches!(*payload, [0x16, 3, _, high, low, ..] if payload.len() == 5 + usize::from(u16::from_be_bytes([high, low])))
+}
+
+/// Whether a segment is an acknowledgment with the padding of an Ethernet frame behind it (IEEE 802.3 §3.2.8), which some
+/// stacks count as payload. It stands where the client's first bytes will.
+fn is_padding(segment: &Segment<'_>) -> bool {
+    segment.payload.len() <= PADDING_BYTES_MAX
+        && segment.flags == Segment::ACK
+        && segment.payload.iter().all(|byte| *byte == 0)
 }
 
 /// Whether a connection with this hello may show a certificate in clear: TLS 1.2 at most (RFC 8446 §4.4.2).

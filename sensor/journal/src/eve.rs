@@ -219,6 +219,9 @@ fn write_metadata(metadata: &mut Object<'_>, alert: &Alert<'_>, flow: &Flow<'_>)
             metadata.texts("hello", ["partial"]);
         }
     }
+    if !alert.desync.is_empty() {
+        metadata.texts("desync", alert.desync.iter().copied());
+    }
 }
 
 /// The event type of a hello, also the field in which it stands. EVE has none for DTLS: it is `tls` over UDP.

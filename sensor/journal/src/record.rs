@@ -100,6 +100,8 @@ pub struct Alert<'a> {
     pub server_country: Option<&'a str>,
     /// The hello, if the flow had one.
     pub hello: Option<Hello<'a>>,
+    /// Why bytes of the connection contradict each other; empty where they do not.
+    pub desync: Vec<&'a str>,
 }
 
 /// A signature, and the rule of it that matched.

@@ -144,6 +144,7 @@ fn key(flow: &Flow, rule: &Rule) -> Key {
 #[cfg(test)]
 pub(crate) mod tests {
     use std::sync::Arc;
+    use vigie_handshake::opening::Desync;
 
     use vigie_signatures::{Class, Confidence, MatchKind, Role, signature_id};
 
@@ -194,7 +195,7 @@ pub(crate) mod tests {
 
     pub(crate) fn alert(flow: Flow, rule: Rule, evidence: Evidence, name: &str) -> Alert {
         let name = (!name.is_empty()).then(|| name.to_owned());
-        Alert { flow, evidence, name, rule: Arc::new(rule), hello: None }
+        Alert { flow, evidence, name, rule: Arc::new(rule), hello: None, desync: Desync::default() }
     }
 
     #[test]

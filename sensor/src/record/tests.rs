@@ -1,6 +1,7 @@
 //! Events to lines. The encoding itself is tested in the journal; here stands what the conversion adds.
 
 use vigie_decode::{Address, Tunnel};
+use vigie_handshake::opening::Desync;
 use vigie_handshake::tls::{ClientHello, Ja4Transport};
 use vigie_signatures::{Class, Confidence, MatchKind, Role};
 
@@ -72,7 +73,7 @@ fn hello(transport: HelloTransport) -> Hello {
 }
 
 fn alert(evidence: Evidence, hello: Option<Hello>) -> Alert {
-    Alert { flow: flow(), evidence, name: None, rule: Arc::new(rule()), hello }
+    Alert { flow: flow(), evidence, name: None, rule: Arc::new(rule()), hello, desync: Desync::default() }
 }
 
 fn line(fact: Fact, context: &Context) -> String {

@@ -62,6 +62,8 @@ vigie_metrics::families! {
         "Fragmented datagrams that were reassembled, or that timed out with fragments missing.";
     FRAGMENTS_ODD: Counter, "vigie_fragments_odd_total", ["reason"],
         "Fragments that overlap, contradict others, exceed the largest datagram, are truncated or empty.";
+    VOID_SEGMENTS: Counter, "vigie_void_segments_total", ["reason"],
+        "TCP segments of clients that servers surely drop, seen before a hello was answered. Tools that evade inspection send them as decoys.";
     LIMIT_HITS: Counter, "vigie_limit_hits_total", ["limit"],
         "How often a limit was reached, by the limit's name in the settings.";
 

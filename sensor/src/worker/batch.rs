@@ -13,7 +13,7 @@ use vigie_flow::headers::PacketKind;
 use vigie_flow::{FlowEntry, PacketHeaders, PrimaryBucket, Probe, Side, Slot};
 use vigie_wire::Frame;
 
-use super::flows::SETTLED;
+use super::flows::{SETTLED, WATCHED};
 use super::headers::{HeaderPrefetch, headers_of};
 use super::packet::FrameInfo;
 use super::{Counter, ParsedFrame, Worker};
@@ -244,7 +244,7 @@ impl Worker {
             return FastPath::Handle(None);
         };
         // The predictable branch comes first; whether a packet has a payload is not predictable.
-        let has_nothing_to_say = if entry.marks & SETTLED != 0 {
+        let has_nothing_to_say = if entry.marks & (SETTLED | WATCHED) == SETTLED {
             headers.kind != PacketKind::MayOpen
         } else {
             headers.kind == PacketKind::PureAck && (entry.record != 0 || !self.event_types.flows)

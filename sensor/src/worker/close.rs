@@ -48,7 +48,7 @@ impl Worker {
     pub(super) fn end_inspection(&mut self, mut record: FlowRecord, emit: &mut dyn FnMut(Event)) {
         let Some(entry) = self.table.get_mut(record.slot) else { return };
         entry.record = 0;
-        if matches!(record.inspection, Inspection::Opening { .. }) && !self.event_types.flows {
+        if matches!(record.inspection, Inspection::Opening(_)) && !self.event_types.flows {
             return;
         }
         let unsettled = *entry;
@@ -134,7 +134,7 @@ impl Worker {
                     self.udp_pool.push(inspector);
                 }
             }
-            Inspection::None | Inspection::Opening { .. } => {}
+            Inspection::None | Inspection::Opening(_) => {}
         }
     }
 

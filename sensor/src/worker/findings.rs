@@ -6,6 +6,7 @@ use vigie_signatures::{Bundle, Name, normalise};
 use super::counters::{Counter, Counters, HelloCounters};
 use crate::detect::{self, Evidence, Match, NameMatch};
 use crate::event::{Ech, Hello, HelloTransport};
+use vigie_handshake::opening::Desync;
 use vigie_handshake::quic::Chlo;
 use vigie_handshake::tcp;
 use vigie_handshake::tls::{self, ClientHello, Ja4Raw, Ja4Transport};
@@ -36,6 +37,8 @@ pub struct HandshakeFinding {
     pub hides_name: bool,
     /// The server's certificate may show the name.
     pub may_show_certificate: bool,
+    /// Why other bytes of the connection contradict these.
+    pub desync: Desync,
 }
 
 impl HandshakeFinding {

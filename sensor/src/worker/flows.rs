@@ -10,6 +10,8 @@ use crate::event::{Event, Flow, FlowEnd};
 
 /// Mark: the flow needs no more inspection.
 pub(super) const SETTLED: u8 = 1;
+/// Mark, beside [`SETTLED`]: the server has not answered the hello yet, so the client may still send another version of it.
+pub(super) const WATCHED: u8 = 32;
 /// Mark: the client is the high end of the key.
 pub(super) const CLIENT_IS_HIGH: u8 = 2;
 /// Mark: the client is known from a SYN or a hello, not guessed from ports.
@@ -92,6 +94,7 @@ impl Worker {
             last_seen_ns: frame.timestamp_ns,
             last_frame: frame.number,
             interface: frame.interface,
+            reported_name: 0,
             encapsulation: self.records.tunnels.store(packet.encapsulation()),
             earlier_counts: None,
             inspection: Inspection::None,

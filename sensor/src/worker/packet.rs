@@ -6,7 +6,7 @@ use vigie_decode::{Address, DecodeError, Decoded, Encapsulation, Segment, Transp
 use vigie_flow::{FlowEntry, FlowKey, Lookup, PacketHeaders, Side, Slot};
 use vigie_wire::Frame;
 
-use super::flows::SETTLED;
+use super::flows::{SETTLED, WATCHED};
 use super::{Counter, DNS_PORT, ParsedFrame, Worker};
 use crate::event::{Event, FlowEnd, Order};
 
@@ -174,7 +174,10 @@ impl Worker {
             Transport::Tcp(segment) => {
                 let is_syn = segment.flags & (Segment::SYN | Segment::ACK) == Segment::SYN;
                 if marks & SETTLED != 0 && !is_syn {
-                    return self.update_last_seen(record_id, &packet.frame);
+                    self.update_last_seen(record_id, &packet.frame);
+                    return if marks & WATCHED != 0 {
+                        self.watch_segment(packet, &segment, slot, emit)
+                    };
                 }
                 self.handle_tcp(packet, &segment, slot, emit);
             }

@@ -7,8 +7,9 @@ use vigie_signatures::Rule;
 
 use crate::event::Hello;
 use vigie_decode::{Encapsulation, Tunnel, VLANS_MAX};
+use vigie_flow::Slot;
 use vigie_flow::memory::{prefer_huge_pages, prefetch_whole};
-use vigie_flow::{Side, Slot};
+use vigie_handshake::opening::Opening;
 use vigie_handshake::tcp::TcpInspector;
 use vigie_handshake::udp::UdpInspector;
 
@@ -29,14 +30,7 @@ pub enum Inspection {
     #[default]
     None,
     /// A TCP connection is open, but had no payload yet.
-    Opening {
-        /// The side that sent the SYN.
-        client: Side,
-        /// Sequence number of the client's first byte.
-        client_first: u32,
-        /// Sequence number of the server's first byte, if there was a SYN-ACK.
-        server_first: Option<u32>,
-    },
+    Opening(Opening),
     /// TCP.
     Tcp(Box<TcpInspector>),
     /// UDP.
@@ -47,7 +41,7 @@ impl Inspection {
     /// Whether a part of a hello may have come that was not reported.
     pub fn has_partial_hello(&self) -> bool {
         match self {
-            Self::None | Self::Opening { .. } => false,
+            Self::None | Self::Opening(_) => false,
             Self::Tcp(inspector) => inspector.has_partial_hello(),
             Self::Udp(inspector) => inspector.has_partial_hello(),
         }
@@ -120,6 +114,8 @@ pub struct FlowRecord {
     pub last_frame: u64,
     /// Interface of the first packet.
     pub interface: u16,
+    /// Half of the hash of the last name that was reported of a TCP flow; 0 for none.
+    pub reported_name: u16,
     /// Encapsulation of the first packet.
     pub encapsulation: StoredEncapsulation,
     /// Packets and bytes of the low and the high end, moved here before the packed counts of the table overflowed.
@@ -132,7 +128,7 @@ pub struct FlowRecord {
     pub alerted: Option<Arc<Rule>>,
 }
 
-const _: () = assert!(size_of::<FlowRecord>() <= 96 && size_of::<Option<FlowRecord>>() <= 96);
+const _: () = assert!(size_of::<FlowRecord>() <= 104 && size_of::<Option<FlowRecord>>() <= 104);
 
 /// The flow records of one worker. The table stores the id of a flow's record: its place plus one, 0 for none.
 #[derive(Debug)]
@@ -247,7 +243,7 @@ impl Records {
             if !may_evict(record) {
                 continue;
             }
-            let is_opening = matches!(record.inspection, Inspection::Opening { .. });
+            let is_opening = matches!(record.inspection, Inspection::Opening(_));
             let penalty_ns = if is_opening { OPENING_PENALTY_NS } else { 0 };
             let candidate = (record.last_seen_ns.saturating_sub(penalty_ns), place);
             if best.is_none_or(|best| candidate < best) {

@@ -27,8 +27,10 @@ impl Worker {
     ) {
         let nameless_hello = if finding.hides_name { finding.hello.clone() } else { None };
         let (hides_name, may_show_certificate) = (finding.hides_name, finding.may_show_certificate);
+        let is_uncontradicted = finding.desync.is_empty();
         self.report(frame, slot, record_id, finding, emit);
         if may_show_certificate
+            && is_uncontradicted
             && let Some(record) = self.records.get_mut(record_id)
             && let Inspection::Tcp(inspector) = &mut record.inspection
         {
@@ -39,7 +41,7 @@ impl Worker {
         } else if hides_name {
             self.settle_without_name(frame, slot, record_id, nameless_hello, emit);
         } else {
-            self.settle(slot, record_id);
+            self.settle_and_watch(slot, record_id);
         }
     }
 
@@ -75,7 +77,7 @@ impl Worker {
         if let Some(finding) = finding {
             self.report(frame, slot, record_id, finding, emit);
         }
-        self.settle(slot, record_id);
+        self.settle_and_watch(slot, record_id);
     }
 
     /// The finding of a flow that showed no usable name, if a rule matches.
@@ -144,17 +146,20 @@ impl Worker {
         emit: &mut dyn FnMut(Event),
     ) {
         self.count_match(&finding);
-        let HandshakeFinding { hello, reports_hello, matched, .. } = finding;
+        let HandshakeFinding { hello, reports_hello, matched, desync, .. } = finding;
         if reports_hello && let Some(hello) = &hello {
             self.emit(frame, Fact::Hello(Box::new(flow.clone()), Box::new(hello.clone())), emit);
         }
         let Some(Match { rule, evidence, name }) = matched.filter(|matched| matched.rule.raises_alert()) else {
             return;
         };
-        if alerted.is_none() {
+        // The name of a decoy does not keep the true one from its alert.
+        let is_other_service =
+            !desync.is_empty() && alerted.as_ref().is_some_and(|alerted| alerted.service != rule.service);
+        if alerted.is_none() || is_other_service {
             *alerted = Some(Arc::clone(&rule));
             self.counters.add(Counter::Alerts, 1);
-            let alert = Alert { flow: flow.clone(), evidence, name, rule, hello };
+            let alert = Alert { flow: flow.clone(), evidence, name, rule, hello, desync };
             self.emit(frame, Fact::Alert(Box::new(alert)), emit);
         }
     }
@@ -184,6 +189,6 @@ pub(super) fn take_partial_hello(
             let hello = inspector.take_partial_hello()?;
             Some((None, finding_of(&hello, bundle, event_types, counters)))
         }
-        Inspection::None | Inspection::Opening { .. } => None,
+        Inspection::None | Inspection::Opening(_) => None,
     }
 }

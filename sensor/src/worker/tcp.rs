@@ -3,16 +3,24 @@
 
 use vigie_decode::Segment;
 use vigie_flow::{Side, Slot};
+use vigie_handshake::opening::{Desync, Opening};
+use vigie_handshake::stream::Findings;
 use vigie_handshake::tcp::TcpInspector;
+use vigie_handshake::tls;
+use vigie_handshake::versions::name_hash;
+use vigie_signatures::Bundle;
 
-use super::findings::HandshakeFinding;
-use super::flows::{CLIENT_KNOWN, PAYLOAD, SETTLED, with_client};
+use super::findings::{EventTypes, HandshakeFinding};
+use super::flows::{CLIENT_IS_HIGH, CLIENT_KNOWN, PAYLOAD, SETTLED, WATCHED, with_client};
 use super::packet::{FlowPacket, FrameInfo};
 use super::records::{FlowRecord, Inspection};
 use super::udp::id_tag;
-use super::{Counter, DNS_PORT, Worker};
+use super::{Counter, Counters, DNS_PORT, Worker};
 use crate::detect::{self, Evidence, NameMatch};
 use crate::event::{Event, FlowEnd, HelloTransport};
+
+/// Segments of a client after its hello in which another version of it is looked for.
+const WATCHED_SEGMENTS_MAX: u32 = 32;
 
 impl Worker {
     /// Handles a segment of a flow that is not settled, or a SYN.
@@ -23,7 +31,9 @@ impl Worker {
         slot: Slot,
         emit: &mut dyn FnMut(Event),
     ) {
-        if segment.flags & Segment::SYN != 0 && !self.handle_syn(packet, segment, slot, emit) {
+        if segment.flags & Segment::SYN != 0
+            && (self.is_forged_syn(segment, slot, packet.side) || !self.handle_syn(packet, segment, slot, emit))
+        {
             return;
         }
         let ends = segment.flags & (Segment::FIN | Segment::RST) != 0;
@@ -74,16 +84,29 @@ impl Worker {
         }
         self.set_client(slot, side);
         let record_id = self.record_of(slot, packet, emit);
-        let first_byte = segment.sequence.wrapping_add(1);
+        let opening = Opening::new(side, segment);
         if let Some(record) = self.records.get_mut(record_id) {
             match &mut record.inspection {
-                Inspection::Tcp(inspector) => inspector.begin(side, first_byte),
-                Inspection::None | Inspection::Opening { .. } | Inspection::Udp(_) => {
-                    record.inspection =
-                        Inspection::Opening { client: side, client_first: first_byte, server_first: None };
+                Inspection::Tcp(inspector) => inspector.open_again(opening),
+                Inspection::None | Inspection::Opening(_) | Inspection::Udp(_) => {
+                    record.inspection = Inspection::Opening(opening);
                 }
             }
         }
+        true
+    }
+
+    /// Whether a SYN is a decoy within an established connection. It is counted.
+    fn is_forged_syn(&mut self, segment: &Segment<'_>, slot: Slot, side: Side) -> bool {
+        let record_id = self.table.get(slot).map_or(0, |entry| entry.record);
+        let opening = match self.records.get_mut(record_id).map(|record| &mut record.inspection) {
+            Some(Inspection::Opening(opening)) => Some(opening),
+            Some(Inspection::Tcp(inspector)) => inspector.opening_mut(),
+            _ => None,
+        };
+        let Some(opening) = opening.filter(|opening| opening.is_forged_syn(side, segment)) else { return false };
+        opening.note(Desync::SYN_FLAG);
+        self.handshake_counters.count_void(Desync::SYN_FLAG);
         true
     }
 
@@ -91,12 +114,9 @@ impl Worker {
     fn handle_syn_ack(&mut self, segment: &Segment<'_>, slot: Slot, server: Side) {
         let Some(entry) = self.table.get_mut(slot) else { return };
         entry.marks = with_client(entry.marks, server.opposite()) | CLIENT_KNOWN;
-        let first_byte = segment.sequence.wrapping_add(1);
         match self.records.get_mut(entry.record).map(|record| &mut record.inspection) {
-            Some(Inspection::Opening { client, server_first, .. }) if *client != server => {
-                *server_first = Some(first_byte);
-            }
-            Some(Inspection::Tcp(inspector)) => inspector.begin_answer(server, first_byte),
+            Some(Inspection::Opening(opening)) if opening.client() != server => opening.answer(segment),
+            Some(Inspection::Tcp(inspector)) => inspector.answer(server, segment),
             _ => {}
         }
     }
@@ -115,6 +135,11 @@ impl Worker {
         let Some(record) = records.get_mut(record_id) else { return };
         let Some(inspector) = tcp_inspector(record, tcp_pool, inspection_bytes) else { return };
         if inspector.awaits_certificate() {
+            let is_client =
+                (self.table.get(slot).is_some_and(|entry| entry.marks & CLIENT_IS_HIGH != 0)) == (side == Side::High);
+            if is_client {
+                return self.inspect_later_hello(frame, segment, slot, record_id, emit);
+            }
             return self.inspect_certificate(frame, segment, slot, record_id, emit);
         }
         if packet.key.has_port(DNS_PORT) && inspector.is_dns(segment.payload) {
@@ -122,29 +147,162 @@ impl Worker {
         }
         let bytes_before = inspector.memory_bytes_of(side);
         let found = inspector.segment(side, segment, &self.handshake_limits, &mut self.handshake_counters);
+        let mut desync = found.desync;
+        let mut reported_name = name_of(&found).map_or(0, short_hash);
         let name = found.name.map(|(kind, name)| HandshakeFinding::from_clear_text(kind, name, bundle, counters));
         let has_name = name.is_some();
         let to_finding =
             |hello: &_| HandshakeFinding::from_hello(hello, HelloTransport::Tcp, bundle, *event_types, counters);
         let hello = found.hello.as_ref().map(to_finding);
+        if hello.as_ref().is_some_and(HandshakeFinding::emits_event)
+            && inspector.is_void_hello(side, segment, &mut self.handshake_counters)
+        {
+            return;
+        }
+        desync.add(inspector.desync());
+        let mut other_readings = Vec::new();
+        while let Some(found) = inspector.next_reading(side, &self.handshake_limits, &mut self.handshake_counters) {
+            reported_name = name_of(&found).map_or(reported_name, short_hash);
+            other_readings.extend(findings_of(&found, desync, bundle, *event_types, counters));
+        }
         let is_done = inspector.is_done();
         // A done inspector keeps its memory for the next flow.
         if !is_done && hello.is_none() {
             inspector.free_unused(side);
         }
         *inspection_bytes = (*inspection_bytes + inspector.memory_bytes_of(side)).saturating_sub(bytes_before);
-        if let Some(finding) = name {
+        if reported_name != 0 {
+            record.reported_name = reported_name;
             self.set_client(slot, side);
+        }
+        if let Some(finding) = name {
+            self.report(frame, slot, record_id, HandshakeFinding { desync, ..finding }, emit);
+        }
+        for finding in other_readings {
             self.report(frame, slot, record_id, finding, emit);
         }
         match hello {
             Some(finding) => {
                 self.set_client(slot, side);
-                self.report_hello(frame, slot, record_id, finding, emit);
+                self.report_hello(frame, slot, record_id, HandshakeFinding { desync, ..finding }, emit);
             }
-            None if is_done && has_name => self.settle(slot, record_id),
+            None if is_done && has_name => self.settle_and_watch(slot, record_id),
             None if is_done => self.settle_without_name(frame, slot, record_id, None, emit),
             None => self.enforce_memory_limit(emit),
+        }
+    }
+
+    /// Handles a segment of a settled connection whose server has not answered yet. The hello that was reported may have
+    /// been a decoy, which never reached the server; then the client sends the true one in its place.
+    #[cold]
+    pub(super) fn watch_segment(
+        &mut self,
+        packet: &FlowPacket<'_>,
+        segment: &Segment<'_>,
+        slot: Slot,
+        emit: &mut dyn FnMut(Event),
+    ) {
+        if segment.payload.is_empty() {
+            return;
+        }
+        let Some(entry) = self.table.get(slot) else { return };
+        let client = if entry.marks & CLIENT_IS_HIGH != 0 { Side::High } else { Side::Low };
+        let record_id = entry.record;
+        if packet.side != client || record_id == 0 {
+            return self.end_watch(slot, record_id);
+        }
+        let Self { records, tcp_pool, bundle, counters, event_types, inspection_bytes, .. } = self;
+        let Some(record) = records.get_mut(record_id) else { return };
+        let reported_before = record.reported_name;
+        let Some(inspector) = tcp_inspector(record, tcp_pool, inspection_bytes) else { return };
+        if inspector.segments() >= WATCHED_SEGMENTS_MAX {
+            return self.end_watch(slot, record_id);
+        }
+        let bytes_before = inspector.memory_bytes();
+        if inspector.is_before_reading(client, segment) {
+            inspector.restart(client);
+        }
+        let mut findings = Vec::new();
+        let mut reported_name = reported_before;
+        if inspector.is_done_with(client) {
+            inspector.late_segment(client, segment, &self.handshake_limits, &mut self.handshake_counters);
+        } else {
+            let found = inspector.segment(client, segment, &self.handshake_limits, &mut self.handshake_counters);
+            if let Some(name) = name_of(&found).map(short_hash).filter(|name| *name != reported_before) {
+                reported_name = name;
+                let mut desync = found.desync;
+                desync.add(Desync::OVERLAP);
+                findings.extend(findings_of(&found, desync, bundle, *event_types, counters));
+            }
+            if findings.iter().any(HandshakeFinding::emits_event)
+                && inspector.is_void_hello(client, segment, &mut self.handshake_counters)
+            {
+                return;
+            }
+        }
+        while let Some(found) = inspector.next_reading(client, &self.handshake_limits, &mut self.handshake_counters) {
+            if let Some(name) = name_of(&found).map(short_hash).filter(|name| *name != reported_before) {
+                reported_name = name;
+                findings.extend(findings_of(&found, found.desync, bundle, *event_types, counters));
+            }
+        }
+        if inspector.is_done_with(client) && !inspector.holds_bytes(client) {
+            inspector.restart(client);
+        }
+        let desync = inspector.desync();
+        *inspection_bytes = (*inspection_bytes + inspector.memory_bytes()).saturating_sub(bytes_before);
+        record.reported_name = reported_name;
+        for mut finding in findings {
+            finding.desync.add(desync);
+            self.report(&packet.frame, slot, record_id, finding, emit);
+        }
+        self.enforce_memory_limit(emit);
+    }
+
+    /// Settles a connection whose hello was reported, but watches it for another version of the hello until the server
+    /// answers.
+    pub(super) fn settle_and_watch(&mut self, slot: Slot, record_id: u32) {
+        let Some(record) = self.records.get_mut(record_id) else { return self.settle(slot, record_id) };
+        let Inspection::Tcp(inspector) = &mut record.inspection else { return self.settle(slot, record_id) };
+        let bytes_before = inspector.memory_bytes();
+        if inspector.holds_bytes(Side::Low) || inspector.holds_bytes(Side::High) {
+            inspector.keep_bytes();
+            self.inspection_bytes = (self.inspection_bytes + inspector.memory_bytes()).saturating_sub(bytes_before);
+        } else {
+            let opening = inspector.opening().map_or(Inspection::None, Inspection::Opening);
+            let inspection = std::mem::replace(&mut record.inspection, opening);
+            self.recycle(inspection);
+        }
+        self.set_mark(slot, SETTLED | WATCHED);
+    }
+
+    /// The server has answered: no other version of the hello counts any more.
+    fn end_watch(&mut self, slot: Slot, record_id: u32) {
+        if let Some(entry) = self.table.get_mut(slot) {
+            entry.marks &= !WATCHED;
+        }
+        self.settle(slot, record_id);
+    }
+
+    /// Inspects a segment of the client while the server's certificate is awaited, because its hello had no usable name: a
+    /// decoy without a name may stand in the place of the true hello.
+    #[cold]
+    fn inspect_later_hello(
+        &mut self,
+        frame: &FrameInfo,
+        segment: &Segment<'_>,
+        slot: Slot,
+        record_id: u32,
+        emit: &mut dyn FnMut(Event),
+    ) {
+        let Some(hello) = tls::hello_in_one_record(segment.payload).filter(|hello| hello.server_name().is_some())
+        else {
+            return;
+        };
+        let Self { bundle, counters, event_types, .. } = self;
+        let finding = HandshakeFinding::from_hello(&hello, HelloTransport::Tcp, bundle, *event_types, counters);
+        if !finding.hides_name {
+            self.report_hello(frame, slot, record_id, HandshakeFinding { desync: Desync::OVERLAP, ..finding }, emit);
         }
     }
 
@@ -183,6 +341,34 @@ impl Worker {
     }
 }
 
+/// The name that a segment completed.
+fn name_of<'f>(found: &'f Findings<'_>) -> Option<&'f [u8]> {
+    let of_hello = found.hello.as_ref().and_then(|hello| hello.server_name());
+    of_hello.or(found.name.map(|(_, name)| name))
+}
+
+/// What a flow's record keeps of a name.
+fn short_hash(name: &[u8]) -> u16 {
+    (name_hash(name) as u16).max(1)
+}
+
+/// The findings of another reading of a stream.
+fn findings_of(
+    found: &Findings<'_>,
+    desync: Desync,
+    bundle: &Bundle,
+    event_types: EventTypes,
+    counters: &mut Counters,
+) -> impl Iterator<Item = HandshakeFinding> + use<> {
+    let mut all = desync;
+    all.add(found.desync);
+    let name = found.name.map(|(kind, name)| HandshakeFinding::from_clear_text(kind, name, bundle, counters));
+    let hello = found.hello.as_ref().filter(|hello| hello.server_name().is_some());
+    let hello =
+        hello.map(|hello| HandshakeFinding::from_hello(hello, HelloTransport::Tcp, bundle, event_types, counters));
+    name.into_iter().chain(hello).map(move |finding| HandshakeFinding { desync: all, ..finding })
+}
+
 /// The inspector of a record, which is made if the connection had no payload yet.
 #[inline]
 #[allow(clippy::vec_box)]
@@ -194,11 +380,8 @@ fn tcp_inspector<'r>(
     if !matches!(record.inspection, Inspection::Tcp(_)) {
         let mut inspector = pool.pop().unwrap_or_default();
         *inspection_bytes += inspector.memory_bytes();
-        if let Inspection::Opening { client, client_first, server_first } = record.inspection {
-            inspector.begin(client, client_first);
-            if let Some(server_first) = server_first {
-                inspector.begin(client.opposite(), server_first);
-            }
+        if let Inspection::Opening(opening) = record.inspection {
+            inspector.open(opening);
         }
         record.inspection = Inspection::Tcp(inspector);
     }

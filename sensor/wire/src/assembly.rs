@@ -144,6 +144,15 @@ impl Assembly {
         cut.map(|()| self.contiguous > before)
     }
 
+    /// Whether a byte of `piece` at `offset` is known already, with another value.
+    pub fn contradicts(&self, offset: usize, piece: &[u8]) -> bool {
+        let differs = |start: usize, end: usize| {
+            let (from, to) = (start.max(offset), end.min(offset.saturating_add(piece.len())));
+            from < to && self.buffer.get(from..to) != piece.get(from - offset..to - offset)
+        };
+        differs(0, self.contiguous) || self.islands.iter().any(|&(start, end)| differs(start as usize, end as usize))
+    }
+
     fn touches_an_island(&self, start: usize, end: usize) -> bool {
         self.islands
             .iter()

@@ -52,6 +52,7 @@ fn alert(sources: &[String]) -> Alert<'_> {
         server_asn: None,
         server_country: Some("US"),
         hello: None,
+        desync: Vec::new(),
     }
 }
 

@@ -1,0 +1,247 @@
+//! What the opening of a TCP connection showed, and which later segments of its client it proves void: a receiver drops
+//! them, so what they carry was never said (RFC 9293 §3.10.7.4). Tools that evade inspection send such segments as decoys.
+//!
+//! Where nothing proves which of two segments counts, both are read: see [`versions`](crate::versions).
+
+use vigie_decode::{Checksum, Segment, TcpOption};
+use vigie_flow::Side;
+
+/// How far beyond the server's first byte an acknowledgment may lie while a hello is awaited.
+const ACKNOWLEDGED_BYTES_MAX: i32 = 1 << 24;
+
+/// Why bytes of a connection contradict each other. A set of these is kept for each connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Desync(u16);
+
+/// Declares the reasons: constant and word, in order.
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $NAME:ident = $bit:literal, $word:literal;)+) => {
+        impl Desync {
+            $($(#[doc = $doc])+ pub const $NAME: Self = Self(1 << $bit);)+
+
+            /// All reasons with their words in events.
+            pub const ALL: &[(Self, &str)] = &[$((Self::$NAME, $word)),+];
+        }
+    };
+}
+
+reasons! {
+    /// The client sent a segment with a wrong checksum.
+    CHECKSUM = 0, "checksum";
+    /// A segment with data had no ACK flag.
+    NO_ACK = 1, "no-ack";
+    /// A segment within the connection had the SYN flag.
+    SYN_FLAG = 2, "syn-flag";
+    /// A segment had an MD5 option that the SYN had not (RFC 2385).
+    MD5 = 3, "md5";
+    /// A segment had an old timestamp (RFC 7323 §5.3).
+    PAWS = 4, "paws";
+    /// A segment acknowledged what the server cannot have sent.
+    ACK_WINDOW = 5, "ack-window";
+    /// Data of the SYN was not acknowledged.
+    SYN_DATA = 6, "syn-data";
+    /// Segments of the client that contradict each other had different hop limits.
+    TTL = 7, "ttl";
+    /// Segments of the client contradict each other.
+    OVERLAP = 8, "overlap";
+    /// A byte was sent as urgent data, which a receiver may take out of the stream.
+    URGENT = 9, "urgent";
+}
+
+impl Desync {
+    /// Those for which a server surely drops a segment, with their words in metrics.
+    pub const VOID: &[(Self, &str)] = &[
+        (Self::CHECKSUM, "checksum"),
+        (Self::NO_ACK, "no-ack"),
+        (Self::SYN_FLAG, "syn-flag"),
+        (Self::MD5, "md5"),
+        (Self::PAWS, "paws"),
+        (Self::ACK_WINDOW, "ack-window"),
+    ];
+
+    /// Whether there is none.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Adds reasons.
+    pub const fn add(&mut self, more: Self) {
+        self.0 |= more.0;
+    }
+
+    /// Whether all of `wanted` are among these.
+    pub const fn has(self, wanted: Self) -> bool {
+        self.0 & wanted.0 == wanted.0
+    }
+
+    /// The words of all reasons in the set.
+    pub fn words(self) -> impl Iterator<Item = &'static str> {
+        Self::ALL.iter().filter(move |(reason, _)| self.has(*reason)).map(|(_, word)| *word)
+    }
+}
+
+const CLIENT_IS_HIGH: u8 = 1;
+const IS_ANSWERED: u8 = 2;
+const CHECKSUM_RIGHT: u8 = 4;
+const HAS_TIMESTAMPS: u8 = 8;
+const HAS_MD5: u8 = 16;
+const HAS_DATA: u8 = 32;
+
+/// What the SYN and the SYN-ACK of a connection showed.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening {
+    client_first: u32,
+    server_first: u32,
+    /// The newest timestamp of the client, if its SYN had one.
+    timestamp: u32,
+    desync: Desync,
+    hop_limit: u8,
+    facts: u8,
+}
+
+impl Opening {
+    /// What a SYN shows; `client` is the side that sent it.
+    pub fn new(client: Side, syn: &Segment<'_>) -> Self {
+        let mut facts = if client == Side::High { CLIENT_IS_HIGH } else { 0 };
+        let mut timestamp = 0;
+        for option in syn.options() {
+            match option {
+                TcpOption::Timestamps { value, .. } => {
+                    timestamp = value;
+                    facts |= HAS_TIMESTAMPS;
+                }
+                TcpOption::Md5 => facts |= HAS_MD5,
+                _ => {}
+            }
+        }
+        if !syn.payload.is_empty() {
+            facts |= HAS_DATA;
+        }
+        if syn.checksum() == Checksum::Right && syn.network().checksum() != Checksum::Wrong {
+            facts |= CHECKSUM_RIGHT;
+        }
+        Self {
+            client_first: syn.sequence.wrapping_add(1),
+            server_first: 0,
+            timestamp,
+            desync: Desync::default(),
+            hop_limit: syn.network().hop_limit().unwrap_or(0),
+            facts,
+        }
+    }
+
+    const fn is(&self, fact: u8) -> bool {
+        self.facts & fact != 0
+    }
+
+    /// The side that opened the connection.
+    pub const fn client(&self) -> Side {
+        if self.is(CLIENT_IS_HIGH) { Side::High } else { Side::Low }
+    }
+
+    /// Sequence number of the client's first byte.
+    pub const fn client_first(&self) -> u32 {
+        self.client_first
+    }
+
+    /// Sequence number of the server's first byte, if the SYN-ACK was seen.
+    pub const fn server_first(&self) -> Option<u32> {
+        if self.is(IS_ANSWERED) { Some(self.server_first) } else { None }
+    }
+
+    /// Takes the SYN-ACK. Without timestamps in it the connection uses none.
+    pub fn answer(&mut self, syn_ack: &Segment<'_>) {
+        self.server_first = syn_ack.sequence.wrapping_add(1);
+        self.facts |= IS_ANSWERED;
+        if self.is(HAS_TIMESTAMPS) && syn_ack.timestamps().is_none() {
+            self.facts &= !HAS_TIMESTAMPS;
+        }
+    }
+
+    /// Whether a segment with the SYN flag cannot belong to this connection: it is established, and the segment, with data
+    /// as no common stack sends it, begins another (RFC 5961 §4).
+    pub fn is_forged_syn(&self, sender: Side, segment: &Segment<'_>) -> bool {
+        let is_same = sender == self.client()
+            && segment.flags & Segment::ACK == 0
+            && segment.sequence.wrapping_add(1) == self.client_first;
+        self.is(IS_ANSWERED) && sender == self.client() && !is_same && !segment.payload.is_empty()
+    }
+
+    /// Whether the SYN had data that this SYN-ACK does not acknowledge: the server did not take it (RFC 9293 §3.10.7.4).
+    pub fn has_void_data(&self, syn_ack: &Segment<'_>) -> bool {
+        self.is(HAS_DATA) && syn_ack.acknowledgment() == Some(self.client_first)
+    }
+
+    /// Why bytes of this connection contradict each other, as far as was seen.
+    pub const fn desync(&self) -> Desync {
+        self.desync
+    }
+
+    /// Notes a reason.
+    pub const fn note(&mut self, reason: Desync) {
+        self.desync.add(reason);
+    }
+
+    /// Whether a segment of the client came with another hop limit than the SYN.
+    pub fn has_other_hop_limit(&self, segment: &Segment<'_>) -> bool {
+        segment.network().hop_limit().is_some_and(|hop_limit| self.hop_limit != 0 && hop_limit != self.hop_limit)
+    }
+
+    /// Why a server drops this segment of the client, if it surely does. The checksum costs a look at all bytes and is
+    /// tested where `tests_checksum` says so.
+    pub fn why_void(&mut self, segment: &Segment<'_>, tests_checksum: bool) -> Option<Desync> {
+        let mut reason = self.header_fault(segment);
+        if reason.is_none() && tests_checksum && self.has_wrong_checksum(segment) {
+            reason = Some(Desync::CHECKSUM);
+        }
+        match reason {
+            Some(reason) => self.note(reason),
+            None => self.note_timestamp(segment),
+        }
+        reason
+    }
+
+    /// Whether a server drops this segment for its checksum. A wrong one proves nothing where the SYN's was wrong too:
+    /// then the capture was rewritten.
+    pub fn has_wrong_checksum(&self, segment: &Segment<'_>) -> bool {
+        self.is(CHECKSUM_RIGHT)
+            && (segment.checksum() == Checksum::Wrong || segment.network().checksum() == Checksum::Wrong)
+    }
+
+    fn note_timestamp(&mut self, segment: &Segment<'_>) {
+        if self.is(HAS_TIMESTAMPS)
+            && let Some((value, _)) = segment.timestamps()
+        {
+            self.timestamp = value;
+        }
+    }
+
+    fn header_fault(&mut self, segment: &Segment<'_>) -> Option<Desync> {
+        if segment.flags & Segment::SYN != 0 {
+            let is_retransmission = segment.sequence.wrapping_add(1) == self.client_first;
+            return (self.is(IS_ANSWERED) && !is_retransmission).then_some(Desync::SYN_FLAG);
+        }
+        if segment.flags & Segment::ACK == 0 {
+            return Some(Desync::NO_ACK);
+        }
+        if let (Some(first), Some(acknowledgment)) = (self.server_first(), segment.acknowledgment())
+            // Made-up captures acknowledge the number of the SYN-ACK.
+            && !(-1..=ACKNOWLEDGED_BYTES_MAX).contains(&(acknowledgment.wrapping_sub(first) as i32))
+        {
+            return Some(Desync::ACK_WINDOW);
+        }
+        for option in segment.options() {
+            match option {
+                TcpOption::Md5 if !self.is(HAS_MD5) => return Some(Desync::MD5),
+                TcpOption::Timestamps { value, .. } if self.is(HAS_TIMESTAMPS) => {
+                    // Serial number arithmetic (RFC 7323 §5.2).
+                    if (value.wrapping_sub(self.timestamp) as i32) < 0 {
+                        return Some(Desync::PAWS);
+                    }
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+}

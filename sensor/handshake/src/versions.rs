@@ -1,0 +1,538 @@
+//! Versions of the bytes of a TCP stream that contradict each other. Where nothing proves which of them the server took, all
+//! plausible readings are tried, and every name among them is reported.
+//!
+//! The first copy of a byte stands in the stream's assembly. Every later copy with another content is a *patch* here. A
+//! reading is the assembly with some patches applied. Which patches matter is found while the hello is walked: only a
+//! patch that holds a byte of its structure or of its name splits the search.
+
+use vigie_wire::assembly::Assembly;
+
+use crate::Limits;
+use crate::opening::Desync;
+use crate::stream::{Findings, Stage};
+
+/// Contradicting pieces kept of a stream. The last place is for the latest.
+const PATCHES_MAX: usize = 16;
+/// Walks through a stream's readings; then no more are tried.
+const WALKS_MAX: u16 = 256;
+/// Names of a stream that are reported.
+const NAMES_MAX: usize = 16;
+/// Urgent bytes kept of a stream.
+const URGENT_MAX: usize = 4;
+
+/// A piece with another content than the assembly.
+#[derive(Debug)]
+struct Patch {
+    offset: usize,
+    bytes: Box<[u8]>,
+}
+
+impl Patch {
+    fn byte(&self, at: usize) -> Option<u8> {
+        self.bytes.get(at.checked_sub(self.offset)?).copied()
+    }
+}
+
+/// A reading: the patches to apply, by their places, and how urgent bytes are treated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Reading {
+    applied: u32,
+    urgent: UrgentBytes,
+}
+
+/// What a receiver does with urgent bytes (RFC 9293 §3.8.5, RFC 6093).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum UrgentBytes {
+    /// They stay in the stream.
+    Kept,
+    /// The byte before the urgent pointer is taken out.
+    BeforePointer,
+    /// The byte at the urgent pointer is taken out.
+    AtPointer,
+}
+
+/// The contradicting versions of one stream.
+#[derive(Debug, Default)]
+pub struct Versions {
+    patches: Vec<Patch>,
+    /// Offsets that urgent pointers named.
+    urgent: Vec<usize>,
+    desync: Desync,
+    walks: u16,
+    /// Something came since the readings were last tried.
+    is_changed: bool,
+    /// Readings to report.
+    readings: Vec<Reading>,
+    /// Hashes of the names that were reported.
+    reported: Vec<u32>,
+    /// The bytes of the reading that is being reported.
+    bytes: Vec<u8>,
+    stage: Option<Stage>,
+}
+
+impl Versions {
+    /// Bytes of memory held, those of the struct itself among them.
+    pub fn memory_bytes(&self) -> usize {
+        let patches: usize = self.patches.iter().map(|patch| size_of::<Patch>() + patch.bytes.len()).sum();
+        let stage = self.stage.as_ref().map_or(0, Stage::memory_bytes);
+        size_of::<Self>() + patches + self.bytes.capacity() + stage + 8 * (self.reported.len() + self.readings.len())
+    }
+
+    /// Why the versions differ.
+    pub const fn desync(&self) -> Desync {
+        self.desync
+    }
+
+    /// Adds a piece that contradicts what is known. True if an older one had to go.
+    pub fn add(&mut self, offset: usize, bytes: &[u8], desync: Desync) -> bool {
+        self.desync.add(desync);
+        self.is_changed = true;
+        if self.patches.iter().any(|patch| patch.offset == offset && *patch.bytes == *bytes) {
+            return false;
+        }
+        let is_full = self.patches.len() >= PATCHES_MAX;
+        if is_full {
+            self.patches.pop();
+        }
+        self.patches.push(Patch { offset, bytes: bytes.into() });
+        is_full
+    }
+
+    /// Notes that an urgent pointer names the byte before `offset`.
+    pub fn add_urgent(&mut self, offset: usize) {
+        if self.urgent.len() < URGENT_MAX && !self.urgent.contains(&offset) {
+            self.urgent.push(offset);
+            self.desync.add(Desync::URGENT);
+            self.is_changed = true;
+        }
+    }
+
+    /// More bytes of the stream are known.
+    pub const fn note_growth(&mut self) {
+        self.is_changed = true;
+    }
+
+    /// Whether no more readings are tried.
+    pub const fn is_exhausted(&self) -> bool {
+        self.walks >= WALKS_MAX
+    }
+
+    /// A name was reported of the stream; readings that give it again are not.
+    pub fn mark_reported(&mut self, name: &[u8]) {
+        self.mark_reported_hash(name_hash(name));
+    }
+
+    /// A name with this [hash](name_hash) was reported of the stream.
+    pub fn mark_reported_hash(&mut self, hash: u32) {
+        if !self.reported.contains(&hash) && self.reported.len() < NAMES_MAX {
+            self.reported.push(hash);
+        }
+    }
+
+    /// Looks for readings that give a name which was not reported yet. False if there are none to report.
+    pub fn find_readings(&mut self, assembly: &Assembly, limits: &Limits) -> bool {
+        if std::mem::take(&mut self.is_changed) {
+            self.search(assembly.contiguous(), limits);
+        }
+        !self.readings.is_empty()
+    }
+
+    /// What the next of the readings that were found shows.
+    pub fn next_reading(&mut self, assembly: &Assembly, limits: &Limits) -> Option<Findings<'_>> {
+        let reading = self.readings.pop()?;
+        self.read(reading, assembly.contiguous());
+        let stage = self.stage.insert(Stage::new(limits));
+        let mut findings = stage.read_all(&self.bytes, limits);
+        findings.desync = self.desync;
+        Some(findings)
+    }
+
+    /// Finds the readings that give new names.
+    fn search(&mut self, base: &[u8], limits: &Limits) {
+        self.search_hellos(base, limits);
+        let all = self.all();
+        // Other protocols than TLS, and urgent bytes, by a few readings only.
+        let treatments = [UrgentBytes::BeforePointer, UrgentBytes::AtPointer];
+        let urgent = treatments.into_iter().filter(|_| !self.urgent.is_empty()).collect::<Vec<_>>();
+        let mut candidates = Vec::new();
+        for applied in [0, all].into_iter().chain((0..self.patches.len()).map(|place| 1 << place)) {
+            candidates.push(Reading { applied, urgent: UrgentBytes::Kept });
+            candidates.extend(urgent.iter().map(|&urgent| Reading { applied, urgent }));
+        }
+        for reading in candidates {
+            if self.is_exhausted() {
+                return;
+            }
+            self.walks += 1;
+            if let Some(hash) = self.name_hash_of(reading, base, limits) {
+                self.offer(reading, hash, base, limits);
+            }
+        }
+    }
+
+    const fn all(&self) -> u32 {
+        ((1_u64 << self.patches.len()) - 1) as u32
+    }
+
+    /// Walks the hello at the stream's start through all readings that differ in what the walk looks at.
+    fn search_hellos(&mut self, base: &[u8], limits: &Limits) {
+        let mut open = vec![(0_u32, 0_u32)];
+        while let Some((decided, applied)) = open.pop() {
+            if self.is_exhausted() {
+                return;
+            }
+            self.walks += 1;
+            let walk = Walk { base, patches: &self.patches, decided, applied, at: 0, record_ends: 0, message_left: 4 };
+            match walk.name_hash() {
+                Ok(hash) => self.offer(Reading { applied, urgent: UrgentBytes::Kept }, hash, base, limits),
+                Err(Halt::Undecided(place)) => {
+                    let patch = 1 << place;
+                    open.push((decided | patch, applied));
+                    open.push((decided | patch, applied | patch));
+                }
+                Err(Halt::NoHello | Halt::More) => {}
+            }
+        }
+    }
+
+    /// Keeps a reading to be reported, if it gives the name whole and the name is new.
+    fn offer(&mut self, reading: Reading, hash: u32, base: &[u8], limits: &Limits) {
+        let is_new = self.reported.len() < NAMES_MAX && !self.reported.contains(&hash);
+        if is_new && self.name_hash_of(reading, base, limits) == Some(hash) {
+            self.reported.push(hash);
+            self.readings.push(reading);
+        }
+    }
+
+    /// The name that a reading gives.
+    fn name_hash_of(&mut self, reading: Reading, base: &[u8], limits: &Limits) -> Option<u32> {
+        self.read(reading, base);
+        let mut stage = Stage::new(limits);
+        let found = stage.read_all(&self.bytes, limits);
+        let of_hello = found.hello.as_ref().and_then(|hello| hello.server_name());
+        of_hello.or(found.name.map(|(_, name)| name)).map(name_hash)
+    }
+
+    /// Puts the bytes of a reading together.
+    fn read(&mut self, reading: Reading, base: &[u8]) {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(base);
+        for (place, patch) in self.patches.iter().enumerate() {
+            if reading.applied & 1 << place == 0 {
+                continue;
+            }
+            let end = (patch.offset + patch.bytes.len()).min(base.len());
+            if let Some(target) = self.bytes.get_mut(patch.offset..end)
+                && let Some(source) = patch.bytes.get(..target.len())
+            {
+                target.copy_from_slice(source);
+            }
+        }
+        let behind = match reading.urgent {
+            UrgentBytes::Kept => return,
+            UrgentBytes::BeforePointer => 1,
+            UrgentBytes::AtPointer => 0,
+        };
+        let mut taken: Vec<usize> = self.urgent.iter().filter_map(|at| at.checked_sub(behind)).collect();
+        taken.sort_unstable();
+        for at in taken.into_iter().rev().filter(|at| *at < base.len()) {
+            self.bytes.remove(at);
+        }
+    }
+}
+
+/// Why a walk through a reading ended without a name.
+enum Halt {
+    /// It needs a byte that this patch, not decided on yet, has another version of.
+    Undecided(usize),
+    /// There is no hello.
+    NoHello,
+    /// Bytes are missing.
+    More,
+}
+
+/// A walk along the structure of a ClientHello (RFC 8446 §4.1.2) to its server name, through TLS records (§5.1).
+struct Walk<'w> {
+    base: &'w [u8],
+    patches: &'w [Patch],
+    decided: u32,
+    applied: u32,
+    at: usize,
+    /// Where the current record ends.
+    record_ends: usize,
+    /// Bytes of the message that are left.
+    message_left: usize,
+}
+
+impl Walk<'_> {
+    const HANDSHAKE: u8 = 22;
+    const CLIENT_HELLO: u8 = 1;
+    const SERVER_NAME: u16 = 0;
+    const RANDOM_BYTES: usize = 32;
+
+    fn name_hash(mut self) -> Result<u32, Halt> {
+        if self.byte()? != Self::CLIENT_HELLO {
+            return Err(Halt::NoHello);
+        }
+        let length = (usize::from(self.byte()?) << 16) | usize::from(self.u16()?);
+        self.message_left = length;
+        self.skip(2 + Self::RANDOM_BYTES)?;
+        let session_id = self.byte()?;
+        self.skip(session_id.into())?;
+        let cipher_suites = self.u16()?;
+        self.skip(cipher_suites.into())?;
+        let compression = self.byte()?;
+        self.skip(compression.into())?;
+        let mut left = usize::from(self.u16()?);
+        if left > self.message_left {
+            return Err(Halt::NoHello);
+        }
+        let mut name = None;
+        while left >= 4 {
+            match self.extension(&mut left) {
+                Ok(hash) => name = name.or(hash),
+                // The tail of the hello may still come.
+                Err(Halt::More) if name.is_some() => break,
+                Err(halt) => return Err(halt),
+            }
+        }
+        name.ok_or(Halt::NoHello)
+    }
+
+    /// Walks over an extension: the hash of the name, if it holds that.
+    fn extension(&mut self, left: &mut usize) -> Result<Option<u32>, Halt> {
+        let (kind, length) = (self.u16()?, usize::from(self.u16()?));
+        *left = left.checked_sub(4 + length).ok_or(Halt::NoHello)?;
+        if kind != Self::SERVER_NAME {
+            return self.skip(length).map(|()| None);
+        }
+        let before = self.message_left;
+        let hash = self.server_name(length)?;
+        let walked = before - self.message_left;
+        self.skip(length.checked_sub(walked).ok_or(Halt::NoHello)?)?;
+        Ok(Some(hash))
+    }
+
+    /// The first entry of the list (RFC 6066 §3).
+    fn server_name(&mut self, extension: usize) -> Result<u32, Halt> {
+        let list = usize::from(self.u16()?);
+        if list + 2 > extension || self.byte()? != 0 {
+            return Err(Halt::NoHello);
+        }
+        let length = usize::from(self.u16()?);
+        if !(1..=255).contains(&length) || length + 3 > list {
+            return Err(Halt::NoHello);
+        }
+        let mut name = [0; 255];
+        for byte in name.iter_mut().take(length) {
+            *byte = self.byte()?;
+        }
+        Ok(name_hash(name.get(..length).unwrap_or_default()))
+    }
+
+    /// The byte of the stream at the walk's place, in this reading.
+    fn stream_byte(&self, at: usize) -> Result<u8, Halt> {
+        let mut byte = *self.base.get(at).ok_or(Halt::More)?;
+        for (place, patch) in self.patches.iter().enumerate() {
+            let Some(other) = patch.byte(at).filter(|other| *other != byte) else { continue };
+            if self.decided & 1 << place == 0 {
+                return Err(Halt::Undecided(place));
+            }
+            if self.applied & 1 << place != 0 {
+                byte = other;
+            }
+        }
+        Ok(byte)
+    }
+
+    /// Goes on into the next record where the current one ends.
+    fn enter_record(&mut self) -> Result<(), Halt> {
+        while self.at == self.record_ends {
+            if self.stream_byte(self.at)? != Self::HANDSHAKE {
+                return Err(Halt::NoHello);
+            }
+            let length = u16::from_be_bytes([self.stream_byte(self.at + 3)?, self.stream_byte(self.at + 4)?]);
+            if length == 0 {
+                return Err(Halt::NoHello);
+            }
+            self.at += 5;
+            self.record_ends = self.at + usize::from(length);
+        }
+        Ok(())
+    }
+
+    fn byte(&mut self) -> Result<u8, Halt> {
+        self.message_left = self.message_left.checked_sub(1).ok_or(Halt::NoHello)?;
+        self.enter_record()?;
+        let byte = self.stream_byte(self.at)?;
+        self.at += 1;
+        Ok(byte)
+    }
+
+    fn u16(&mut self) -> Result<u16, Halt> {
+        Ok(u16::from_be_bytes([self.byte()?, self.byte()?]))
+    }
+
+    fn skip(&mut self, mut count: usize) -> Result<(), Halt> {
+        self.message_left = self.message_left.checked_sub(count).ok_or(Halt::NoHello)?;
+        while count > 0 {
+            self.enter_record()?;
+            let step = count.min(self.record_ends - self.at);
+            self.at += step;
+            count -= step;
+            if self.at > self.base.len() {
+                return Err(Halt::More);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// 32 bits that tell names apart, without regard to case.
+pub fn name_hash(name: &[u8]) -> u32 {
+    let mixed = name.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x100_0000_01b3)
+    });
+    ((mixed >> 32) as u32 ^ mixed as u32).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use vigie_decode::Segment;
+    use vigie_flow::Side;
+
+    use crate::stream::Findings;
+    use crate::tcp::TcpInspector;
+    use crate::tls::build::Hello;
+    use crate::{Counts, Limits};
+
+    const FIRST_BYTE: u32 = u32::MAX - 300;
+    const TRUE_NAME: &str = "www.tiktok.com";
+
+    fn limits() -> Limits {
+        Limits {
+            stream_bytes_max: 49_152,
+            hello_bytes_max: 32_768,
+            prelude_bytes_max: 8_192,
+            undecided_segments_max: 16_384,
+            undecided_datagrams_max: 48,
+            quic: crate::quic::QuicLimits::default(),
+        }
+    }
+
+    /// The names that a connection shows, as its worker reads it.
+    fn names(pieces: &[(usize, Vec<u8>)]) -> Vec<String> {
+        let (limits, mut counts) = (limits(), Counts::default());
+        let mut inspector = TcpInspector::default();
+        inspector.begin(Side::Low, FIRST_BYTE);
+        let mut names = Vec::new();
+        for (offset, piece) in pieces {
+            let sequence = FIRST_BYTE.wrapping_add(*offset as u32);
+            let segment = Segment::without_header(sequence, Segment::ACK, piece);
+            let mut keep = |found: &Findings<'_>| {
+                let of_hello = found.hello.as_ref().and_then(|hello| hello.server_name());
+                let name = of_hello.or(found.name.map(|(_, name)| name));
+                names.extend(name.map(|name| String::from_utf8_lossy(name).into_owned()));
+            };
+            if inspector.is_done_with(Side::Low) {
+                inspector.late_segment(Side::Low, &segment, &limits, &mut counts);
+            } else {
+                keep(&inspector.segment(Side::Low, &segment, &limits, &mut counts));
+            }
+            while let Some(found) = inspector.next_reading(Side::Low, &limits, &mut counts) {
+                keep(&found);
+            }
+            if !inspector.is_done_with(Side::Low) {
+                inspector.free_unused(Side::Low);
+            } else if !inspector.holds_bytes(Side::Low) {
+                inspector.restart(Side::Low);
+                inspector.begin(Side::Low, FIRST_BYTE);
+            }
+            assert!(inspector.memory_bytes() < 64 * 1024);
+        }
+        names
+    }
+
+    /// Cuts bytes into pieces with their offsets.
+    fn cut(bytes: &[u8], cuts: &[usize]) -> Vec<(usize, Vec<u8>)> {
+        let mut ends: Vec<usize> = cuts.iter().map(|cut| cut % bytes.len()).filter(|end| *end > 0).collect();
+        ends.push(bytes.len());
+        ends.sort_unstable();
+        ends.dedup();
+        let starts = std::iter::once(0).chain(ends.iter().copied());
+        starts.zip(&ends).map(|(start, &end)| (start, bytes[start..end].to_vec())).collect()
+    }
+
+    #[test]
+    fn a_forged_part_of_the_name_leaves_both_names() {
+        let hello = Hello::to(TRUE_NAME).record();
+        let at = hello.windows(TRUE_NAME.len()).position(|bytes| bytes == TRUE_NAME.as_bytes()).unwrap();
+        let forged = b"vk.com/aaaaaaa"[..TRUE_NAME.len()].to_vec();
+        let (before, after) = (hello[..at].to_vec(), hello[at + TRUE_NAME.len()..].to_vec());
+        let name = TRUE_NAME.as_bytes().to_vec();
+        for pieces in [
+            vec![
+                (0, before.clone()),
+                (at, forged.clone()),
+                (at, name.clone()),
+                (at, forged.clone()),
+                (at + name.len(), after.clone()),
+            ],
+            vec![(at + name.len(), after.clone()), (at, name.clone()), (at, forged.clone()), (0, before.clone())],
+            vec![(0, before.clone()), (at, forged.clone()), (at + name.len(), after.clone()), (at, name.clone())],
+        ] {
+            let names = names(&pieces);
+            assert!(names.iter().any(|name| name == TRUE_NAME), "{names:?}");
+            assert_eq!(names.len(), 2, "{names:?}");
+        }
+    }
+
+    #[test]
+    fn a_retransmission_in_other_pieces_says_nothing_new() {
+        let hello = Hello::to(TRUE_NAME).record();
+        for cuts in [[20, 90], [1, 5], [60, 61]] {
+            let mut pieces = cut(&hello, &cuts);
+            pieces.extend(cut(&hello, &[33, 70]));
+            pieces.push((0, hello.clone()));
+            assert_eq!(names(&pieces), [TRUE_NAME]);
+        }
+    }
+
+    #[test]
+    fn many_contradictions_cost_bounded_time_and_memory() {
+        let hello = Hello::to(TRUE_NAME).record();
+        let mut pieces = cut(&hello, &(1..hello.len()).collect::<Vec<_>>());
+        for round in 0..50_u8 {
+            pieces.extend((0..hello.len()).map(|at| (at, vec![round.wrapping_mul(37); 1])));
+        }
+        pieces.extend(cut(&hello, &[40]));
+        assert!(names(&pieces).iter().any(|name| name == TRUE_NAME));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+        /// In any order, and with any segment sent twice, the true name is among those that are reported.
+        #[test]
+        fn a_decoy_never_hides_the_true_name(
+            decoy in prop_oneof![Just("www.google.com"), Just("vk.com"), Just("a.much.longer.name.example.org")],
+            (true_cuts, decoy_cuts) in (prop::collection::vec(1..600_usize, 0..4), prop::collection::vec(1..600_usize, 0..4)),
+            order in prop::collection::vec(any::<prop::sample::Index>(), 24),
+        ) {
+            let mut left = cut(&Hello::to(TRUE_NAME).record(), &true_cuts);
+            left.extend(cut(&Hello::to(decoy).record(), &decoy_cuts));
+            let mut pieces = Vec::new();
+            let mut order = order.into_iter();
+            while !left.is_empty() {
+                let index = order.next().map_or(0, |index| index.index(left.len()));
+                // Every third piece comes again later.
+                let piece = if pieces.len() % 3 == 2 { left[index].clone() } else { left.swap_remove(index) };
+                pieces.push(piece);
+            }
+            let names = names(&pieces);
+            let places: Vec<_> = pieces.iter().map(|(at, piece)| (*at, piece.len(), piece.first().copied())).collect();
+            prop_assert!(names.iter().any(|name| name == TRUE_NAME), "{names:?} of {places:?}");
+        }
+    }
+}
