@@ -9,7 +9,7 @@ use vigie_flow::FlowEntry;
 /// Bytes of tag and age for each flow.
 const FLOW_TAG_BYTES: u64 = 4;
 /// Bytes of a flow's record besides those that `reassembly_bytes_max` limits.
-const RECORD_BYTES: u64 = 104;
+const RECORD_BYTES: u64 = 112;
 /// Bytes of an address that has a name: its entry, and a name of usual length.
 const ADDRESS_NAME_BYTES: u64 = 112;
 
