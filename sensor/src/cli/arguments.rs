@@ -4,7 +4,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::ArgValueCompleter;
 
+use super::generate::completions;
 use crate::event::Fact;
 use crate::settings::Limits;
 
@@ -104,7 +106,7 @@ pub struct ReadArguments {
     pub workers: u16,
 
     /// Set a limit; may be repeated. A wrong name lists all limits.
-    #[arg(long = "limit", value_name = "NAME=NUMBER", value_parser = limit)]
+    #[arg(long = "limit", value_name = "NAME=NUMBER", value_parser = limit, add = ArgValueCompleter::new(completions::limits))]
     pub limits: Vec<(String, usize)>,
 
     /// Name of this sensor, written to events as `host`.

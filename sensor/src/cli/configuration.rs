@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 
 use super::exit::{Exit, Failure};
+use super::generate::completions;
 use super::terminal::eprint;
 use super::words::counted;
 use crate::settings::{FILE_DEFAULT, Loaded, Settings};
@@ -19,11 +21,11 @@ pub struct ConfigurationArguments {
 
     /// Override a setting of file and environment, such as capture.workers=2; may be repeated. 'vigie generate config'
     /// prints all settings.
-    #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
+    #[arg(long, value_name = "KEY=VALUE", add = ArgValueCompleter::new(completions::settings), value_parser = setting)]
     pub set: Vec<(String, String)>,
 
     /// Capture on this interface; may be repeated. Same as capture.interfaces.
-    #[arg(long, short, value_name = "NAME")]
+    #[arg(long, short, value_name = "NAME", add = ArgValueCompleter::new(completions::interfaces))]
     pub interface: Vec<String>,
 
     /// Number of worker threads. Same as capture.workers.

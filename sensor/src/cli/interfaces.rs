@@ -1,6 +1,7 @@
 //! `vigie interfaces`: the network interfaces, offloads that disturb a capture, and the command that turns them off.
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 
 use super::exit::{Exit, Failure};
 use super::table::{self, Left, Right};
@@ -20,7 +21,7 @@ use vigie_journal::json::Object;
 )]
 pub struct InterfacesArguments {
     /// List these interfaces only, such as both legs of a tap, with the commands for them.
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = ArgValueCompleter::new(super::generate::completions::interfaces))]
     pub names: Vec<String>,
 
     /// Print one JSON object per line.

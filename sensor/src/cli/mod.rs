@@ -33,6 +33,10 @@ use terminal::{Terminal, eprint, print};
 /// Runs a command line, whose first word is the name of the program, and returns the exit code. A failure is one line on
 /// the standard error.
 pub fn run(line: impl IntoIterator<Item = OsString>) -> Exit {
+    let line: Vec<OsString> = line.into_iter().collect();
+    if generate::completions::answer(&line) {
+        return Exit::Success;
+    }
     let result = match Arguments::try_parse_from(line) {
         Ok(arguments) => dispatch(&arguments.command),
         Err(error) => no_command(&error),
