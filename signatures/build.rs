@@ -78,9 +78,9 @@ fn ban_files() -> Result<String, Box<dyn Error>> {
 }
 
 fn write_file(list: &mut String, file: File) -> Result<(), Box<dyn Error>> {
-    let File { label, header, mut drafts } = file;
-    if header.replace {
-        return Err(format!("{label}: a file built in replaces nothing").into());
+    let File { label, header, mut drafts, silences } = file;
+    if header.replace || header.silent || !silences.is_empty() {
+        return Err(format!("{label}: a file built in replaces and silences nothing").into());
     }
     writeln!(
         list,

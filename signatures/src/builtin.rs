@@ -57,8 +57,10 @@ pub(crate) fn files() -> impl Iterator<Item = File> {
             base: file.base,
             replace: false,
             enabled: file.enabled,
+            silent: false,
             line: file.line,
         },
+        silences: Vec::new(),
         drafts: file.rules.iter().filter_map(|rule| draft(file, rule)).collect(),
     })
 }

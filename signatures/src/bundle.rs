@@ -18,6 +18,7 @@ use crate::merge::Merge;
 use crate::parse::parse_day;
 use crate::pattern::Asked;
 use crate::rule::Rule;
+use crate::silence::PartlySilent;
 use crate::words::MatchKind;
 
 /// Days after which a review is too old, unless told otherwise.
@@ -98,6 +99,8 @@ pub struct Bundle {
     pub(crate) notes: HashMap<String, Vec<(MatchKind, String)>, FixedState>,
     pub(crate) names: NameTable,
     pub(crate) addresses: AddressTable,
+    /// Patterns of which an operator silenced some names; none by default, so that look-ups pay nothing.
+    pub(crate) partly_silent: Option<PartlySilent>,
     pub(crate) fingerprints: HashMap<String, u32, FixedState>,
     pub(crate) services: Vec<Service>,
     /// Made when an explanation asks for it.
@@ -159,13 +162,13 @@ impl Bundle {
     /// The rule for a name seen on a flow, in normal form (see [`normalise`](crate::normalise)).
     #[inline]
     pub fn name(&self, name: &str) -> Option<&Arc<Rule>> {
-        self.rule(self.names.find(name, Asked::Flow)?)
+        self.answer(self.names.find(name, Asked::Flow)?, name)
     }
 
     /// The rule for a name in a DNS answer, in normal form: those for CNAME chains answer too.
     #[inline]
     pub fn dns_name(&self, name: &str) -> Option<&Arc<Rule>> {
-        self.rule(self.names.find(name, Asked::Dns)?)
+        self.answer(self.names.find(name, Asked::Dns)?, name)
     }
 
     /// The rule for an address: the most specific prefix, the surest of equal ones.
@@ -218,6 +221,12 @@ impl Bundle {
     /// Day of the oldest review, `YYYY-MM-DD`.
     pub fn oldest_review(&self) -> Option<&str> {
         self.rules.iter().map(|rule| rule.reviewed.as_str()).min()
+    }
+
+    #[inline]
+    fn answer(&self, number: u32, name: &str) -> Option<&Arc<Rule>> {
+        let silenced = self.partly_silent.as_ref().and_then(|silent| silent.instead(number, name));
+        silenced.or_else(|| self.rule(number))
     }
 
     pub(crate) fn rule(&self, number: u32) -> Option<&Arc<Rule>> {

@@ -121,6 +121,11 @@ pub(crate) const fn is_silent(signature_id: u32) -> bool {
     signature_id % SERVICE_IDS >= SILENT_PLACES
 }
 
+/// The id of the same rule, silenced.
+pub(crate) const fn silenced(signature_id: u32) -> u32 {
+    if is_silent(signature_id) { signature_id } else { signature_id + SILENT_PLACES }
+}
+
 impl Rule {
     /// What its id says; for fingerprints, that nothing is known.
     pub(crate) const fn place(&self) -> &'static Place {

@@ -12,8 +12,9 @@ use crate::builtin;
 use crate::bundle::{Bundle, Service, SourceText};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::lookup::{self, Form, NameTable};
-use crate::parse::{Draft, File, Header, Matches, parse};
+use crate::parse::{Draft, File, Header, Matches, Silence, parse};
 use crate::rule::Rule;
+use crate::silence;
 use crate::words::{Class, MatchKind};
 
 /// A service while layers are laid over each other.
@@ -36,6 +37,7 @@ pub(crate) struct Merge {
     layers: u32,
     services: BTreeMap<String, Gathered>,
     drafts: Vec<Option<(u32, Draft)>>,
+    silences: Vec<(u32, Silence)>,
     /// Where each draft stands. Without those of the layer built in until another layer is laid over it.
     index: HashMap<Key, usize, FixedState>,
 }
@@ -67,6 +69,12 @@ impl Merge {
         for text in texts {
             let (file, mut faults) = parse(&text.label, &text.text);
             findings.append(&mut faults);
+            self.silences.extend(file.silences.iter().map(|silence| (layer, silence.clone())));
+            if file.header.silent {
+                let services = vec![file.header.service.clone()];
+                // Of earlier layers: what this one says of the service says by itself whether it alerts.
+                self.silences.push((layer - 1, Silence { services, ..Silence::default() }));
+            }
             if !file.header.service.is_empty() {
                 files.push(file);
             }
@@ -177,6 +185,7 @@ impl Merge {
                 draft.rule.signature_id += base;
             }
         }
+        let partly_silent = silence::apply(&mut drafts, &self.silences);
         let mut names = Vec::new();
         let mut addresses = Vec::new();
         let mut fingerprints = HashMap::default();
@@ -227,6 +236,7 @@ impl Merge {
         let rules: Vec<Arc<Rule>> = drafts.into_iter().map(|(_, draft)| Arc::new(draft.rule)).collect();
         Bundle {
             notes,
+            partly_silent,
             names,
             addresses: AddressTable::build(&addresses),
             fingerprints,

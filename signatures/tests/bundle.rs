@@ -300,3 +300,79 @@ fn a_class_goes_before_an_old_word_and_clears_what_belonged_to_another_class() {
     assert_eq!((rule.class, rule.family.as_str(), rule.signature_id), (Class::Portal, "portal", 7_900_014));
     assert!(!rule.raises_alert());
 }
+
+/// Names of the built-in services that raise an alert with these files of an operator over them.
+fn alerting<'n>(own: &str, names: &[&'n str]) -> Vec<&'n str> {
+    let (bundle, findings) = Bundle::from_texts(&[vec![text("own.toml", own)]], LoadOptions::default()).unwrap();
+    assert_eq!(findings, []);
+    names.iter().copied().filter(|name| bundle.name(name).is_some_and(|rule| rule.raises_alert())).collect()
+}
+
+#[test]
+fn a_silent_suffix_silences_all_names_below_it() {
+    let names = [
+        "tiktok.com",
+        "www.tiktok.com",
+        "analytics.tiktok.com",
+        "analytics-exp-sg.tiktok.com",
+        "ads.tiktok.com",
+        "seller-xx.tiktok.com",
+        "im-ws.tiktok.com",
+        "login.www.tiktok.com",
+        "mcs99.tiktokw.eu",
+        "aggr32-normal.tiktokv.eu",
+    ];
+    let own = |rest: &str| format!("service = \"tiktok\"\nreviewed = \"2026-11-22\"\n{GROUP}[names.suffix]\n{rest}");
+    assert_eq!(alerting(&own("\"tiktok.example\" = {}\n"), &names), names);
+    // A pattern with several zones answers for two of these: one name is silenced, the other is not.
+    let silenced = own("\"tiktok.com\" = { alert = false }\n");
+    assert_eq!(alerting(&silenced, &names), ["mcs99.tiktokw.eu", "aggr32-normal.tiktokv.eu"]);
+    let (bundle, _) = Bundle::from_texts(&[vec![text("own.toml", silenced)]], LoadOptions::default()).unwrap();
+    let rule = bundle.name("mcs-new.tiktok.com").unwrap();
+    assert_eq!((rule.class, rule.is_silent(), rule.signature_id), (Class::Page, true, 7_100_167), "known, and silent");
+    let except = own("\"tiktok.com\" = { alert = false }\n\"ads.tiktok.com\" = {}\n");
+    assert_eq!(alerting(&except, &names[3..6]), ["ads.tiktok.com"], "the nearest suffix holds");
+    let except = own("\"tiktok.com\" = { alert = false }\n")
+        .replace("[names.suffix]", "exact = [\"ads.tiktok.com\"]\n[names.suffix]");
+    assert_eq!(alerting(&except, &names[3..6]), ["ads.tiktok.com"], "what the same file says of a name holds");
+    let exact = own("").replace("[names.suffix]\n", "[names.exact]\n\"www.tiktok.com\" = { alert = false }\n");
+    assert_eq!(alerting(&exact, &names[..3]), ["tiktok.com", "analytics.tiktok.com"]);
+}
+
+#[test]
+fn services_classes_and_severities_are_silenced() {
+    let names =
+        ["www.netflix.com", "x.oca.nflxvideo.net", "appboot.netflix.com", "www.tiktok.com", "tnc-boot.tiktokv.com"];
+    assert_eq!(alerting("service = \"netflix\"\nalert = false\n", &names), ["www.tiktok.com", "tnc-boot.tiktokv.com"]);
+    let silence = |what: &str| alerting(&format!("[[silence]]\n{what}\n"), &names);
+    assert_eq!(silence("services = [\"tiktok\"]"), names[..3]);
+    assert_eq!(silence("classes = [\"page\", \"media\"]"), [names[0], names[2], names[4]]);
+    assert_eq!(silence("severities = [2, 3]"), [names[2], names[4]]);
+    assert_eq!(silence("services = [\"netflix\"]\nseverities = [1]"), [names[0], names[1], names[3], names[4]]);
+    let kept = format!(
+        "service = \"netflix\"\nalert = false\nreviewed = \"2026-11-22\"\n{GROUP}[names.exact]\n\"www.netflix.com\" = {{ alert = true }}\n"
+    );
+    assert_eq!(alerting(&kept, &names[..3]), ["www.netflix.com"]);
+    for (body, expected) in [
+        ("[[silence]]\n", "would silence everything"),
+        ("[[silence]]\nseverities = [4]\n", "severities has 4"),
+        ("[[silence]]\nclasses = [\"web\"]\n", "classes \"web\" is not one of native"),
+        ("[[silence]]\nwhy = 1\n", "unknown key \"why\""),
+        ("silence = 1\n", "silence is not a list of tables"),
+    ] {
+        let findings = Bundle::from_texts(&[vec![text("own.toml", body)]], LoadOptions::default()).expect_err(body);
+        assert!(findings[0].to_string().contains(expected), "{findings:#?}");
+    }
+}
+
+#[test]
+fn a_service_that_is_off_answers_once_it_is_switched_on() {
+    assert!(Bundle::builtin().name("web.whatsapp.com").is_none());
+    let own = [vec![text("own.toml", "service = \"whatsapp\"\nenabled = true\n")]];
+    let (bundle, _) = Bundle::from_texts(&own, LoadOptions::default()).unwrap();
+    assert_eq!(bundle.name("web.whatsapp.com").unwrap().service, "whatsapp");
+    assert!(bundle.service("whatsapp").unwrap().enabled);
+    let own = [vec![text("own.toml", "service = \"tiktok\"\nenabled = false\n")]];
+    let (bundle, _) = Bundle::from_texts(&own, LoadOptions::default()).unwrap();
+    assert!(bundle.name("www.tiktok.com").is_none());
+}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use vigie_signatures::{Bundle, Diagnostic, LoadOptions, Severity};
 
 use super::exit::{Exit, Failure};
+use super::terminal::eprint;
 
 /// The built-in signatures, overridden by those of `folders`. `vigie signatures verify` shows warnings.
 ///
@@ -16,9 +17,23 @@ pub fn load(folders: &[PathBuf]) -> Result<Arc<Bundle>, Failure> {
         return Ok(Bundle::builtin());
     }
     match Bundle::load(folders, LoadOptions::default()) {
-        Ok((bundle, _)) => Ok(Arc::new(bundle)),
+        Ok((bundle, findings)) => {
+            tell_of_old_words(&findings);
+            Ok(Arc::new(bundle))
+        }
         Err(findings) => Err(refusal(&findings)),
     }
+}
+
+/// Tells of words that the next version refuses, once, whatever their number.
+fn tell_of_old_words(findings: &[Diagnostic]) {
+    let mut old = findings.iter().filter(|finding| finding.key == "signal");
+    let Some(first) = old.next() else { return };
+    let more = match old.count() {
+        0 => String::new(),
+        more => format!(" ({more} more: 'vigie signatures verify' lists them)"),
+    };
+    eprint(&format!("vigie: warning: {}: {}; {}{more}\n", place(first), first.message, first.mend));
 }
 
 fn refusal(findings: &[Diagnostic]) -> Failure {

@@ -1,8 +1,5 @@
 //! The words of ban files.
 
-use std::fmt;
-use std::str::FromStr;
-
 use crate::words::words;
 
 words! {

@@ -6,6 +6,7 @@ mod facts;
 mod groups;
 mod old_words;
 pub(crate) mod reader;
+mod silences;
 mod texts;
 
 use toml::de::{DeTable, DeValue};
@@ -18,6 +19,7 @@ use facts::Facts;
 use reader::{Reader, Value};
 
 pub(crate) use reader::parse_day;
+pub(crate) use silences::Silence;
 pub(crate) use texts::is_ja4;
 
 /// What a rule matches, as far as its text does not tell it.
@@ -55,6 +57,8 @@ pub(crate) struct Header {
     pub(crate) replace: bool,
     /// Whether its rules answer; a later file may say otherwise.
     pub(crate) enabled: Option<bool>,
+    /// Whether the file silences the whole service: `alert = false` at its top.
+    pub(crate) silent: bool,
     /// Line of the `service` key.
     pub(crate) line: u32,
 }
@@ -65,10 +69,11 @@ pub(crate) struct File {
     pub(crate) label: String,
     pub(crate) header: Header,
     pub(crate) drafts: Vec<Draft>,
+    pub(crate) silences: Vec<Silence>,
 }
 
-const HEADER_KEYS: [&str; 9] =
-    ["service", "name", "owner", "owner_country", "category", "base", "replace", "enabled", "reviewed"];
+const HEADER_KEYS: [&str; 10] =
+    ["service", "name", "owner", "owner_country", "category", "base", "replace", "enabled", "alert", "reviewed"];
 /// In the order in which they are read.
 const GROUP_KEYS: [&str; 4] = ["names", "patterns", "prefixes", "fingerprints"];
 
@@ -99,6 +104,11 @@ fn read_document(reader: &mut Reader<'_>, document: &DeTable<'_>) -> File {
             "category" => header.category = reader.string("category", value),
             "base" => header.base = base(reader, value),
             "replace" => header.replace = reader.boolean("replace", value).unwrap_or_default(),
+            "alert" => {
+                shared.alert = reader.boolean("alert", value);
+                header.silent = shared.alert == Some(false);
+            }
+            "silence" => {}
             "enabled" => header.enabled = reader.boolean("enabled", value),
             "reviewed" => shared.reviewed = reader.day("reviewed", value),
             group if GROUP_KEYS.contains(&group) => {}
@@ -108,10 +118,11 @@ fn read_document(reader: &mut Reader<'_>, document: &DeTable<'_>) -> File {
             }
         }
     }
-    if !document.iter().any(|(key, _)| key.get_ref() == "service") {
+    let silences = silences::read(reader, document);
+    if silences.is_empty() && !document.iter().any(|(key, _)| key.get_ref() == "service") {
         reader.error(0, "service", "the service is missing", "begin the file with service = \"key-of-the-service\"");
     }
-    let mut file = File { label: String::new(), header, drafts: Vec::new() };
+    let mut file = File { label: String::new(), header, drafts: Vec::new(), silences };
     for group in GROUP_KEYS {
         let found = document.iter().find(|(key, _)| key.get_ref() == group);
         let Some((_, value)) = found else { continue };
