@@ -412,7 +412,7 @@ fn capabilities_given_by_systemd_are_given_up() {
     let output = command.output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.contains("user: already so; nobody"), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(said.contains("capabilities: done; none left in any set, the bounding set included"), "{said}");
+    assert!(said.contains("capabilities: done; none left in any set, including the bounding set"), "{said}");
     assert!(said.contains("CapBnd: 0000000000000000, CapAmb: 0000000000000000, NoNewPrivs: 1, Seccomp: 2"), "{said}");
     assert!(said.contains("inject: error 1"), "{said}");
 }

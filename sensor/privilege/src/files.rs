@@ -1,7 +1,7 @@
-//! What the process may open, connect to and signal, by Landlock (landlock(7)): its own files and nothing else.
+//! What the process can open, connect to and signal, by Landlock (landlock(7)): its own files and nothing else.
 //!
-//! Rules are told in terms of Landlock's seventh version; an older kernel enforces of them what it knows, and the
-//! report says what it does not. File rules are in the first (Linux 5.13), truncation in the third (6.2), TCP in the
+//! The rules are those of Landlock's seventh version. An older kernel enforces the part that it knows, and the report
+//! says what is missing. File rules are in the first version (Linux 5.13), truncation in the third (6.2), TCP in the
 //! fourth (6.7), abstract sockets and signals in the sixth (6.12).
 
 use std::fs;
@@ -17,21 +17,21 @@ use nix::unistd::{AccessFlags, eaccess};
 use super::report::{Report, State};
 use super::{Confinement, Demand, PrivilegeError, kernel};
 
-/// The version of the rules. A later one would forbid things that have not been tried, such as reaching systemd's
-/// notification socket by its path.
+/// The version of the rules. A later one would forbid more, without a test, such as access to systemd's notification
+/// socket by its path.
 const RULES: ABI = ABI::V7;
 
-/// What every process needs of its own, besides the program file, which a backtrace reads for its names: its numbers,
-/// and when the system was started, from which the start time of the process is told.
+/// What every process reads besides its program file (for the names in a backtrace): its own counts, and when the system
+/// was started, for the start time of the process.
 const OWN: [&str; 2] = ["/proc/self", "/proc/stat"];
 
-/// The paths must be there before anything is given up.
+/// Checks that the paths exist, before anything is given up.
 pub(super) fn check_presence(confinement: &Confinement) -> Result<(), PrivilegeError> {
     for (path, wanted) in paths(confinement) {
         fs::metadata(path).map_err(|source| {
             let mend = match wanted {
-                FileUse::Read => "make it, or take it out of the configuration".to_owned(),
-                FileUse::Write => format!("make it: install -d -m 750 {}{}", owner(confinement), path.display()),
+                FileUse::Read => "create it, or remove it from the configuration".to_owned(),
+                FileUse::Write => format!("create it: install -d -m 750 {}{}", owner(confinement), path.display()),
             };
             PrivilegeError::Path { path: path.clone(), doing: "be found", source, mend }
         })?;
@@ -39,14 +39,14 @@ pub(super) fn check_presence(confinement: &Confinement) -> Result<(), PrivilegeE
     Ok(())
 }
 
-/// The paths must be usable by who we have become: a log file that cannot be opened anew after its rotation would be
-/// noticed days too late.
+/// Checks that the new user can use the paths. Otherwise a file that cannot be opened after its rotation would be
+/// noticed days later.
 pub(super) fn check_reach(report: &mut Report, confinement: &Confinement) -> Result<(), PrivilegeError> {
     let user = confinement.user.as_deref().unwrap_or("this user");
     for (path, wanted) in paths(confinement) {
         let folder = path.is_dir();
         let search = if folder { AccessFlags::X_OK } else { AccessFlags::empty() };
-        // No command for a mend: the path may be what others use too.
+        // The mend is no command: others may use the path too.
         let (flags, doing) = match wanted {
             FileUse::Read => (AccessFlags::R_OK | search, "be read"),
             FileUse::Write => (AccessFlags::R_OK | AccessFlags::W_OK | search, "be written"),
@@ -65,10 +65,10 @@ pub(super) fn check_reach(report: &mut Report, confinement: &Confinement) -> Res
     Ok(())
 }
 
-/// Puts the rules in force.
+/// Enforces the rules.
 pub(super) fn restrict(report: &mut Report, confinement: &Confinement) -> Result<(), PrivilegeError> {
     if confinement.landlock == Demand::Off {
-        report.push("landlock", State::Off, "files are guarded by their permissions alone");
+        report.push("landlock", State::Off, "files are protected by their permissions only");
         return Ok(());
     }
     let created = ruleset().map_err(|error| broken(&error))?;
@@ -87,7 +87,7 @@ pub(super) fn restrict(report: &mut Report, confinement: &Confinement) -> Result
     }
 }
 
-/// What could be enforced here.
+/// What can be enforced here.
 pub(super) fn probe(report: &mut Report) {
     match kernel::landlock_version() {
         Ok(version) => report.push("landlock", State::Available, in_words(version)),
@@ -95,7 +95,7 @@ pub(super) fn probe(report: &mut Report) {
     }
 }
 
-/// All that can be restricted is; what follows are the exceptions.
+/// Restricts everything that can be restricted; exceptions are added afterwards.
 fn ruleset() -> Result<RulesetCreated, landlock::RulesetError> {
     Ruleset::default()
         .handle_access(AccessFs::from_all(RULES))?
@@ -111,8 +111,8 @@ fn allow_files(mut created: RulesetCreated, confinement: &Confinement) -> Result
         let descriptor = open(&path)?;
         created = allow(created, &descriptor, AccessFs::ReadFile | AccessFs::ReadDir, &path)?;
         if path.starts_with("/proc") {
-            // The kernel makes a new inode, to which the rule would not apply, when it has forgotten one of these
-            // directories for want of memory. It does not forget what is open.
+            // When memory is short, the kernel drops the inodes of these folders and makes new ones later, to which the
+            // rule would not apply. It keeps those that are open.
             std::mem::forget(descriptor);
         }
     }
@@ -141,7 +141,7 @@ fn allow(
         path: path.to_owned(),
         doing: "be allowed",
         source: io::Error::other(error.to_string()),
-        mend: "turn landlock off if this file system cannot have it".to_owned(),
+        mend: "turn landlock off if this file system does not support it".to_owned(),
     })
 }
 
@@ -178,7 +178,7 @@ fn outcome(status: &RestrictionStatus, confinement: &Confinement) -> (State, Str
     (State::Done, detail)
 }
 
-/// What a version enforces.
+/// What this version enforces.
 fn in_words(version: i32) -> String {
     let parts = [(3, "truncation"), (4, "TCP ports"), (6, "signals and abstract sockets")];
     let missing: Vec<&str> = parts.iter().filter(|(since, _)| version < *since).map(|(_, what)| *what).collect();
@@ -191,7 +191,7 @@ fn in_words(version: i32) -> String {
 fn why_not(error: Option<i32>) -> String {
     match error {
         Some(libc::EOPNOTSUPP) => "not enabled; add landlock to the kernel's lsm= parameter".to_owned(),
-        Some(libc::EPERM) => "the version cannot be asked for from here".to_owned(),
+        Some(libc::EPERM) => "its version cannot be read by this process".to_owned(),
         _ => "not in this kernel; it needs Linux 5.13 with CONFIG_SECURITY_LANDLOCK".to_owned(),
     }
 }
@@ -207,7 +207,7 @@ fn paths(confinement: &Confinement) -> impl Iterator<Item = (&PathBuf, FileUse)>
     readable.chain(confinement.writable.iter().map(|path| (path, FileUse::Write)))
 }
 
-/// The options of install(1) that make a folder the user's.
+/// The options of install(1) that give a folder to the user.
 fn owner(confinement: &Confinement) -> String {
     confinement.user.as_ref().map(|user| format!("-o {user} ")).unwrap_or_default()
 }
@@ -221,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_there_is_told_with_a_mend() {
+    fn missing_paths_are_reported_with_a_mend() {
         let folder = tempfile::tempdir().unwrap();
         let user = Some("vigie".to_owned());
         let missing = folder.path().join("events");
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_kernel_is_told_as_such() {
+    fn the_limits_of_an_old_kernel_are_reported() {
         assert!(in_words(2).contains("too old for truncation, TCP ports, signals"));
         assert!(in_words(5).contains("too old for signals"));
         assert!(!in_words(7).contains("too old"));

@@ -1,4 +1,4 @@
-//! Who the process is: user, groups, capabilities, and whether it can be looked into (credentials(7), capabilities(7)).
+//! User, groups and capabilities of the process, and whether its memory can be read (credentials(7), capabilities(7)).
 
 use std::io;
 
@@ -9,7 +9,7 @@ use super::report::{Report, State};
 use super::status::Status;
 use super::{Confinement, PrivilegeError};
 
-/// The user and group to become.
+/// The user and group to change to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
     user: Uid,
@@ -18,7 +18,7 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// Looks the names up; `None` where no user is named.
+    /// Looks the names up; `None` if no user is named.
     pub(super) fn wanted(confinement: &Confinement) -> Result<Option<Self>, PrivilegeError> {
         let Some(name) = &confinement.user else { return Ok(None) };
         let user = User::from_name(name).map_err(|error| system("look up the user", error))?;
@@ -34,18 +34,18 @@ impl Identity {
     }
 }
 
-/// Makes sure that no program this process executes gains anything, and that its memory, which holds other people's
-/// packets, cannot end up in a core file or be read by a process of the same user.
+/// Ensures that no program that this process executes gains privileges, and that its memory, which may contain other
+/// people's packets, does not get into a core file and cannot be read by another process of the same user.
 pub(super) fn keep_nothing_new(report: &mut Report, before: &Status) -> Result<(), PrivilegeError> {
     nix::sys::prctl::set_no_new_privs().map_err(|error| system("set no_new_privs", error))?;
     let state = if before.no_new_privs { State::AlreadySo } else { State::Done };
     report.push("no_new_privs", state, "no program can be executed to gain rights");
     nix::sys::prctl::set_dumpable(false).map_err(|error| system("forbid core files", error))?;
-    report.push("core_files", State::Done, "memory is neither dumped nor traced");
+    report.push("core_files", State::Done, "memory can be neither dumped nor traced");
     Ok(())
 }
 
-/// Empties the bounding set, which can only be done while capabilities are left, then changes groups and user.
+/// Empties the bounding set, which is only possible while capabilities are left, then changes groups and user.
 pub(super) fn become_unprivileged(
     report: &mut Report,
     wanted: Option<&Identity>,
@@ -55,18 +55,18 @@ pub(super) fn become_unprivileged(
         caps::clear(None, CapSet::Bounding).map_err(|error| broken("empty the bounding set", &error))?;
     }
     let (state, detail) = match wanted {
-        // The service manager has changed it before: there is nothing to go back to.
+        // The service manager has changed the user before; the process cannot change back.
         None if before.is(before.user(), before.group()) && before.user() != 0 => (State::AlreadySo, words(before)),
-        None => (State::Off, format!("no user is named; stays {}", words(before))),
+        None => (State::Off, format!("no user is named; remains {}", words(before))),
         Some(identity) if before.is(identity.user.as_raw(), identity.group.as_raw()) => {
             (State::AlreadySo, words(before))
         }
         Some(_) if !(has(Capability::CAP_SETUID) && has(Capability::CAP_SETGID)) => {
             let reason = "changing user needs CAP_SETUID and CAP_SETGID".to_owned();
-            (State::Unavailable(reason), format!("stays {}", words(before)))
+            (State::Unavailable(reason), format!("remains {}", words(before)))
         }
         Some(identity) => {
-            // Groups first: without the user's rights they could not be changed any more.
+            // Groups first: after the change of the user they could no longer be changed.
             setgroups(&[]).map_err(|error| system("leave all groups", error))?;
             let Identity { user, group, name } = identity;
             setresgid(*group, *group, *group).map_err(|error| system("change the group", error))?;
@@ -75,15 +75,15 @@ pub(super) fn become_unprivileged(
         }
     };
     if state == State::Done && !wanted.is_some_and(is_now) {
-        return Err(broken("change the user", &"the kernel shows other ids"));
+        return Err(broken("change the user", &"the kernel reports other ids"));
     }
     report.push("user", state, detail);
     Ok(())
 }
 
-/// Gives all capabilities up. What the bounding set may still hold cannot be gained: no_new_privs is set.
+/// Gives up all capabilities. Those that remain in the bounding set cannot be gained, since no_new_privs is set.
 pub(super) fn give_up_capabilities(report: &mut Report, before: &Status) -> Result<(), PrivilegeError> {
-    // Ambient ones fall with the inheritable; old kernels have none.
+    // Ambient capabilities disappear with the inheritable ones; old kernels have none.
     for set in [CapSet::Effective, CapSet::Permitted, CapSet::Inheritable] {
         caps::clear(None, set).map_err(|error| broken("give up capabilities", &error))?;
     }
@@ -93,15 +93,15 @@ pub(super) fn give_up_capabilities(report: &mut Report, before: &Status) -> Resu
         return Err(broken("give up capabilities", &after.capabilities_in_words()));
     }
     let detail = match after.no_capabilities() {
-        true => "none left in any set, the bounding set included".to_owned(),
-        false => format!("none left; {} cannot be gained any more", after.capabilities_in_words()),
+        true => "none left in any set, including the bounding set".to_owned(),
+        false => format!("none left; {} can no longer be gained", after.capabilities_in_words()),
     };
     let state = if before.capabilities == after.capabilities { State::AlreadySo } else { State::Done };
     report.push("capabilities", state, detail);
     Ok(())
 }
 
-/// What could be done about all this.
+/// What can be given up here.
 pub(super) fn probe(report: &mut Report, now: &Status) {
     let state = if now.no_new_privs { State::AlreadySo } else { State::Available };
     report.push("no_new_privs", state, "");
@@ -116,6 +116,10 @@ pub(super) fn probe(report: &mut Report, now: &Status) {
     report.push("user", state, words(now));
     let state = if now.no_capabilities() { State::AlreadySo } else { State::Available };
     report.push("capabilities", state, now.capabilities_in_words());
+}
+
+/// Whether capture sockets can be opened here.
+pub(super) fn probe_capture(report: &mut Report) {
     let state = match has(Capability::CAP_NET_RAW) {
         true => State::Available,
         false => State::Unavailable(
@@ -153,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_does_not_exist_is_told_with_a_mend() {
+    fn unknown_users_and_groups_are_reported_with_a_mend() {
         let confinement = Confinement { user: Some("no-such-user".to_owned()), ..Confinement::default() };
         let error = Identity::wanted(&confinement).unwrap_err().to_string();
         assert!(error.contains("\"no-such-user\"") && error.contains("useradd --system"), "{error}");

@@ -1,5 +1,5 @@
-//! The system calls for which no crate has a safe function: asking for Landlock's version, and putting a seccomp
-//! filter in force with the flags that we want.
+//! The system calls for which no crate has a safe function: reading Landlock's version, and installing a seccomp filter
+//! with the required flags. The unsafe code of this crate is in this file.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -9,10 +9,10 @@ use seccompiler::BpfProgram;
 /// Ask for the version instead of making a ruleset (landlock_create_ruleset(2)).
 const LANDLOCK_CREATE_RULESET_VERSION: libc::c_uint = 1;
 
-/// The version of Landlock that this kernel has.
+/// The version of Landlock in this kernel.
 ///
 /// # Errors
-/// It has none, or it is not enabled.
+/// The kernel does not have it, or it is not enabled.
 pub(super) fn landlock_version() -> io::Result<i32> {
     // SAFETY: with this flag the kernel takes a null pointer and a size of 0, reads no memory and makes nothing.
     let version = unsafe {
@@ -29,13 +29,13 @@ pub(super) fn landlock_version() -> io::Result<i32> {
     }
 }
 
-/// Whether seccomp filters can kill a whole process here (Linux 4.14): older kernels cannot do what we want.
+/// Checks that seccomp filters can kill a whole process here (Linux 4.14).
 ///
 /// # Errors
 /// They cannot.
 pub(super) fn seccomp_available() -> io::Result<()> {
     let action: u32 = libc::SECCOMP_RET_KILL_PROCESS;
-    // SAFETY: the kernel reads four bytes behind the pointer, which is to a local that lives, and changes nothing.
+    // SAFETY: the kernel reads four bytes at the pointer, which points to a live local variable, and changes nothing.
     let result = unsafe {
         libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_ACTION_AVAIL, 0 as libc::c_uint, &raw const action)
     };
@@ -45,16 +45,16 @@ pub(super) fn seccomp_available() -> io::Result<()> {
     }
 }
 
-/// Puts a filter in force for all threads. With `log`, what it refuses is told in the kernel's audit log.
+/// Installs a filter for all threads. With `log`, refused calls are logged in the kernel's audit log.
 ///
 /// # Errors
-/// The kernel does not take it, or a thread has filters of its own.
+/// The kernel does not accept it, or a thread has filters of its own.
 pub(super) fn install_filter(program: &BpfProgram, log: bool) -> io::Result<()> {
     let length = u16::try_from(program.len()).map_err(io::Error::other)?;
     let filter = libc::sock_fprog { len: length, filter: program.as_ptr().cast::<libc::sock_filter>().cast_mut() };
     let flags = libc::SECCOMP_FILTER_FLAG_TSYNC | if log { libc::SECCOMP_FILTER_FLAG_LOG } else { 0 };
-    // SAFETY: `filter` points to `length` instructions of a vector that lives, and whose elements are laid out as
-    // `struct sock_filter` (linux/filter.h) by `repr(C)`; the kernel copies them and does not write.
+    // SAFETY: `filter` points to `length` instructions of a live vector, whose elements have the layout of
+    // `struct sock_filter` (linux/filter.h) by `repr(C)`; the kernel copies them and writes nothing.
     let result = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const filter) };
     match result {
         0 => Ok(()),

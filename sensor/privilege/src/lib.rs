@@ -1,12 +1,19 @@
-//! Least privilege: once everything that needs rights is open, and before the first thread is started, [`confine`] gives
-//! up all of them for good. [`probe`] tells what could be given up here, and changes nothing.
+//! Giving up privileges, shared by the programs of this project.
 //!
-//! The order matters. First `no_new_privs`, so that nothing executed later can gain anything; then groups, user and
-//! capabilities (`identity`), since they need the rights that they remove; then Landlock (`files`), which from there
-//! on only allows the sensor's own files; last seccomp (`system_calls`), which also closes the calls that the steps
-//! before needed. What is reported as done was read back from the kernel (`status`).
+//! * What it is for: once everything that needs privileges is open, and before the first thread starts, [`confine`] gives
+//!   them all up for good. [`probe`] reports what could be given up here, and changes nothing.
+//! * What goes in: the user, the files and the ports that the program keeps, and the [`Profile`] of its system calls
+//!   ([`Confinement`]).
+//! * What comes out: a [`Report`] of what is in force, as the kernel confirms it (`status`), or an error with its mend.
+//! * What it does not do: it opens no socket and no file for the program, and does not replace what systemd adds from
+//!   outside.
 //!
-//! Opening sockets and files before is not done here, and neither is what systemd adds from outside.
+//! The order matters. First `no_new_privs`, so that no program executed later can gain privileges. Then groups, user and
+//! capabilities (`identity`), which need the privileges that they remove. Then Landlock (`files`), which from there on
+//! allows only the program's own files. Last seccomp (`system_calls`), which also forbids the calls that the earlier
+//! steps needed.
+//!
+//! Unsafe code is in `kernel` only.
 
 mod files;
 mod identity;
@@ -24,16 +31,18 @@ use std::str::FromStr;
 pub use report::{Measure, Report, State};
 pub use status::Status;
 
+pub use system_calls::Profile;
+
 use identity::Identity;
 
-/// How much a measure is wanted of which a kernel may know nothing.
+/// Whether a protection that a kernel may not have is required.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Demand {
-    /// Without it the sensor does not run.
+    /// The program does not run without it.
     Required,
-    /// Taken where the kernel has it; its lack is reported.
+    /// Used if the kernel has it; reported if not.
     Preferred,
-    /// Not taken.
+    /// Not used.
     Off,
 }
 
@@ -65,36 +74,38 @@ impl FromStr for Demand {
     }
 }
 
-/// Landlock's default: a kernel without it can still be one that people run, and what it adds to permissions is small
-/// beside a sensor that does not start.
+/// Default for Landlock. Kernels without it are still in use, and it adds little to file permissions: a program that
+/// does not start would be worse.
 pub const LANDLOCK_DEFAULT: Demand = Demand::Preferred;
-/// Seccomp's default: only seccomp keeps the sensor from sending on the tap, and every kernel in use has it.
+/// Default for seccomp. Only seccomp prevents sending on a capture socket, and every kernel in use has it.
 pub const SECCOMP_DEFAULT: Demand = Demand::Required;
 
-/// What the process is to be confined to.
+/// What the process keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confinement {
-    /// The user to become; `None` to stay who we are, without capabilities.
+    /// The user to change to; `None` to keep the user and give up the capabilities.
     pub user: Option<String>,
-    /// The group to become; `None` for the user's.
+    /// The group to change to; `None` for the group of the user.
     pub group: Option<String>,
     /// Landlock: files, TCP ports, signals.
     pub landlock: Demand,
     /// Seccomp: system calls.
     pub seccomp: Demand,
-    /// Files and folders (with all below) that may be read: configuration, signatures, certificates. They must exist.
+    /// The system calls that seccomp allows.
+    pub profile: Profile,
+    /// Files and folders (with their content) that can be read: configuration, signatures, certificates. They must exist.
     pub readable: Vec<PathBuf>,
-    /// Files that may be written, and folders (with all below) in which files may be made, written, renamed and removed.
-    /// They must exist.
+    /// Files that can be written, and folders (with their content) in which files can be created, written, renamed and
+    /// removed. They must exist.
     pub writable: Vec<PathBuf>,
-    /// TCP ports that may still be listened on. What listens already goes on.
+    /// TCP ports that can still be bound. Sockets that listen already are not affected.
     pub tcp_bind: Vec<u16>,
-    /// TCP ports, of any address, that may be connected to. Where these and `tcp_bind` are empty, no internet socket
-    /// can be made at all.
+    /// TCP ports, at any address, that can be connected to. If these and `tcp_bind` are empty, no internet socket can be
+    /// made at all.
     pub tcp_connect: Vec<u16>,
-    /// Open sockets on which nothing may be sent, and which may not be closed or duplicated before the process ends (a
-    /// closed one's number would pass to a file that then could not be written). Capture sockets belong here: on them a
-    /// frame can be sent as easily as received. Only seccomp can do it.
+    /// Open sockets on which nothing can be sent, and which cannot be closed or duplicated before the process ends: the
+    /// number of a closed socket could go to a file, which then could not be written. Capture sockets belong here, since
+    /// they can send frames as well as receive them. Only seccomp can restrict this.
     pub receive_only: Vec<RawFd>,
 }
 
@@ -105,6 +116,7 @@ impl Default for Confinement {
             group: None,
             landlock: LANDLOCK_DEFAULT,
             seccomp: SECCOMP_DEFAULT,
+            profile: Profile::SENSOR,
             readable: Vec::new(),
             writable: Vec::new(),
             tcp_bind: Vec::new(),
@@ -114,11 +126,11 @@ impl Default for Confinement {
     }
 }
 
-/// Gives up everything but what `confinement` leaves, for this process and for good. To be called once, while there is one
-/// thread. After an error the process may be confined in part, and must end.
+/// Gives up everything that `confinement` does not keep, for this process and for good. To be called once, while there is
+/// one thread. After an error the process may be confined in part, and must end.
 ///
 /// # Errors
-/// A name or a path is wrong, which is found before anything is given up; something required is lacking, or was refused.
+/// A name or a path is wrong, which is found before anything is given up; or something required is missing or refused.
 pub fn confine(confinement: &Confinement) -> Result<Report, PrivilegeError> {
     let before = now()?;
     if before.threads != 1 {
@@ -138,12 +150,15 @@ pub fn confine(confinement: &Confinement) -> Result<Report, PrivilegeError> {
     Ok(report)
 }
 
-/// What this process is and what this kernel offers. Changes nothing.
-pub fn probe() -> Report {
+/// What this process has and what this kernel offers to a program with this profile. Changes nothing.
+pub fn probe(profile: &Profile) -> Report {
     let mut report = Report::default();
     match Status::read() {
         Ok(status) => {
             identity::probe(&mut report, &status);
+            if profile.captures {
+                identity::probe_capture(&mut report);
+            }
             files::probe(&mut report);
             system_calls::probe(&mut report, &status);
         }
@@ -160,40 +175,40 @@ fn now() -> Result<Status, PrivilegeError> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PrivilegeError {
-    /// The user to become is unknown.
+    /// The user does not exist.
     #[error(
-        "user \"{user}\" does not exist; make it with systemd-sysusers, or with \
+        "user \"{user}\" does not exist; create it with systemd-sysusers, or with \
          useradd --system --user-group --no-create-home --shell /usr/sbin/nologin {user}"
     )]
     NoSuchUser {
-        /// As named.
+        /// Its name.
         user: String,
     },
-    /// The group to become is unknown.
-    #[error("group \"{group}\" does not exist; make it with groupadd --system {group}")]
+    /// The group does not exist.
+    #[error("group \"{group}\" does not exist; create it with groupadd --system {group}")]
     NoSuchGroup {
-        /// As named.
+        /// Its name.
         group: String,
     },
     /// Other threads would keep their capabilities.
-    #[error("{count} threads run already; privileges are to be given up before the first is started")]
+    #[error("{count} threads run already; privileges must be given up before the first one starts")]
     Threads {
-        /// With the one that asked.
+        /// All threads, including the calling one.
         count: u32,
     },
-    /// A path that is to stay in reach is not.
+    /// A path cannot be used.
     #[error("{} cannot {doing}: {source}; {mend}", path.display())]
     Path {
-        /// Which.
+        /// The path.
         path: PathBuf,
-        /// What was to be done with it.
+        /// What failed.
         doing: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
-        /// What to do about it.
+        /// What mends it.
         mend: String,
     },
-    /// Something required is not to be had here.
+    /// A required protection is not available.
     #[error("{measure} is required, but {reason}; to run without it, set it to \"preferred\"")]
     Lacking {
         /// Its name.
@@ -204,9 +219,9 @@ pub enum PrivilegeError {
     /// The system refused a step.
     #[error("cannot {doing}: {source}")]
     System {
-        /// Which.
+        /// The step.
         doing: &'static str,
-        /// What it said.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -215,7 +230,7 @@ pub enum PrivilegeError {
 mod tests {
     use super::*;
 
-    /// The test harness has several threads, which is just the case.
+    /// The test harness has several threads, as this case needs.
     #[test]
     fn with_other_threads_nothing_is_given_up() {
         let before = Status::read().unwrap();
@@ -230,7 +245,7 @@ mod tests {
     #[test]
     fn probing_changes_nothing() {
         let before = Status { threads: 0, ..Status::read().unwrap() };
-        let report = probe();
+        let report = probe(&Profile::SENSOR);
         assert_eq!(Status { threads: 0, ..Status::read().unwrap() }, before);
         let names: Vec<&str> = report.measures.iter().map(|measure| measure.name).collect();
         assert_eq!(names, ["no_new_privs", "core_files", "user", "capabilities", "capture", "landlock", "seccomp"]);

@@ -1,19 +1,19 @@
-//! What was done about privileges, or could be: a list of measures, each with its state and the facts behind it.
+//! The report on privileges: a list of measures, each with its state and details.
 
 use std::fmt;
 
-/// What came of a measure.
+/// The state of a measure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Taken now, and seen to be in force.
+    /// Taken now, and confirmed by the kernel.
     Done,
-    /// In force before; nothing was to be done.
+    /// In force before; nothing was necessary.
     AlreadySo,
-    /// Not in force, but could be taken here. Only [`probe`](super::probe) says so.
+    /// Not in force, but possible here. Only [`probe`](super::probe) reports this.
     Available,
-    /// Cannot be taken here, and why.
+    /// Not possible here, and why.
     Unavailable(String),
-    /// Not wanted.
+    /// Turned off.
     Off,
 }
 
@@ -22,9 +22,9 @@ pub enum State {
 pub struct Measure {
     /// Its name: one word, the same at every start.
     pub name: &'static str,
-    /// What came of it.
+    /// Its state.
     pub state: State,
-    /// The facts, in words.
+    /// Details for people.
     pub detail: String,
 }
 

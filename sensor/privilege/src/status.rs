@@ -1,9 +1,12 @@
-//! What the kernel says of this process (proc_pid_status(5)). It is the witness by which measures are believed.
+//! What the kernel reports about this process (proc_pid_status(5)): the confirmation that a measure is in force.
+//!
+//! The crate `procfs` is not used: it reads the whole file and fails on any field that it does not understand, and a
+//! field that says nothing about privileges must not prevent the start.
 
 use std::io;
 
-/// The lines of `/proc/self/status` that tell of privileges. Of a process with several threads, they are those of its
-/// first.
+/// The lines of `/proc/self/status` about privileges. In a process with several threads they are those of the first
+/// thread.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
     /// Real, effective, saved and file system user.
@@ -16,7 +19,7 @@ pub struct Status {
     pub threads: u32,
     /// Inheritable, permitted, effective, bounding and ambient capabilities, as bits.
     pub capabilities: [u64; 5],
-    /// Whether nothing can be gained by executing a program.
+    /// Whether executing a program cannot gain privileges.
     pub no_new_privs: bool,
     /// 0 none, 1 strict, 2 filter.
     pub seccomp: u32,
@@ -49,7 +52,7 @@ impl Status {
                 _ => {
                     let sets = CAPABILITY_SETS.iter().zip(&mut status.capabilities);
                     for (_, set) in sets.filter(|(set, _)| **set == name) {
-                        // What cannot be read must not pass for "none".
+                        // A value that cannot be read must not count as "none".
                         *set = u64::from_str_radix(value.trim(), 16).unwrap_or(u64::MAX);
                     }
                 }
@@ -58,12 +61,12 @@ impl Status {
         status
     }
 
-    /// Whether no set holds any capability.
+    /// Whether all sets are empty.
     pub fn no_capabilities(&self) -> bool {
         self.capabilities == [0; 5]
     }
 
-    /// The sets that hold something: `CapBnd=2000`.
+    /// The sets that are not empty: `CapBnd=2000`.
     pub fn capabilities_in_words(&self) -> String {
         let sets = CAPABILITY_SETS.iter().zip(self.capabilities).filter(|(_, bits)| *bits != 0);
         let words: Vec<String> = sets.map(|(name, bits)| format!("{name}={bits:x}")).collect();
@@ -73,7 +76,7 @@ impl Status {
         }
     }
 
-    /// Whether real, effective, saved and file system ids are all these, and nothing else is left to go back to.
+    /// Whether real, effective, saved and file system ids are all these, so that the process cannot change back.
     pub fn is(&self, user: u32, group: u32) -> bool {
         let all = |ids: &[u32], wanted| ids.len() == 4 && ids.iter().all(|id| *id == wanted);
         all(&self.users, user) && all(&self.groups, group)
@@ -95,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernels_lines_are_understood() {
+    fn the_lines_of_the_kernel_are_read() {
         let status = Status::parse(
             "Name:\tvigie\nUid:\t0\t998\t998\t998\nGid:\t7\t7\t7\t7\nGroups:\t4 27 \nThreads:\t3\n\
              CapInh:\t0000000000000000\nCapPrm:\t0000000000002000\nCapEff:\t0000000000000000\n\
@@ -110,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn garbage_is_not_taken_for_harmless() {
+    fn unreadable_values_do_not_count_as_harmless() {
         let status = Status::parse("CapEff:\tmany\nUid:\t5\n");
         assert!(!status.no_capabilities());
         assert!(!status.is(5, 5));

@@ -12,7 +12,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixDatagram;
 use std::process::ExitCode;
 
-use vigie_privilege::{Confinement, Demand, confine, probe};
+use vigie_privilege::{Confinement, Demand, Profile, confine, probe};
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
@@ -21,7 +21,7 @@ fn main() -> ExitCode {
         plan.set(&word);
     }
     if plan.probe {
-        print!("{}", probe());
+        print!("{}", probe(&Profile::SENSOR));
     }
     if plan.confine {
         match confine(&plan.confinement) {

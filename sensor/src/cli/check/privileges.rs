@@ -2,7 +2,7 @@
 
 use super::requirements::Requirement;
 use crate::settings::Settings;
-use vigie_privilege::{Demand, Measure, Report, State};
+use vigie_privilege::{Demand, Measure, Profile, Report, State};
 
 /// Every measure of `report`; one that is required and unavailable is an error.
 pub(super) fn all(settings: &Settings, report: &Report) -> Vec<Requirement> {
@@ -33,7 +33,7 @@ fn requirement(measure: &Measure, demand: Demand) -> Requirement {
 /// Whether this process may open capture sockets.
 pub(super) fn may_capture() -> bool {
     let lacks = |measure: &Measure| measure.name == "capture" && matches!(measure.state, State::Unavailable(_));
-    !vigie_privilege::probe().measures.iter().any(lacks)
+    !vigie_privilege::probe(&Profile::SENSOR).measures.iter().any(lacks)
 }
 
 #[cfg(test)]
@@ -72,6 +72,6 @@ mod tests {
 
     #[test]
     fn every_measure_of_this_kernel_is_listed() {
-        assert_eq!(all(&Settings::default(), &probe()).len(), probe().measures.len());
+        assert_eq!(all(&Settings::default(), &probe(&Profile::SENSOR)).len(), probe(&Profile::SENSOR).measures.len());
     }
 }

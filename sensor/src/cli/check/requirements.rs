@@ -18,7 +18,7 @@ use crate::cli::exit::Exit;
 use crate::cli::words::{counted, quoted, quoted_path};
 use crate::settings::Settings;
 use vigie_metrics::Server;
-use vigie_privilege::probe;
+use vigie_privilege::{Profile, probe};
 
 /// How long a program that listens at the metrics address may take to answer.
 const ANSWER_MAX: Duration = Duration::from_millis(500);
@@ -109,7 +109,7 @@ pub(super) fn all(settings: &Settings) -> Vec<Requirement> {
         requirements.push(events(settings, account));
     }
     requirements.extend(metrics(settings, account.as_ref().ok()));
-    requirements.extend(privileges::all(settings, &probe()));
+    requirements.extend(privileges::all(settings, &probe(&Profile::SENSOR)));
     requirements
 }
 
