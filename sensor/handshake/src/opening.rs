@@ -233,11 +233,11 @@ impl Opening {
         for option in segment.options() {
             match option {
                 TcpOption::Md5 if !self.is(HAS_MD5) => return Some(Desync::MD5),
-                TcpOption::Timestamps { value, .. } if self.is(HAS_TIMESTAMPS) => {
-                    // Serial number arithmetic (RFC 7323 §5.2).
-                    if (value.wrapping_sub(self.timestamp) as i32) < 0 {
-                        return Some(Desync::PAWS);
-                    }
+                // Serial number arithmetic (RFC 7323 §5.2).
+                TcpOption::Timestamps { value, .. }
+                    if self.is(HAS_TIMESTAMPS) && (value.wrapping_sub(self.timestamp) as i32) < 0 =>
+                {
+                    return Some(Desync::PAWS);
                 }
                 _ => {}
             }
