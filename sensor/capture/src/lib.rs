@@ -29,7 +29,7 @@ pub use block::Block;
 pub use error::CaptureError;
 pub use files::{Files, FilesOptions};
 pub use source::Source;
-pub use statistics::{Position, SourceStatistics, Warning};
+pub use statistics::{FileFailure, Position, SourceStatistics, Warning};
 pub use window::ReadAhead;
 
 /// How many frames a batch holds at most.

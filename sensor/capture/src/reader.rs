@@ -8,6 +8,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use arrayvec::ArrayVec;
 
@@ -36,6 +38,7 @@ pub(super) struct Reader {
     ended: bool,
     /// Bytes of a long block that are still to be skipped.
     skip_bytes: u64,
+    time_order: Cell<TimeOrder>,
     warnings: Vec<Warning>,
     warnings_left_out: u64,
     /// The file's length when it was opened; `None` for a pipe.
@@ -44,11 +47,15 @@ pub(super) struct Reader {
 
 impl Reader {
     /// Opens a capture and finds its first records.
-    pub(super) fn open(path: &Path, known: &mut Interfaces) -> Result<Box<Self>, CaptureError> {
+    pub(super) fn open(
+        path: &Path,
+        stop: Option<&Arc<AtomicBool>>,
+        known: &mut Interfaces,
+    ) -> Result<Box<Self>, CaptureError> {
         let io_error = |source| CaptureError::Io { file: path.to_owned(), source };
         let file = open_file(path).map_err(io_error)?;
         let length = file.metadata().ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.len());
-        let mut window = Window::open(file).map_err(io_error)?;
+        let mut window = Window::open(file, stop.cloned()).map_err(io_error)?;
         let (format, at) =
             recognise(&mut window, length.is_some_and(|length| length > 0), known).map_err(|unreadable| {
                 match unreadable {
@@ -65,6 +72,7 @@ impl Reader {
             next: Cell::new(0),
             ended: false,
             skip_bytes: 0,
+            time_order: Cell::default(),
             warnings: Vec::new(),
             warnings_left_out: 0,
             length,
@@ -105,6 +113,11 @@ impl Reader {
     /// Takes `count` of the records found.
     #[inline]
     pub(super) fn advance(&self, count: usize) {
+        let mut order = self.time_order.get();
+        for record in self.found().iter().take(count) {
+            order.see(record.timestamp_ns, record.start, self.window.offset());
+        }
+        self.time_order.set(order);
         self.next.set(self.next.get() + count);
     }
 
@@ -117,7 +130,12 @@ impl Reader {
         {
             let mut at = self.at.get();
             let most = frames.remaining_capacity();
-            classic.frames(self.window.bytes(), &mut at, number, most, |frame, _| frames.push(frame));
+            let (mut order, offset) = (self.time_order.get(), self.window.offset());
+            classic.frames(self.window.bytes(), &mut at, number, most, |frame, start| {
+                order.see(frame.timestamp_ns, start, offset);
+                frames.push(frame);
+            });
+            self.time_order.set(order);
             self.at.set(at);
         }
     }
@@ -149,6 +167,25 @@ impl Reader {
         // A file that claims to have no bytes and gives some (as in /proc) may be as slow as a pipe.
         let is_on_a_disk = self.length.is_some_and(|length| length > 0);
         (is_on_a_disk && !self.ended).then(|| self.window.read_ahead())
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// At the end of the file: warns if time went back in it.
+    pub(super) fn warn_of_time_order(&mut self) {
+        let order = self.time_order.take();
+        if order.frames_back > 0 {
+            let seconds = order.back_max_ns as f64 / 1e9;
+            let frames = if order.frames_back == 1 { "frame is" } else { "frames are" };
+            let message = format!(
+                "time goes back: {} {frames} earlier than one before, by up to {seconds:.6} s",
+                order.frames_back
+            );
+            let file = self.path.clone();
+            self.warnings.push(Warning { file, offset: order.first_offset, message: message.into() });
+        }
     }
 
     /// Moves the warnings since the last call.
@@ -227,7 +264,11 @@ impl Reader {
             }
             if let (Format::Classic(classic), None, false) = (&self.format, due_ns, self.ended) {
                 let bytes = self.window.bytes();
-                classic.frames(bytes, self.at.get_mut(), number, usize::MAX, |frame, start| block.add(&frame, start));
+                let (order, offset) = (self.time_order.get_mut(), self.window.offset());
+                classic.frames(bytes, self.at.get_mut(), number, usize::MAX, |frame, start| {
+                    order.see(frame.timestamp_ns, start, offset);
+                    block.add(&frame, start);
+                });
             }
             self.records.clear();
             self.next.set(0);
@@ -323,6 +364,37 @@ fn open_file(path: &Path) -> io::Result<File> {
         return Ok(File::from(io::stdin().as_fd().try_clone_to_owned()?));
     }
     File::open(path)
+}
+
+/// Frames of a file that are earlier than one before them.
+#[derive(Clone, Copy, Debug, Default)]
+struct TimeOrder {
+    latest_ns: u64,
+    frames_back: u64,
+    back_max_ns: u64,
+    /// Where in the file the first of them is.
+    first_offset: u64,
+}
+
+impl TimeOrder {
+    /// Takes note of the next frame, whose bytes begin at `start` in a window at `window_offset` of the file.
+    #[inline]
+    fn see(&mut self, timestamp_ns: u64, start: usize, window_offset: u64) {
+        if timestamp_ns >= self.latest_ns {
+            self.latest_ns = timestamp_ns;
+        } else {
+            self.count_back(timestamp_ns, start, window_offset);
+        }
+    }
+
+    #[cold]
+    fn count_back(&mut self, timestamp_ns: u64, start: usize, window_offset: u64) {
+        if self.frames_back == 0 {
+            self.first_offset = window_offset + start as u64;
+        }
+        self.frames_back += 1;
+        self.back_max_ns = self.back_max_ns.max(self.latest_ns - timestamp_ns);
+    }
 }
 
 #[cfg(test)]

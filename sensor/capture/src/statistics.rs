@@ -28,6 +28,14 @@ pub struct SourceStatistics {
     pub frames_filtered: u64,
     /// Frames skipped because the link type of their interface is unsupported, or the interface unknown.
     pub frames_unsupported: u64,
+    /// Files that were not read, or not to their end, in the order in which they were met; at most [`WARNINGS_MAX`].
+    pub failures: Vec<FileFailure>,
+    /// Failures beyond that limit.
+    pub failures_left_out: u64,
+    /// Files given.
+    pub files: u64,
+    /// The reading was stopped before its end.
+    pub is_stopped: bool,
     /// What was odd, in the order in which it was met; at most [`WARNINGS_MAX`].
     pub warnings: Vec<Warning>,
     /// Warnings beyond that limit.
@@ -53,6 +61,14 @@ impl SourceStatistics {
         }
     }
 
+    pub(super) fn fail(&mut self, failure: FileFailure) {
+        if self.failures.len() < WARNINGS_MAX {
+            self.failures.push(failure);
+        } else {
+            self.failures_left_out += 1;
+        }
+    }
+
     pub(super) fn warn(&mut self, warning: Warning) {
         if self.warnings.len() < WARNINGS_MAX {
             self.warnings.push(warning);
@@ -60,6 +76,17 @@ impl SourceStatistics {
             self.warnings_left_out += 1;
         }
     }
+}
+
+/// Why one of several files was not read, or not to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileFailure {
+    /// Which file.
+    pub file: PathBuf,
+    /// What is wrong, with the file's name.
+    pub message: String,
+    /// The system did not give the file; otherwise its contents are wrong.
+    pub is_unavailable: bool,
 }
 
 /// Something odd in a capture that did not keep the rest from being read.

@@ -14,6 +14,7 @@ use std::fs::File;
 use std::io;
 use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use self::buffer::Buffer;
 use self::read_ahead::{AHEAD_BYTES, SharedFile, lock};
@@ -48,9 +49,9 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// A window on an open file.
-    pub(super) fn open(file: File) -> io::Result<Self> {
-        let file = Arc::new(SharedFile::new(Stream::open(file)?));
+    /// A window on an open file. Waiting for a pipe ends once `stop` is set.
+    pub(super) fn open(file: File, stop: Option<Arc<AtomicBool>>) -> io::Result<Self> {
+        let file = Arc::new(SharedFile::new(Stream::open(file, stop)?));
         Ok(Self { buffer: Buffer::new(BUFFER_BYTES), offset: 0, file_position: 0, file, ended: None })
     }
 

@@ -21,6 +21,8 @@ use std::os::fd::RawFd;
 
 pub use options::{Backend, Fanout, LiveOptions, Timestamps};
 
+pub(super) use self::system::{PollEntry, poll};
+
 use self::libpcap::Libpcap;
 use self::rings::Rings;
 use super::{CaptureError, Position, Source, SourceStatistics};

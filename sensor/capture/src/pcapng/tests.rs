@@ -22,7 +22,7 @@ fn facts(frames: &[OwnedFrame]) -> Vec<(u64, u64, u16, &[u8])> {
 #[test]
 fn enhanced_simple_and_obsolete_packets() {
     for order in ORDERS {
-        let obsolete = CaptureBuilder::new(order).u16(0).u16(9).u32(0).u32(5).u32(3).u32(80).raw(b"old").padded();
+        let obsolete = CaptureBuilder::new(order).u16(0).u16(9).u32(1).u32(5).u32(3).u32(80).raw(b"old").padded();
         let simple = CaptureBuilder::new(order).u32(6).raw(b"simple").padded();
         let file = ethernet(order)
             .enhanced(0, 0x1_0000_0001, 60, b"enhanced")
@@ -31,7 +31,7 @@ fn enhanced_simple_and_obsolete_packets() {
             .block(OBSOLETE_PACKET, &obsolete);
         let (frames, statistics) = read(&file.bytes).unwrap();
         let expected =
-            [(1, 4_294_967_297_000, 0, &b"enhanced"[..]), (2, 4_294_967_297_000, 0, b"simple"), (3, 5000, 0, b"old")];
+            [(1, 4_294_967_297_000, 0, &b"enhanced"[..]), (2, 4_294_967_297_000, 0, b"simple"), (3, 4_294_967_301_000, 0, b"old")];
         assert_eq!(facts(&frames), expected);
         assert_eq!(frames.iter().map(|frame| frame.wire_length).collect::<Vec<_>>(), [60, 6, 80]);
         assert_eq!(statistics.warnings, []);

@@ -148,6 +148,10 @@ impl FileReader {
             };
         };
         self.is_over = !matches!(outcome, Ok((Fill::More, _)));
+        if self.is_over {
+            // Of many small files each is read whole at once, and none stays open.
+            self.stream.close();
+        }
         outcome
     }
 }

@@ -2,9 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use flate2::bufread::MultiGzDecoder;
 use lz4_flex::frame::FrameDecoder;
+
+use crate::live::{PollEntry, poll};
 
 const COMPRESSED_BUFFER_BYTES: usize = 64 << 10;
 /// Bytes that a decoder is asked for at a time. The number is fixed because a decoder's output before it notices damage
@@ -23,11 +28,19 @@ pub(super) enum Stream {
     Gzip(Box<MultiGzDecoder<BufReader<CountingReader>>>),
     Zstd(Box<zstd::Decoder<'static, BufReader<CountingReader>>>),
     Lz4(Box<Lz4Decoder>),
+    /// At its end the file is closed.
+    Closed {
+        position: u64,
+    },
 }
 
 impl Stream {
     /// Recognises the compression of a file, which may be a pipe.
-    pub(super) fn open(mut file: File) -> io::Result<Self> {
+    pub(super) fn open(mut file: File, stop: Option<Arc<AtomicBool>>) -> io::Result<Self> {
+        let stop = stop.filter(|_| !file.metadata().is_ok_and(|metadata| metadata.is_file()));
+        if let Some(stop) = &stop {
+            wait_readable(&file, stop)?;
+        }
         let start = first_bytes(&mut file)?;
         let metadata = file.metadata()?;
         // Bytes that are appended meanwhile are not read. Some file systems tell no length.
@@ -38,7 +51,7 @@ impl Stream {
         let expected = if is_at_start { Some(length) } else { None };
         let (is_gzip, is_zstd) = (start.starts_with(&GZIP), start.starts_with(&ZSTD));
         let is_lz4 = start.starts_with(&LZ4) || start.starts_with(&LZ4_LEGACY);
-        let plain = CountingReader { file: Cursor::new(start).chain(file).take(length), count: 0, expected };
+        let plain = CountingReader { file: Cursor::new(start).chain(file).take(length), count: 0, expected, stop };
         if !is_gzip && !is_zstd && !is_lz4 {
             return Ok(Self::Plain(plain));
         }
@@ -50,8 +63,14 @@ impl Stream {
         })
     }
 
+    /// Closes the file, of which no more is read.
+    pub(super) fn close(&mut self) {
+        *self = Self::Closed { position: self.position() };
+    }
+
     pub(super) fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
+            Self::Closed { .. } => Ok(0),
             Self::Plain(stream) => stream.read(into),
             Self::Gzip(stream) => stream.read(into.get_mut(..DECODED_BYTES).unwrap_or_default()),
             Self::Zstd(stream) => stream.read(into.get_mut(..DECODED_BYTES).unwrap_or_default()),
@@ -65,7 +84,7 @@ impl Stream {
     }
 
     pub(super) fn is_compressed(&self) -> bool {
-        !matches!(self, Self::Plain(_))
+        !matches!(self, Self::Plain(_) | Self::Closed { .. })
     }
 
     /// Whether an uncompressed file gave fewer bytes than it had when it was opened.
@@ -76,6 +95,7 @@ impl Stream {
     /// Bytes of the file on disk that were read.
     pub(super) fn position(&self) -> u64 {
         match self {
+            Self::Closed { position } => *position,
             Self::Plain(stream) => stream.count,
             Self::Gzip(stream) => stream.get_ref().get_ref().count,
             Self::Zstd(stream) => stream.get_ref().get_ref().count,
@@ -133,13 +153,37 @@ pub(super) struct CountingReader {
     count: u64,
     /// The file's length when it was opened, if it has one.
     expected: Option<u64>,
+    /// For a pipe: ends the waiting for more.
+    stop: Option<Arc<AtomicBool>>,
 }
 
 impl Read for CountingReader {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if let Some(stop) = &self.stop
+            && !wait_readable(&self.file.get_ref().get_ref().1, stop)?
+        {
+            return Ok(0);
+        }
         let count = self.file.read(into)?;
         self.count += count as u64;
         Ok(count)
+    }
+}
+
+/// Waits until there is something to read, or until `stop` is set, when it returns false.
+fn wait_readable(file: &File, stop: &AtomicBool) -> io::Result<bool> {
+    /// How soon a stop is noticed.
+    const WAIT_MS: u32 = 100;
+    loop {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        let mut entry = [PollEntry::readable(Some(file.as_fd()))];
+        poll(&mut entry, WAIT_MS)?;
+        let [entry] = entry;
+        if entry.is_readable() || entry.has_error() {
+            return Ok(true);
+        }
     }
 }
 

@@ -184,7 +184,7 @@ fn nothing_is_read_ahead_where_that_could_hinder() {
     std::fs::copy(file.path(), other.path()).unwrap();
     let options = Default::default();
     assert!(!next(&mut Files::open(&[file.path(), other.path()], &options).unwrap()), "files that overlap");
-    let filtered = super::super::FilesOptions { filter: Some("not udp".to_owned()) };
+    let filtered = crate::FilesOptions { filter: Some("not udp".to_owned()), ..Default::default() };
     assert!(!next(&mut Files::open(&[file.path()], &filtered).unwrap()), "frames that are copied");
     let (reading, mut writing) = io::pipe().unwrap();
     writing.write_all(&capture(3)).unwrap();

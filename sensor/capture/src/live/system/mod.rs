@@ -18,28 +18,28 @@ pub(super) use packet::{Instruction, PacketSocket, RingLayout};
 /// A descriptor to wait for. A negative one is ignored (poll(2)).
 #[derive(Clone, Copy, Debug)]
 #[repr(transparent)]
-pub(super) struct PollEntry(libc::pollfd);
+pub(crate) struct PollEntry(libc::pollfd);
 
 impl PollEntry {
     /// Waits until the descriptor is readable. Without a descriptor the entry is ignored.
-    pub(super) fn readable(descriptor: Option<BorrowedFd<'_>>) -> Self {
+    pub(crate) fn readable(descriptor: Option<BorrowedFd<'_>>) -> Self {
         let fd = descriptor.map_or(-1, |descriptor| descriptor.as_raw_fd());
         Self(libc::pollfd { fd, events: libc::POLLIN, revents: 0 })
     }
 
     /// Whether the descriptor is readable.
-    pub(super) const fn is_readable(&self) -> bool {
+    pub(crate) const fn is_readable(&self) -> bool {
         self.0.revents & libc::POLLIN != 0
     }
 
     /// Whether the descriptor has an error.
-    pub(super) const fn has_error(&self) -> bool {
+    pub(crate) const fn has_error(&self) -> bool {
         self.0.revents & (libc::POLLERR | libc::POLLNVAL | libc::POLLHUP) != 0
     }
 }
 
 /// Waits until one of the descriptors is ready, at most this many milliseconds. A signal ends the wait early.
-pub(super) fn poll(entries: &mut [PollEntry], timeout_ms: u32) -> io::Result<()> {
+pub(crate) fn poll(entries: &mut [PollEntry], timeout_ms: u32) -> io::Result<()> {
     let timeout = c_int::try_from(timeout_ms).unwrap_or(c_int::MAX);
     // SAFETY: `PollEntry` is a transparent `pollfd`, so pointer and length describe an array of them, which the kernel reads
     // and writes only during the call.
