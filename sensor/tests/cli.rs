@@ -216,6 +216,88 @@ fn what_cannot_be_read_is_told_in_one_line() {
     assert_fails(&vigie(&["read", "--json", &capture("curl.pcap"), missing.to_str().unwrap()]), UNAVAILABLE, "missing");
 }
 
+/// After a failure nothing may sound as if all had been looked at.
+fn assert_no_all_clear(text: &str) {
+    assert!(!text.contains("No known service") && text.contains("Not everything was read"), "{text}");
+}
+
+#[test]
+fn one_bad_file_among_good_ones_is_told_and_the_good_ones_are_read() {
+    let folder = scratch();
+    let bad = file(&folder, "notes.pcap", b"This is no capture at all.");
+    let output = vigie(&["read", "--json", &bad, &capture("curl.pcap")]);
+    assert_eq!((code(&output), out(&output)), (BAD_DATA, expected("curl.pcap")));
+    let lines = err(&output);
+    assert!(lines.contains("1 of 2 files were not read") && lines.contains("notes.pcap"), "{lines}");
+    let output = vigie(&["read", &bad, &capture("dns.pcap"), "--bpf", "port 9"]);
+    assert_eq!(code(&output), BAD_DATA);
+    let text = out(&output);
+    assert_no_all_clear(&text);
+    assert!(text.contains("notes.pcap: not a pcap or pcapng capture"), "{text}");
+}
+
+#[test]
+fn damage_within_a_capture_is_no_all_clear() {
+    let folder = scratch();
+    let mut bytes = fs::read(capture("dns.pcap")).unwrap();
+    bytes.truncate(24);
+    bytes.extend([1, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0x7f, 0, 0, 0, 0]);
+    let text = out(&vigie(&["read", &file(&folder, "damaged.pcap", &bytes)]));
+    assert_no_all_clear(&text);
+    assert!(text.contains("damaged.pcap"), "{text}");
+}
+
+#[test]
+fn a_directory_gives_the_captures_in_it() {
+    let folder = scratch();
+    fs::copy(capture("quic.pcap"), folder.path().join("b.pcap")).unwrap();
+    fs::copy(capture("curl.pcap"), folder.path().join("a.pcap")).unwrap();
+    file(&folder, "notes.txt", b"This is no capture at all.");
+    let output = vigie(&["read", "--json", folder.path().to_str().unwrap()]);
+    let lines = err(&output);
+    assert_eq!(code(&output), SUCCESS, "{lines}");
+    assert_eq!(out(&output), out(&vigie(&["read", "--json", &capture("curl.pcap"), &capture("quic.pcap")])));
+    assert!(lines.lines().count() == 1 && lines.contains("notes.txt"), "{lines}");
+}
+
+#[test]
+fn more_files_at_one_time_than_may_be_open() {
+    let folder = scratch();
+    for number in 0..1100 {
+        fs::hard_link(capture("dns.pcap"), folder.path().join(format!("{number}.pcap")))
+            .or_else(|_| fs::copy(capture("dns.pcap"), folder.path().join(format!("{number}.pcap"))).map(drop))
+            .unwrap();
+    }
+    let script = "ulimit -n 1024; exec \"$0\" read \"$1\"";
+    let output =
+        Command::new("sh").args(["-c", script, env!("CARGO_BIN_EXE_vigie")]).arg(folder.path()).output().unwrap();
+    let (text, lines) = (out(&output), err(&output));
+    assert_eq!(code(&output), SUCCESS, "{lines}{text}");
+    assert!(!text.contains("Not read") && !text.contains("Warnings"), "{text}");
+    let packets = |text: &str| {
+        let line = text.lines().nth(2).unwrap();
+        line.split(' ').next().unwrap().replace(|c: char| !c.is_ascii_digit(), "").parse::<u64>().unwrap()
+    };
+    assert_eq!(packets(&text), 1100 * packets(&out(&vigie(&["read", &capture("dns.pcap")]))));
+}
+
+#[test]
+fn an_interrupt_prints_what_was_seen_so_far() {
+    let mut child =
+        command(&["read", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(&fs::read(capture("curl.pcap")).unwrap()).unwrap();
+    // The pipe stays open: without the interrupt the command would wait for more.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().unwrap();
+    drop(input);
+    let text = out(&output);
+    assert_eq!(code(&output), 130, "{text}{}", err(&output));
+    assert!(text.contains("TikTok") && text.contains("interrupted"), "{text}");
+}
+
 #[test]
 fn an_unknown_link_type_is_told_in_one_line() {
     let folder = scratch();

@@ -26,7 +26,7 @@ use super::filter::Filter;
 use super::reader::Reader;
 use super::record::Interfaces;
 use super::source::copy_block;
-use super::{Block, CaptureError, FileFailure, Position, ReadAhead, Source, SourceStatistics, Warning};
+use super::{Block, CaptureError, FileFailure, Position, ReadAhead, Source, SourceStatistics, WARNINGS_MAX, Warning};
 use vigie_wire::{Frame, LinkType};
 
 /// Options for reading files.
@@ -146,6 +146,9 @@ impl Files {
             }
             None => {
                 reader.move_warnings(&mut self.statistics);
+                if reader.is_damaged() {
+                    self.statistics.files_damaged.push(path);
+                }
                 self.bytes_closed += reader.length().unwrap_or_else(|| reader.position());
             }
         }
@@ -180,6 +183,9 @@ impl Files {
             _ => {
                 self.bytes_closed += reader.length().unwrap_or_else(|| reader.position());
                 self.is_short_of_descriptors = false;
+                if reader.is_damaged() && self.statistics.files_damaged.len() < WARNINGS_MAX {
+                    self.statistics.files_damaged.push(reader.path().to_owned());
+                }
             }
         }
     }

@@ -39,6 +39,7 @@ pub(super) struct Reader {
     /// Bytes of a long block that are still to be skipped.
     skip_bytes: u64,
     time_order: Cell<TimeOrder>,
+    is_damaged: bool,
     warnings: Vec<Warning>,
     warnings_left_out: u64,
     /// The file's length when it was opened; `None` for a pipe.
@@ -73,6 +74,7 @@ impl Reader {
             ended: false,
             skip_bytes: 0,
             time_order: Cell::default(),
+            is_damaged: false,
             warnings: Vec::new(),
             warnings_left_out: 0,
             length,
@@ -167,6 +169,11 @@ impl Reader {
         // A file that claims to have no bytes and gives some (as in /proc) may be as slow as a pipe.
         let is_on_a_disk = self.length.is_some_and(|length| length > 0);
         (is_on_a_disk && !self.ended).then(|| self.window.read_ahead())
+    }
+
+    /// Whether the reading ended at damaged bytes.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.is_damaged
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -293,6 +300,7 @@ impl Reader {
             }
             Ok(Fill::Broken(message)) => {
                 self.finish("");
+                self.is_damaged = true;
                 let message =
                     format!("the compressed file is damaged or ends early ({message}); what follows is not read");
                 self.warn(message.into());
@@ -342,6 +350,7 @@ impl Reader {
     /// Ends the reading at damaged bytes.
     fn end(&mut self, message: &'static str) {
         self.ended = true;
+        self.is_damaged = true;
         self.warn(Cow::Borrowed(message));
     }
 

@@ -32,6 +32,8 @@ pub struct SourceStatistics {
     pub failures: Vec<FileFailure>,
     /// Failures beyond that limit.
     pub failures_left_out: u64,
+    /// Files whose reading ended at damaged bytes; at most [`WARNINGS_MAX`]. A warning tells more of each.
+    pub files_damaged: Vec<PathBuf>,
     /// Files given.
     pub files: u64,
     /// The reading was stopped before its end.

@@ -21,6 +21,8 @@ pub enum Exit {
     Internal = 70,
     /// Wrong configuration or signatures.
     Configuration = 78,
+    /// Interrupted (SIGINT), as a shell reports it.
+    Interrupted = 130,
 }
 
 /// Why a command failed.

@@ -3,6 +3,11 @@
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use signal_hook::consts::SIGINT;
 
 use super::arguments::{EventType, ReadArguments};
 use super::bundle;
@@ -16,7 +21,7 @@ use crate::read::{self, Settings, Totals};
 use crate::record::{self, Context};
 use crate::settings::Limits;
 use crate::worker::EventTypes;
-use vigie_capture::{CaptureError, Files, FilesOptions, Source};
+use vigie_capture::{CaptureError, Files, FilesOptions, Source, SourceStatistics};
 use vigie_journal::JsonLines;
 
 /// How many warnings are printed beside events.
@@ -47,7 +52,9 @@ const COUNTERS_OF_WHAT_WAS_READ: [(&str, Option<&str>); 30] = [
 /// Captures or signatures cannot be read, or events cannot be written.
 pub fn run(arguments: &ReadArguments, terminal: Terminal) -> Result<Exit, Failure> {
     let bundle = bundle::load(&arguments.signatures)?;
-    let options = FilesOptions { filter: arguments.bpf.clone() };
+    let stop = stop_on_interrupt();
+    let options = FilesOptions { filter: arguments.bpf.clone(), stop: Some(stop) };
+    raise_file_limit();
     let mut source = Files::open(&arguments.files, &options).map_err(|error| capture_failure(&error))?;
     let target = arguments.output.as_deref().or(arguments.json.then_some(Path::new("-")));
     let lines = target.map(open).transpose()?;
@@ -73,9 +80,28 @@ pub fn run(arguments: &ReadArguments, terminal: Terminal) -> Result<Exit, Failur
         read::read_parallel(workers, &mut source, &settings, &bundle, &mut |progress| run.take_progress(progress));
     run.read_error = error;
     run.finish();
-    let inspected = inspected(arguments, &totals);
+    let inspected = inspected(arguments, &totals, run.read_error.as_ref());
     print_summary(arguments, terminal, &run, &inspected)?;
-    run.outcome(target, arguments.fail_on_alert)
+    run.outcome(target, arguments.fail_on_alert, &totals.source)
+}
+
+/// A flag that the first interrupt sets, so that what was read until then is printed. A second one ends the program.
+fn stop_on_interrupt() -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let exit = i32::from(Exit::Interrupted as u8);
+    // Without the handlers an interrupt ends the program at once.
+    let _ = signal_hook::flag::register_conditional_shutdown(SIGINT, exit, Arc::clone(&stop))
+        .and_then(|_| signal_hook::flag::register(SIGINT, Arc::clone(&stop)));
+    stop
+}
+
+/// Files that overlap in time are open together: as many as may be, up to a bound that keeps their buffers below 1 GiB.
+fn raise_file_limit() {
+    const FILES_OPEN_MAX: u64 = 4_096;
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // What is not permitted stays as it is; then files wait for each other.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, soft.max(hard.min(FILES_OPEN_MAX)), hard);
+    }
 }
 
 fn limits(changed: &[(String, usize)]) -> Result<Limits, Failure> {
@@ -161,7 +187,7 @@ impl Run {
     }
 
     /// How the command ends.
-    fn outcome(self, target: Option<&Path>, fail_on_alert: bool) -> Result<Exit, Failure> {
+    fn outcome(self, target: Option<&Path>, fail_on_alert: bool, source: &SourceStatistics) -> Result<Exit, Failure> {
         if let (Some(error), Some(target)) = (self.write_error, target) {
             match target.as_os_str() == "-" {
                 true => ignore_broken_pipe(Err(error))?,
@@ -170,13 +196,15 @@ impl Run {
         }
         match self.read_error {
             Some(error) => Err(capture_failure(&error)),
+            None if source.is_stopped => Ok(Exit::Interrupted),
+            None if !source.failures.is_empty() => Err(files_failure(source)),
             None if fail_on_alert && self.findings.alerts() > 0 => Ok(Exit::Found),
             None => Ok(Exit::Success),
         }
     }
 }
 
-fn inspected(arguments: &ReadArguments, totals: &Totals) -> Inspected {
+fn inspected(arguments: &ReadArguments, totals: &Totals, error: Option<&CaptureError>) -> Inspected {
     let source = &totals.source;
     let counts = totals.counters.iter().filter(|(family, reason, _)| !counts_what_was_read(family, reason));
     let mut unread: Vec<(String, String, u64)> =
@@ -196,7 +224,27 @@ fn inspected(arguments: &ReadArguments, totals: &Totals) -> Inspected {
         unread,
         warnings: source.warnings.iter().map(ToString::to_string).collect(),
         warnings_left_out: source.warnings_left_out,
+        not_read: not_read(source, error),
+        not_read_left_out: source.failures_left_out,
     }
+}
+
+/// What was not read, or not to its end: a line each.
+fn not_read(source: &SourceStatistics, error: Option<&CaptureError>) -> Vec<String> {
+    let stopped = source.is_stopped.then(|| "interrupted: what follows in the captures".to_owned());
+    let damaged = source.files_damaged.iter().map(|file| format!("{}: what follows damage", file.display()));
+    let failed = source.failures.iter().map(|failure| failure.message.clone());
+    stopped.into_iter().chain(error.map(ToString::to_string)).chain(failed).chain(damaged).collect()
+}
+
+/// The failure of a command of which some files could not be read.
+fn files_failure(source: &SourceStatistics) -> Failure {
+    let count = source.failures.len() as u64 + source.failures_left_out;
+    let are_unavailable = source.failures.iter().all(|failure| failure.is_unavailable);
+    let exit = if are_unavailable { Exit::Unavailable } else { Exit::BadData };
+    let first = source.failures.first().map(|failure| failure.message.as_str()).unwrap_or_default();
+    let what = format!("{count} of {} files were not read; the first: {first}", source.files);
+    Failure::new(exit, what, "the others were read")
 }
 
 fn counts_what_was_read(family: &str, reason: &str) -> bool {
@@ -223,6 +271,11 @@ fn print_summary(
     if terminal.stderr {
         eprint(&summary(inspected, &run.findings, terminal.stderr_style()));
     } else {
+        inspected
+            .not_read
+            .iter()
+            .take(WARNINGS_PRINTED_MAX)
+            .for_each(|line| eprint(&format!("vigie: not read: {line}\n")));
         inspected.warnings.iter().take(WARNINGS_PRINTED_MAX).for_each(|warning| eprint(&format!("vigie: {warning}\n")));
     }
     Ok(())

@@ -53,6 +53,17 @@ pub struct Inspected {
     pub warnings: Vec<String>,
     /// Warnings beyond those kept.
     pub warnings_left_out: u64,
+    /// What was not read, or not to its end, and why: a line each.
+    pub not_read: Vec<String>,
+    /// Such lines beyond those kept.
+    pub not_read_left_out: u64,
+}
+
+impl Inspected {
+    /// Whether all that was given was read to its end.
+    fn is_complete(&self) -> bool {
+        self.not_read.is_empty() && self.not_read_left_out == 0
+    }
 }
 
 /// The summary, ending in a newline.
@@ -66,6 +77,7 @@ pub fn summary(inspected: &Inspected, findings: &Findings, style: Style) -> Stri
         0 => push_no_findings(&mut text, inspected, style),
         _ => push_findings(&mut text, inspected, findings, style),
     }
+    push_not_read(&mut text, inspected, style);
     push_unread(&mut text, inspected, style);
     push_warnings(&mut text, inspected, style);
     text
@@ -112,6 +124,10 @@ fn period(inspected: &Inspected) -> String {
 }
 
 fn push_no_findings(text: &mut String, inspected: &Inspected, style: Style) {
+    if !inspected.is_complete() {
+        push_line(text, &style.paint(YELLOW, "Not everything was read. Nothing was recognised in what was."));
+        return;
+    }
     push_line(text, &style.paint(GREEN, "No known service was recognised."));
     let names_seen = inspected.tls_hellos + inspected.quic_hellos + inspected.dtls_hellos + inspected.dns_answers;
     let remark = match (inspected.frames, names_seen) {
@@ -123,6 +139,19 @@ fn push_no_findings(text: &mut String, inspected: &Inspected, style: Style) {
         _ => "All hellos and DNS answers counted above were checked.",
     };
     push_line(text, remark);
+}
+
+fn push_not_read(text: &mut String, inspected: &Inspected, style: Style) {
+    if inspected.is_complete() {
+        return;
+    }
+    text.push('\n');
+    push_line(text, &style.paint(BOLD, "Not read"));
+    inspected.not_read.iter().take(WARNINGS_SHOWN_MAX).for_each(|line| push_line(text, line));
+    let more = inspected.not_read.len().saturating_sub(WARNINGS_SHOWN_MAX) as u64 + inspected.not_read_left_out;
+    if more > 0 {
+        push_line(text, &format!("and {}", counted(more, "more file")));
+    }
 }
 
 fn push_findings(text: &mut String, inspected: &Inspected, findings: &Findings, style: Style) {

@@ -58,7 +58,7 @@ fn expand_folder(folder: &Path, files: &mut Vec<Found>, skipped: &mut Vec<PathBu
         }
     }
     if files.len() == count {
-        let reason = "there is no file in the folder; folders within it are not searched".to_owned();
+        let reason = "there is no file in the directory; directories within it are not searched".to_owned();
         return Err(CaptureError::Pattern { pattern: folder.display().to_string(), reason });
     }
     Ok(())

@@ -91,7 +91,7 @@ fn patterns_names_and_what_is_wrong_with_them() {
     let error = read(&["a1.pcap", "b1.pcap"]).unwrap_err();
     assert!(matches!(error, CaptureError::Io { .. }) && error.to_string().contains("b1.pcap: No such file"), "{error}");
     let error = read(&["a1.pcap", "a3.pcap"]).unwrap_err();
-    assert!(error.to_string().contains("a3.pcap: there is no file in the folder"), "{error}");
+    assert!(error.to_string().contains("a3.pcap: there is no file in the directory"), "{error}");
 }
 
 #[test]

@@ -30,8 +30,11 @@ fn enhanced_simple_and_obsolete_packets() {
             .block(SIMPLE_PACKET, &simple)
             .block(OBSOLETE_PACKET, &obsolete);
         let (frames, statistics) = read(&file.bytes).unwrap();
-        let expected =
-            [(1, 4_294_967_297_000, 0, &b"enhanced"[..]), (2, 4_294_967_297_000, 0, b"simple"), (3, 4_294_967_301_000, 0, b"old")];
+        let expected = [
+            (1, 4_294_967_297_000, 0, &b"enhanced"[..]),
+            (2, 4_294_967_297_000, 0, b"simple"),
+            (3, 4_294_967_301_000, 0, b"old"),
+        ];
         assert_eq!(facts(&frames), expected);
         assert_eq!(frames.iter().map(|frame| frame.wire_length).collect::<Vec<_>>(), [60, 6, 80]);
         assert_eq!(statistics.warnings, []);

@@ -102,7 +102,7 @@ fn all_events_have_the_name_of_their_interface() {
     run.finish();
     let text = String::from_utf8(target.0.take()).unwrap();
     assert_eq!(text.matches(r#""in_iface":"eth1""#).count(), 3, "{text}");
-    assert_eq!(run.outcome(None, false), Ok(Exit::Success));
+    assert_eq!(run.outcome(None, false, &SourceStatistics::default()), Ok(Exit::Success));
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn a_source_that_fails_midway_loses_no_event() {
     run.read_error = Some(CaptureError::NotACapture { file: "x.pcap".into(), seen: "rubbish".to_owned() });
     run.finish();
     assert_eq!(target.0.borrow().iter().filter(|&&byte| byte == b'\n').count(), 3);
-    assert_eq!(run.outcome(None, true).unwrap_err().exit, Exit::BadData);
+    assert_eq!(run.outcome(None, true, &SourceStatistics::default()).unwrap_err().exit, Exit::BadData);
 }
 
 #[test]
@@ -126,11 +126,20 @@ fn reading_ends_when_events_cannot_be_written() {
         run
     };
     let dash = Some(Path::new("-"));
-    assert_eq!(refusing(io::ErrorKind::BrokenPipe).outcome(dash, false), Ok(Exit::Success));
-    assert_eq!(refusing(io::ErrorKind::BrokenPipe).outcome(dash, true), Ok(Exit::Found));
-    assert_eq!(refusing(io::ErrorKind::StorageFull).outcome(dash, false).unwrap_err().exit, Exit::Unavailable);
+    assert_eq!(
+        refusing(io::ErrorKind::BrokenPipe).outcome(dash, false, &SourceStatistics::default()),
+        Ok(Exit::Success)
+    );
+    assert_eq!(refusing(io::ErrorKind::BrokenPipe).outcome(dash, true, &SourceStatistics::default()), Ok(Exit::Found));
+    assert_eq!(
+        refusing(io::ErrorKind::StorageFull).outcome(dash, false, &SourceStatistics::default()).unwrap_err().exit,
+        Exit::Unavailable
+    );
     let file = Some(Path::new("events.json"));
-    assert_eq!(refusing(io::ErrorKind::BrokenPipe).outcome(file, false).unwrap_err().exit, Exit::Unavailable);
+    assert_eq!(
+        refusing(io::ErrorKind::BrokenPipe).outcome(file, false, &SourceStatistics::default()).unwrap_err().exit,
+        Exit::Unavailable
+    );
 }
 
 #[test]
@@ -141,7 +150,7 @@ fn alerts_fail_the_command_only_on_request() {
         run.outcome(None, fail_on_alert)
     };
     assert_eq!((outcome(false), outcome(true)), (Ok(Exit::Success), Ok(Exit::Found)));
-    assert_eq!(run_to(&Target::default(), &[]).outcome(None, true), Ok(Exit::Success));
+    assert_eq!(run_to(&Target::default(), &[]).outcome(None, true, &SourceStatistics::default()), Ok(Exit::Success));
 }
 
 #[test]
