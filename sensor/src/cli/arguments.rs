@@ -21,7 +21,7 @@ use crate::settings::Limits;
     max_term_width = 100,
     after_help = "Exit codes: 0 success; 1 alerts were found, with --fail-on-alert; 64 wrong usage; 65 bad data; \
                   69 a file, interface or address is unavailable; 70 internal error; 78 wrong configuration or \
-                  signatures."
+                  signatures; 130 'vigie read' was interrupted."
 )]
 pub struct Arguments {
     /// The command.
@@ -62,7 +62,7 @@ pub enum Command {
                   tcpdump -i eth0 -w - | vigie read --json -"
 )]
 pub struct ReadArguments {
-    /// Captures: pcap or pcapng, plain or compressed with gzip, zstd or lz4; `-` is the standard input. Patterns such as
+    /// Captures, or directories of them: pcap or pcapng, plain or compressed with gzip, zstd or lz4; `-` is the standard input. Patterns such as
     /// 'ring/*.pcap' are allowed. Several captures are read in the order of time.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,

@@ -3,7 +3,7 @@
 //! opened again only while that is permitted.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
 use ::pcap::{Active, Capture, Precision};
@@ -87,6 +87,12 @@ impl Libpcap {
             });
         }
         Ok(libpcap)
+    }
+
+    /// The sockets of the interfaces that are open.
+    pub(super) fn descriptors(&self) -> Vec<RawFd> {
+        let open = self.handles.iter().filter_map(|handle| handle.open.as_ref());
+        open.map(|open| open.capture.as_fd().as_raw_fd()).collect()
     }
 
     pub(super) fn counts(&self) -> &[InterfaceCounts] {

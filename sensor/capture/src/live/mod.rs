@@ -162,7 +162,7 @@ impl Live {
     pub fn descriptors(&self) -> Vec<RawFd> {
         match &self.backend {
             Opened::Rings(rings) => rings.descriptors(),
-            Opened::Libpcap(_) => Vec::new(),
+            Opened::Libpcap(libpcap) => libpcap.descriptors(),
         }
     }
 

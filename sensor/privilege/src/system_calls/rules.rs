@@ -121,8 +121,10 @@ fn conditional(confinement: &Confinement) -> Result<Rules, BackendError> {
     }
     // `abort` signals its own process.
     rules.insert(libc::SYS_tgkill, vec![rule(&[(0, Eq, u64::from(std::process::id()))])?]);
-    // Limits can be read, not set.
-    rules.insert(libc::SYS_prlimit64, vec![rule(&[(0, Eq, 0), (2, Eq, 0)])?]);
+    // Limits can be read, not set. The pointer to new ones is compared whole: half of it may be zero.
+    let of_this_process = SeccompCondition::new(0, SeccompCmpArgLen::Dword, Eq, 0)?;
+    let sets_none = SeccompCondition::new(2, SeccompCmpArgLen::Qword, Eq, 0)?;
+    rules.insert(libc::SYS_prlimit64, vec![SeccompRule::new(vec![of_this_process, sets_none])?]);
     for (call, argument, values) in
         [(libc::SYS_ioctl, 1, confinement.profile.ioctls), (libc::SYS_fcntl, 1, FCNTLS), (libc::SYS_prctl, 0, PRCTLS)]
     {
