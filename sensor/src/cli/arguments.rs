@@ -62,8 +62,8 @@ pub enum Command {
                   tcpdump -i eth0 -w - | vigie read --json -"
 )]
 pub struct ReadArguments {
-    /// Captures, or directories of them: pcap or pcapng, plain or compressed with gzip, zstd or lz4; `-` is the standard input. Patterns such as
-    /// 'ring/*.pcap' are allowed. Several captures are read in the order of time.
+    /// Captures, or directories of them: pcap or pcapng, plain or compressed with gzip, zstd or lz4; `-` is the standard
+    /// input. Patterns such as 'ring/*.pcap' are allowed. Several captures are read in the order of time.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 
