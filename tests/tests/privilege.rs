@@ -249,6 +249,7 @@ fn calls_that_nobody_needs_are_refused() {
         "code",
         "spawn /bin/true",
         "signal 1",
+        "limit",
         &format!("call {}", libc::SYS_memfd_create),
         &format!("call {}", libc::SYS_personality),
         &format!("call {}", libc::SYS_sendmsg),
@@ -325,6 +326,21 @@ fn capture_goes_on_and_nothing_can_be_sent() {
     // Without seccomp it can be sent on, so it was seccomp that refused.
     let outcome = own.run(&["capture", "seccomp=off"], &["inject", "count 100"]);
     assert!(outcome.of("inject").starts_with("ok"));
+}
+
+#[test]
+fn nothing_can_be_sent_on_sockets_of_libpcap() {
+    if !root() {
+        return;
+    }
+    let own = Own::new();
+    let outcome = own.run(&["pcap"], &["inject", "duplicate", "close", "write"]);
+    for step in ["inject", "duplicate", "close", "write"] {
+        assert_eq!(outcome.of(step), EPERM, "{step}");
+    }
+    assert!(outcome.of("seccomp").ends_with("1 capture sockets cannot send"), "{}", outcome.of("seccomp"));
+    let outcome = own.run(&["pcap", "seccomp=off"], &["inject"]);
+    assert!(outcome.of("inject").starts_with("ok"), "{}", outcome.of("inject"));
 }
 
 #[test]

@@ -90,6 +90,7 @@ impl Plan {
             "probe" => self.probe = true,
             "packet" => self.open_packet(),
             "capture" => self.open_capture(),
+            "pcap" => self.open_pcap(),
             _ => panic!("no setting {name}"),
         }
     }
@@ -120,6 +121,20 @@ impl Plan {
         let speaker = UdpSocket::bind("127.0.0.1:0").unwrap();
         speaker.connect(listener.local_addr().unwrap()).unwrap();
         self.talk = Some((speaker, listener));
+    }
+
+    /// In a network namespace of our own: its loopback, captured as the sensor does with libpcap.
+    fn open_pcap(&mut self) {
+        self.open_capture();
+        let backend = vigie_capture::live::Backend::Pcap;
+        let interfaces = vec!["lo".to_owned()];
+        let options = vigie_capture::live::LiveOptions { interfaces, backend, ..Default::default() };
+        let live = vigie_capture::live::open(&options, 1).unwrap().pop().unwrap();
+        self.confinement.receive_only = live.descriptors();
+        let [socket] = self.confinement.receive_only[..] else { panic!("one interface has one socket") };
+        // The socket stays open to the end of the process.
+        std::mem::forget(live);
+        self.capture = Some(unsafe { OwnedFd::from_raw_fd(socket) });
     }
 
     fn capture(&self) -> RawFd {
@@ -170,6 +185,7 @@ impl Plan {
                 Ok(if result.is_err() { "caught" } else { "not" }.to_owned())
             }
             ["abort"] => std::process::abort(),
+            ["limit"] => limit().and(none),
             ["inject"] => send(self.capture()).and(none),
             ["write"] => File::from(borrow(self.capture())).write_all(&[0; 64]).and(none),
             ["duplicate"] => {
@@ -242,6 +258,19 @@ impl Plan {
 }
 
 /// The lines of our status that tell of privileges.
+/// Sets a limit, by a pointer whose lower half is zero.
+fn limit() -> io::Result<()> {
+    let address = (1_usize << 32) as *mut libc::c_void;
+    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    let place = unsafe { libc::mmap(address, 4096, access, kind | libc::MAP_FIXED_NOREPLACE, -1, 0) };
+    assert_eq!(place, address, "{}", io::Error::last_os_error());
+    let limits = libc::rlimit { rlim_cur: 64, rlim_max: 64 };
+    unsafe { place.cast::<libc::rlimit>().write(limits) };
+    let none = std::ptr::null_mut::<libc::rlimit>();
+    let result = unsafe { libc::syscall(libc::SYS_prlimit64, 0, libc::RLIMIT_NOFILE, place, none) };
+    checked(result as libc::c_int).map(drop)
+}
+
 fn status() -> io::Result<String> {
     let wanted = ["Uid", "Gid", "Groups", "Cap", "NoNewPrivs", "Seccomp:"];
     let text = fs::read_to_string("/proc/thread-self/status")?;
