@@ -147,7 +147,7 @@ fn alerts_fail_the_command_only_on_request() {
     let outcome = |fail_on_alert| {
         let mut run = run_to(&Target::default(), &[]);
         run.add_event(matched());
-        run.outcome(None, fail_on_alert)
+        run.outcome(None, fail_on_alert, &SourceStatistics::default())
     };
     assert_eq!((outcome(false), outcome(true)), (Ok(Exit::Success), Ok(Exit::Found)));
     assert_eq!(run_to(&Target::default(), &[]).outcome(None, true, &SourceStatistics::default()), Ok(Exit::Success));
