@@ -357,7 +357,7 @@ fn mistakes_are_told_before_anything_is_given_up() {
     // This folder is root's: found out at start, not when the file is rotated.
     let outcome = own.run(&[&format!("writable={}", own.path("signatures"))], &[]);
     assert!(outcome.of("refused").contains("cannot be written"), "{}", outcome.said);
-    assert!(outcome.of("refused").contains("chown nobody"), "{}", outcome.said);
+    assert!(outcome.of("refused").contains("name one that belongs to nobody"), "{}", outcome.said);
     fs::set_permissions(own.path("vigie.toml"), fs::Permissions::from_mode(0o600)).unwrap();
     let outcome = own.run(&[], &[]);
     assert!(outcome.of("refused").contains("vigie.toml cannot be read"), "{}", outcome.said);

@@ -224,8 +224,9 @@ impl Opening {
         if segment.flags & Segment::ACK == 0 {
             return Some(Desync::NO_ACK);
         }
+        // Made-up captures acknowledge 0, or the number of the SYN-ACK.
         if let (Some(first), Some(acknowledgment)) = (self.server_first(), segment.acknowledgment())
-            // Made-up captures acknowledge the number of the SYN-ACK.
+            && acknowledgment != 0
             && !(-1..=ACKNOWLEDGED_BYTES_MAX).contains(&(acknowledgment.wrapping_sub(first) as i32))
         {
             return Some(Desync::ACK_WINDOW);
