@@ -160,7 +160,7 @@ pub(super) struct CountingReader {
 impl Read for CountingReader {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if let Some(stop) = &self.stop
-            && !wait_readable(&self.file.get_ref().get_ref().1, stop)?
+            && !wait_readable(self.file.get_ref().get_ref().1, stop)?
         {
             return Ok(0);
         }
