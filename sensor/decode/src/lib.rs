@@ -1,6 +1,6 @@
 //! From a frame to its innermost packet: link layer, tags, tunnels, IP, transport.
 //!
-//! * In: a [`Frame`](vigie_wire::Frame), or the bytes of an IP packet.
+//! * In: a [`Frame`], or the bytes of an IP packet.
 //! * Out: a [`Packet`] with its payload and the [`Encapsulation`] around it, a [`Fragment`] of an IP datagram, or the
 //!   [`DecodeError`] that says why neither. [`fragments`] reassembles datagrams, which are then decoded in turn.
 //! * Not here: flows, TCP streams, and all protocols above TCP and UDP.
