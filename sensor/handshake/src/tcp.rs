@@ -300,7 +300,9 @@ impl TcpInspector {
     /// drops does not, nor does padding.
     #[inline]
     fn admit(&mut self, side: Side, segment: &Segment<'_>, tests_checksum: bool, counts: &mut Counts) -> Option<bool> {
-        if is_padding(segment) && self.stream(side).is_empty() {
+        let is_first =
+            self.opening.is_some_and(|opening| opening.client() == side && opening.client_first() == segment.sequence);
+        if is_first && is_padding(segment) && self.stream(side).is_empty() {
             return None;
         }
         let Some(opening) = self.opening.as_mut().filter(|opening| opening.client() == side) else {

@@ -143,7 +143,7 @@ fn a_public_name_may_hide_another() {
 fn a_servers_own_network_is_the_weakest_evidence() {
     let own: SocketAddr = OWN_NETWORK.parse().unwrap();
     let replay = nameless_after([], own);
-    assert_eq!(replay.alerted(), [format!("prefix {CLIENT} > {own} -: tiktok")]);
+    assert_eq!(replay.alerted(), [format!("prefix {CLIENT} > {own} -: bytedance-infra")]);
     // What DNS told goes before it.
     let replay = nameless_after([dns::told(CLIENT.ip(), NAME, own.ip())], own);
     assert_eq!(replay.alerted(), [format!("dns {CLIENT} > {own} {NAME}: tiktok")]);
@@ -159,7 +159,7 @@ fn a_flow_that_is_no_tls_at_all_is_named_too() {
     let own: SocketAddr = OWN_NETWORK.parse().unwrap();
     let connection = Connection::between(CLIENT, own);
     let replay = Tape::of(connection.saying(b"\x01\x02\x03 a protocol of its own")).replay();
-    assert_eq!(replay.alerted(), [format!("prefix {CLIENT} > {own} -: tiktok")]);
+    assert_eq!(replay.alerted(), [format!("prefix {CLIENT} > {own} -: bytedance-infra")]);
     // But a connection that was never used says nothing.
     assert_eq!(Tape::of(connection.opening()).replay().alerted(), none());
     assert_eq!(Tape::of([connection.syn()]).replay().alerted(), none());
