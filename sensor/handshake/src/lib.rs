@@ -26,6 +26,7 @@ pub mod dtls;
 pub mod quic;
 
 pub mod opening;
+mod stage;
 pub mod stream;
 pub mod tcp;
 pub mod udp;

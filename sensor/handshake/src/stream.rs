@@ -6,10 +6,12 @@
 //! skipped if a hello follows it.
 
 use super::opening::Desync;
-use super::prelude::{self, Match, Place, Prelude};
-use super::tls::{self, ClientHello, HelloStep, HelloStream};
+use super::prelude::{self, Match, Place};
+pub use super::stage::Findings;
+use super::stage::{Stage, State, current};
+use super::tls::{self, ClientHello};
 use super::versions::{Versions, name_hash};
-use super::{Counts, Evidence, Limits};
+use super::{Counts, Limits};
 use vigie_decode::Segment;
 use vigie_wire::assembly::{Assembly, InsertError};
 
@@ -18,73 +20,6 @@ const START_SHIFT_BYTES_MAX: u32 = 8_192;
 /// Segments without progress after which a hello is reported without its tail, or a stream whose start is provisional is
 /// given up.
 const STALLED_SEGMENTS_MAX: u8 = 8;
-
-/// What a segment completed.
-#[derive(Debug, Default)]
-pub struct Findings<'a> {
-    /// A name in clear text before the hello.
-    pub name: Option<(Evidence, &'a [u8])>,
-    /// The hello: complete, or as much of it as will come.
-    pub hello: Option<ClientHello<'a>>,
-    /// Why other bytes of the stream contradict these.
-    pub desync: Desync,
-}
-
-/// How far a stream is parsed.
-#[derive(Debug)]
-pub(crate) struct Stage {
-    prelude: Prelude,
-    /// A hello begins, or may begin, at this offset of the contiguous bytes.
-    hello: Option<(u32, Box<HelloStream>)>,
-    /// Contiguous bytes at the last call of `parse`.
-    parsed_bytes: u32,
-}
-
-impl Stage {
-    /// Bytes of memory held, besides those of the struct itself.
-    #[inline]
-    pub(crate) fn memory_bytes(&self) -> usize {
-        self.prelude.memory_bytes() + self.hello.as_ref().map_or(0, |(_, hello)| hello.memory_bytes())
-    }
-
-    /// Nothing is parsed yet.
-    pub(crate) fn new(limits: &Limits) -> Self {
-        Self { prelude: Prelude::new(limits.prelude_bytes_max), hello: None, parsed_bytes: 0 }
-    }
-
-    /// Parses `view`, the contiguous bytes, from where the last call stopped: how much of the hello is there, and a name
-    /// in clear text before it.
-    fn advance<'a>(&mut self, view: &'a [u8], limits: &Limits) -> (State, Option<(Evidence, &'a [u8])>) {
-        let mut name = None;
-        let state = loop {
-            if let Some((at, hello)) = &mut self.hello {
-                match State::of(hello.advance(view.get(*at as usize..).unwrap_or_default(), limits.hello_bytes_max)) {
-                    State::None => self.hello = None,
-                    state => break state,
-                }
-            }
-            match self.prelude.advance(view) {
-                prelude::Step::NeedMore => break State::More,
-                prelude::Step::Name { evidence, name: range, .. } => {
-                    name = name.or_else(|| Some((evidence, view.get(range)?)));
-                }
-                prelude::Step::Hello { offset } => self.hello = Some((offset as u32, Box::default())),
-                prelude::Step::GiveUp => break State::None,
-            }
-        };
-        (state, name)
-    }
-
-    /// All that `bytes` show, when no more of them come.
-    pub(crate) fn read_all<'a>(&'a mut self, bytes: &'a [u8], limits: &Limits) -> Findings<'a> {
-        let (state, name) = self.advance(bytes, limits);
-        let hello = match state {
-            State::Named | State::Complete => current(Some(self), bytes, limits),
-            State::More | State::None => None,
-        };
-        Findings { name, hello, desync: Desync::default() }
-    }
-}
 
 /// One direction of a TCP connection.
 #[derive(Debug)]
@@ -487,37 +422,6 @@ impl Stream {
         let hello = current(self.stage.as_mut(), view, limits).filter(|hello| hello.server_name().is_some());
         self.is_done = hello.is_some();
         hello
-    }
-}
-
-/// How much of the hello has arrived.
-enum State {
-    More,
-    /// Its name has arrived, its end has not.
-    Named,
-    Complete,
-    /// There is none.
-    None,
-}
-
-impl State {
-    fn of(step: HelloStep<'_>) -> Self {
-        match step {
-            HelloStep::More => Self::More,
-            HelloStep::Stopped(_) => Self::None,
-            HelloStep::Hello(hello) if hello.is_complete() => Self::Complete,
-            HelloStep::Hello(hello) if hello.server_name().is_some() => Self::Named,
-            HelloStep::Hello(_) => Self::More,
-        }
-    }
-}
-
-/// The hello as far as it has arrived. A second call on the same bytes costs next to nothing.
-fn current<'a>(stage: Option<&'a mut Stage>, view: &'a [u8], limits: &Limits) -> Option<ClientHello<'a>> {
-    let (at, hello) = stage?.hello.as_mut()?;
-    match hello.advance(view.get(*at as usize..)?, limits.hello_bytes_max) {
-        HelloStep::Hello(hello) => Some(hello),
-        HelloStep::More | HelloStep::Stopped(_) => None,
     }
 }
 

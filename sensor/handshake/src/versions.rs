@@ -9,7 +9,7 @@ use vigie_wire::assembly::Assembly;
 
 use crate::Limits;
 use crate::opening::Desync;
-use crate::stream::{Findings, Stage};
+use crate::stage::{Findings, Stage};
 
 /// Contradicting pieces kept of a stream. The last place is for the latest.
 const PATCHES_MAX: usize = 16;
