@@ -1,0 +1,27 @@
+//! From names to verdicts: what the flows of one client to one service, taken together, say about the device.
+//!
+//! In: [`Sighting`]s, one for each flow that matched a signature, in the order of packet time. Out: a [`Judgement`] for
+//! each client and service, with its reasons. A name alone is never a verdict: an embedded player contacts the same hosts
+//! as the site. The unit is the *episode*, the sightings of one client and service without a longer silence, and the set
+//! of name families in it decides ([`decide`]).
+//!
+//! Pure: no I/O, no clock, no packets. Time is the time of the sightings, so a replay gives the same judgements.
+
+#![forbid(unsafe_code)]
+
+mod cases;
+#[allow(missing_docs)]
+mod decide;
+mod episode;
+mod reason;
+mod sighting;
+mod thresholds;
+mod verdict;
+
+pub use cases::{CaseKey, Cases, Change};
+pub use decide::decide;
+pub use episode::{Around, Episode};
+pub use reason::Reason;
+pub use sighting::{Answered, Client, Contact, Sighting, Stack};
+pub use thresholds::Thresholds;
+pub use verdict::{Judgement, Kind, Verdict};
