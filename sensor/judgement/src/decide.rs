@@ -3,7 +3,7 @@
 
 use vigie_signatures::Class;
 
-use crate::{Around, Episode, Judgement, Kind, Reason, Thresholds};
+use crate::{Around, Episode, Judgement, Kind, Reason, Thresholds, Verdict};
 
 /// Family of sign-in names, which stand in pages of others too.
 const LOGIN: &str = "login";
@@ -12,20 +12,18 @@ const FRONT: &str = "front";
 /// Families of scripts that a page of the service loads.
 const SCRIPTS: [&str; 4] = ["ttwstatic", "webmssdk", "libraweb", "mcs"];
 /// Families that only a use in the foreground contacts.
-const FOREGROUND: [&str; 3] = ["search", "webcast", "upload"];
+const FOREGROUND: [&str; 4] = ["search", "webcast", "upload", "live"];
 
 /// What the episode says of its client and service; `None` where it says nothing of its own.
 pub fn decide(episode: &Episode, around: &Around<'_>, thresholds: &Thresholds) -> Option<Judgement> {
-    if !episode.says_something() && !episode.has(Class::Infra) {
-        return None;
-    }
     let (kind, mut reasons) = native(episode, around, thresholds)
         .or_else(|| site(episode))
         .or_else(|| page(episode, thresholds))
         .or_else(|| embedded(episode))
-        .or_else(|| shared(episode, around))?;
-    let has_own_boot = episode.families(Class::Native).any(|family| family.is_first_start);
-    let first_run = kind.verdict() == crate::Verdict::App && (has_own_boot || around.other_boot);
+        .or_else(|| shared(episode, around))
+        // Names that only look like the service's prove no use.
+        .filter(|(kind, _)| !kind.is_use() || episode.has_sure_name())?;
+    let first_run = kind.verdict() == Verdict::App && !boot_names(episode, around).is_empty();
     if first_run {
         reasons.push(Reason::FirstRun);
     }
@@ -36,36 +34,20 @@ pub fn decide(episode: &Episode, around: &Around<'_>, thresholds: &Thresholds) -
     Some(Judgement { kind, first_run, attempt, reasons })
 }
 
-/// Whether the verdict rests on names of a first start alone, which may yet turn out to be another service's.
-pub fn rests_on_first_start(episode: &Episode) -> bool {
-    let mut native = episode.families(Class::Native).peekable();
-    native.peek().is_some() && native.all(|family| family.is_first_start)
-}
-
-/// The one native family of an episode that has no other.
-pub fn lone_native(episode: &Episode) -> Option<&str> {
-    let mut native = episode.families(Class::Native).filter(|family| !family.is_first_start);
-    let lone = native.next()?;
-    native.next().is_none().then_some(&*lone.name)
+/// Names of a first start that belong to the service.
+fn boot_names(episode: &Episode, around: &Around<'_>) -> Vec<String> {
+    let own = episode.boot_names().filter(|_| !around.boot_is_of_another);
+    own.chain(around.more_boot.iter().copied()).map(String::from).collect()
 }
 
 type Decided = Option<(Kind, Vec<Reason>)>;
 
 /// The application: names that its own stack contacts.
 fn native(episode: &Episode, around: &Around<'_>, thresholds: &Thresholds) -> Decided {
-    let families: Vec<String> = episode
-        .families(Class::Native)
-        .filter(|family| !family.is_first_start)
-        .map(|family| String::from(&*family.name))
-        .collect();
-    let boot_names: Vec<String> = episode
-        .families(Class::Native)
-        .filter(|family| family.is_first_start)
-        .flat_map(|family| &family.names)
-        .map(|name| String::from(&**name))
-        .collect();
+    let families: Vec<String> = episode.interfaces().map(|family| String::from(&*family.name)).collect();
+    let boot_names = boot_names(episode, around);
     let likely = episode.names(Class::NativeLikely);
-    if families.is_empty() && likely.is_empty() && (boot_names.is_empty() || around.other_native) {
+    if families.is_empty() && likely.is_empty() && boot_names.is_empty() {
         return None;
     }
     let is_browser = episode.is_browser() && !episode.has_desktop_name();
@@ -131,24 +113,31 @@ fn proof(
             proof.push(Reason::ContactedAgain(family.clone(), apart_s));
         }
     }
+    // The desktop program has one family: the live rooms, and the connection for their messages.
+    if let ([_], Some(live)) = (families, episode.interfaces().next())
+        && episode.is_desktop()
+        && live.names.len() >= 2
+    {
+        proof.push(Reason::DesktopNames(live.names.iter().map(|name| String::from(&**name)).collect()));
+    }
     let own_interface = episode.own_interface();
     if !own_interface.is_empty() {
         proof.push(Reason::OwnInterface(own_interface));
     }
-    // Beside another service's native names these are that service's.
-    if boot_names.len() >= 2 && !(families.is_empty() && around.other_native) {
+    if boot_names.len() >= 2 {
         proof.push(Reason::BootNames(boot_names.to_vec()));
     }
     proof
 }
 
 fn application(episode: &Episode, thresholds: &Thresholds, mut reasons: Vec<Reason>) -> (Kind, Vec<Reason>) {
-    if episode.is_browser() && episode.has_desktop_name() {
+    if episode.is_desktop() {
         return (Kind::Desktop, reasons);
     }
     let in_foreground = |class| episode.families(class).filter(|family| FOREGROUND.contains(&&*family.name));
     let foreground: Vec<String> = in_foreground(Class::Native)
         .chain(in_foreground(Class::NativeLikely))
+        .chain(in_foreground(Class::Media))
         .map(|family| String::from(&*family.name))
         .collect();
     let is_watching = episode.media_bytes >= thresholds.in_use_media_bytes;
@@ -208,9 +197,8 @@ fn page(episode: &Episode, thresholds: &Thresholds) -> Decided {
     if has_front_page(episode) && !has_scripts(episode) && episode.flows <= thresholds.preview_flows_max {
         return Some((Kind::Preview, reasons));
     }
-    let (length_s, bytes) = (episode.length_s(), episode.bytes_to_client);
-    if length_s > thresholds.player_length_s && bytes > thresholds.player_bytes {
-        reasons.push(Reason::LongPlayback(length_s, bytes));
+    if episode.is_long_playback(thresholds) {
+        reasons.push(Reason::LongPlayback(episode.length_s(), episode.bytes_to_client));
         return Some((Kind::SiteOrPlayer, reasons));
     }
     Some((Kind::Player, reasons))

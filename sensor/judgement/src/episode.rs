@@ -1,15 +1,15 @@
-//! An episode: what one client and one service said until a longer silence, as sets and sums.
+//! An episode: the contacts of one client with one service without a longer silence, as sets and sums.
 
-use vigie_signatures::{Class, Rule, Trait};
+use vigie_signatures::{Class, Confidence, Rule, Trait};
 
-use crate::{Answered, Contact, Sighting, Stack};
+use crate::{Answered, Contact, Sighting, Stack, Thresholds};
 
-/// Families of names kept of an episode; further ones are counted as flows only.
-const FAMILIES_MAX: usize = 32;
+/// Families of names kept of an episode; contacts of further ones are counted only.
+pub const FAMILIES_MAX: usize = 32;
+/// Different names kept of a family.
+pub const NAMES_MAX: usize = 4;
 /// Family of names that an application contacts when it starts for the first time.
 const BOOT: &str = "boot";
-/// Different names kept of a family.
-const NAMES_MAX: usize = 4;
 
 /// Names of a family that were contacted.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ pub struct Family {
 }
 
 /// What was seen of a client and a service without a longer silence.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Episode {
     /// First sighting, nanoseconds since the Unix epoch.
     pub first_ns: u64,
@@ -42,53 +42,56 @@ pub struct Episode {
     families: Vec<Family>,
     native_hellos: u32,
     native_hellos_of_browsers: u32,
+    is_desktop: bool,
     has_desktop_name: bool,
     own_interface: Vec<Box<str>>,
     flows_answered: u32,
     flows_unanswered: u32,
-    says_something: bool,
+    has_sure_name: bool,
 }
 
 /// What else is known of the client while the episode lasts.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Around<'a> {
     /// The resolver of the owner's applications was contacted.
     pub resolver: bool,
-    /// Another service of the owner has native names, first starts not counted.
-    pub other_native: bool,
-    /// Another service of the owner has names of a first start, and no other native names.
-    pub other_boot: bool,
+    /// The names of a first start belong to another service of the owner.
+    pub boot_is_of_another: bool,
+    /// Names of a first start that are under another service of the owner, and belong to this one.
+    pub more_boot: Vec<&'a str>,
     /// Another service of the owner has a verdict of its own.
     pub other_service: bool,
     /// A lone native family of an earlier episode, and the seconds since.
     pub earlier: Option<(&'a str, u64)>,
 }
 
+/// The sums that a verdict compares with thresholds, as far as they matter to it.
+#[derive(PartialEq, Eq)]
+struct Compared {
+    is_preview: bool,
+    is_watching: bool,
+    is_long_playback: bool,
+    is_browser: bool,
+    is_desktop: bool,
+    attempt: Option<bool>,
+}
+
 impl Episode {
     /// An episode that begins with `sighting`.
     pub fn new(sighting: &Sighting<'_>) -> Self {
-        let mut episode = Self {
-            first_ns: sighting.time_ns,
-            last_ns: sighting.time_ns,
-            flows: 0,
-            bytes_to_client: 0,
-            bytes_to_server: 0,
-            media_bytes: 0,
-            families: Vec::new(),
-            native_hellos: 0,
-            native_hellos_of_browsers: 0,
-            has_desktop_name: false,
-            own_interface: Vec::new(),
-            flows_answered: 0,
-            flows_unanswered: 0,
-            says_something: false,
-        };
-        episode.add(sighting);
+        let mut episode = Self { first_ns: sighting.time_ns, last_ns: sighting.time_ns, ..Self::default() };
+        episode.take(sighting);
         episode
     }
 
-    /// Adds a sighting. Sightings may come a little out of order.
-    pub fn add(&mut self, sighting: &Sighting<'_>) {
+    /// Adds a sighting, which may come a little out of order. True if the verdict can be another one now.
+    pub fn add(&mut self, sighting: &Sighting<'_>, thresholds: &Thresholds) -> bool {
+        let before = self.compared(thresholds);
+        self.take(sighting) || before != self.compared(thresholds)
+    }
+
+    /// Adds a sighting. True if it brought a name, a family or proof that was not known.
+    fn take(&mut self, sighting: &Sighting<'_>) -> bool {
         self.first_ns = self.first_ns.min(sighting.time_ns);
         self.last_ns = self.last_ns.max(sighting.time_ns);
         self.bytes_to_client = self.bytes_to_client.saturating_add(sighting.bytes_to_client);
@@ -102,33 +105,28 @@ impl Episode {
             Answered::Unknown => {}
         }
         match sighting.contact {
-            Contact::MoreBytes => return,
-            // Whoever only asks for a name proves no application; a site's name shows a person on the site all the same.
-            Contact::DnsQuestion if sighting.rule.class != Class::Site => return,
+            Contact::MoreBytes => return false,
             Contact::DnsQuestion => {}
-            Contact::Flow => {
-                self.flows = self.flows.saturating_add(1);
-                self.hello(sighting);
-            }
+            Contact::Flow => self.flows = self.flows.saturating_add(1),
         }
-        self.says_something |= sighting.rule.alone;
-        self.name(sighting.rule, sighting.name);
+        self.has_sure_name |= sighting.rule.confidence > Confidence::Low;
+        let is_new_proof = sighting.rule.class == Class::Native && self.native_hello(sighting);
+        self.name(sighting.rule, sighting.name) || is_new_proof
     }
 
-    fn hello(&mut self, sighting: &Sighting<'_>) {
-        if sighting.rule.class != Class::Native {
-            return;
-        }
+    fn native_hello(&mut self, sighting: &Sighting<'_>) -> bool {
+        let is_browser = sighting.stack == Stack::Browser;
         self.native_hellos = self.native_hellos.saturating_add(1);
-        self.has_desktop_name |= sighting.rule.has(Trait::Desktop);
-        match sighting.stack {
-            Stack::Browser => self.native_hellos_of_browsers = self.native_hellos_of_browsers.saturating_add(1),
-            Stack::App if sighting.rule.has(Trait::OwnInterface) => push_new(&mut self.own_interface, sighting.name),
-            Stack::App | Stack::Other => {}
+        self.native_hellos_of_browsers = self.native_hellos_of_browsers.saturating_add(is_browser.into());
+        if sighting.rule.has(Trait::Desktop) {
+            self.has_desktop_name = true;
+            self.is_desktop |= is_browser;
         }
+        let is_proof = sighting.stack == Stack::App && sighting.rule.has(Trait::OwnInterface);
+        is_proof && push_new(&mut self.own_interface, sighting.name)
     }
 
-    fn name(&mut self, rule: &Rule, name: &str) {
+    fn name(&mut self, rule: &Rule, name: &str) -> bool {
         let class = rule.class;
         let has_room = self.families.len() < FAMILIES_MAX;
         let known = self.families.iter_mut().find(|known| known.class == class && *known.name == *rule.family);
@@ -141,8 +139,20 @@ impl Episode {
                     is_first_start: *rule.family == *BOOT && !rule.has(Trait::EveryStart),
                     names: vec![name.into()],
                 });
+                true
             }
-            None => {}
+            None => false,
+        }
+    }
+
+    fn compared(&self, thresholds: &Thresholds) -> Compared {
+        Compared {
+            is_preview: self.flows <= thresholds.preview_flows_max,
+            is_watching: self.media_bytes >= thresholds.in_use_media_bytes,
+            is_long_playback: self.is_long_playback(thresholds),
+            is_browser: self.is_browser(),
+            is_desktop: self.is_desktop,
+            attempt: self.attempt(),
         }
     }
 
@@ -154,6 +164,44 @@ impl Episode {
     /// All families.
     pub fn all_families(&self) -> &[Family] {
         &self.families
+    }
+
+    /// Names that an application contacts when it starts for the first time.
+    pub fn boot_names(&self) -> impl Iterator<Item = &str> {
+        let families = self.families(Class::Native).filter(|family| family.is_first_start);
+        families.flat_map(|family| &family.names).map(|name| &**name)
+    }
+
+    /// Native families, those of a first start not counted.
+    pub fn interfaces(&self) -> impl Iterator<Item = &Family> {
+        self.families(Class::Native).filter(|family| !family.is_first_start)
+    }
+
+    /// The native family, if there is one only.
+    pub fn lone_interface(&self) -> Option<&str> {
+        let mut interfaces = self.interfaces();
+        let lone = interfaces.next()?;
+        interfaces.next().is_none().then_some(&*lone.name)
+    }
+
+    /// Whether a program is known by names of a first start alone, which may yet turn out to be another service's.
+    pub fn rests_on_first_start(&self) -> bool {
+        self.boot_names().next().is_some() && self.interfaces().next().is_none()
+    }
+
+    /// Whether nothing but names of a first start speaks for a program: they may belong to another service.
+    pub fn is_bare_first_start(&self) -> bool {
+        self.rests_on_first_start() && !self.has(Class::NativeLikely)
+    }
+
+    /// Whether names other than those of a first start speak for a program.
+    pub fn has_program(&self) -> bool {
+        self.interfaces().next().is_some() || self.has(Class::NativeLikely)
+    }
+
+    /// Whether it consists of infrastructure that services share.
+    pub fn is_shared(&self) -> bool {
+        self.families.iter().all(|family| matches!(family.class, Class::Infra | Class::Resolver))
     }
 
     /// Whether a name of the class was contacted.
@@ -176,6 +224,16 @@ impl Episode {
         self.has_desktop_name
     }
 
+    /// Whether such a name was contacted with such a stack.
+    pub const fn is_desktop(&self) -> bool {
+        self.is_desktop
+    }
+
+    /// Whether a name is of the service for sure, and does not only look like it.
+    pub const fn has_sure_name(&self) -> bool {
+        self.has_sure_name
+    }
+
     /// Names of the service's own interface that were contacted with the TLS stack of its applications.
     pub fn own_interface(&self) -> Vec<String> {
         self.own_interface.iter().map(|name| String::from(&**name)).collect()
@@ -190,19 +248,21 @@ impl Episode {
         }
     }
 
-    /// Whether any of its names says something without others beside it.
-    pub const fn says_something(&self) -> bool {
-        self.says_something
-    }
-
     /// How long it has lasted, seconds.
     pub const fn length_s(&self) -> u64 {
         self.last_ns.saturating_sub(self.first_ns) / 1_000_000_000
     }
+
+    /// Whether so much was played for so long that a player is no better explanation than the site.
+    pub const fn is_long_playback(&self, thresholds: &Thresholds) -> bool {
+        self.length_s() > thresholds.player_length_s && self.bytes_to_client > thresholds.player_bytes
+    }
 }
 
-fn push_new(names: &mut Vec<Box<str>>, name: &str) {
-    if names.len() < NAMES_MAX && !names.iter().any(|known| **known == *name) {
+fn push_new(names: &mut Vec<Box<str>>, name: &str) -> bool {
+    let is_new = names.len() < NAMES_MAX && !names.iter().any(|known| **known == *name);
+    if is_new {
         names.push(name.into());
     }
+    is_new
 }

@@ -10,18 +10,20 @@
 #![forbid(unsafe_code)]
 
 mod cases;
-#[allow(missing_docs)]
+mod client;
 mod decide;
 mod episode;
 mod reason;
+mod recognise;
 mod sighting;
 mod thresholds;
 mod verdict;
 
 pub use cases::{CaseKey, Cases, Change};
 pub use decide::decide;
-pub use episode::{Around, Episode};
+pub use episode::{Around, Episode, Family};
 pub use reason::Reason;
+pub use recognise::{Attribution, Recogniser};
 pub use sighting::{Answered, Client, Contact, Sighting, Stack};
 pub use thresholds::Thresholds;
 pub use verdict::{Judgement, Kind, Verdict};

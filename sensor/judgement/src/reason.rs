@@ -13,6 +13,8 @@ pub enum Reason {
     Resolver,
     /// The service's own interface, contacted with the TLS stack of its applications.
     OwnInterface(Vec<String>),
+    /// Names that the desktop program contacts, with the TLS stack of a browser.
+    DesktopNames(Vec<String>),
     /// Names of a first start.
     BootNames(Vec<String>),
     /// The same interface was contacted before; seconds between.
@@ -74,6 +76,9 @@ impl fmt::Display for Reason {
             Self::Resolver => write!(formatter, "the owner's name resolver for its apps was contacted too"),
             Self::OwnInterface(names) => {
                 write!(formatter, "the service's own interface, with the TLS stack of its apps: {}", List(names))
+            }
+            Self::DesktopNames(names) => {
+                write!(formatter, "names of the desktop program, with a browser's TLS stack: {}", List(names))
             }
             Self::BootNames(names) => write!(formatter, "names of a first start: {}", List(names)),
             Self::ContactedAgain(family, apart_s) => {

@@ -58,10 +58,12 @@ pub struct Sighting<'a> {
     pub time_ns: u64,
     /// Who.
     pub client: &'a Client,
+    /// The service that the contact counts for, by the key of its signatures.
+    pub service: &'a Arc<str>,
+    /// Who owns the service: evidence of one of an owner's services can support another.
+    pub owner: &'a Arc<str>,
     /// The signature that matched.
     pub rule: &'a Rule,
-    /// Who owns the service: evidence of one of an owner's services can support another.
-    pub owner: &'a str,
     /// The name that matched; empty for an address.
     pub name: &'a str,
     /// What the sighting is of.

@@ -49,9 +49,13 @@ impl Thresholds {
         self.boot_wait_s.saturating_mul(SECOND_NS)
     }
 
+    /// [`Self::return_max_s`] in nanoseconds.
+    pub(crate) const fn return_max_ns(&self) -> u64 {
+        self.return_max_s.saturating_mul(SECOND_NS)
+    }
+
     /// Whether two episodes so far apart, in nanoseconds, show that a lone interface is contacted again and again.
     pub(crate) const fn is_return(&self, apart_ns: u64) -> bool {
-        apart_ns >= self.return_min_s.saturating_mul(SECOND_NS)
-            && apart_ns <= self.return_max_s.saturating_mul(SECOND_NS)
+        apart_ns >= self.return_min_s.saturating_mul(SECOND_NS) && apart_ns <= self.return_max_ns()
     }
 }

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use vigie_judgement::{Answered, Cases, Client, Contact, Judgement, Kind, Sighting, Stack, Thresholds};
-use vigie_signatures::{Bundle, Name, normalise};
+use vigie_judgement::{Answered, Cases, Client, Contact, Judgement, Kind, Recogniser, Sighting, Thresholds};
+use vigie_signatures::{Bundle, Clients, Name, normalise};
 
 fn intel(file: &str) -> Option<String> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/intel").join(file);
@@ -29,7 +29,7 @@ struct Contacted {
 }
 
 /// The strongest judgement of each service over all episodes.
-fn judge(bundle: &Bundle, contacts: &[Contacted]) -> BTreeMap<String, Judgement> {
+fn judge(recogniser: &Recogniser, contacts: &[Contacted]) -> BTreeMap<String, Judgement> {
     let mut cases = Cases::new(Thresholds::default(), 65_536);
     let mut strongest: BTreeMap<String, Judgement> = BTreeMap::new();
     let mut tell = |change: vigie_judgement::Change<'_>| {
@@ -47,17 +47,19 @@ fn judge(bundle: &Bundle, contacts: &[Contacted]) -> BTreeMap<String, Judgement>
     for contact in contacts {
         let mut buffer = [0; 256];
         let Name::Host(host) = normalise(contact.name.as_bytes(), &mut buffer) else { continue };
-        let Some(rule) = bundle.name(host) else { continue };
-        let owner = bundle.service(&rule.service).map_or("", |service| service.owner.as_str());
+        let Some(rule) = recogniser.flow(Some(host), None) else { continue };
+        let Some(attribution) = recogniser.attribute(rule) else { continue };
+        let time_ns = (contact.seconds * 1e9) as u64;
         let client = Client::Name(contact.client.as_str().into());
         let sighting = Sighting {
-            time_ns: 1_795_000_000_000_000_000 + (contact.seconds * 1e9) as u64,
+            time_ns,
             client: &client,
+            service: &attribution.service,
+            owner: &attribution.owner,
             rule,
-            owner,
             name: host,
             contact: Contact::Flow,
-            stack: stack(&contact.ja4),
+            stack: recogniser.stack(&contact.ja4, &attribution.service, time_ns),
             answered: contact.answered,
             bytes_to_client: contact.bytes_to_client,
             bytes_to_server: 1_000,
@@ -68,19 +70,14 @@ fn judge(bundle: &Bundle, contacts: &[Contacted]) -> BTreeMap<String, Judgement>
     strongest
 }
 
-/// The fingerprints that the scenarios use.
-fn stack(ja4: &str) -> Stack {
-    match ja4 {
-        "t13d1516h2_8daaf6152771_d8a2da3f94cd" => Stack::Browser,
-        "t13d1516h2_8daaf6152771_e5627efa2ab1" => Stack::App,
-        _ => Stack::Other,
-    }
+fn recogniser() -> Recogniser {
+    Recogniser::new(Bundle::builtin(), Clients::builtin())
 }
 
 #[test]
 fn scenarios_get_the_right_verdict() {
     let Some(text) = intel("verdict_vectors.jsonl") else { return };
-    let bundle = Bundle::builtin();
+    let recogniser = recogniser();
     let (mut right, mut wrong) = (0, Vec::new());
     for line in text.lines() {
         let scenario: Value = serde_json::from_str(line).unwrap();
@@ -101,7 +98,7 @@ fn scenarios_get_the_right_verdict() {
                 },
             })
             .collect();
-        let judged = judge(&bundle, &contacts);
+        let judged = judge(&recogniser, &contacts);
         let expected = scenario["expect"].as_object().unwrap();
         let mut faults = Vec::new();
         for (service, expected) in expected {
@@ -140,7 +137,7 @@ fn scenarios_get_the_right_verdict() {
 #[test]
 fn no_page_of_others_is_a_use() {
     let Some(text) = intel("pages.jsonl") else { return };
-    let bundle = Bundle::builtin();
+    let recogniser = recogniser();
     let (mut pages, mut embeds, mut uses) = (0, 0, Vec::new());
     for line in text.lines() {
         let page: Value = serde_json::from_str(line).unwrap();
@@ -158,7 +155,7 @@ fn no_page_of_others_is_a_use() {
                 answered: Answered::Unknown,
             })
             .collect();
-        let judged = judge(&bundle, &contacts);
+        let judged = judge(&recogniser, &contacts);
         pages += 1;
         let is_embed = |judgement: &Judgement| judgement.kind <= Kind::Player;
         embeds += usize::from(judged.values().all(is_embed));
