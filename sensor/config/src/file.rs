@@ -30,6 +30,7 @@ pub(crate) struct Assignment {
 #[derive(Clone, Debug, Default)]
 pub struct File {
     pub(crate) assignments: Vec<Assignment>,
+    pub(crate) text: String,
 }
 
 impl File {
@@ -51,7 +52,10 @@ impl File {
         let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
         reader.line_starts.extend(ends);
         match std::str::from_utf8(bytes) {
-            Ok(text) => reader.document(text),
+            Ok(text) => {
+                reader.document(text);
+                text.clone_into(&mut reader.file.text);
+            }
             Err(error) => {
                 let line = reader.line(error.valid_up_to());
                 reader.whole(line, Fault::new("not UTF-8 text", "save the file as UTF-8"));
@@ -136,6 +140,13 @@ impl<S: Schema> Reader<'_, S> {
     fn top_level(&mut self, key: &Spanned<Cow<'_, str>>, value: &Spanned<DeValue<'_>>) {
         let name = key.get_ref().as_ref();
         let origin = self.origin(key.span().start);
+        if S::LISTS.contains(&name) {
+            if !matches!(value.get_ref(), DeValue::Array(_)) {
+                let fault = Fault::new("a list of tables", format!("write [[{name}]] and its keys below"));
+                self.findings.push(Finding::error(origin, name, "", fault));
+            }
+            return;
+        }
         let known = S::SECTIONS.iter().find(|(section, _)| *section == name);
         match (known, value.get_ref()) {
             (Some((section, _)), DeValue::Table(table)) => self.section(section, table),
@@ -144,11 +155,18 @@ impl<S: Schema> Reader<'_, S> {
                 self.findings.push(Finding::error(origin, section, "", fault));
             }
             (None, DeValue::Table(_)) => {
-                let mend = match nearest(name, S::SECTIONS.iter().map(|(section, _)| *section)) {
+                let known = S::SECTIONS.iter().map(|(section, _)| *section);
+                let mend = match nearest(name, known.chain(S::LISTS.iter().copied())) {
+                    Some(list) if S::LISTS.contains(&list) => format!("did you mean [[{list}]]?"),
                     Some(section) => format!("did you mean [{section}]?"),
                     None => format!("there are {}", sections::<S>()),
                 };
                 self.findings.push(Finding::error(origin, name, "", Fault::new("unknown section", mend)));
+            }
+            (None, DeValue::Array(_)) if nearest(name, S::LISTS.iter().copied()).is_some() => {
+                let near = nearest(name, S::LISTS.iter().copied()).unwrap_or_default();
+                let fault = Fault::new("unknown list of tables", format!("did you mean [[{near}]]?"));
+                self.findings.push(Finding::error(origin, name, "", fault));
             }
             (None, _) => self.findings.push(Finding::error(origin, name, "", unknown_key::<S>("", name))),
         }

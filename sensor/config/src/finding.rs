@@ -56,9 +56,15 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(crate) fn error(origin: Origin, key: &str, value: &str, fault: Fault) -> Self {
+    /// An error about a value.
+    pub fn error(origin: Origin, key: &str, value: &str, fault: Fault) -> Self {
         let (key, value) = (one_line(key), value.to_owned());
         Self { severity: Severity::Error, origin, key, value, what: fault.what, mend: fault.mend }
+    }
+
+    /// A warning about a value.
+    pub fn warning(origin: Origin, key: &str, value: &str, fault: Fault) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(origin, key, value, fault) }
     }
 
     /// The finding without its origin and value.
@@ -118,7 +124,7 @@ impl Fault {
 }
 
 /// Text as part of a line on a terminal: control characters escaped, long text cut.
-pub(crate) fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len().min(SHOWN_CHARACTERS_MAX * 4));
     for (index, character) in text.chars().enumerate() {
         if index == SHOWN_CHARACTERS_MAX {

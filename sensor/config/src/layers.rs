@@ -66,6 +66,8 @@ pub struct Loaded<S> {
     pub warnings: Vec<Finding>,
     /// The file that was read, as it was named.
     pub file: Option<String>,
+    /// Its text; empty without a file.
+    pub text: String,
 }
 
 /// Reads all layers: first each value by itself, then combinations.
@@ -73,7 +75,7 @@ pub(crate) fn load<S: Schema>(layers: &Layers) -> Result<Loaded<S>, ConfigErrors
     let mut findings = Vec::new();
     let (label, file) = read::<S>(&layers.source, &mut findings);
     let is_incomplete = findings.iter().any(|finding: &Finding| finding.key.is_empty());
-    let mut assignments = file.assignments;
+    let File { mut assignments, text } = file;
     environment::<S>(&layers.environment, &mut assignments, &mut findings);
     flags::<S>(&layers.flags, &mut assignments, &mut findings);
 
@@ -102,7 +104,7 @@ pub(crate) fn load<S: Schema>(layers: &Layers) -> Result<Loaded<S>, ConfigErrors
     findings.sort_by(|one, other| one.origin.cmp(&other.origin));
     match findings.iter().any(|finding| finding.severity == Severity::Error) {
         true => Err(ConfigErrors(findings)),
-        false => Ok(Loaded { settings, origins, warnings: findings, file: label }),
+        false => Ok(Loaded { settings, origins, warnings: findings, file: label, text }),
     }
 }
 

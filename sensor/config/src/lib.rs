@@ -48,6 +48,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod day;
 pub mod document;
 mod file;
 mod finding;
@@ -66,8 +67,9 @@ mod table;
 mod tests;
 mod words;
 
+pub use day::Day;
 pub use file::File;
-pub use finding::{ConfigErrors, Fault, Finding, Origin, Severity};
+pub use finding::{ConfigErrors, Fault, Finding, Origin, Severity, one_line};
 pub use layers::{Flag, Layers, Loaded, Source};
 pub use machine::Machine;
 pub use mode::Mode;
@@ -76,5 +78,6 @@ pub use review::Review;
 pub use rules::{Rule, TextRule, absolute_path, account_name, printable};
 pub use schema::{Program, Schema};
 pub use setting_type::SettingType;
+pub use suggestion::nearest;
 pub use table::{Change, Changes, Definition, Section, Table};
 pub use words::{one_of, read_word};

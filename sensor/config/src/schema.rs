@@ -31,6 +31,10 @@ pub trait Schema: Table {
     /// How the program, its file and its variables are called.
     const PROGRAM: Program;
 
+    /// Lists of tables (`[[name]]`) that may stand in the file beside the settings. The program reads them itself, from
+    /// the text in [`Loaded::text`](crate::Loaded::text).
+    const LISTS: &'static [&'static str] = &[];
+
     /// Works out settings that depend on the machine and on other settings.
     fn resolve(&mut self, machine: &Machine);
 

@@ -53,6 +53,8 @@ impl Schema for Settings {
         example: ("receiver.wait_ms", "20"),
     };
 
+    const LISTS: &'static [&'static str] = &["route"];
+
     fn resolve(&mut self, machine: &Machine) {
         if self.log.names.is_empty() {
             self.log.names.push(machine.host_name.clone());
@@ -126,6 +128,20 @@ fn a_finding_has_file_line_key_and_mend() {
     // Nothing more is reported about a key whose value was refused.
     let text = "receiver.batch_events_max = 13\nreceiver.wait_ms = -1";
     assert_eq!(findings(&layers(text)), ["x.toml:2: receiver.wait_ms = -1: too small; give at least 0"]);
+}
+
+#[test]
+fn lists_of_tables_are_the_programs_own() {
+    let text = "[[route]]\nto = \"here\"\n[log]\nformat = \"json\"\n[[route]]\nanything = 1\n";
+    let loaded = Settings::load(&layers(text)).unwrap();
+    assert_eq!((loaded.settings.log.format, loaded.text.as_str()), (LogFormat::Json, text));
+    for (text, expected) in [
+        ("[route]\nto = 1", "x.toml:1: route: a list of tables; write [[route]] and its keys below"),
+        ("[[routes]]\nto = 1", "x.toml:1: routes: unknown list of tables; did you mean [[route]]?"),
+        ("[rout]\nto = 1", "x.toml:1: rout: unknown section; did you mean [[route]]?"),
+    ] {
+        assert_eq!(findings(&layers(text)), [expected], "{text}");
+    }
 }
 
 #[test]

@@ -3,7 +3,8 @@
 //! In: [`Sighting`]s, one for each flow that matched a signature, in the order of packet time. Out: a [`Judgement`] for
 //! each client and service, with its reasons. A name alone is never a verdict: an embedded player contacts the same hosts
 //! as the site. The unit is the *episode*, the sightings of one client and service without a longer silence, and the set
-//! of name families in it decides ([`decide`]).
+//! of name families in it decides ([`decide`]). Under which ban a verdict is a finding, and whose device it was, says the
+//! [`policy`].
 //!
 //! Pure: no I/O, no clock, no packets. Time is the time of the sightings, so a replay gives the same judgements.
 
@@ -13,6 +14,7 @@ mod cases;
 mod client;
 mod decide;
 mod episode;
+pub mod policy;
 mod reason;
 mod recognise;
 mod sighting;

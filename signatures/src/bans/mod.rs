@@ -199,6 +199,24 @@ impl Bans {
         Self::assemble(layers, Vec::new())
     }
 
+    /// Adds a ban that stands as a table in another file, at a byte of its text. What only a public text has (authority,
+    /// instrument, sources) may be missing there.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn add_table(
+        &mut self,
+        label: &str,
+        text: &str,
+        table: &toml::de::DeTable<'_>,
+        at: usize,
+    ) -> Result<Arc<Ban>, Vec<Diagnostic>> {
+        let (ban, findings) = read::read_table(label, text, table, at);
+        let ban = Arc::new(ban.ok_or(findings)?);
+        self.bans.insert(ban.id.clone(), Arc::clone(&ban));
+        Ok(ban)
+    }
+
     fn assemble(
         layers: &[Vec<SourceText>],
         mut findings: Vec<Diagnostic>,

@@ -52,7 +52,26 @@ pub(super) fn read(label: &str, text: &str) -> (Option<Ban>, Vec<Diagnostic>) {
     if reader.has_errors() {
         return (None, reader.into_findings());
     }
-    let mut fields = Fields { reader, table: document.get_ref() };
+    finish(Fields { reader, table: document.get_ref(), is_inline: false, at: 0 }, label)
+}
+
+/// Reads a ban that stands as a table in another file, at a byte of its text. What only a public text has (authority,
+/// instrument, titles in two languages, sources) may be missing.
+pub(super) fn read_table(label: &str, text: &str, table: &DeTable<'_>, at: usize) -> (Option<Ban>, Vec<Diagnostic>) {
+    let (ban, findings) = finish(Fields { reader: Reader::new(label, text), table, is_inline: true, at }, label);
+    let ban = ban.map(|mut ban| {
+        if ban.title_en.is_empty() {
+            ban.title_en.clone_from(&ban.title);
+        }
+        if ban.scope.is_empty() {
+            ban.scope.push(ScopeWord::Official);
+        }
+        ban
+    });
+    (ban, findings)
+}
+
+fn finish(mut fields: Fields<'_, '_>, label: &str) -> (Option<Ban>, Vec<Diagnostic>) {
     let ban = fields.ban(label);
     fields.check(&ban);
     let sound = !fields.reader.has_errors();
@@ -63,6 +82,10 @@ pub(super) fn read(label: &str, text: &str) -> (Option<Ban>, Vec<Diagnostic>) {
 struct Fields<'r, 't> {
     reader: Reader<'r>,
     table: &'t DeTable<'t>,
+    /// It stands in another file.
+    is_inline: bool,
+    /// Where the table stands.
+    at: usize,
 }
 
 impl<'t> Fields<'_, 't> {
@@ -105,7 +128,8 @@ impl<'t> Fields<'_, 't> {
     }
 
     fn ban(&mut self, label: &str) -> Ban {
-        let severity = self.severity("severity", 1);
+        let form = self.word("form", BanForm::Ban);
+        let severity = self.severity("severity", if form == BanForm::Watch { 3 } else { 1 });
         Ban {
             id: self.text("id"),
             authority: self.text("authority"),
@@ -114,7 +138,7 @@ impl<'t> Fields<'_, 't> {
             title: self.text("title"),
             title_en: self.text("title_en"),
             instrument: self.text("instrument"),
-            form: self.word("form", BanForm::Ban),
+            form,
             decided: self.day("decided"),
             in_force: self.day("in_force"),
             precision: self.word("precision", Precision::Day),
@@ -154,19 +178,14 @@ impl<'t> Fields<'_, 't> {
         self.check_order(ban);
     }
 
-    /// Reports a fault at a key, or at the start of the file where the key is missing.
+    /// Reports a fault at a key, or at the start of the table where the key is missing.
     fn fault(&mut self, key: &str, message: String, mend: &str) {
-        let at = self.value(key).map_or(0, |value| value.span().start);
+        let at = self.value(key).map_or(self.at, |value| value.span().start);
         self.reader.error(at, key, message, mend);
     }
 
     fn check_presence(&mut self, ban: &Ban) {
-        let mut needed = vec!["id", "authority", "language", "title", "title_en", "form", "time_zone", "scope"];
-        needed.extend(["personal", "severity", "reviewed"]);
-        if ban.form != BanForm::Watch {
-            needed.extend(["country", "instrument", "decided", "in_force", "forbids", "sources"]);
-        }
-        for key in needed {
+        for key in self.needed(ban.form) {
             if self.value(key).is_none() {
                 self.fault(key, format!("{key} is missing"), &format!("add {key} = …; the guide lists what it may be"));
             }
@@ -175,6 +194,22 @@ impl<'t> Fields<'_, 't> {
             let mend = "name services, owners, categories or owner_countries";
             self.fault("services", "the ban covers no service".to_owned(), mend);
         }
+    }
+
+    /// The keys that must be there.
+    fn needed(&self, form: BanForm) -> Vec<&'static str> {
+        let mut needed = vec!["id", "title", "time_zone"];
+        if form != BanForm::Watch {
+            needed.extend(["in_force", "forbids"]);
+        }
+        if self.is_inline {
+            return needed;
+        }
+        needed.extend(["authority", "language", "title_en", "form", "scope", "personal", "severity", "reviewed"]);
+        if form != BanForm::Watch {
+            needed.extend(["country", "instrument", "decided", "sources"]);
+        }
+        needed
     }
 
     fn check_words(&mut self, ban: &Ban) {

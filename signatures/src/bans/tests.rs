@@ -103,3 +103,32 @@ fn faults_name_line_key_and_mend() {
     let unknown = load(&OWN.replace("[\"tiktok\"]", "[\"tictoc\"]")).unwrap().0;
     assert!(unknown.check_services(&Bundle::builtin())[0].message.contains("\"tictoc\""));
 }
+
+#[test]
+fn a_ban_within_another_file_needs_less_and_keeps_its_lines() {
+    let add = |text: &str| {
+        let document = toml::de::DeTable::parse(text).unwrap();
+        let list = document.get_ref().get("ban").unwrap().get_ref().as_array().unwrap();
+        let table = list.iter().next().unwrap();
+        let mut bans = Bans::builtin();
+        bans.add_table("x.toml", text, table.get_ref().as_table().unwrap(), table.span().start)
+    };
+    let watch = "\n[[ban]]\nid = \"apps\"\ntitle = \"Other apps\"\nform = \"watch\"\ntime_zone = \"Europe/London\"\n\
+        services = [\"temu\"]\n";
+    let ban = add(watch).unwrap();
+    assert_eq!(
+        (ban.severity, ban.title_en.as_str(), ban.scope.as_slice()),
+        (3, "Other apps", &[ScopeWord::Official][..])
+    );
+    for (text, line, expected) in [
+        (watch.replace("form = \"watch\"\n", ""), 2, "in_force is missing"),
+        (watch.replace("title = ", "titel = "), 4, "unknown key \"titel\""),
+        (watch.replace("\"Europe/London\"", "\"London\""), 6, "is not a time zone"),
+    ] {
+        let findings = add(&text).unwrap_err();
+        assert!(
+            findings.iter().any(|finding| finding.line == line && finding.message.contains(expected)),
+            "{findings:#?}"
+        );
+    }
+}
