@@ -121,14 +121,16 @@ impl Covered<'_> {
     }
 }
 
-/// Sum of sixteen-bit words; an odd byte at the end is the high one of a word.
+/// Sum of sixteen-bit words, not folded; an odd byte at the end is the high one of a word. Four bytes are added at a time,
+/// in the machine's byte order: the folded sum is the same but for the order of its bytes (RFC 1071 §2).
 fn sum(bytes: &[u8]) -> u64 {
-    let words = bytes.chunks_exact(2);
-    let odd = words.remainder().first().map_or(0, |&last| u64::from(last) << 8);
-    words.fold(odd, |sum, word| match *word {
-        [high, low] => sum + u64::from(u16::from_be_bytes([high, low])),
-        _ => sum,
-    })
+    let (words, rest) = bytes.as_chunks::<4>();
+    let whole = words.iter().map(|&word| u64::from(u32::from_ne_bytes(word))).sum::<u64>();
+    let mut last = [0; 4];
+    for (to, from) in last.iter_mut().zip(rest) {
+        *to = *from;
+    }
+    u64::from(u16::from_be_bytes(fold(whole + u64::from(u32::from_ne_bytes(last))).to_ne_bytes()))
 }
 
 /// Adds the carries to the sum.
@@ -146,9 +148,17 @@ mod tests {
     #[test]
     fn sums_the_example_of_rfc_1071() {
         let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
-        assert_eq!(sum(&bytes), 0x2ddf0);
         assert_eq!(fold(sum(&bytes)), 0xddf2);
         assert_eq!(sum(&[0x12]), 0x1200);
+        assert_eq!(sum(&[]), 0);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn sums_as_the_definition_does(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            let word = |pair: &[u8]| u64::from(pair[0]) << 8 | u64::from(*pair.get(1).unwrap_or(&0));
+            proptest::prop_assert_eq!(fold(sum(&bytes)), fold(bytes.chunks(2).map(word).sum()));
+        }
     }
 
     #[test]
