@@ -36,7 +36,7 @@ pub use checksum::{Checksum, NetworkHeader};
 pub use error::DecodeError;
 use fragments::Fragment;
 pub use packet::{Address, Encapsulation, Packet, Transport, Tunnel, TunnelKind, VLANS_MAX};
-pub use segment::{Segment, TcpOption, TcpOptions, UdpDatagram};
+pub use segment::{CheckedOptions, Segment, UdpDatagram};
 use state::DecodeState;
 pub use udp_tunnel::may_be_tunnel_port;
 

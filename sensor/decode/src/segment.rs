@@ -1,7 +1,5 @@
 //! TCP segments and UDP datagrams: their payload, and header fields that are read only when asked for.
 
-use vigie_wire::Cursor;
-
 use super::checksum::{Checksum, Covered, NetworkHeader};
 use super::transport::{TCP, UDP};
 
@@ -81,17 +79,9 @@ impl<'a> Segment<'a> {
         if self.flags & Self::URG == 0 { None } else { Some(u16::from_be_bytes(bytes)) }
     }
 
-    /// The header's options.
-    pub fn options(&self) -> TcpOptions<'a> {
-        TcpOptions { cursor: Cursor::new(self.header.get(FIXED_HEADER_LENGTH..).unwrap_or_default()) }
-    }
-
-    /// The first timestamps option (RFC 7323 §3.2): value and echo reply.
-    pub fn timestamps(&self) -> Option<(u32, u32)> {
-        self.options().find_map(|option| match option {
-            TcpOption::Timestamps { value, echo } => Some((value, echo)),
-            _ => None,
-        })
+    /// The options for which a receiver may drop the segment.
+    pub fn checked_options(&self) -> CheckedOptions {
+        CheckedOptions::of(self.header.get(FIXED_HEADER_LENGTH..).unwrap_or_default())
     }
 
     /// Whether payload is missing that was on the wire.
@@ -115,69 +105,38 @@ impl<'a> Segment<'a> {
     }
 }
 
-/// An option of a TCP header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TcpOption<'a> {
-    /// Maximum segment size (RFC 9293 §3.7.1).
-    MaximumSegmentSize(u16),
-    /// Window scale (RFC 7323 §2).
-    WindowScale(u8),
-    /// Timestamps (RFC 7323 §3.2).
-    #[allow(missing_docs)]
-    Timestamps { value: u32, echo: u32 },
-    /// MD5 signature (RFC 2385): hosts that did not agree on a key drop the segment.
-    Md5,
-    /// Authentication option (RFC 5925): hosts that did not agree on a key ignore it.
-    Authentication,
-    /// Any other option.
-    #[allow(missing_docs)]
-    Other { kind: u8, data: &'a [u8] },
+/// The options for which a receiver may drop a segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CheckedOptions {
+    /// Value of the timestamps option (RFC 7323 §3.2); of the last, if there are several.
+    pub timestamp: Option<u32>,
+    /// There is an MD5 signature (RFC 2385): hosts that did not agree on a key drop the segment.
+    pub has_md5: bool,
 }
 
-/// The options of a TCP header. Ends at the first that does not fit.
-#[derive(Clone, Debug)]
-pub struct TcpOptions<'a> {
-    cursor: Cursor<'a>,
-}
-
-impl<'a> Iterator for TcpOptions<'a> {
-    type Item = TcpOption<'a>;
-
-    fn next(&mut self) -> Option<TcpOption<'a>> {
+impl CheckedOptions {
+    /// Reads the options up to the first that does not fit.
+    fn of(options: &[u8]) -> Self {
         const END: u8 = 0;
         const NO_OPERATION: u8 = 1;
+        const TIMESTAMPS: u8 = 8;
+        const MD5: u8 = 19;
+        let (mut found, mut rest) = (Self::default(), options);
         loop {
-            match self.cursor.u8()? {
-                END => {
-                    self.cursor = Cursor::new(&[]);
-                    return None;
+            rest = match *rest {
+                [] | [END, ..] => return found,
+                [NO_OPERATION, ref after @ ..] => after,
+                [TIMESTAMPS, 10, v0, v1, v2, v3, _, _, _, _, ref after @ ..] => {
+                    found.timestamp = Some(u32::from_be_bytes([v0, v1, v2, v3]));
+                    after
                 }
-                NO_OPERATION => {}
-                kind => {
-                    let length = usize::from(self.cursor.u8()?).checked_sub(2);
-                    let data = length.and_then(|length| self.cursor.take(length));
-                    if data.is_none() {
-                        self.cursor = Cursor::new(&[]);
-                    }
-                    return data.map(|data| TcpOption::new(kind, data));
+                [kind, length @ 2..=u8::MAX, ..] => {
+                    let Some(after) = rest.get(usize::from(length)..) else { return found };
+                    found.has_md5 |= kind == MD5;
+                    after
                 }
-            }
-        }
-    }
-}
-
-impl<'a> TcpOption<'a> {
-    fn new(kind: u8, data: &'a [u8]) -> Self {
-        match (kind, data) {
-            (2, &[high, low]) => Self::MaximumSegmentSize(u16::from_be_bytes([high, low])),
-            (3, &[shift]) => Self::WindowScale(shift),
-            (8, &[v0, v1, v2, v3, e0, e1, e2, e3]) => Self::Timestamps {
-                value: u32::from_be_bytes([v0, v1, v2, v3]),
-                echo: u32::from_be_bytes([e0, e1, e2, e3]),
-            },
-            (19, _) => Self::Md5,
-            (29, _) => Self::Authentication,
-            _ => Self::Other { kind, data },
+                _ => return found,
+            };
         }
     }
 }
@@ -239,18 +198,10 @@ mod tests {
         let syn = segment(&SYN);
         assert_eq!((syn.sequence, syn.flags, syn.payload), (0x6a55_1de4, Segment::SYN, &b""[..]));
         assert_eq!((syn.acknowledgment(), syn.window(), syn.urgent_pointer()), (None, Some(64_240), None));
-        assert_eq!(
-            syn.options().collect::<Vec<_>>(),
-            [
-                TcpOption::MaximumSegmentSize(1460),
-                TcpOption::Other { kind: 4, data: b"" },
-                TcpOption::Timestamps { value: 0xca3c_80ad, echo: 0 },
-                TcpOption::WindowScale(10),
-            ]
-        );
+        assert_eq!(syn.checked_options(), CheckedOptions { timestamp: Some(0xca3c_80ad), has_md5: false });
         assert_eq!((syn.network().hop_limit(), syn.network().checksum()), (Some(64), Checksum::Right));
         let ack = segment(&ACK);
-        assert_eq!((ack.acknowledgment(), ack.timestamps()), (Some(0x933f_b63e), Some((0xca3c_80ad, 0xdd6f_5fdb))));
+        assert_eq!((ack.acknowledgment(), ack.checked_options().timestamp), (Some(0x933f_b63e), Some(0xca3c_80ad)));
     }
 
     #[test]
@@ -271,7 +222,7 @@ mod tests {
         }
         let truncated = Segment::parse(&SYN[20..56], 40, NetworkHeader::new(&SYN[..20])).unwrap();
         assert_eq!((truncated.checksum(), truncated.is_truncated()), (Checksum::NotCaptured, true));
-        assert_eq!(truncated.options().count(), 3);
+        assert_eq!(truncated.checked_options().timestamp, Some(0xca3c_80ad));
         assert_eq!(Segment::without_header(1, Segment::ACK, b"x").checksum(), Checksum::NotCaptured);
     }
 
@@ -298,22 +249,23 @@ mod tests {
     }
 
     #[test]
-    fn hostile_options_end_the_list() {
-        for (options, count) in [
-            (&[8, 10, 1, 2][..], 0),
-            (&[8, 1, 1, 2], 0),
-            (&[8, 0, 0, 0], 0),
-            (&[2, 4, 5, 6, 0, 3, 3, 1], 1),
-            (&[1, 1, 1, 1], 0),
-            (&[1, 1, 1, 19], 0),
-            (&[19, 2, 29, 2], 2),
+    fn options_that_do_not_fit_end_the_list() {
+        let timestamp = |value| CheckedOptions { timestamp: Some(value), has_md5: false };
+        let md5 = CheckedOptions { timestamp: None, has_md5: true };
+        for (options, expected) in [
+            (&[8, 10, 1, 2][..], CheckedOptions::default()),
+            (&[8, 1, 1, 2], CheckedOptions::default()),
+            (&[8, 0, 19, 2], CheckedOptions::default()),
+            (&[2, 4, 5, 6, 0, 19, 2, 1], CheckedOptions::default()),
+            (&[1, 1, 1, 19], CheckedOptions::default()),
+            (&[19, 9, 29, 2], CheckedOptions::default()),
+            (&[1, 1, 1, 1, 19, 2], md5),
+            (&[19, 18, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1], md5),
+            (&[29, 4, 1, 1, 19, 2], md5),
+            (&[1, 1, 8, 10, 0, 0, 1, 2, 0, 0, 0, 0], timestamp(0x102)),
+            (&[8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 8, 10, 0, 0, 0, 2, 0, 0, 0, 0], timestamp(2)),
         ] {
-            let mut bytes = ACK[20..40].to_vec();
-            bytes[12] = ((20 + options.len()) as u8 / 4) << 4;
-            bytes.extend(options);
-            let segment = Segment::parse(&bytes, bytes.len(), NetworkHeader::default()).unwrap();
-            assert_eq!(segment.options().count(), count, "{options:?}");
-            assert!(segment.timestamps().is_none());
+            assert_eq!(CheckedOptions::of(options), expected, "{options:?}");
         }
     }
 

@@ -3,7 +3,7 @@
 //!
 //! Where nothing proves which of two segments counts, both are read: see [`versions`](crate::versions).
 
-use vigie_decode::{Checksum, Segment, TcpOption};
+use vigie_decode::{Checksum, Segment};
 use vigie_flow::Side;
 
 /// How far beyond the server's first byte an acknowledgment may lie while a hello is awaited.
@@ -104,15 +104,13 @@ impl Opening {
     pub fn new(client: Side, syn: &Segment<'_>) -> Self {
         let mut facts = if client == Side::High { CLIENT_IS_HIGH } else { 0 };
         let mut timestamp = 0;
-        for option in syn.options() {
-            match option {
-                TcpOption::Timestamps { value, .. } => {
-                    timestamp = value;
-                    facts |= HAS_TIMESTAMPS;
-                }
-                TcpOption::Md5 => facts |= HAS_MD5,
-                _ => {}
-            }
+        let options = syn.checked_options();
+        if let Some(value) = options.timestamp {
+            timestamp = value;
+            facts |= HAS_TIMESTAMPS;
+        }
+        if options.has_md5 {
+            facts |= HAS_MD5;
         }
         if !syn.payload.is_empty() {
             facts |= HAS_DATA;
@@ -144,6 +142,13 @@ impl Opening {
         self.client_first
     }
 
+    /// Whether a segment's payload begins with the client's first byte.
+    pub const fn is_at_first_byte(&self, sender: Side, segment: &Segment<'_>) -> bool {
+        self.client_first == segment.sequence
+            && segment.flags & Segment::SYN == 0
+            && self.is(CLIENT_IS_HIGH) == matches!(sender, Side::High)
+    }
+
     /// Sequence number of the server's first byte, if the SYN-ACK was seen.
     pub const fn server_first(&self) -> Option<u32> {
         if self.is(IS_ANSWERED) { Some(self.server_first) } else { None }
@@ -153,7 +158,7 @@ impl Opening {
     pub fn answer(&mut self, syn_ack: &Segment<'_>) {
         self.server_first = syn_ack.sequence.wrapping_add(1);
         self.facts |= IS_ANSWERED;
-        if self.is(HAS_TIMESTAMPS) && syn_ack.timestamps().is_none() {
+        if self.is(HAS_TIMESTAMPS) && syn_ack.checked_options().timestamp.is_none() {
             self.facts &= !HAS_TIMESTAMPS;
         }
     }
@@ -208,9 +213,18 @@ impl Opening {
             && (segment.checksum() == Checksum::Wrong || segment.network().checksum() == Checksum::Wrong)
     }
 
+    /// Whether a server drops this segment for its checksum; then that is noted.
+    pub fn is_void_for_its_checksum(&mut self, segment: &Segment<'_>) -> bool {
+        let is_void = self.has_wrong_checksum(segment);
+        if is_void {
+            self.note(Desync::CHECKSUM);
+        }
+        is_void
+    }
+
     fn note_timestamp(&mut self, segment: &Segment<'_>) {
         if self.is(HAS_TIMESTAMPS)
-            && let Some((value, _)) = segment.timestamps()
+            && let Some(value) = segment.checked_options().timestamp
         {
             self.timestamp = value;
         }
@@ -231,17 +245,16 @@ impl Opening {
         {
             return Some(Desync::ACK_WINDOW);
         }
-        for option in segment.options() {
-            match option {
-                TcpOption::Md5 if !self.is(HAS_MD5) => return Some(Desync::MD5),
-                // Serial number arithmetic (RFC 7323 §5.2).
-                TcpOption::Timestamps { value, .. }
-                    if self.is(HAS_TIMESTAMPS) && (value.wrapping_sub(self.timestamp) as i32) < 0 =>
-                {
-                    return Some(Desync::PAWS);
-                }
-                _ => {}
-            }
+        let options = segment.checked_options();
+        if options.has_md5 && !self.is(HAS_MD5) {
+            return Some(Desync::MD5);
+        }
+        // Serial number arithmetic (RFC 7323 §5.2).
+        if let Some(value) = options.timestamp
+            && self.is(HAS_TIMESTAMPS)
+            && (value.wrapping_sub(self.timestamp) as i32) < 0
+        {
+            return Some(Desync::PAWS);
         }
         None
     }

@@ -287,9 +287,8 @@ impl TcpInspector {
     /// Whether the server drops the segment that showed a hello, for its checksum. Then that side is read anew.
     pub fn is_void_hello(&mut self, side: Side, segment: &Segment<'_>, counts: &mut Counts) -> bool {
         let Some(opening) = self.opening.as_mut().filter(|opening| opening.client() == side) else { return false };
-        let is_void = opening.has_wrong_checksum(segment);
+        let is_void = opening.is_void_for_its_checksum(segment);
         if is_void {
-            opening.note(Desync::CHECKSUM);
             counts.count_void(Desync::CHECKSUM);
             self.restart(side);
         }

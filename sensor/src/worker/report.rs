@@ -10,6 +10,7 @@ use super::findings::{EventTypes, HandshakeFinding};
 use super::flows::{CLIENT_IS_HIGH, event_flow};
 use super::packet::FrameInfo;
 use super::records::Inspection;
+use super::tcp::tcp_inspector;
 use super::udp::finding_of;
 use super::{Counter, Counters, Worker};
 use crate::detect::{self, Evidence, Match, NameMatch};
@@ -29,20 +30,25 @@ impl Worker {
         let (hides_name, may_show_certificate) = (finding.hides_name, finding.may_show_certificate);
         let is_uncontradicted = finding.desync.is_empty();
         self.report(frame, slot, record_id, finding, emit);
-        if may_show_certificate
-            && is_uncontradicted
-            && let Some(record) = self.records.get_mut(record_id)
-            && let Inspection::Tcp(inspector) = &mut record.inspection
-        {
-            let bytes_before = inspector.memory_bytes();
-            inspector.await_certificate(nameless_hello.as_ref().map_or(0, Hello::memory_bytes));
-            record.hello = nameless_hello.map(Box::new);
-            self.inspection_bytes = (self.inspection_bytes + inspector.memory_bytes()).saturating_sub(bytes_before);
+        if may_show_certificate && is_uncontradicted {
+            self.await_certificate(record_id, nameless_hello);
         } else if hides_name {
             self.settle_without_name(frame, slot, record_id, nameless_hello, emit);
         } else {
             self.settle_and_watch(slot, record_id);
         }
+    }
+
+    /// Reads the server's side for its certificate from now on, because the hello hides its name.
+    #[cold]
+    fn await_certificate(&mut self, record_id: u32, nameless_hello: Option<Hello>) {
+        let Self { records, tcp_pool, inspection_bytes, .. } = self;
+        let Some(record) = records.get_mut(record_id) else { return };
+        let Some(inspector) = tcp_inspector(record, tcp_pool, inspection_bytes) else { return };
+        let bytes_before = inspector.memory_bytes();
+        inspector.await_certificate(nameless_hello.as_ref().map_or(0, Hello::memory_bytes));
+        *inspection_bytes = (*inspection_bytes + inspector.memory_bytes()).saturating_sub(bytes_before);
+        record.hello = nameless_hello.map(Box::new);
     }
 
     /// Reports a hello of which the rest will not come.

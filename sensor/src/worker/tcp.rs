@@ -49,7 +49,9 @@ impl Worker {
         }
         if !segment.payload.is_empty() {
             self.set_mark(slot, PAYLOAD);
-            self.inspect_segment(packet, segment, slot, record_id, emit);
+            if !self.inspect_whole_hello(packet, segment, slot, record_id, emit) {
+                self.inspect_segment(packet, segment, slot, record_id, emit);
+            }
         }
         if ends {
             self.report_partial_hello(&packet.frame, slot, record_id, emit);
@@ -119,6 +121,39 @@ impl Worker {
             Some(Inspection::Tcp(inspector)) => inspector.answer(server, segment),
             _ => {}
         }
+    }
+
+    /// Inspects the client's first segment if it holds a hello in one record, as most do: then nothing of it is kept. False
+    /// if it is another segment.
+    fn inspect_whole_hello(
+        &mut self,
+        packet: &FlowPacket<'_>,
+        segment: &Segment<'_>,
+        slot: Slot,
+        record_id: u32,
+        emit: &mut dyn FnMut(Event),
+    ) -> bool {
+        let Self { records, bundle, counters, event_types, handshake_counters, .. } = self;
+        let Some(record) = records.get_mut(record_id) else { return false };
+        let Inspection::Opening(opening) = &mut record.inspection else { return false };
+        if !opening.is_at_first_byte(packet.side, segment) {
+            return false;
+        }
+        let Some(hello) = tls::hello_in_one_record(segment.payload) else { return false };
+        if let Some(reason) = opening.why_void(segment, false) {
+            handshake_counters.count_void(reason);
+            return true;
+        }
+        let mut finding = HandshakeFinding::from_hello(&hello, HelloTransport::Tcp, bundle, *event_types, counters);
+        if finding.emits_event() && opening.is_void_for_its_checksum(segment) {
+            handshake_counters.count_void(Desync::CHECKSUM);
+            return true;
+        }
+        finding.desync = opening.desync();
+        record.reported_name = hello.server_name().map_or(record.reported_name, short_hash);
+        self.set_client(slot, packet.side);
+        self.report_hello(&packet.frame, slot, record_id, finding, emit);
+        true
     }
 
     /// Inspects the payload of a segment.
@@ -263,15 +298,19 @@ impl Worker {
     /// answers.
     pub(super) fn settle_and_watch(&mut self, slot: Slot, record_id: u32) {
         let Some(record) = self.records.get_mut(record_id) else { return self.settle(slot, record_id) };
-        let Inspection::Tcp(inspector) = &mut record.inspection else { return self.settle(slot, record_id) };
-        let bytes_before = inspector.memory_bytes();
-        if inspector.holds_bytes(Side::Low) || inspector.holds_bytes(Side::High) {
-            inspector.keep_bytes();
-            self.inspection_bytes = (self.inspection_bytes + inspector.memory_bytes()).saturating_sub(bytes_before);
-        } else {
-            let opening = inspector.opening().map_or(Inspection::None, Inspection::Opening);
-            let inspection = std::mem::replace(&mut record.inspection, opening);
-            self.recycle(inspection);
+        match &mut record.inspection {
+            Inspection::Opening(_) => {}
+            Inspection::Tcp(inspector) if inspector.holds_bytes(Side::Low) || inspector.holds_bytes(Side::High) => {
+                let bytes_before = inspector.memory_bytes();
+                inspector.keep_bytes();
+                self.inspection_bytes = (self.inspection_bytes + inspector.memory_bytes()).saturating_sub(bytes_before);
+            }
+            Inspection::Tcp(inspector) => {
+                let opening = inspector.opening().map_or(Inspection::None, Inspection::Opening);
+                let inspection = std::mem::replace(&mut record.inspection, opening);
+                self.recycle(inspection);
+            }
+            Inspection::None | Inspection::Udp(_) => return self.settle(slot, record_id),
         }
         self.set_mark(slot, SETTLED | WATCHED);
     }
@@ -372,7 +411,7 @@ fn findings_of(
 /// The inspector of a record, which is made if the connection had no payload yet.
 #[inline]
 #[allow(clippy::vec_box)]
-fn tcp_inspector<'r>(
+pub(super) fn tcp_inspector<'r>(
     record: &'r mut FlowRecord,
     pool: &mut Vec<Box<TcpInspector>>,
     inspection_bytes: &mut usize,
