@@ -22,7 +22,8 @@ use vigie_skip::skipped;
 pub const PATIENCE: Duration = Duration::from_secs(20);
 /// An unprivileged user whom every system has.
 const USER: &str = "nobody";
-const USER_ID: u32 = 65_534;
+/// Their number, and that of their group.
+pub const USER_ID: u32 = 65_534;
 /// Where a sensor answers scrapes if it is told nothing else.
 const ENDPOINT: ([u8; 4], u16) = ([127, 0, 0, 1], 19843);
 
@@ -453,6 +454,14 @@ impl PipeReader {
     pub fn events(&self) -> Vec<Value> {
         let taken = self.shared.2.lock().unwrap();
         whole_events(&taken)
+    }
+
+    /// Whether what came ends with a whole line.
+    ///
+    /// # Panics
+    /// The thread that reads has panicked.
+    pub fn ends_whole(&self) -> bool {
+        self.shared.2.lock().unwrap().last().is_none_or(|&byte| byte == b'\n')
     }
 
     /// The events that came since the last time, which are forgotten here.

@@ -1,49 +1,45 @@
-//! The file to which a running sensor appends its events, a line each. A line is written whole or, where the process or
-//! the disk fails in the middle, cut; the next start removes a cut line. A disk that refuses loses nothing: the journal
-//! keeps what was refused and offers it again.
+//! The file to which a running sensor appends its events, a line each. Only whole lines stay in it: of a line that the disk
+//! takes in part, the beginning is taken back at once, and the next start removes one that a killed process left. What the
+//! target refuses waits, and is offered again. A file that was deleted is made anew, and its last lines are written again.
+//!
+//! A pipe takes a line of up to 4 096 bytes whole or not at all (PIPE_BUF, pipe(7)); a longer one may be cut if its reader
+//! stops in the middle.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+mod target;
+
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::BUFFER_BYTES;
 
-/// Where lines go: a file, or anything that takes bytes.
-pub trait Target: Write + Send {
-    /// Has the system store what was written.
-    ///
-    /// # Errors
-    /// If that fails.
-    fn sync(&mut self) -> io::Result<()>;
-}
+pub use self::target::Target;
+use self::target::{FileTarget, is_out_of_descriptors};
 
-impl Target for File {
-    fn sync(&mut self) -> io::Result<()> {
-        // Pipes and terminals store nothing.
-        match self.sync_data() {
-            // EINVAL and EROFS (fsync(2)).
-            Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::ReadOnlyFilesystem) => Ok(()),
-            done => done,
-        }
-    }
-}
-
-impl Target for io::Stdout {
-    fn sync(&mut self) -> io::Result<()> {
-        self.flush()
-    }
-}
+/// How often in a row a file may be deleted while it is written.
+const DELETIONS_MAX: usize = 3;
 
 /// Lines on their way to a target.
 pub struct Journal {
     path: Option<(PathBuf, u32)>,
-    target: Box<dyn Target>,
-    /// Whole lines, of which the first `written` bytes are with the target.
+    /// None while a file that could not be reopened for want of descriptors is closed.
+    target: Option<Box<dyn Target>>,
+    /// Whole lines, of which the first `offered` bytes are with the target.
     buffer: Vec<u8>,
-    written: usize,
+    offered: usize,
     lines: u64,
+    written: Written,
     is_unsynced: bool,
+    is_reopen_due: bool,
+}
+
+/// Whole lines that the target has taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// How many.
+    pub lines: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 impl Journal {
@@ -54,38 +50,40 @@ impl Journal {
     /// The file cannot be opened or repaired.
     pub fn open(path: &Path, mode: u32) -> io::Result<(Self, u64)> {
         if path.as_os_str() == "-" {
-            return Ok((Self::to(Box::new(io::stdout())), 0));
+            return Ok((Self::to(Box::new(FileTarget::stdout()?)), 0));
         }
-        let (file, cut_bytes) = open_and_repair(path, mode)?;
+        let (file, cut_bytes) = FileTarget::open(path, mode)?;
         Ok((Self { path: Some((path.to_owned(), mode)), ..Self::to(Box::new(file)) }, cut_bytes))
     }
 
     /// A journal to any target.
     pub fn to(target: Box<dyn Target>) -> Self {
-        Self { path: None, target, buffer: Vec::new(), written: 0, lines: 0, is_unsynced: false }
+        Self {
+            path: None,
+            target: Some(target),
+            buffer: Vec::new(),
+            offered: 0,
+            lines: 0,
+            written: Written::default(),
+            is_unsynced: false,
+            is_reopen_due: false,
+        }
     }
 
     /// Opens the file again under its name, as is due after it was renamed. Lines that wait go to the new file.
     ///
     /// # Errors
-    /// It cannot be opened; the old one stays in use.
+    /// It cannot be opened. All lines wait until a later [`write`](Self::write) can open it.
     pub fn reopen(&mut self) -> io::Result<()> {
-        let Some((path, mode)) = &self.path else { return Ok(()) };
-        let (file, _) = open_and_repair(path, *mode)?;
-        // A line that the old file took in part belongs there.
-        while self.written > 0 && self.written < self.buffer.len() {
-            let rest = self.buffer.get(self.written..).unwrap_or_default();
-            let line = rest.iter().position(|&byte| byte == b'\n').map_or(rest.len(), |end| end + 1);
-            if self.buffer.get(self.written - 1) == Some(&b'\n') {
-                break;
-            }
-            let end = self.written + line;
-            self.target.write_all(self.buffer.get(self.written..end).unwrap_or_default())?;
-            self.written = end;
+        self.is_reopen_due = self.path.is_some();
+        self.reopen_if_due()
+    }
+
+    /// Writes to the file in use after all, although it should have been reopened: better than to lose the last lines.
+    pub const fn forgo_reopen(&mut self) {
+        if self.target.is_some() {
+            self.is_reopen_due = false;
         }
-        let _ = self.target.sync();
-        self.target = Box::new(file);
-        Ok(())
     }
 
     /// Adds the line that `encode` appends to the buffer, newline included, and returns its length in bytes.
@@ -110,156 +108,147 @@ impl Journal {
     /// Writes all that waits.
     ///
     /// # Errors
-    /// The target refuses. What it has not taken waits on.
+    /// The target refuses, or takes nothing at the moment ([`WouldBlock`](io::ErrorKind::WouldBlock)). What it has not
+    /// taken waits on; [`take_written`](Self::take_written) says what it has taken.
     pub fn write(&mut self) -> io::Result<()> {
-        while self.written < self.buffer.len() {
-            match self.target.write(self.buffer.get(self.written..).unwrap_or_default()) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => {
-                    self.written += count;
-                    self.is_unsynced = true;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+        for _ in 0..DELETIONS_MAX {
+            self.reopen_if_due()?;
+            let result = self.write_buffer();
+            let is_deleted = self.path.is_some() && self.target.as_ref().is_some_and(|target| target.is_deleted());
+            if !is_deleted {
+                self.drop_written_lines();
+                return result;
             }
+            // Nobody will read what the deleted file has taken of this buffer.
+            self.offered = 0;
+            self.is_reopen_due = true;
         }
+        Err(io::Error::other("the file is deleted again and again"))
+    }
+
+    /// What was written since the last call.
+    pub const fn take_written(&mut self) -> Written {
+        std::mem::replace(&mut self.written, Written { lines: 0, bytes: 0 })
+    }
+
+    /// Waits until the target may take more, but not longer than this.
+    pub fn wait(&self, time_max: Duration) {
+        match &self.target {
+            Some(target) => target.wait(time_max),
+            None => std::thread::sleep(time_max),
+        }
+    }
+
+    /// Gives up the lines that wait, and returns how many those were.
+    pub fn give_up(&mut self) -> u64 {
         self.buffer.clear();
-        self.written = 0;
-        self.lines = 0;
-        self.target.flush()
+        self.offered = 0;
+        std::mem::take(&mut self.lines)
     }
 
     /// Has the system store what was written since the last call.
     ///
     /// # Errors
-    /// The system could not.
+    /// The system could not; the next call tries it again.
     pub fn sync(&mut self) -> io::Result<()> {
-        if std::mem::take(&mut self.is_unsynced) { self.target.sync() } else { Ok(()) }
-    }
-}
-
-/// Opens the file and removes a last line without end. Also returns how many bytes were removed.
-fn open_and_repair(path: &Path, mode: u32) -> io::Result<(File, u64)> {
-    let mut file = OpenOptions::new().append(true).read(true).create(true).mode(mode).open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Ok((OpenOptions::new().append(true).open(path)?, 0));
-    }
-    let good = end_of_last_line(&mut file, metadata.len())?;
-    if good < metadata.len() {
-        file.set_len(good)?;
-    }
-    Ok((file, metadata.len() - good))
-}
-
-/// How long the file is up to the end of its last whole line.
-fn end_of_last_line(file: &mut File, length: u64) -> io::Result<u64> {
-    const CHUNK_BYTES: u64 = 64 << 10;
-    let mut end = length;
-    let mut chunk = Vec::new();
-    while end > 0 {
-        let start = end.saturating_sub(CHUNK_BYTES);
-        file.seek(SeekFrom::Start(start))?;
-        chunk.clear();
-        Read::by_ref(file).take(end - start).read_to_end(&mut chunk)?;
-        if let Some(place) = memchr::memrchr(b'\n', &chunk) {
-            return Ok(start + place as u64 + 1);
+        if let Some(target) = self.target.as_mut().filter(|_| self.is_unsynced) {
+            target.sync()?;
+            self.is_unsynced = false;
         }
-        end = start;
+        Ok(())
     }
-    Ok(0)
+
+    fn reopen_if_due(&mut self) -> io::Result<()> {
+        let Some((path, mode)) = self.path.as_ref().filter(|_| self.is_reopen_due) else { return Ok(()) };
+        let (path, mode) = (path.clone(), *mode);
+        self.end_cut_line()?;
+        let file = match FileTarget::open(&path, mode) {
+            // The descriptor of the old file is one.
+            Err(error) if is_out_of_descriptors(&error) && self.target.is_some() => {
+                let _ = self.sync();
+                self.target = None;
+                FileTarget::open(&path, mode)
+            }
+            opened => opened,
+        };
+        let (file, _) = file?;
+        let _ = self.sync();
+        self.target = Some(Box::new(file));
+        self.is_reopen_due = false;
+        Ok(())
+    }
+
+    /// Gives the target the rest of a line that it took in part, and could not give back.
+    fn end_cut_line(&mut self) -> io::Result<()> {
+        while self.offered > 0
+            && let Some(target) = &mut self.target
+            && let Some(rest) = self.buffer.get(self.offered..)
+        {
+            let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
+            self.offered += write_some(target.as_mut(), rest.get(..end).unwrap_or_default())?;
+            self.drop_written_lines();
+        }
+        Ok(())
+    }
+
+    fn write_buffer(&mut self) -> io::Result<()> {
+        let closed = || io::Error::new(io::ErrorKind::NotConnected, "the file is closed");
+        while self.offered < self.buffer.len() {
+            let target = self.target.as_mut().ok_or_else(closed)?;
+            match write_some(target.as_mut(), self.buffer.get(self.offered..).unwrap_or_default()) {
+                Ok(count) => {
+                    self.offered += count;
+                    self.is_unsynced = true;
+                }
+                Err(error) => {
+                    self.take_back_cut_line();
+                    return Err(error);
+                }
+            }
+        }
+        self.target.as_mut().map_or(Ok(()), |target| target.flush())
+    }
+
+    /// Takes the beginning of a line back whose end the target refuses.
+    fn take_back_cut_line(&mut self) {
+        let offered = self.buffer.get(..self.offered).unwrap_or_default();
+        let cut = offered.get(end_of_lines(offered)..).unwrap_or_default();
+        if let Some(target) = &mut self.target
+            && !cut.is_empty()
+            && target.take_back(cut).unwrap_or(false)
+        {
+            self.offered -= cut.len();
+        }
+    }
+
+    /// Removes the lines that the target has taken from the buffer.
+    fn drop_written_lines(&mut self) {
+        let offered = self.buffer.get(..self.offered).unwrap_or_default();
+        let end = end_of_lines(offered);
+        let lines = memchr::memchr_iter(b'\n', offered).count() as u64;
+        self.buffer.drain(..end);
+        self.offered -= end;
+        self.lines = self.lines.saturating_sub(lines);
+        self.written.lines += lines;
+        self.written.bytes += end as u64;
+    }
+}
+
+/// Writes some bytes, and returns how many.
+fn write_some(target: &mut dyn Target, bytes: &[u8]) -> io::Result<usize> {
+    loop {
+        match target.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// The end of the last whole line.
+fn end_of_lines(bytes: &[u8]) -> usize {
+    memchr::memrchr(b'\n', bytes).map_or(0, |end| end + 1)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn line(text: &str) -> impl FnOnce(&mut Vec<u8>) {
-        let bytes = format!("{text}\n").into_bytes();
-        move |buffer| buffer.extend(bytes)
-    }
-
-    #[test]
-    fn a_cut_line_is_taken_away_and_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("eve.json");
-        let long = "x".repeat(200_000);
-        for (before, kept) in [
-            (String::new(), String::new()),
-            ("{}\n".to_owned(), "{}\n".to_owned()),
-            ("{}\n{\"a\":".to_owned(), "{}\n".to_owned()),
-            (long.clone(), String::new()),
-            (format!("{{}}\n{long}"), "{}\n".to_owned()),
-        ] {
-            std::fs::write(&path, &before).unwrap();
-            let (mut journal, cut_bytes) = Journal::open(&path, 0o640).unwrap();
-            assert_eq!(cut_bytes as usize, before.len() - kept.len());
-            journal.add_line(line("[1]"));
-            journal.write().unwrap();
-            journal.sync().unwrap();
-            assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{kept}[1]\n"));
-        }
-    }
-
-    /// Takes some bytes at a time, and refuses each second time.
-    #[derive(Default)]
-    struct Miser {
-        taken: std::sync::Arc<std::sync::Mutex<Vec<u8>>>,
-        calls: u32,
-    }
-
-    impl Write for Miser {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.calls += 1;
-            if self.calls.is_multiple_of(2) {
-                return Err(io::ErrorKind::StorageFull.into());
-            }
-            let count = bytes.len().min(3);
-            self.taken.lock().unwrap().extend(&bytes[..count]);
-            Ok(count)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl Target for Miser {
-        fn sync(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn what_is_refused_is_offered_again_and_nothing_is_written_twice() {
-        let miser = Miser::default();
-        let taken = std::sync::Arc::clone(&miser.taken);
-        let mut journal = Journal::to(Box::new(miser));
-        let mut expected = String::new();
-        for number in 0..50 {
-            journal.add_line(line(&format!("[{number}]")));
-            expected += &format!("[{number}]\n");
-            let _ = journal.write();
-        }
-        while journal.write().is_err() {}
-        assert_eq!(String::from_utf8(taken.lock().unwrap().clone()).unwrap(), expected);
-        assert_eq!(journal.lines_waiting(), 0);
-    }
-
-    #[test]
-    fn a_renamed_file_is_made_anew() {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, old) = (folder.path().join("eve.json"), folder.path().join("eve.json.1"));
-        let (mut journal, _) = Journal::open(&path, 0o640).unwrap();
-        journal.add_line(line("[1]"));
-        journal.write().unwrap();
-        std::fs::rename(&path, &old).unwrap();
-        journal.add_line(line("[2]"));
-        journal.write().unwrap();
-        journal.add_line(line("[3]"));
-        journal.reopen().unwrap();
-        journal.write().unwrap();
-        assert_eq!(std::fs::read_to_string(&old).unwrap(), "[1]\n[2]\n");
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "[3]\n");
-    }
-}
+mod tests;

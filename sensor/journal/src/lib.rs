@@ -19,7 +19,7 @@ pub mod eve;
 mod lines;
 mod file;
 
-pub use file::{Journal, Target};
+pub use file::{Journal, Target, Written};
 pub use lines::JsonLines;
 pub use record::Record;
 

@@ -13,7 +13,7 @@ use super::notify::ServiceManager;
 use super::snapshot::{CurrentSnapshot, Snapshot};
 use super::start::fsync;
 use super::worker_thread::Report;
-use super::writer::WriterCommands;
+use super::writer::{GivenUp, WriterCommands};
 use super::{LoadSignatures, RunError, Signals};
 use crate::settings::Settings;
 use crate::telemetry::{Loss, Phase, Shared, SignatureFacts};
@@ -27,13 +27,15 @@ use vigie_metrics::Serving;
 const WATCH_EVERY: Duration = Duration::from_millis(50);
 /// A worker without progress for so long is stuck.
 const STALL_MAX: Duration = Duration::from_secs(10);
-/// How long the writer may take for the last events when all workers have ended.
-const WRITER_END_MAX: Duration = Duration::from_secs(20);
+/// How long events are still written when the sensor stops; service managers wait for 20 seconds.
+const LAST_WRITES_MAX: Duration = Duration::from_secs(8);
+/// How long the writer may take to stop; it takes longer only if a disk does not return from a write.
+const WRITER_STOP_MAX: Duration = Duration::from_secs(13);
 
 /// All threads of a sensor.
 pub struct Running {
     pub(super) threads: Vec<JoinHandle<Result<u64, CaptureError>>>,
-    pub(super) writer: Option<JoinHandle<()>>,
+    pub(super) writer: Option<JoinHandle<GivenUp>>,
     pub(super) serving: Option<Serving>,
     pub(super) commands: Arc<WriterCommands>,
     pub(super) reports: Receiver<Report>,
@@ -208,7 +210,9 @@ impl Running {
     /// # Errors
     /// A thread had failed.
     pub fn stop(mut self) -> Result<(), RunError> {
+        let began = Instant::now();
         self.shared.enter(Phase::Stopping);
+        self.commands.stop_by(began + LAST_WRITES_MAX);
         self.stop.store(true, Ordering::Relaxed);
         let mut outcome = Ok(());
         for (index, thread) in std::mem::take(&mut self.threads).into_iter().enumerate() {
@@ -230,11 +234,16 @@ impl Running {
             self.commands.stats(self.stats());
         }
         self.commands.end();
-        outcome = outcome.and(self.join_writer());
+        outcome = outcome.and(self.join_writer(began + WRITER_STOP_MAX));
         let stats = self.stats();
         self.log.info(&format!(
-            "stopped: {} packets, {} dropped by the kernel, {} flows, {} alerts, {} of them lost",
-            stats.packets, stats.kernel_drops, stats.flows, stats.alerts, stats.alerts_lost
+            "stopped: {} packets, {} dropped by the kernel, {} flows, {} alerts, {} of them lost, {} other events lost",
+            stats.packets,
+            stats.kernel_drops,
+            stats.flows,
+            stats.alerts,
+            stats.alerts_lost,
+            self.shared.events_dropped_total(),
         ));
         if let Some(serving) = self.serving.take() {
             serving.stop();
@@ -242,18 +251,25 @@ impl Running {
         outcome
     }
 
-    /// Waits until the writer has ended, but not for ever: a pipe may have no reader any more.
-    fn join_writer(&mut self) -> Result<(), RunError> {
+    /// Waits until the writer has ended, but not for ever: a disk may not return from a write.
+    fn join_writer(&mut self, deadline: Instant) -> Result<(), RunError> {
         let Some(writer) = self.writer.take() else { return Ok(()) };
-        let deadline = Instant::now() + WRITER_END_MAX;
         while !writer.is_finished() {
             if Instant::now() >= deadline {
+                self.shared.unwritten_alerts_lost(self.shared.total("alert", Some("written")));
                 return Err(RunError::Failed(
-                    "the last events could not be written in time; the events file accepts no data".to_owned(),
+                    "the events file does not return from a write; the last events are lost".to_owned(),
                 ));
             }
             thread::sleep(WATCH_EVERY);
         }
-        writer.join().map_err(|_| RunError::Failed("the writer of events failed".to_owned()))
+        let given_up = writer.join().map_err(|_| RunError::Failed("the writer of events failed".to_owned()))?;
+        if given_up == GivenUp::default() {
+            return Ok(());
+        }
+        Err(RunError::Failed(format!(
+            "the last events could not be written in time: {} alerts and {} other events are lost",
+            given_up.alerts, given_up.others
+        )))
     }
 }

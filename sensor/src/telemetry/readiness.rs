@@ -35,6 +35,9 @@ impl Default for Thresholds {
     }
 }
 
+/// A write of events may take so long.
+const WRITE_MAX: Duration = Duration::from_secs(1);
+
 /// Why the sensor is not ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -50,6 +53,8 @@ pub enum Cause {
     WorkerStalled,
     /// An interface is missing or down.
     InterfaceDown,
+    /// Events cannot be written.
+    EventsNotWritten,
     /// The newest review of the signatures is too long ago.
     SignaturesStale,
     /// There are no signatures.
@@ -58,13 +63,14 @@ pub enum Cause {
 
 impl Cause {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Starting,
         Self::Stopping,
         Self::NoPackets,
         Self::PacketsDropped,
         Self::WorkerStalled,
         Self::InterfaceDown,
+        Self::EventsNotWritten,
         Self::SignaturesStale,
         Self::SignaturesMissing,
     ];
@@ -78,6 +84,7 @@ impl Cause {
             Self::PacketsDropped => "packets_dropped",
             Self::WorkerStalled => "worker_stalled",
             Self::InterfaceDown => "interface_down",
+            Self::EventsNotWritten => "events_not_written",
             Self::SignaturesStale => "signatures_stale",
             Self::SignaturesMissing => "signatures_missing",
         }
@@ -156,6 +163,14 @@ impl Readiness {
         for interface in locked(&shared.interfaces).iter().filter(|interface| !interface.up.load(Relaxed)) {
             let detail = format!("interface {} is down or missing", interface.name);
             reasons.push(NotReady::new(Cause::InterfaceDown, detail));
+        }
+        for sink in locked(&shared.sinks).iter() {
+            let since_ms = sink.writing_since_ms.load(Relaxed);
+            let age_ms = now_ms.saturating_sub(since_ms);
+            if since_ms != 0 && age_ms >= WRITE_MAX.as_millis() as u64 {
+                let detail = format!("no event could be written to {} for {} s", sink.name, age_ms / 1000);
+                reasons.push(NotReady::new(Cause::EventsNotWritten, detail));
+            }
         }
         reasons.extend(self.signature_reason(shared, now));
         reasons
@@ -318,6 +333,18 @@ mod tests {
         assert!(case.shared.reasons().iter().any(|reason| reason.detail == "interface b is down or missing"));
         case.shared.interface("b").up(true);
         assert_eq!(case.at(1), []);
+    }
+
+    #[test]
+    fn the_sensor_is_not_ready_while_events_cannot_be_written() {
+        let mut case = Case::new();
+        let sink = case.shared.sink("journal");
+        sink.writing(10_000);
+        assert_eq!(case.at(10), []);
+        sink.writing(10_900);
+        assert_eq!(case.at(11), [Cause::EventsNotWritten]);
+        sink.idle();
+        assert_eq!(case.at(12), []);
     }
 
     #[test]

@@ -123,9 +123,21 @@ pub struct SinkCells {
     pub(super) events: AtomicU64,
     pub(super) bytes: AtomicU64,
     pub(super) errors: AtomicU64,
+    /// Since when a write has not succeeded, by [`Shared::now_ms`]; 0 if all is written.
+    pub(super) writing_since_ms: AtomicU64,
 }
 
 impl SinkCells {
+    /// A write begins, unless one is under way.
+    pub fn writing(&self, now_ms: u64) {
+        let _ = self.writing_since_ms.compare_exchange(0, now_ms.max(1), Relaxed, Relaxed);
+    }
+
+    /// All is written.
+    pub fn idle(&self) {
+        self.writing_since_ms.store(0, Relaxed);
+    }
+
     /// Events were written, with this many bytes in total.
     pub fn wrote(&self, events: u64, bytes: u64) {
         self.events.fetch_add(events, Relaxed);
@@ -242,6 +254,18 @@ impl Shared {
         Loss::ALL.iter().map(|&reason| self.alerts_lost.get(reason)).sum()
     }
 
+    /// Events other than alerts that will never be written.
+    pub fn events_dropped_total(&self) -> u64 {
+        Loss::ALL.iter().map(|&reason| self.events_dropped.get(reason)).sum()
+    }
+
+    /// Counts the alerts, of this many raised, that are neither written nor counted as lost. To be called when nothing is
+    /// written any more.
+    pub fn unwritten_alerts_lost(&self, raised: u64) {
+        let written: u64 = locked(&self.detections).alerts.values().sum();
+        self.alerts_lost(Loss::Shutdown, raised.saturating_sub(written + self.alerts_lost_total()));
+    }
+
     /// The sensor's name.
     pub fn sensor(&self) -> &str {
         &self.sensor
@@ -286,7 +310,13 @@ impl Shared {
             &self.sinks,
             name,
             |cells| &cells.name,
-            |name| SinkCells { name, events: AtomicU64::new(0), bytes: AtomicU64::new(0), errors: AtomicU64::new(0) },
+            |name| SinkCells {
+                name,
+                events: AtomicU64::new(0),
+                bytes: AtomicU64::new(0),
+                errors: AtomicU64::new(0),
+                writing_since_ms: AtomicU64::new(0),
+            },
         )
     }
 
