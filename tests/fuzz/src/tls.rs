@@ -1,10 +1,11 @@
 //! Hellos over TCP and DTLS, records, what a server says in clear.
 
 use vigie_handshake::dtls::{DtlsHello, DtlsStep, looks_like_dtls};
+use vigie_handshake::prelude::{Match, Place, client_hello_at};
 use vigie_handshake::tls::certificate::{self, NAMES_MAX};
 use vigie_handshake::tls::{
     ClientHello, HelloScan, HelloStep, HelloStream, Ja4, Ja4Transport, ServerHello, ServerStep, ServerStream,
-    hello_in_one_record, looks_like_hello,
+    hello_in_one_record,
 };
 
 use super::input::Input;
@@ -69,7 +70,7 @@ pub fn records(data: &[u8]) {
     }
     assert_eq!(whole, last);
     // The short way and the long way must agree on what the first test lets through.
-    if looks_like_hello(stream)
+    if client_hello_at(stream, 0, Place::Boundary) == Match::Yes
         && let Some(hello) = hello_in_one_record(stream)
     {
         assert_eq!(whole, Ok(Some(tell(&hello))));

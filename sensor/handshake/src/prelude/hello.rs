@@ -30,10 +30,10 @@ pub enum Match {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// A hello is expected here: at a stream's start, or where a recognised message ended. Any hello passes, even one cut
-    /// into records of a byte each; eleven bytes decide.
+    /// into records of a byte each; nine bytes decide.
     Boundary,
     /// Any place in unknown bytes. The record must hold the hello up to its session id and agree with it in length; 44
-    /// bytes decide. Random bytes pass once in 2⁶⁰ or so.
+    /// bytes decide. Random bytes pass once in 2⁵⁰ or so.
     Anywhere,
 }
 
@@ -52,8 +52,10 @@ pub fn client_hello_at(stream: &[u8], offset: usize, place: Place) -> Match {
 fn record(bytes: &[u8], place: Place) -> Result<(), Match> {
     let mut cursor = Cursor::new(bytes);
     arrived(cursor.skip(1))?;
-    require(arrived(cursor.u8())? == 3)?;
-    require(arrived(cursor.u8())? <= 4)?;
+    // RFC 8446 §5.1 has the record's version ignored; no version has used the high nibble.
+    let major = arrived(cursor.u8())?;
+    require(major == 3 || place == Place::Boundary && major < 0x10)?;
+    arrived(cursor.skip(1))?;
     let length = arrived(cursor.u16())?;
     require((1..=RECORD_BYTES_MAX).contains(&length))?;
     let content = cursor.rest();
@@ -74,10 +76,10 @@ fn hello(mut cursor: Cursor<'_>, record_length: u32, place: Place) -> Result<(),
     let length = arrived(cursor.u24())?;
     require((HELLO_BYTES_MIN..=HELLO_BYTES_MAX).contains(&length))?;
     require(place == Place::Boundary || length + 4 >= record_length)?;
-    require(arrived(cursor.u8())? == 3)?;
-    require(arrived(cursor.u8())? <= 4)?;
     if place == Place::Anywhere {
-        arrived(cursor.skip(32))?;
+        // Servers negotiate by extension and ignore the version (RFC 8446 §4.1.2): clients may write odd ones.
+        require(matches!(arrived(cursor.u8())?, 3 | 4))?;
+        arrived(cursor.skip(1 + 32))?;
         require(arrived(cursor.u8())? <= 32)?;
     }
     Ok(())
@@ -108,7 +110,7 @@ pub(super) mod tests {
     #[test]
     fn knows_a_hello_as_soon_as_it_can() {
         let hello = browser_hello();
-        for (place, decided) in [(Place::Boundary, 11), (Place::Anywhere, 44)] {
+        for (place, decided) in [(Place::Boundary, 9), (Place::Anywhere, 44)] {
             for end in 0..hello.len() {
                 let expected = if end < decided { Match::Maybe } else { Match::Yes };
                 assert_eq!(client_hello_at(&hello[..end], 0, place), expected, "{place:?} {end}");
@@ -122,11 +124,22 @@ pub(super) mod tests {
 
     #[test]
     fn each_field_is_required() {
-        for (at, to) in [(0, 0x17), (1, 2), (2, 5), (3, 0x49), (5, 2), (6, 3), (9, 2), (10, 5)] {
+        for (at, to) in [(0, 0x17), (1, 0x47), (3, 0x49), (5, 2), (6, 3)] {
             let mut hello = browser_hello();
             hello[at] = to;
             assert_eq!(client_hello_at(&hello, 0, Place::Boundary), Match::No, "byte {at}");
             assert_eq!(client_hello_at(&hello, 0, Place::Anywhere), Match::No, "byte {at}");
+        }
+        for (at, to) in [(1, 2), (9, 2), (9, 0xfe)] {
+            let mut hello = browser_hello();
+            hello[at] = to;
+            assert_eq!(client_hello_at(&hello, 0, Place::Boundary), Match::Yes, "byte {at}");
+            assert_eq!(client_hello_at(&hello, 0, Place::Anywhere), Match::No, "byte {at}");
+        }
+        for (at, to) in [(2, 5), (2, 0xff), (9, 4), (10, 0), (10, 0xff)] {
+            let mut hello = browser_hello();
+            hello[at] = to;
+            assert_eq!(client_hello_at(&hello, 0, Place::Anywhere), Match::Yes, "byte {at}");
         }
         let mut hello = browser_hello();
         hello[43] = 33;

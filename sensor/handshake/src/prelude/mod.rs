@@ -328,7 +328,7 @@ fn handshake_record(rest: &[u8]) -> Message {
         Match::Yes => Message::Hello,
         Match::Maybe => Message::Unclear,
         // A ServerHello: this is the server's side.
-        Match::No if matches!(rest, [_, 3, 0..=4, _, _, 2, ..]) => Message::NoHello,
+        Match::No if matches!(rest, [_, 3, _, _, _, 2, ..]) => Message::NoHello,
         Match::No => Message::Unknown,
     }
 }

@@ -85,13 +85,6 @@ impl<'a> ClientHello<'a> {
         HelloScan::default().advance(body, announced)
     }
 
-    /// A hello in SSLv2's form, `message` starting at its version: it has no extensions, so neither name nor JA4
-    /// (RFC 5246 §E.2).
-    pub(super) fn sslv2(message: &'a [u8], complete: bool) -> Self {
-        let scan = HelloScan { stage: Stage::Done, is_sslv2: true, ..HelloScan::default() };
-        Self { body: message, complete, scan }
-    }
-
     /// Whether the whole message was there.
     #[inline]
     pub const fn is_complete(&self) -> bool {
@@ -102,12 +95,6 @@ impl<'a> ClientHello<'a> {
     #[inline]
     pub const fn is_malformed(&self) -> bool {
         self.scan.malformed
-    }
-
-    /// Whether it came in the form of SSLv2.
-    #[inline]
-    pub const fn is_sslv2(&self) -> bool {
-        self.scan.is_sslv2
     }
 
     /// The version field, in which TLS 1.3 says 1.2; 0 while not there.

@@ -44,9 +44,9 @@ impl Ja4Raw {
         self.0.capacity()
     }
 
-    /// The raw fingerprint of `hello`; `None` while it is not complete, and in SSLv2's form.
+    /// The raw fingerprint of `hello`; `None` while it is not complete.
     pub fn of(hello: &ClientHello<'_>, transport: Ja4Transport) -> Option<Self> {
-        if !hello.is_complete() || hello.is_sslv2() {
+        if !hello.is_complete() {
             return None;
         }
         let cipher_suites = Sorted::of(numbers(hello.cipher_suites()));
@@ -101,7 +101,7 @@ fn push_list(text: &mut Vec<u8>, list: impl Iterator<Item = u16>) {
 }
 
 impl Ja4 {
-    /// The fingerprint of `hello`; `None` while it is not complete, and in SSLv2's form.
+    /// The fingerprint of `hello`; `None` while it is not complete.
     pub fn of(hello: &ClientHello<'_>, transport: Ja4Transport) -> Option<Self> {
         Ja4Raw::of(hello, transport).map(|raw| raw.fingerprint())
     }
@@ -305,7 +305,6 @@ mod tests {
         assert!(Ja4::of(&hello, Ja4Transport::Dtls).unwrap().as_str().starts_with("d12d"));
         let cut = ClientHello::parse(&body[..body.len() - 1], body.len()).unwrap();
         assert!(Ja4::of(&cut, Ja4Transport::Tcp).is_none());
-        assert!(Ja4::of(&ClientHello::sslv2(&[3, 1], true), Ja4Transport::Tcp).is_none());
         for (number, characters) in
             [(0x0301, "10"), (0x0300, "s3"), (0x0002, "s2"), (0xfeff, "d1"), (0xfefc, "d3"), (0x7f1c, "00")]
         {

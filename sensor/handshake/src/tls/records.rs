@@ -5,7 +5,6 @@
 /// Content types of records.
 pub(super) mod content {
     pub const CHANGE_CIPHER_SPEC: u8 = 20;
-    pub const ALERT: u8 = 21;
     pub const HANDSHAKE: u8 = 22;
     pub const APPLICATION_DATA: u8 = 23;
     pub const HEARTBEAT: u8 = 24;
@@ -42,11 +41,11 @@ pub(super) enum NoRecord {
 impl RecordHeader {
     #[inline]
     pub(super) fn read(bytes: &[u8]) -> Result<Self, NoRecord> {
+        // RFC 8446 §5.1: the version MUST be ignored. Its high nibble, which no version used, still tells TLS from chance.
         let plausible = match *bytes {
             [] => true,
             [kind] => is_content_type(kind),
-            [kind, major] => is_content_type(kind) && major == 3,
-            [kind, major, minor, ..] => is_content_type(kind) && major == 3 && minor <= 4,
+            [kind, major, ..] => is_content_type(kind) && major < 0x10,
         };
         if !plausible {
             return Err(NoRecord::NotTls);

@@ -50,7 +50,6 @@ pub(super) enum Stage {
 pub struct HelloScan {
     pub(super) stage: Stage,
     pub(super) has_cookie: bool,
-    pub(super) is_sslv2: bool,
     pub(super) malformed: bool,
     pub(super) has_server_name_extension: bool,
     pub(super) offers_resumption: bool,

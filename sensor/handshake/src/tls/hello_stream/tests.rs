@@ -92,19 +92,6 @@ fn other_records_before_the_hello_and_within_it() {
 }
 
 #[test]
-fn a_look_behind_small_records() {
-    let stream = [record(20, &[1]), record(21, &[1, 112]), Hello::to("behind.example").record()].concat();
-    for there in 0..=stream.len() {
-        assert!(looks_like_hello(&stream[..there]), "{there} bytes");
-    }
-    assert!(!looks_like_hello(&[record(20, &[1]), record(22, &message(16, &[0; 60]))].concat()));
-    assert!(!looks_like_hello(&[record(20, &[1]), record(23, &[0; 60])].concat()));
-    assert!(!looks_like_hello(&record(21, &[0; 26])), "an encrypted alert");
-    assert!(!looks_like_hello(&record(20, &[1]).repeat(5)));
-    assert!(!looks_like_hello(&[20, 3, 9]));
-}
-
-#[test]
 fn several_messages_in_a_record() {
     let messages = [message(4, b"ticket"), message(5, b""), Hello::to("third.example").message()];
     for size in [1, 7, 16, 9999] {
@@ -126,9 +113,28 @@ fn several_messages_in_a_record() {
 }
 
 #[test]
+fn versions_of_records_and_hello_are_ignored() {
+    // RFC 8446 §5.1 and §4.1.2.
+    for version in [0x0300_u16, 0x0305, 0x037f, 0x03ff, 0x0400, 0x0001] {
+        let hello = Hello { version, ..Hello::to("version.example") };
+        let mut stream = records(&hello.message(), 50);
+        for record in 0..stream.len().div_ceil(55) {
+            stream[55 * record + 1..55 * record + 3].copy_from_slice(&version.to_be_bytes());
+        }
+        for piece in [1, 60, 9999] {
+            let (name, complete, _) = read_in_pieces(&stream, &[piece]);
+            assert_eq!((name.as_deref(), complete), (Some(&b"version.example"[..]), true), "{version:x}");
+        }
+        let mut whole = hello.record();
+        whole[1..3].copy_from_slice(&version.to_be_bytes());
+        assert_eq!(hello_in_one_record(&whole).unwrap().server_name(), Some(&b"version.example"[..]));
+    }
+}
+
+#[test]
 fn why_a_stream_stops() {
     assert_eq!(stop_of(b"GET / HTTP/1.1\r\n"), Some(Stop::NotTls));
-    assert_eq!(stop_of(&[22, 3, 9]), Some(Stop::NotTls));
+    assert_eq!(stop_of(&[22, 0x47]), Some(Stop::NotTls));
     assert_eq!(stop_of(&[22, 3, 1, 0x48, 1]), Some(Stop::NotTls));
     assert_eq!(stop_of(&record(23, &[1, 2, 3])), Some(Stop::Encrypted));
     assert_eq!(stop_of(&record(22, &message(16, &[0; 40]))), Some(Stop::OtherMessage));
@@ -156,56 +162,8 @@ fn a_hello_longer_than_may_be_held_tells_its_beginning() {
 }
 
 #[test]
-fn what_looks_like_a_hello() {
-    for size in [1, 2, 3, 4, 5, 9999] {
-        let stream = records(&Hello::to("look.example").message(), size);
-        for there in 0..=stream.len() {
-            assert!(looks_like_hello(&stream[..there]), "records of {size}, {there} bytes");
-        }
-    }
-    let whole = Hello::to("look.example").record();
-    for (place, byte) in [(0, 23), (1, 2), (2, 5), (3, 0x49), (5, 2), (6, 3), (9, 0xfe)] {
-        let mut other = whole.clone();
-        other[place] = byte;
-        assert!(!looks_like_hello(&other), "byte {place}");
-    }
-    assert!(!looks_like_hello(&[22, 3, 1, 0, 0]), "an empty record");
-    assert!(!looks_like_hello(&record(22, &message(1, &[3, 3, 0]))), "a hello too short");
-    for other in [&b"GET / "[..], b"SSH-2.0-", b"\x80\x00\x00\x28\x72\xfe\x1d\x13", b"\0\0\0\0", b"\x13BitTorrent"] {
-        assert!(!looks_like_hello(other), "{other:x?}");
-    }
-    assert!(looks_like_record(&record(21, &[2, 40])) && !looks_like_record(b"GET / "));
-}
-
-/// A hello in SSLv2's form: two cipher specs, no session id, a challenge of 16 bytes.
-fn sslv2() -> Vec<u8> {
-    let message = [&[1, 3, 1, 0, 6, 0, 0, 0, 16, 0, 0, 5, 1, 0, 0x80][..], &[0xcc; 16]].concat();
-    [&[0x80, message.len() as u8][..], &message].concat()
-}
-
-#[test]
-fn a_hello_in_the_form_of_sslv2_has_no_name() {
-    let stream = sslv2();
-    let mut state = HelloStream::default();
-    for there in 0..stream.len() {
-        assert!(looks_like_hello(&stream[..there]), "{there}");
-        let step = state.advance(&stream[..there], BYTES_MAX);
-        assert!(!matches!(step, HelloStep::Stopped(_)), "{there}");
-        assert!(!matches!(step, HelloStep::Hello(hello) if hello.is_complete()), "{there}");
-    }
-    let HelloStep::Hello(hello) = state.advance(&stream, BYTES_MAX) else { panic!("no hello") };
-    assert!(hello.is_sslv2() && hello.is_complete() && hello.server_name_is_certain());
-    assert_eq!((hello.server_name(), hello.legacy_version()), (None, 0x0301));
-    let mut wrong = stream.clone();
-    wrong[8] += 1;
-    assert_eq!(stop_of(&wrong), Some(Stop::NotTls));
-    assert!(!looks_like_hello(&wrong));
-}
-
-#[test]
 fn a_recorded_hello_of_openssl() {
     let stream = unhex(include_str!("../testdata/openssl_3_0.hex"));
-    assert!(looks_like_hello(&stream));
     let hello = hello_in_one_record(&stream).unwrap();
     assert_eq!(hello.server_name(), Some(&b"s-client.example.org"[..]));
     assert_eq!(hello.alpn().collect::<Vec<_>>(), [&b"h2"[..], b"http/1.1"]);
@@ -241,7 +199,6 @@ proptest! {
         stream.extend(tail);
         let (mut state, mut walk) = (HelloStream::default(), Records::default());
         for there in 0..=stream.len() {
-            looks_like_hello(&stream[..there]);
             state.advance(&stream[..there], bytes_max);
             walk.message(&stream[..there], bytes_max);
             walk.skip(&stream[..there]);
