@@ -28,6 +28,7 @@ pub mod quic;
 pub mod opening;
 mod stage;
 pub mod stream;
+mod server_side;
 pub mod tcp;
 pub mod udp;
 pub mod versions;
@@ -50,6 +51,19 @@ pub struct Limits {
     pub undecided_datagrams_max: usize,
     /// Limits of QUIC.
     pub quic: QuicLimits,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            stream_bytes_max: 48 * 1024,
+            hello_bytes_max: 32 * 1024,
+            prelude_bytes_max: 8 * 1024,
+            undecided_segments_max: 16_384,
+            undecided_datagrams_max: 48,
+            quic: QuicLimits::default(),
+        }
+    }
 }
 
 /// How often each limit was reached, and what QUIC flows contained.

@@ -1,6 +1,7 @@
-//! What a SOCKS client asks its proxy for: SOCKS4, SOCKS4a, SOCKS5 (RFC 1928) with or without user and password
-//! (RFC 1929). Reads the client's side of the stream only, so it needs no answer of the proxy.
-//! Not covered: GSSAPI (RFC 1961), which may encrypt the request, and datagrams relayed over UDP.
+//! Reads what a SOCKS client asks its proxy for: SOCKS4, SOCKS4a, SOCKS5 (RFC 1928) without authentication, with user and
+//! password (RFC 1929) or GSSAPI (RFC 1961), and the header of datagrams that a SOCKS5 proxy relays (RFC 1928 §7).
+//! Reads the client's side of the stream only, so it needs no answer of the proxy.
+//! Not covered: requests that GSSAPI encapsulates, and fragments of relayed datagrams.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
@@ -9,8 +10,13 @@ use memchr::memchr;
 
 use vigie_wire::Cursor;
 
-/// Longest SOCKS4 user id that is read past.
+/// Longest SOCKS4 user id that is skipped.
 pub const USER_ID_BYTES_MAX: usize = 255;
+
+/// How many messages of GSSAPI a client may send before its request.
+const GSSAPI_MESSAGES_MAX: usize = 16;
+
+const VERSION_5: u8 = 5;
 
 /// Longest domain; SOCKS5 cannot write a longer one.
 pub const DOMAIN_BYTES_MAX: usize = 255;
@@ -64,8 +70,8 @@ pub enum Destination {
 }
 
 impl Request {
-    /// Reads the request at the start of `stream`. Each call starts over; it searches at most 512
-    /// bytes and parses no more than one address, so calling it again for every byte that arrives is bounded.
+    /// Reads the request at the start of `stream`. Each call starts over, but skips by lengths and searches at most 512
+    /// bytes, so calling it again for every byte that arrives stays cheap.
     pub fn parse(stream: &[u8]) -> Parsed {
         let outcome = match stream.first() {
             None => Err(Unfinished::Incomplete),
@@ -140,7 +146,8 @@ fn zero_ended<'a>(cursor: &mut Cursor<'a>, bytes_max: usize) -> Result<&'a [u8],
     }
 }
 
-/// Greeting, then user and password if the proxy chose them, then the request.
+/// Greeting, then the messages of the method that the proxy chose, then the request. The choice is the proxy's to tell;
+/// from the client's side it shows in what follows.
 fn version_5(stream: &[u8]) -> Result<Request, Unfinished> {
     const GSSAPI: u8 = 1;
     const USER_AND_PASSWORD: u8 = 2;
@@ -149,16 +156,51 @@ fn version_5(stream: &[u8]) -> Result<Request, Unfinished> {
     arrived(cursor.skip(1))?;
     require(arrived(cursor.peek())? != 0)?;
     let methods = arrived(cursor.vector8())?;
-    let next = arrived(cursor.u8())?;
-    if next == 1 {
-        // GSSAPI messages begin with the same byte, but then the proxy was offered that.
-        require(methods.contains(&USER_AND_PASSWORD) && !methods.contains(&GSSAPI))?;
-        arrived(cursor.vector8())?;
-        arrived(cursor.vector8())?;
-        require(arrived(cursor.u8())? == 5)?;
-    } else {
-        require(next == 5)?;
+    let next = arrived(cursor.peek())?;
+    if next == VERSION_5 {
+        return request_5(stream, cursor);
     }
+    // Messages of both methods begin with the same byte. Those of GSSAPI cannot be read as a password by chance: the
+    // request would have to follow.
+    require(next == 1)?;
+    if methods.contains(&USER_AND_PASSWORD) {
+        match user_and_password(cursor).and_then(|cursor| request_5(stream, cursor)) {
+            Err(Unfinished::NotSocks) => {}
+            outcome => return outcome,
+        }
+    }
+    require(methods.contains(&GSSAPI))?;
+    request_5(stream, gssapi(cursor)?)
+}
+
+/// User and password, each of which may be empty (RFC 1929 §2).
+fn user_and_password(mut cursor: Cursor<'_>) -> Result<Cursor<'_>, Unfinished> {
+    arrived(cursor.skip(1))?;
+    arrived(cursor.vector8())?;
+    arrived(cursor.vector8())?;
+    require(arrived(cursor.peek())? == VERSION_5)?;
+    Ok(cursor)
+}
+
+/// The client's messages of GSSAPI: context and protection level (RFC 1961 §3.1, §4.1). Encapsulated ones are not read.
+fn gssapi(mut cursor: Cursor<'_>) -> Result<Cursor<'_>, Unfinished> {
+    for _ in 0..GSSAPI_MESSAGES_MAX {
+        match arrived(cursor.u8())? {
+            1 => {}
+            _ => return Err(Unfinished::NotSocks),
+        }
+        require(matches!(arrived(cursor.u8())?, 1 | 2))?;
+        arrived(cursor.vector16())?;
+        if arrived(cursor.peek())? == VERSION_5 {
+            return Ok(cursor);
+        }
+    }
+    Err(Unfinished::NotSocks)
+}
+
+/// Version, command, a reserved byte that is ignored, destination, port (RFC 1928 §4).
+fn request_5<'a>(stream: &'a [u8], mut cursor: Cursor<'a>) -> Result<Request, Unfinished> {
+    arrived(cursor.skip(1))?;
     let command = match arrived(cursor.u8())? {
         1 => Command::Connect,
         2 => Command::Bind,
@@ -166,7 +208,13 @@ fn version_5(stream: &[u8]) -> Result<Request, Unfinished> {
         0xf0 => Command::Resolve,
         _ => return Err(Unfinished::NotSocks),
     };
-    require(arrived(cursor.u8())? == 0)?;
+    arrived(cursor.skip(1))?;
+    let (destination, port) = destination_5(stream, &mut cursor)?;
+    Ok(Request { version: VERSION_5, command, destination, port, end: stream.len() - cursor.remaining() })
+}
+
+/// Address type, address, port.
+fn destination_5<'a>(stream: &'a [u8], cursor: &mut Cursor<'a>) -> Result<(Destination, u16), Unfinished> {
     let destination = match arrived(cursor.u8())? {
         1 => Destination::Address(Ipv4Addr::from(arrived(cursor.array::<4>())?).into()),
         3 => {
@@ -177,8 +225,39 @@ fn version_5(stream: &[u8]) -> Result<Request, Unfinished> {
         4 => Destination::Address(Ipv6Addr::from(arrived(cursor.array::<16>())?).into()),
         _ => return Err(Unfinished::NotSocks),
     };
-    let port = arrived(cursor.u16())?;
-    Ok(Request { version: 5, command, destination, port, end: stream.len() - cursor.remaining() })
+    Ok((destination, arrived(cursor.u16())?))
+}
+
+/// A datagram that a client sends through a SOCKS5 proxy, or gets from it (RFC 1928 §7).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relayed<'a> {
+    /// Where the datagram goes to, or comes from. The range is one of the whole payload.
+    pub destination: Destination,
+    /// The port there.
+    pub port: u16,
+    /// The datagram itself.
+    pub payload: &'a [u8],
+}
+
+impl<'a> Relayed<'a> {
+    /// Reads the header in front of a relayed datagram: two reserved bytes and a fragment number, all zero, then the
+    /// address. Fragments are rarely implemented by proxies, and not read. Short and loose as it is, the header should be
+    /// believed only if the datagram behind it makes sense.
+    #[inline]
+    pub fn parse(payload: &'a [u8]) -> Option<Self> {
+        match payload {
+            [0, 0, 0, 1 | 3 | 4, ..] => Self::parse_header(payload),
+            _ => None,
+        }
+    }
+
+    #[cold]
+    fn parse_header(payload: &'a [u8]) -> Option<Self> {
+        let mut cursor = Cursor::new(payload);
+        cursor.skip(3)?;
+        let (destination, port) = destination_5(payload, &mut cursor).ok()?;
+        Some(Self { destination, port, payload: cursor.rest() })
+    }
 }
 
 /// A domain, or an address that a client wrote in its place.
@@ -239,6 +318,50 @@ mod tests {
     }
 
     #[test]
+    fn reads_the_request_behind_any_authentication() {
+        let plain = b"\x05\x01\x00\x03\x0ewww.tiktok.com\x01\xbb";
+        for before in [
+            // Without, with a password, with an empty one; GSSAPI offered too, before and after.
+            &b"\x05\x04\x00\x01\x02\xfe"[..],
+            b"\x05\x02\x00\x02\x01\x04user\x03pwd",
+            b"\x05\x03\x00\x01\x02\x01\x04user\x00",
+            b"\x05\x03\x00\x01\x02\x01\x01u\x01p",
+            b"\x05\x02\x02\x01\x01\x00\x00",
+            // GSSAPI: context in two messages, protection level.
+            b"\x05\x02\x00\x01\x01\x01\x00\x03\x60\x61\x62\x01\x01\x00\x00\x01\x02\x00\x01\x05",
+            b"\x05\x02\x01\x02\x01\x01\x00\x08\x60\x06\x06\x04\x2b\x01\x05\x05",
+        ] {
+            let stream = [before, plain].concat();
+            let found = request(&stream);
+            assert_eq!(domain(&stream, &found), "www.tiktok.com", "{before:x?}");
+            assert_eq!((found.port, found.end), (443, stream.len()));
+            for end in 0..stream.len() {
+                assert_eq!(Request::parse(&stream[..end]), Parsed::Incomplete, "{end} of {stream:x?}");
+            }
+        }
+        let encapsulated = b"\x05\x01\x01\x01\x01\x00\x01a\x01\x03\x00\x02zz";
+        assert_eq!(Request::parse(encapsulated), Parsed::NotSocks);
+        let reserved = b"\x05\x01\x00\x05\x01\xff\x03\x01a\x00\x50";
+        assert_eq!(request(reserved).port, 80);
+    }
+
+    #[test]
+    fn reads_the_header_of_relayed_datagrams() {
+        let to_address = Relayed::parse(b"\0\0\0\x01\xc0\0\x02\x50\x01\xbbdata").unwrap();
+        assert_eq!(to_address.destination, Destination::Address("192.0.2.80".parse().unwrap()));
+        assert_eq!((to_address.port, to_address.payload), (443, &b"data"[..]));
+        let payload = [&b"\0\0\0\x03\x0ewww.tiktok.com\x01\xbb"[..], b"data"].concat();
+        let to_domain = Relayed::parse(&payload).unwrap();
+        let Destination::Domain(range) = to_domain.destination else { panic!("{to_domain:?}") };
+        assert_eq!((&payload[range], to_domain.payload), (&b"www.tiktok.com"[..], &b"data"[..]));
+        let to_v6 = [&b"\0\0\0\x04"[..], &[0x20; 16], &[1, 0xbb, 9]].concat();
+        assert_eq!(Relayed::parse(&to_v6).map(|relayed| relayed.payload), Some(&[9][..]));
+        for other in [&b"\0\0\x01\x01\xc0\0\x02\x50\x01\xbb"[..], b"\0\0\0\x02", b"\0\0\0\x01\xc0\0\x02\x50\x01", b""] {
+            assert_eq!(Relayed::parse(other), None, "{other:x?}");
+        }
+    }
+
+    #[test]
     fn reads_version_4_and_4a() {
         let found = request(SOCKS4);
         assert_eq!(found.destination, Destination::Address("203.0.113.7".parse().unwrap()));
@@ -254,9 +377,7 @@ mod tests {
             b"\x05\x00",
             b"\x05\x01\x00\x16",
             b"\x05\x01\x00\x01",
-            b"\x05\x02\x01\x02\x01\x01",
             b"\x05\x01\x00\x05\x09",
-            b"\x05\x01\x00\x05\x01\x01",
             b"\x05\x01\x00\x05\x01\x00\x02",
             b"\x05\x01\x00\x05\x01\x00\x03\x00",
             b"\x05\x01\x00\x05\x01\x00\x03\x03a b\x00\x50",

@@ -208,6 +208,11 @@ impl Stream {
         self.desync = desync;
     }
 
+    /// Sequence number of the stream's first byte, if the opening told it.
+    pub fn known_start(&self) -> Option<u32> {
+        self.first_byte().filter(|_| !self.is_start_provisional)
+    }
+
     /// Sequence number of the first byte, if the stream has begun.
     pub fn first_byte(&self) -> Option<u32> {
         self.has_start.then(|| self.origin.wrapping_sub(self.dropped_bytes))
@@ -445,15 +450,7 @@ mod tests {
     fn say(stream: &mut Stream, offset: usize, payload: &[u8]) -> Option<String> {
         let sequence = FIRST_BYTE.wrapping_add(offset as u32);
         let segment = Segment::without_header(sequence, Segment::ACK, payload);
-        let limits = Limits {
-            stream_bytes_max: 49_152,
-            hello_bytes_max: 32_768,
-            prelude_bytes_max: 8_192,
-            undecided_segments_max: 16_384,
-            undecided_datagrams_max: 48,
-            quic: crate::quic::QuicLimits::default(),
-        };
-        let heard = stream.segment(&segment, false, &limits, &mut Counts::default());
+        let heard = stream.segment(&segment, false, &Limits::default(), &mut Counts::default());
         let name = heard.hello.and_then(|hello| Some(String::from_utf8_lossy(hello.server_name()?).into_owned()));
         stream.free_unused();
         name

@@ -1,36 +1,16 @@
 //! Follows a TCP connection until its client's hello is read. Both directions are read, since the client's may not be
 //! known. If the hello has no name, the server's certificate may have one. DNS over TCP is read message by message.
 
+use super::dns::{self, DnsStream};
 use super::opening::{Desync, Opening};
+use super::server_side::ServerSide;
 use super::stream::{Findings, Stream};
-use super::tls::certificate::Names;
-use super::tls::{ClientHello, ServerStep, ServerStream};
-use super::{Counts, Limits, dns};
+use super::tls::ClientHello;
+use super::{Counts, Limits};
 use vigie_decode::Segment;
 use vigie_flow::Side;
-use vigie_wire::assembly::Assembly;
 
-/// The server's direction, read for its certificate.
-#[derive(Debug, Default)]
-struct ServerSide {
-    stream: ServerStream,
-    assembly: Assembly,
-    origin: Option<u32>,
-    segments: u8,
-    /// Memory that the caller keeps for this flow until the certificate is there.
-    caller_bytes: usize,
-}
-
-impl ServerSide {
-    fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + self.caller_bytes + self.stream.memory_bytes() + self.assembly.capacity()
-    }
-}
-
-/// TLS 1.3 on the wire (RFC 8446 §4.2.1).
-const TLS_1_3: u16 = 0x0304;
-/// Segments of the server after which its certificate is given up.
-const SERVER_SEGMENTS_MAX: u8 = 64;
+pub use super::server_side::Certificate;
 
 /// Zeros that fill a frame of 60 bytes up behind the shortest headers of IPv4 and TCP, and some more.
 const PADDING_BYTES_MAX: usize = 18;
@@ -42,6 +22,8 @@ pub struct TcpInspector {
     high: Stream,
     segments: u32,
     is_given_up: bool,
+    /// Side and acknowledgment number of the last segment with payload: the other side's bytes go on there.
+    acknowledged: Option<(Side, u32)>,
     server: Option<Box<ServerSide>>,
     dns: Option<Box<[DnsStream; 2]>>,
     opening: Option<Opening>,
@@ -49,19 +31,6 @@ pub struct TcpInspector {
 
 // Every connection that is being opened has one: what few need is boxed.
 const _: () = assert!(size_of::<TcpInspector>() <= 376);
-
-/// One direction of a DNS connection.
-#[derive(Debug, Default)]
-struct DnsStream {
-    origin: Option<u32>,
-    assembly: Assembly,
-}
-
-impl DnsStream {
-    fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + self.assembly.capacity()
-    }
-}
 
 impl TcpInspector {
     /// Bytes of memory held, those of the struct itself among them.
@@ -88,6 +57,7 @@ impl TcpInspector {
         self.high.reset();
         self.segments = 0;
         self.is_given_up = false;
+        self.acknowledged = None;
         self.server = None;
         self.dns = None;
         self.opening = None;
@@ -120,34 +90,17 @@ impl TcpInspector {
     }
 
     /// Takes a segment with payload of a DNS connection and visits the messages that it completes (RFC 1035 §4.2.2).
-    pub fn dns(
-        &mut self,
-        side: Side,
-        segment: &Segment<'_>,
-        limits: &Limits,
-        mut visit: impl FnMut(&dns::Message<'_>),
-    ) {
-        let [low, high] = &mut **self.dns.get_or_insert_default();
+    pub fn dns(&mut self, side: Side, segment: &Segment<'_>, limits: &Limits, visit: impl FnMut(&dns::Message<'_>)) {
+        if self.dns.is_none() {
+            let streams = [&self.low, &self.high].map(|stream| DnsStream::new(stream.known_start()));
+            self.dns = Some(Box::new(streams));
+        }
+        let Some([low, high]) = self.dns.as_deref_mut() else { return };
         let stream = match side {
             Side::Low => low,
             Side::High => high,
         };
-        let origin = *stream.origin.get_or_insert(segment.sequence);
-        let Ok(offset) = usize::try_from(segment.sequence.wrapping_sub(origin) as i32) else { return };
-        if stream.assembly.insert(offset, segment.payload, limits.stream_bytes_max).is_err() {
-            // Resynchronise at the next segment.
-            stream.assembly.clear();
-            stream.origin = None;
-            return;
-        }
-        let (messages, consumed) = dns::tcp_messages(stream.assembly.contiguous());
-        for message in messages.filter_map(dns::Message::parse) {
-            visit(&message);
-        }
-        if consumed > 0 {
-            stream.assembly.rebase(consumed);
-            stream.origin = Some(origin.wrapping_add(consumed as u32));
-        }
+        stream.segment(segment, limits.stream_bytes_max, visit);
     }
 
     /// Whether no hello is expected any more.
@@ -170,6 +123,7 @@ impl TcpInspector {
             return Findings::default();
         };
         self.segments += 1;
+        self.acknowledged = segment.acknowledgment().map(|number| (side, number));
         if self.segments as usize > limits.undecided_segments_max {
             counts.undecided_segments += 1;
             self.is_given_up = true;
@@ -332,12 +286,15 @@ impl TcpInspector {
         from_low.or(from_high)
     }
 
-    /// From now on reads the server's side for its certificate. `caller_bytes` of memory are charged to the flow meanwhile.
-    pub fn await_certificate(&mut self, caller_bytes: usize) {
+    /// From now on reads the server's side for its certificate, after the hello that was found last. `caller_bytes` of memory
+    /// are charged to the flow meanwhile.
+    pub fn await_certificate(&mut self, client: Side, caller_bytes: usize) {
+        let origin = self.acknowledged.filter(|&(side, _)| side == client).map(|(_, number)| number);
+        let origin = origin.or_else(|| self.stream(client.opposite()).known_start());
         self.reset();
         self.low.release();
         self.high.release();
-        self.server = Some(Box::new(ServerSide { caller_bytes, ..ServerSide::default() }));
+        self.server = Some(Box::new(ServerSide::new(client, origin, caller_bytes)));
     }
 
     /// Whether the server's certificate is awaited.
@@ -345,28 +302,9 @@ impl TcpInspector {
         self.server.is_some()
     }
 
-    /// Takes a segment of the server. The names of its certificate, once; `None` while they may still come.
-    pub fn server_segment(&mut self, segment: &Segment<'_>, limits: &Limits) -> Option<Names> {
-        let server = self.server.as_deref_mut()?;
-        server.segments = server.segments.saturating_add(1);
-        if server.segments > SERVER_SEGMENTS_MAX {
-            return Some(Names::default());
-        }
-        let origin = match server.origin {
-            Some(origin) => origin,
-            None if matches!(segment.payload, [0x16, 3, 0..=4, _, _, 2, ..]) => *server.origin.insert(segment.sequence),
-            None => return None,
-        };
-        let offset = usize::try_from(segment.sequence.wrapping_sub(origin) as i32).ok()?;
-        let _ = server.assembly.insert(offset, segment.payload, limits.stream_bytes_max);
-        loop {
-            match server.stream.advance(server.assembly.contiguous(), limits.stream_bytes_max) {
-                ServerStep::Hello(_) => {}
-                ServerStep::More => return None,
-                ServerStep::Names(names) => return Some(names),
-                ServerStep::Stopped(_) => return Some(Names::default()),
-            }
-        }
+    /// Takes a segment of either side while the server's certificate is awaited.
+    pub fn certificate_segment(&mut self, side: Side, segment: &Segment<'_>, limits: &Limits) -> Certificate<'_> {
+        self.server.as_deref_mut().map_or(Certificate::None, |server| server.segment(side, segment, limits))
     }
 }
 
@@ -385,5 +323,5 @@ fn is_padding(segment: &Segment<'_>) -> bool {
 
 /// Whether a connection with this hello may show a certificate in clear: TLS 1.2 at most (RFC 8446 §4.4.2).
 pub fn may_show_certificate(hello: &ClientHello<'_>) -> bool {
-    (1..TLS_1_3).contains(&hello.highest_version())
+    !hello.offers_tls13()
 }

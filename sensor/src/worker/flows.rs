@@ -135,6 +135,11 @@ impl Worker {
     }
 }
 
+/// The client by a flow's marks.
+pub(super) const fn client_of(marks: u8) -> Side {
+    if marks & CLIENT_IS_HIGH != 0 { Side::High } else { Side::Low }
+}
+
 /// The marks of a flow with this client.
 #[inline]
 pub(super) fn with_client(marks: u8, client: Side) -> u8 {

@@ -7,7 +7,7 @@ use vigie_flow::{FlowEntry, Side, Slot};
 use vigie_signatures::{Bundle, Rule};
 
 use super::findings::{EventTypes, HandshakeFinding};
-use super::flows::{CLIENT_IS_HIGH, event_flow};
+use super::flows::{CLIENT_IS_HIGH, client_of, event_flow};
 use super::packet::FrameInfo;
 use super::records::Inspection;
 use super::tcp::tcp_inspector;
@@ -31,7 +31,7 @@ impl Worker {
         let is_uncontradicted = finding.desync.is_empty();
         self.report(frame, slot, record_id, finding, emit);
         if may_show_certificate && is_uncontradicted {
-            self.await_certificate(record_id, nameless_hello);
+            self.await_certificate(slot, record_id, nameless_hello);
         } else if hides_name {
             self.settle_without_name(frame, slot, record_id, nameless_hello, emit);
         } else {
@@ -41,12 +41,13 @@ impl Worker {
 
     /// Reads the server's side for its certificate from now on, because the hello hides its name.
     #[cold]
-    fn await_certificate(&mut self, record_id: u32, nameless_hello: Option<Hello>) {
+    fn await_certificate(&mut self, slot: Slot, record_id: u32, nameless_hello: Option<Hello>) {
+        let client = self.table.get(slot).map_or(Side::Low, |entry| client_of(entry.marks));
         let Self { records, tcp_pool, inspection_bytes, .. } = self;
         let Some(record) = records.get_mut(record_id) else { return };
         let Some(inspector) = tcp_inspector(record, tcp_pool, inspection_bytes) else { return };
         let bytes_before = inspector.memory_bytes();
-        inspector.await_certificate(nameless_hello.as_ref().map_or(0, Hello::memory_bytes));
+        inspector.await_certificate(client, nameless_hello.as_ref().map_or(0, Hello::memory_bytes));
         *inspection_bytes = (*inspection_bytes + inspector.memory_bytes()).saturating_sub(bytes_before);
         record.hello = nameless_hello.map(Box::new);
     }

@@ -5,18 +5,19 @@ use vigie_decode::Segment;
 use vigie_flow::{Side, Slot};
 use vigie_handshake::opening::{Desync, Opening};
 use vigie_handshake::stream::Findings;
-use vigie_handshake::tcp::TcpInspector;
+use vigie_handshake::tcp::{Certificate, TcpInspector};
 use vigie_handshake::tls;
+use vigie_handshake::tls::certificate::for_each_name;
 use vigie_handshake::versions::name_hash;
 use vigie_signatures::Bundle;
 
 use super::findings::{EventTypes, HandshakeFinding};
-use super::flows::{CLIENT_IS_HIGH, CLIENT_KNOWN, PAYLOAD, SETTLED, WATCHED, with_client};
+use super::flows::{CLIENT_KNOWN, PAYLOAD, SETTLED, WATCHED, client_of, with_client};
 use super::packet::{FlowPacket, FrameInfo};
 use super::records::{FlowRecord, Inspection};
 use super::udp::id_tag;
 use super::{Counter, Counters, DNS_PORT, Worker};
-use crate::detect::{self, Evidence, NameMatch};
+use crate::detect::{self, Evidence, Match, NameMatch};
 use crate::event::{Event, FlowEnd, HelloTransport};
 
 /// Segments of a client after its hello in which another version of it is looked for.
@@ -170,12 +171,10 @@ impl Worker {
         let Some(record) = records.get_mut(record_id) else { return };
         let Some(inspector) = tcp_inspector(record, tcp_pool, inspection_bytes) else { return };
         if inspector.awaits_certificate() {
-            let is_client =
-                (self.table.get(slot).is_some_and(|entry| entry.marks & CLIENT_IS_HIGH != 0)) == (side == Side::High);
-            if is_client {
+            if self.table.get(slot).is_some_and(|entry| client_of(entry.marks) == side) {
                 return self.inspect_later_hello(frame, segment, slot, record_id, emit);
             }
-            return self.inspect_certificate(frame, segment, slot, record_id, emit);
+            return self.inspect_certificate(packet, segment, slot, record_id, emit);
         }
         if packet.key.has_port(DNS_PORT) && inspector.is_dns(segment.payload) {
             return self.inspect_tcp_dns(packet, segment, slot, record_id, emit);
@@ -241,7 +240,7 @@ impl Worker {
             return;
         }
         let Some(entry) = self.table.get(slot) else { return };
-        let client = if entry.marks & CLIENT_IS_HIGH != 0 { Side::High } else { Side::Low };
+        let client = client_of(entry.marks);
         let record_id = entry.record;
         if packet.side != client || record_id == 0 {
             return self.end_watch(slot, record_id);
@@ -345,10 +344,10 @@ impl Worker {
         }
     }
 
-    /// Inspects a segment of the server for its certificate, and settles the flow when the certificate is read.
+    /// Inspects a segment of the server for its certificate, and settles the flow when that is read.
     fn inspect_certificate(
         &mut self,
-        frame: &FrameInfo,
+        packet: &FlowPacket<'_>,
         segment: &Segment<'_>,
         slot: Slot,
         record_id: u32,
@@ -357,26 +356,40 @@ impl Worker {
         let Some(record) = self.records.get_mut(record_id) else { return };
         let Inspection::Tcp(inspector) = &mut record.inspection else { return };
         let bytes_before = inspector.memory_bytes();
-        let names = inspector.server_segment(segment, &self.handshake_limits);
+        let (mut has_names, mut matched) = (false, None);
+        let certificate = inspector.certificate_segment(packet.side, segment, &self.handshake_limits);
+        let is_awaited = certificate == Certificate::Awaited;
+        if let Certificate::Found(der) = certificate {
+            for_each_name(der, |name| {
+                has_names = true;
+                if matched.is_none() {
+                    matched = match_certificate_name(&self.bundle, name);
+                }
+            });
+        }
         self.inspection_bytes = (self.inspection_bytes + inspector.memory_bytes()).saturating_sub(bytes_before);
-        let Some(names) = names else { return self.enforce_memory_limit(emit) };
+        if is_awaited {
+            return self.enforce_memory_limit(emit);
+        }
         let hello = record.hello.take().map(|hello| *hello);
-        self.counters.add(Counter::Certificates, u64::from(!names.is_empty()));
-        let matched = names.iter().find_map(|name| {
-            let name = name.strip_prefix("*.").unwrap_or(name);
-            match detect::match_name(&self.bundle, name.as_bytes(), Evidence::TlsCertificate) {
-                NameMatch::Matched(matched) if matched.rule.raises_alert() => Some(matched),
-                _ => None,
-            }
-        });
+        self.counters.add(Counter::Certificates, u64::from(has_names));
         match matched {
             Some(matched) => {
                 let finding = HandshakeFinding { matched: Some(matched), hello, ..HandshakeFinding::default() };
-                self.report(frame, slot, record_id, finding, emit);
+                self.report(&packet.frame, slot, record_id, finding, emit);
                 self.settle(slot, record_id);
             }
-            None => self.settle_without_name(frame, slot, record_id, hello, emit),
+            None => self.settle_without_name(&packet.frame, slot, record_id, hello, emit),
         }
+    }
+}
+
+/// Matches a name of a certificate with the rules that may raise an alert.
+fn match_certificate_name(bundle: &Bundle, name: &str) -> Option<Match> {
+    let name = name.strip_prefix("*.").unwrap_or(name);
+    match detect::match_name(bundle, name.as_bytes(), Evidence::TlsCertificate) {
+        NameMatch::Matched(matched) if matched.rule.raises_alert() => Some(matched),
+        _ => None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use vigie_handshake::dtls::{DtlsHello, DtlsStep, looks_like_dtls};
 use vigie_handshake::prelude::{Match, Place, client_hello_at};
-use vigie_handshake::tls::certificate::{self, NAMES_MAX};
+use vigie_handshake::tls::certificate::{self, for_each_name};
 use vigie_handshake::tls::{
     ClientHello, HelloScan, HelloStep, HelloStream, Ja4, Ja4Transport, ServerHello, ServerStep, ServerStream,
     hello_in_one_record,
@@ -92,18 +92,22 @@ pub fn server_hello(data: &[u8]) {
     assert_eq!(server_steps(stream, &[stream.len()]), server_steps(stream, &ends));
 }
 
-fn server_steps(stream: &[u8], ends: &[usize]) -> Vec<ServerStep> {
+fn server_steps(stream: &[u8], ends: &[usize]) -> Vec<String> {
     let mut server = ServerStream::default();
     let mut steps = Vec::new();
     for &end in ends {
         loop {
             match server.advance(&stream[..end], BYTES_MAX) {
                 ServerStep::More => break,
+                ServerStep::Hello(hello) => steps.push(format!("{hello:?}")),
                 ServerStep::Stopped(stop) => {
-                    steps.push(ServerStep::Stopped(stop));
+                    steps.push(format!("{stop:?}"));
                     return steps;
                 }
-                step => steps.push(step),
+                ServerStep::Certificate(der) => {
+                    steps.push(format!("{der:x?}"));
+                    return steps;
+                }
             }
         }
     }
@@ -112,13 +116,15 @@ fn server_steps(stream: &[u8], ends: &[usize]) -> Vec<ServerStep> {
 
 /// A certificate, and a message that may hold one.
 pub fn certificate(data: &[u8]) {
-    assert!(certificate::names(data).len() <= NAMES_MAX);
+    for_each_name(data, check_name);
     if let Some(leaf) = certificate::leaf(data) {
         assert!(leaf.len() <= data.len());
-        for name in certificate::names(leaf) {
-            assert!(!name.is_empty() && name.len() <= 255);
-        }
+        for_each_name(leaf, check_name);
     }
+}
+
+fn check_name(name: &str) {
+    assert!(!name.is_empty() && name.is_ascii() && name.len() <= 256);
 }
 
 /// A row of datagrams with their lengths in front.

@@ -5,12 +5,14 @@
 mod answer;
 mod name;
 mod record;
+mod stream;
 
 use std::net::IpAddr;
 
 pub use answer::{DnsAnswer, DnsRecord};
 pub use name::{DnsName, NAME_BYTES_MAX, NameAt, POINTER_JUMPS_MAX};
 pub use record::{Data, Record, Service, record_type};
+pub(crate) use stream::DnsStream;
 
 use vigie_wire::Cursor;
 

@@ -4,18 +4,15 @@
 //! `x509-parser` is the second opinion of the tests and not used here: it rejects a whole certificate for one odd date,
 //! and all alternative names for a duplicate extension, and it allocates for every field.
 
-use arrayvec::ArrayVec;
+use arrayvec::ArrayString;
 
 use vigie_wire::Cursor;
-
-/// How many names of a certificate are reported.
-pub const NAMES_MAX: usize = 8;
 
 /// The longest host name (RFC 1035 §2.3.4), as text without its final dot.
 const NAME_BYTES_MAX: usize = 253;
 
-/// The names of a certificate.
-pub type Names = ArrayVec<String, NAMES_MAX>;
+/// A host name as a certificate writes it, perhaps with a wildcard and a final dot.
+type HostName = ArrayString<{ NAME_BYTES_MAX + 3 }>;
 
 /// The server's certificate, from the body of a Certificate message that may lack its tail; `None` while it is not
 /// there to its end.
@@ -29,24 +26,23 @@ pub fn leaf(body: &[u8]) -> Option<&[u8]> {
     cursor.take(length as usize)
 }
 
-/// The host names that a certificate is for: its dNSNames (RFC 5280 §4.2.1.6), else its common name if that looks like
-/// a host name. A wildcard stays as it is.
-pub fn names(der: &[u8]) -> Names {
-    let mut names = Names::new();
-    let Some(certificate) = Certificate::read(der) else { return names };
+/// Visits the host names that a certificate is for: its dNSNames (RFC 5280 §4.2.1.6), else its common name if that looks
+/// like a host name. A wildcard stays as it is. All names are visited: their number is bounded by the certificate's size.
+pub fn for_each_name(der: &[u8], mut visit: impl FnMut(&str)) {
+    let Some(certificate) = Certificate::read(der) else { return };
     let mut alternative = Cursor::new(certificate.alternative_names);
+    let mut has_dns_name = false;
     while let Some((tag, name)) = element(&mut alternative) {
         if tag == DNS_NAME
-            && let Some(name) = host_name(name)
-            && names.try_push(name).is_err()
+            && let Some(name) = host_name(name.iter().map(|&byte| u32::from(byte)))
         {
-            break;
+            has_dns_name = true;
+            visit(&name);
         }
     }
-    if names.is_empty() {
-        names.extend(common_name(certificate.subject));
+    if !has_dns_name && let Some(name) = common_name(certificate.subject) {
+        visit(&name);
     }
-    names
 }
 
 /// Tags of DER (X.690 §8.1.2), those of a certificate's own fields (RFC 5280 §4.1) and of general names among them.
@@ -56,7 +52,12 @@ const OCTET_STRING: u8 = 0x04;
 const OBJECT_IDENTIFIER: u8 = 0x06;
 const UTF8_STRING: u8 = 0x0c;
 const PRINTABLE_STRING: u8 = 0x13;
+const T61_STRING: u8 = 0x14;
 const IA5_STRING: u8 = 0x16;
+const VISIBLE_STRING: u8 = 0x1a;
+const GENERAL_STRING: u8 = 0x1b;
+const UNIVERSAL_STRING: u8 = 0x1c;
+const BMP_STRING: u8 = 0x1e;
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 const VERSION: u8 = 0xa0;
@@ -113,7 +114,7 @@ fn alternative_names_among(extensions: &[u8]) -> Option<&[u8]> {
 }
 
 /// The last common name of a subject that looks like a host name.
-fn common_name(subject: &[u8]) -> Option<String> {
+fn common_name(subject: &[u8]) -> Option<HostName> {
     let mut found = None;
     let mut sets = Cursor::new(subject);
     while let Some(set) = tagged(&mut sets, SET) {
@@ -121,9 +122,9 @@ fn common_name(subject: &[u8]) -> Option<String> {
         while let Some(attribute) = tagged(&mut attributes, SEQUENCE) {
             let mut attribute = Cursor::new(attribute);
             if tagged(&mut attribute, OBJECT_IDENTIFIER) == Some(COMMON_NAME)
-                && let Some((UTF8_STRING | PRINTABLE_STRING | IA5_STRING, value)) = element(&mut attribute)
+                && let Some((tag, value)) = element(&mut attribute)
             {
-                found = host_name(value).or(found);
+                found = directory_string(tag, value).or(found);
             }
         }
     }
@@ -148,9 +149,32 @@ fn element<'a>(cursor: &mut Cursor<'a>) -> Option<(u8, &'a [u8])> {
     Some((tag, cursor.take(length)?))
 }
 
-fn host_name(bytes: &[u8]) -> Option<String> {
-    let name = std::str::from_utf8(bytes).ok()?;
-    looks_like_host_name(name).then(|| name.to_owned())
+/// The host name in a string of any type that certificates have (RFC 5280 §4.1.2.4). Of each type a host name's characters
+/// are those of ASCII, in units of one, two or four bytes.
+fn directory_string(tag: u8, value: &[u8]) -> Option<HostName> {
+    match tag {
+        UTF8_STRING | PRINTABLE_STRING | T61_STRING | IA5_STRING | VISIBLE_STRING | GENERAL_STRING => {
+            host_name(value.iter().map(|&byte| u32::from(byte)))
+        }
+        BMP_STRING => {
+            let (units, rest) = value.as_chunks::<2>();
+            let characters = units.iter().map(|&unit| u32::from(u16::from_be_bytes(unit)));
+            if rest.is_empty() { host_name(characters) } else { None }
+        }
+        UNIVERSAL_STRING => {
+            let (units, rest) = value.as_chunks::<4>();
+            if rest.is_empty() { host_name(units.iter().map(|&unit| u32::from_be_bytes(unit))) } else { None }
+        }
+        _ => None,
+    }
+}
+
+fn host_name(characters: impl Iterator<Item = u32>) -> Option<HostName> {
+    let mut name = HostName::new();
+    for character in characters {
+        name.try_push(char::from_u32(character).filter(char::is_ascii)?).ok()?;
+    }
+    looks_like_host_name(&name).then_some(name)
 }
 
 /// Whether this may be a host name of at least two labels, the first perhaps a wildcard.
@@ -173,6 +197,14 @@ mod tests {
     use proptest::prelude::*;
     use x509_parser::extensions::GeneralName;
     use x509_parser::prelude::{FromDer, X509Certificate};
+
+    type Names = Vec<String>;
+
+    fn names(der: &[u8]) -> Names {
+        let mut names = Names::new();
+        for_each_name(der, |name| names.push(name.to_owned()));
+        names
+    }
 
     fn certificate() -> Vec<u8> {
         unhex(include_str!("testdata/certificate_alternative_names.hex"))
@@ -214,7 +246,7 @@ mod tests {
             for byte in [0, 0x7f, 0x80, 0xff] {
                 let mut other = der.clone();
                 other[place] = byte;
-                assert!(names(&other).len() <= NAMES_MAX);
+                assert!(names(&other).len() <= 3);
             }
             assert!(names(&der[..place]).is_empty());
         }
@@ -228,14 +260,13 @@ mod tests {
             .iter()
             .flat_map(|extension| &extension.value.general_names)
             .filter_map(|name| match name {
-                GeneralName::DNSName(name) => host_name(name.as_bytes()),
+                GeneralName::DNSName(name) => looks_like_host_name(name).then(|| (*name).to_owned()),
                 _ => None,
             })
-            .take(NAMES_MAX)
             .collect();
         if names.is_empty() {
             let common_names = certificate.subject().iter_common_name().filter_map(|name| name.as_str().ok());
-            names.extend(common_names.filter_map(|name| host_name(name.as_bytes())).last());
+            names.extend(common_names.filter(|name| looks_like_host_name(name)).last().map(str::to_owned));
         }
         Some(names)
     }
@@ -252,12 +283,18 @@ mod tests {
 
     /// A certificate with these common names and general names (tag, value).
     fn forged(common_names: &[String], general_names: &[(u8, String)], is_critical: bool) -> Vec<u8> {
+        let common_names: Vec<_> = common_names.iter().map(|name| (UTF8_STRING, name.clone().into_bytes())).collect();
+        forged_with(&common_names, general_names, is_critical)
+    }
+
+    /// The same with common names of any type.
+    fn forged_with(common_names: &[(u8, Vec<u8>)], general_names: &[(u8, String)], is_critical: bool) -> Vec<u8> {
         let sequence = |parts: &[&[u8]]| tlv(SEQUENCE, &parts.concat());
         let oid = |oid: &[u8]| tlv(OBJECT_IDENTIFIER, oid);
         let algorithm = sequence(&[&oid(&[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2])]);
         let subject: Vec<u8> = common_names
             .iter()
-            .flat_map(|name| tlv(SET, &sequence(&[&oid(COMMON_NAME), &tlv(UTF8_STRING, name.as_bytes())])))
+            .flat_map(|(tag, name)| tlv(SET, &sequence(&[&oid(COMMON_NAME), &tlv(*tag, name)])))
             .collect();
         let time = tlv(0x17, b"260101000000Z");
         let names: Vec<u8> = general_names.iter().flat_map(|(tag, name)| tlv(*tag, name.as_bytes())).collect();
@@ -276,6 +313,40 @@ mod tests {
             &tlv(EXTENSIONS, &sequence(&[&key_usage, &extension])),
         ]);
         sequence(&[&to_be_signed, &algorithm, &tlv(3, &[0, 1])])
+    }
+
+    #[test]
+    fn all_names_are_visited() {
+        let name = |number: usize| (DNS_NAME, format!("h{number}.example.com"));
+        let many: Vec<_> = (0..400).map(name).chain([(DNS_NAME, "www.example.org".to_owned())]).collect();
+        let names = names(&forged(&[], &many, false));
+        assert_eq!((names.len(), names.last().map(String::as_str)), (401, Some("www.example.org")));
+    }
+
+    #[test]
+    fn common_names_of_any_string_type() {
+        let wide = |bytes: usize| {
+            "cn.example.org".bytes().flat_map(|byte| [vec![0; bytes - 1], vec![byte]].concat()).collect()
+        };
+        let narrow = b"cn.example.org".to_vec();
+        for (tag, value) in [
+            (UTF8_STRING, narrow.clone()),
+            (PRINTABLE_STRING, narrow.clone()),
+            (T61_STRING, narrow.clone()),
+            (IA5_STRING, narrow.clone()),
+            (VISIBLE_STRING, narrow.clone()),
+            (GENERAL_STRING, narrow),
+            (BMP_STRING, wide(2)),
+            (UNIVERSAL_STRING, wide(4)),
+        ] {
+            assert_eq!(names(&forged_with(&[(tag, value)], &[], false)), ["cn.example.org"], "{tag:x}");
+        }
+        let odd: Vec<u8> = [wide(2), vec![0]].concat();
+        for (tag, value) in
+            [(BMP_STRING, odd.clone()), (UNIVERSAL_STRING, odd), (BMP_STRING, vec![1, b'a']), (4, vec![])]
+        {
+            assert!(names(&forged_with(&[(tag, value)], &[], false)).is_empty(), "{tag:x}");
+        }
     }
 
     proptest! {

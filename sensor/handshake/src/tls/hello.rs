@@ -167,6 +167,12 @@ impl<'a> ClientHello<'a> {
         newest.unwrap_or(legacy)
     }
 
+    /// Whether the client offers TLS 1.3, which it does in an extension only (RFC 8446 §4.2.1).
+    pub fn offers_tls13(&self) -> bool {
+        const TLS_1_3: u16 = 0x0304;
+        self.scan.supported_versions.of(self.body).is_some() && self.highest_version() >= TLS_1_3
+    }
+
     /// The signature algorithms in order, GREASE included.
     pub fn signature_algorithms(&self) -> impl Iterator<Item = u16> + Clone + 'a {
         let list = self.scan.signature_algorithms.of(self.body).and_then(|data| Cursor::new(data).vector16());

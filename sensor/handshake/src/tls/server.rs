@@ -3,7 +3,7 @@
 //! The `tls-parser` crate reads the ServerHello. It does not read the Certificate message, because it wants that whole:
 //! the leaf's names are known here before the chain behind it has come, or although the chain exceeds the limit.
 
-use super::certificate::{Names, leaf, names};
+use super::certificate::leaf;
 use super::hello::extension;
 use super::records::{Message, Records, Step, Stop, handshake};
 use tls_parser::{TlsExtension, parse_tls_extension_unknown, parse_tls_handshake_server_hello};
@@ -53,14 +53,14 @@ impl ServerHello {
 }
 
 /// The result of a call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ServerStep {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerStep<'a> {
     /// Nothing new yet: more bytes are needed.
     More,
     /// A hello; reported once.
     Hello(ServerHello),
-    /// The names in the certificate, perhaps none; reported once, and last.
-    Names(Names),
+    /// The server's own certificate in DER, which ends the search; reported at each further call.
+    Certificate(&'a [u8]),
     /// Nothing more will come.
     Stopped(Stop),
 }
@@ -72,6 +72,7 @@ pub struct ServerStream {
     /// A hello that is no HelloRetryRequest was seen.
     hello: Option<ServerHello>,
     messages: usize,
+    has_certificate: bool,
     stopped: Option<Stop>,
 }
 
@@ -81,11 +82,11 @@ impl ServerStream {
         self.records.memory_bytes()
     }
 
-    /// The next finding in `stream`, the server's bytes from its first one on. A later call must bring the
-    /// same bytes, and may bring more; call until it says [`More`](ServerStep::More) or
-    /// [`Stopped`](ServerStep::Stopped). A message in more than one record is held up to `bytes_max` bytes.
-    pub fn advance(&mut self, stream: &[u8], bytes_max: usize) -> ServerStep {
-        loop {
+    /// The next finding in `stream`, the server's bytes from its first one on. A later call must bring the same bytes, and
+    /// may bring more; call until it is no [`Hello`](ServerStep::Hello). A message in more than one record is held up to
+    /// `bytes_max` bytes.
+    pub fn advance<'a>(&'a mut self, stream: &'a [u8], bytes_max: usize) -> ServerStep<'a> {
+        while !self.has_certificate {
             if let Some(stop) = self.stopped {
                 return ServerStep::Stopped(stop);
             }
@@ -94,30 +95,17 @@ impl ServerStream {
                 Step::Stopped(stop) => return self.stop(stop),
                 Step::Message(message) => message,
             };
-            let step = match (self.hello, message.kind) {
-                (None, handshake::SERVER_HELLO) => read_hello(&message),
-                (None, _) => Read::Stop(Stop::OtherMessage),
-                // What is in records of the handshake behind ChangeCipherSpec is encrypted.
-                (Some(_), _) if message.after_cipher_change => Read::Stop(Stop::Encrypted),
-                (Some(_), handshake::CERTIFICATE) => read_certificate(&message),
-                (Some(_), handshake::SERVER_KEY_EXCHANGE | handshake::SERVER_HELLO_DONE) => Read::Stop(Stop::Done),
-                (Some(_), _) if message.is_complete() => Read::Other,
-                (Some(_), _) => Read::More,
-            };
-            match step {
-                Read::More if self.records.is_cut(bytes_max) => return self.stop(Stop::TooLong),
-                Read::More => return ServerStep::More,
-                Read::Stop(stop) => return self.stop(stop),
-                Read::Names(names) => {
-                    self.stop(Stop::Done);
-                    return ServerStep::Names(names);
-                }
-                Read::Hello(hello) => {
+            match Content::of(&message, self.hello.is_some()) {
+                Content::Incomplete if self.records.is_cut(bytes_max) => return self.stop(Stop::TooLong),
+                Content::Incomplete => return ServerStep::More,
+                Content::End(stop) => return self.stop(stop),
+                Content::Certificate => self.has_certificate = true,
+                Content::Hello(hello) => {
                     self.records.skip(stream);
-                    self.settle(hello);
+                    self.note_hello(hello);
                     return ServerStep::Hello(hello);
                 }
-                Read::Other => {
+                Content::Other => {
                     self.records.skip(stream);
                     self.messages += 1;
                     if self.messages == MESSAGES_MAX {
@@ -126,10 +114,14 @@ impl ServerStream {
                 }
             }
         }
+        match self.records.message(stream, bytes_max) {
+            Step::Message(message) => leaf(message.body).map_or(ServerStep::More, ServerStep::Certificate),
+            Step::More | Step::Stopped(_) => ServerStep::More,
+        }
     }
 
-    /// Notes a hello; behind one of TLS 1.3 all is encrypted, unless it asks for another ClientHello.
-    fn settle(&mut self, hello: ServerHello) {
+    /// Behind a hello of TLS 1.3 everything is encrypted, unless it asks for another ClientHello.
+    fn note_hello(&mut self, hello: ServerHello) {
         if hello.is_retry {
             self.messages += 1;
             self.stopped = (self.messages == MESSAGES_MAX).then_some(Stop::OtherMessage);
@@ -139,36 +131,46 @@ impl ServerStream {
         }
     }
 
-    fn stop(&mut self, stop: Stop) -> ServerStep {
+    fn stop(&mut self, stop: Stop) -> ServerStep<'static> {
         self.stopped = Some(stop);
         self.records = Records::default();
         ServerStep::Stopped(stop)
     }
 }
 
-/// What a message contained.
-enum Read {
-    More,
+/// What a message is for the search.
+enum Content {
+    /// More bytes are needed.
+    Incomplete,
+    /// A message to skip.
     Other,
     Hello(ServerHello),
-    Names(Names),
-    Stop(Stop),
+    Certificate,
+    /// No certificate follows.
+    End(Stop),
 }
 
-fn read_hello(message: &Message<'_>) -> Read {
-    match ServerHello::parse(message.body) {
-        _ if !message.is_complete() => Read::More,
-        Some(hello) => Read::Hello(hello),
-        None => Read::Stop(Stop::Malformed),
-    }
-}
-
-/// The certificate itself may be there before the chain behind it is.
-fn read_certificate(message: &Message<'_>) -> Read {
-    match leaf(message.body) {
-        Some(certificate) => Read::Names(names(certificate)),
-        None if message.is_complete() => Read::Stop(Stop::Malformed),
-        None => Read::More,
+impl Content {
+    fn of(message: &Message<'_>, has_hello: bool) -> Self {
+        match (has_hello, message.kind) {
+            (false, handshake::SERVER_HELLO) => match ServerHello::parse(message.body) {
+                _ if !message.is_complete() => Self::Incomplete,
+                Some(hello) => Self::Hello(hello),
+                None => Self::End(Stop::Malformed),
+            },
+            (false, _) => Self::End(Stop::OtherMessage),
+            // Records of the handshake behind ChangeCipherSpec are encrypted.
+            (true, _) if message.after_cipher_change => Self::End(Stop::Encrypted),
+            // The leaf may be there before the chain behind it is.
+            (true, handshake::CERTIFICATE) => match leaf(message.body) {
+                Some(_) => Self::Certificate,
+                None if message.is_complete() => Self::End(Stop::Malformed),
+                None => Self::Incomplete,
+            },
+            (true, handshake::SERVER_KEY_EXCHANGE | handshake::SERVER_HELLO_DONE) => Self::End(Stop::Done),
+            (true, _) if message.is_complete() => Self::Other,
+            (true, _) => Self::Incomplete,
+        }
     }
 }
 
@@ -176,6 +178,7 @@ fn read_certificate(message: &Message<'_>) -> Read {
 mod tests {
     use super::*;
     use crate::tls::build::{message, record, records, unhex, vector16};
+    use crate::tls::certificate::for_each_name;
 
     const BYTES_MAX: usize = 64 << 10;
 
@@ -189,23 +192,37 @@ mod tests {
         unhex(include_str!("testdata/openssl_server_tls12.hex"))
     }
 
-    /// All that a stream tells that comes in pieces of `size`.
-    fn told(stream: &[u8], size: usize) -> Vec<ServerStep> {
+    /// A step with the names of a certificate in its place.
+    #[derive(Debug, PartialEq, Eq)]
+    enum Found {
+        Hello(ServerHello),
+        Names(Vec<String>),
+        Stopped(Stop),
+    }
+
+    /// All that is found in a stream that comes in pieces of `size`.
+    fn found(stream: &[u8], size: usize) -> Vec<Found> {
         let mut state = ServerStream::default();
-        let mut told = Vec::new();
+        let mut found = Vec::new();
         for there in (0..stream.len()).step_by(size).chain([stream.len()]) {
             loop {
                 match state.advance(&stream[..there], BYTES_MAX) {
                     ServerStep::More => break,
+                    ServerStep::Hello(hello) => found.push(Found::Hello(hello)),
                     ServerStep::Stopped(stop) => {
-                        told.push(ServerStep::Stopped(stop));
-                        return told;
+                        found.push(Found::Stopped(stop));
+                        return found;
                     }
-                    step => told.push(step),
+                    ServerStep::Certificate(der) => {
+                        let mut names = Vec::new();
+                        for_each_name(der, |name| names.push(name.to_owned()));
+                        found.push(Found::Names(names));
+                        return found;
+                    }
                 }
             }
         }
-        told
+        found
     }
 
     fn hello(random: [u8; 32], version: u16) -> Vec<u8> {
@@ -219,7 +236,7 @@ mod tests {
         let stream = record(22, &unhex(RFC_8448));
         let expected = ServerHello { version: 0x0304, cipher_suite: 0x1301, is_retry: false };
         for size in [1, 9999] {
-            assert_eq!(told(&stream, size), [ServerStep::Hello(expected), ServerStep::Stopped(Stop::Encrypted)]);
+            assert_eq!(found(&stream, size), [Found::Hello(expected), Found::Stopped(Stop::Encrypted)]);
         }
     }
 
@@ -227,10 +244,10 @@ mod tests {
     fn a_recorded_answer_of_openssl_in_any_pieces() {
         let stream = recorded();
         let expected = ServerHello { version: 0x0303, cipher_suite: 0xc02c, is_retry: false };
-        let names = Names::from_iter(["www.example.org", "*.cdn.example.org"].map(str::to_owned));
-        let all = [ServerStep::Hello(expected), ServerStep::Names(names), ServerStep::Stopped(Stop::Done)];
+        let names = ["www.example.org", "*.cdn.example.org"].map(str::to_owned).to_vec();
+        let all = [Found::Hello(expected), Found::Names(names)];
         for size in [1, 5, 100, 9999] {
-            assert_eq!(told(&stream, size), all, "{size}");
+            assert_eq!(found(&stream, size), all, "{size}");
         }
         // The same messages, in records of other sizes.
         let mut walk = Records::default();
@@ -243,7 +260,7 @@ mod tests {
             }
         }
         for size in [1, 16, 200, 9999] {
-            assert_eq!(told(&records(&messages, size), 64)[..2], all[..2], "{size}");
+            assert_eq!(found(&records(&messages, size), 64), all, "{size}");
         }
     }
 
@@ -260,28 +277,28 @@ mod tests {
         .concat();
         let retry = ServerHello { version: 0x0304, cipher_suite: 0x1302, is_retry: true };
         let last = ServerHello { is_retry: false, ..retry };
-        let all = [ServerStep::Hello(retry), ServerStep::Hello(last), ServerStep::Stopped(Stop::Encrypted)];
-        assert_eq!(told(&stream, 1), all);
-        assert_eq!(told(&stream, 9999), all);
+        let all = [Found::Hello(retry), Found::Hello(last), Found::Stopped(Stop::Encrypted)];
+        assert_eq!(found(&stream, 1), all);
+        assert_eq!(found(&stream, 9999), all);
     }
 
     #[test]
     fn a_resumed_session_has_no_certificate() {
         let stream =
             [record(22, &hello([7; 32], 0x0303)), record(20, &[1]), record(22, &[11, 0, 0, 5, 1, 2, 3])].concat();
-        assert_eq!(told(&stream, 3)[1..], [ServerStep::Stopped(Stop::Encrypted)]);
+        assert_eq!(found(&stream, 3)[1..], [Found::Stopped(Stop::Encrypted)]);
         let other = record(22, &message(1, &[0; 60]));
-        assert_eq!(told(&other, 9999), [ServerStep::Stopped(Stop::OtherMessage)]);
+        assert_eq!(found(&other, 9999), [Found::Stopped(Stop::OtherMessage)]);
         let refused = [record(21, &[2, 40]), b"bye".to_vec()].concat();
-        assert_eq!(told(&refused, 9999), [ServerStep::Stopped(Stop::NotTls)]);
+        assert_eq!(found(&refused, 9999), [Found::Stopped(Stop::NotTls)]);
     }
 
     #[test]
     fn retries_without_end_are_not_followed() {
         let stream = record(22, &hello(HELLO_RETRY_REQUEST, 0x0304)).repeat(50);
-        let told = told(&stream, 9999);
-        assert_eq!(told.len(), MESSAGES_MAX + 1);
-        assert_eq!(told.last(), Some(&ServerStep::Stopped(Stop::OtherMessage)));
+        let found = found(&stream, 9999);
+        assert_eq!(found.len(), MESSAGES_MAX + 1);
+        assert_eq!(found.last(), Some(&Found::Stopped(Stop::OtherMessage)));
     }
 
     #[test]
@@ -292,7 +309,7 @@ mod tests {
         let mut state = ServerStream::default();
         assert!(matches!(state.advance(&stream, 4000), ServerStep::Hello(_)));
         assert_eq!(state.advance(&stream, 4000), ServerStep::Stopped(Stop::TooLong));
-        assert_eq!(told(&stream, 9999)[1], ServerStep::Names(Names::new()));
+        assert_eq!(found(&stream, 9999)[1], Found::Names(Vec::new()));
     }
 
     #[test]
@@ -302,7 +319,7 @@ mod tests {
             for byte in [0, 0x7f, 0xff] {
                 let mut other = stream.clone();
                 other[place] = byte;
-                told(&other, 9999);
+                found(&other, 9999);
             }
         }
     }
