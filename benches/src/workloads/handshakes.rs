@@ -2,14 +2,14 @@
 
 use std::hint::black_box;
 
-use vigie_decode::{Address, Segment, Transport};
+use vigie_decode::{Address, NetworkHeader, Segment, Transport, UdpDatagram};
 use vigie_flow::Side;
 use vigie_handshake::address_names::{self, AddressNames};
 use vigie_handshake::dns::Message;
 use vigie_handshake::quic::Scratch;
 use vigie_handshake::tcp::TcpInspector;
 use vigie_handshake::tls::{ClientHello, Ja4, Ja4Transport, hello_in_one_record};
-use vigie_handshake::udp::{Hello, UdpInspector};
+use vigie_handshake::udp::{Hello, Lent, UdpInspector};
 use vigie_handshake::{Counts, Limits};
 
 use super::Workload;
@@ -113,7 +113,7 @@ impl Workload for Fingerprint {
 /// Hellos over two segments.
 pub struct Split {
     flows: Vec<Vec<(u32, Vec<u8>)>>,
-    dialogue: TcpInspector,
+    inspector: TcpInspector,
     limits: Limits,
     counts: Counts,
 }
@@ -124,7 +124,7 @@ impl Split {
     pub fn new() -> Self {
         let flows = openings(Kind::TlsPostQuantum, SAMPLES, 0).iter().map(segments).collect();
         let limits = vigie::settings::Limits::default().handshake();
-        Self { flows, dialogue: TcpInspector::default(), limits, counts: Counts::default() }
+        Self { flows, inspector: TcpInspector::default(), limits, counts: Counts::default() }
     }
 }
 
@@ -135,12 +135,12 @@ impl Workload for Split {
 
     fn run(&mut self) {
         for pieces in &self.flows {
-            self.dialogue.reset();
-            self.dialogue.begin(Side::Low, pieces.first().expect("a piece").0);
+            self.inspector.reset();
+            self.inspector.begin(Side::Low, pieces.first().expect("a piece").0);
             let mut told = 0;
             for (sequence, payload) in pieces {
                 let segment = Segment::without_header(*sequence, Segment::ACK, payload);
-                let said = self.dialogue.segment(Side::Low, &segment, &self.limits, &mut self.counts);
+                let said = self.inspector.segment(Side::Low, &segment, &self.limits, &mut self.counts);
                 told += said.hello.map_or(0, |hello| ask(&hello));
             }
             assert!(told > 0, "every hello is told");
@@ -151,7 +151,7 @@ impl Workload for Split {
 /// Hellos over QUIC.
 pub struct Quic {
     flows: Vec<Vec<Vec<u8>>>,
-    dialogue: UdpInspector,
+    inspector: UdpInspector,
     scratch: Scratch,
     limits: Limits,
     counts: Counts,
@@ -171,7 +171,7 @@ impl Quic {
     fn of(kind: Kind) -> Self {
         Self {
             flows: openings(kind, SAMPLES / 4, 0).iter().map(datagrams).collect(),
-            dialogue: UdpInspector::default(),
+            inspector: UdpInspector::default(),
             scratch: Scratch::new(),
             limits: vigie::settings::Limits::default().handshake(),
             counts: Counts::default(),
@@ -186,13 +186,16 @@ impl Workload for Quic {
 
     fn run(&mut self) {
         for flow in &self.flows {
-            self.dialogue.reset();
+            self.inspector.reset();
             let mut told = 0;
             for datagram in flow {
-                let hello = self.dialogue.datagram(datagram, &mut self.scratch, &self.limits, &mut self.counts);
-                if let Some(Hello::Quic(_, hello)) = hello {
-                    told += ask(&hello);
-                }
+                let Self { inspector, scratch, limits, counts, .. } = self;
+                let datagram = UdpDatagram::new(&[], datagram, NetworkHeader::default());
+                inspector.datagram(Side::Low, &datagram, &mut Lent { scratch, limits, counts }, &mut |hello, _| {
+                    if let Hello::Quic(_, hello) = hello {
+                        told += ask(hello);
+                    }
+                });
             }
             assert!(told > 0, "every hello is told");
         }

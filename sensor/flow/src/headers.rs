@@ -31,7 +31,7 @@ const UDP: u8 = 17;
 pub enum PacketKind {
     /// A TCP segment without payload that neither opens nor ends a connection.
     PureAck,
-    /// It may open a connection: a SYN, or what begins as a QUIC long header (RFC 9000 §17.2).
+    /// It may open a connection: a SYN, or what begins as a QUIC long header or a DTLS handshake record.
     MayOpen,
     /// Anything else.
     Other,
@@ -236,7 +236,14 @@ const fn kind_of_segment(flags: u8, is_empty: bool) -> PacketKind {
 
 #[inline]
 const fn kind_of_datagram(first: u8) -> PacketKind {
-    if first & 0xc0 == 0xc0 { PacketKind::MayOpen } else { PacketKind::Other }
+    if may_open(first) { PacketKind::MayOpen } else { PacketKind::Other }
+}
+
+/// Whether a datagram that begins with this byte may open a connection: a QUIC long header (RFC 9000 §17.2), or a handshake
+/// record of DTLS (RFC 6347 §4.1).
+#[inline]
+pub const fn may_open(first: u8) -> bool {
+    first >= 0xc0 || first == 22
 }
 
 /// What the TCP or UDP header says.

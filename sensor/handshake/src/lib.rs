@@ -77,18 +77,20 @@ pub struct Counts {
     pub stream_versions: u64,
     /// Streams of which not all readings were tried.
     pub stream_readings: u64,
-    /// Segments that the server surely dropped, by the reason's place in [`Desync::VOID`](opening::Desync::VOID).
+    /// Segments and datagrams that the server surely dropped, by the reason's place in [`Desync::VOID`](opening::Desync::VOID).
     pub void_segments: [u64; opening::Desync::VOID.len()],
     /// Flows given up at `undecided_segments_max`.
     pub undecided_segments: u64,
     /// Flows given up at `undecided_datagrams_max`.
     pub undecided_datagrams: u64,
+    /// Hellos of UDP flows left out because [`udp::HELLOS_MAX`] different names were reported.
+    pub hellos_exceeded: u64,
     /// Counters of QUIC.
     pub quic: QuicCounters,
 }
 
 impl Counts {
-    /// Counts a segment that the server surely dropped.
+    /// Counts a segment or datagram that the server surely dropped.
     pub fn count_void(&mut self, reason: opening::Desync) {
         let place = opening::Desync::VOID.iter().position(|(known, _)| *known == reason);
         if let Some(count) = place.and_then(|place| self.void_segments.get_mut(place)) {
@@ -107,9 +109,11 @@ impl Counts {
             ("limit", "stream_readings_max", self.stream_readings),
             ("limit", "undecided_segments_max", self.undecided_segments),
             ("limit", "undecided_datagrams_max", self.undecided_datagrams),
+            ("limit", "udp_hellos_max", self.hellos_exceeded),
             ("limit", "quic_crypto_bytes_max", quic.crypto_too_far),
             ("limit", "quic_crypto_islands_max", quic.crypto_too_many_gaps),
             ("limit", "quic_origins_max", quic.connections_evicted),
+            ("limit", "quic_stream_versions_max", quic.stream_versions_exceeded),
             ("limit", "quic_attempts_max", quic.given_up),
             ("quic", "initials", quic.initials),
             ("quic", "opened", quic.opened),

@@ -46,6 +46,8 @@ reasons! {
     OVERLAP = 8, "overlap";
     /// A byte was sent as urgent data, which a receiver may take out of the stream.
     URGENT = 9, "urgent";
+    /// Hellos with different names came before the server answered.
+    HELLOS = 10, "hellos";
 }
 
 impl Desync {

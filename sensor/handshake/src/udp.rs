@@ -1,12 +1,30 @@
-//! Follows a UDP flow until its client's hello is read: QUIC, Google's QUIC or DTLS.
+//! Follows a UDP flow until its client's hello is read: QUIC, Google's QUIC or DTLS, also inside datagrams of a SOCKS5
+//! relay.
+//!
+//! A flow is followed until its server answers. Until then the client may have sent decoys, in the same protocol or another
+//! one, and which hello the server takes cannot be told: all are reported, each name once. A hello without a name is no
+//! end either, since DTLS clients often say the name in their second hello only.
+
+use arrayvec::ArrayVec;
 
 use super::dtls::{self, DtlsHello, DtlsStep};
+use super::opening::Desync;
 use super::quic::{self, Chlo, Connection, Progress, Scratch};
+use super::socks::Relayed;
 use super::tls::ClientHello;
 use super::{Counts, Limits};
+use vigie_decode::{Checksum, UdpDatagram};
+use vigie_flow::Side;
 
-/// Datagrams without progress after which a hello with a name is reported without its tail.
+/// Datagrams without progress after which a hello with a name is reported without its tail, or a flow whose hello was
+/// reported is not followed any more.
 const STALLED_DATAGRAMS_MAX: u8 = 8;
+
+/// How many hellos with different names of one flow are reported.
+pub const HELLOS_MAX: usize = 16;
+
+/// How many datagrams with a wrong checksum are held until it is clear whether that is the capture's fault.
+const HELD_DATAGRAMS_MAX: usize = 4;
 
 /// The least that a datagram with a client's Initial has (RFC 9000 §14.1).
 const QUIC_INITIAL_BYTES_MIN: usize = 1200;
@@ -14,6 +32,16 @@ const QUIC_INITIAL_BYTES_MIN: usize = 1200;
 /// Whether a datagram is of a handshake although its port is another protocol's.
 pub fn opens_a_handshake(payload: &[u8]) -> bool {
     dtls::looks_like_dtls(payload) || payload.len() >= QUIC_INITIAL_BYTES_MIN && quic::looks_like_quic(payload)
+}
+
+/// The part of a payload that may hold a hello: behind the header of a SOCKS5 relay, if there is one.
+#[inline]
+pub fn may_hold_hello(payload: &[u8]) -> Option<&[u8]> {
+    let is_handshake = |payload: &[u8]| quic::looks_like_quic(payload) || dtls::looks_like_dtls(payload);
+    if is_handshake(payload) {
+        return Some(payload);
+    }
+    Relayed::parse(payload).map(|relayed| relayed.payload).filter(|payload| is_handshake(payload))
 }
 
 /// A hello that came in datagrams.
@@ -27,29 +55,68 @@ pub enum Hello<'a> {
     Dtls(ClientHello<'a>),
 }
 
+impl<'a> Hello<'a> {
+    fn name(&self) -> Option<&'a [u8]> {
+        match self {
+            Self::Quic(_, hello) | Self::Dtls(hello) => hello.server_name(),
+            Self::Chlo(chlo) => chlo.sni(),
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        match self {
+            Self::Quic(_, hello) | Self::Dtls(hello) => hello.is_complete(),
+            Self::Chlo(chlo) => chlo.complete(),
+        }
+    }
+}
+
+/// Who receives the hellos of a flow, and why others contradict them.
+pub type Visit<'v> = &'v mut dyn FnMut(&Hello<'_>, Desync);
+
+/// What a worker lends to the inspection of a datagram.
+pub struct Lent<'l> {
+    /// For decryption.
+    pub scratch: &'l mut Scratch,
+    /// Bounds.
+    pub limits: &'l Limits,
+    /// Counts.
+    pub counts: &'l mut Counts,
+}
+
 /// A flow whose hello is awaited.
 #[derive(Debug, Default)]
 pub struct UdpInspector {
     quic: Connection,
     /// Allocated with the first datagram of DTLS.
     dtls: Option<Box<DtlsHello>>,
-    /// A QUIC hello that lacks its tail: version, announced length, bytes.
-    partial: Option<(u32, usize, Vec<u8>)>,
+    /// Payloads with a wrong checksum, allocated with the first. They are the capture's fault, or decoys.
+    held: Option<Box<ArrayVec<Box<[u8]>, HELD_DATAGRAMS_MAX>>>,
+    /// Who sent the first hello or held payload.
+    client: Option<Side>,
+    reported: Reported,
     datagrams: u32,
+    /// Memory that the caller keeps for the flow.
+    charged_bytes: u32,
     stalled_datagrams: u8,
+    /// A hello has a name and lacks its tail.
+    has_partial_hello: bool,
     is_done: bool,
 }
 
 // Every flow whose hello is awaited has one: what few need is boxed.
-const _: () = assert!(size_of::<UdpInspector>() <= 128);
+const _: () = assert!(size_of::<UdpInspector>() <= 144);
 
 impl UdpInspector {
     /// Bytes of memory held, those of the struct itself among them.
     pub fn memory_bytes(&self) -> usize {
+        let held = self.held.as_ref().map_or(0, |held| held.iter().map(|payload| payload.len()).sum::<usize>() + 72);
         size_of::<Self>()
             + self.quic.memory_bytes()
             + self.dtls.as_ref().map_or(0, |dtls| size_of::<DtlsHello>() + dtls.memory_bytes())
-            + self.partial.as_ref().map_or(0, |partial| partial.2.capacity())
+            + self.reported.others.capacity() * size_of::<u32>()
+            + held
+            + self.charged_bytes as usize
     }
 
     /// Starts over and keeps the memory.
@@ -58,10 +125,8 @@ impl UdpInspector {
         if let Some(dtls) = &mut self.dtls {
             **dtls = DtlsHello::default();
         }
-        self.partial = None;
-        self.datagrams = 0;
-        self.stalled_datagrams = 0;
-        self.is_done = false;
+        (self.held, self.client, self.reported, self.charged_bytes) = (None, None, Reported::default(), 0);
+        (self.datagrams, self.stalled_datagrams, self.has_partial_hello, self.is_done) = (0, 0, false, false);
     }
 
     /// Whether no hello is expected any more.
@@ -69,104 +134,218 @@ impl UdpInspector {
         self.is_done
     }
 
-    /// Takes a datagram; returns the hello that it completed.
-    pub fn datagram<'a>(
-        &'a mut self,
-        payload: &'a [u8],
-        scratch: &mut Scratch,
-        limits: &Limits,
-        counts: &mut Counts,
-    ) -> Option<Hello<'a>> {
+    /// Who sent the first hello, if one was seen.
+    pub const fn client(&self) -> Option<Side> {
+        self.client
+    }
+
+    /// Charges memory to the flow that the caller keeps for it.
+    pub const fn charge(&mut self, bytes: usize) {
+        self.charged_bytes = bytes as u32;
+    }
+
+    /// Takes a datagram of either side and visits the hellos that it completed, if their names are new.
+    pub fn datagram(&mut self, side: Side, datagram: &UdpDatagram<'_>, lent: &mut Lent<'_>, visit: Visit<'_>) {
+        if self.client.is_some_and(|client| client != side) {
+            return self.answer(lent, visit);
+        }
         self.datagrams += 1;
-        if self.datagrams as usize > limits.undecided_datagrams_max {
-            counts.undecided_datagrams += 1;
-            return self.take_partial_hello();
+        if self.datagrams as usize > lent.limits.undecided_datagrams_max {
+            lent.counts.undecided_datagrams += 1;
+            self.finish(visit);
+            self.is_done = true;
+            return;
         }
-        if quic::looks_like_quic(payload) {
-            return self.quic_datagram(payload, scratch, limits, counts);
+        let Some(payload) = may_hold_hello(datagram.payload) else { return self.note_stall(lent, visit) };
+        if datagram.checksum() == Checksum::Wrong {
+            return self.hold(side, payload, lent);
         }
-        if dtls::looks_like_dtls(payload) {
-            return match self.dtls.get_or_insert_default().datagram(payload, limits.hello_bytes_max) {
-                DtlsStep::Hello(hello) if hello.is_complete() => {
+        if let Some(held) = self.held.take() {
+            // The sender computes checksums, so these were meant to be dropped by the receiver (RFC 1122 §4.1.3.4).
+            held.iter().for_each(|_| self.note_void(lent));
+        }
+        self.handshake(side, payload, lent, visit);
+    }
+
+    /// Takes note that the server sent something: what reached it decides, so no decoy follows.
+    fn answer(&mut self, lent: &mut Lent<'_>, visit: Visit<'_>) {
+        self.release_held(lent, visit);
+        if self.reported.has_hello && !self.reported.awaits_second {
+            self.finish(visit);
+            self.is_done = true;
+        } else {
+            self.note_stall(lent, visit);
+        }
+    }
+
+    /// Takes note of a payload that its receiver drops.
+    fn note_void(&mut self, lent: &mut Lent<'_>) {
+        lent.counts.count_void(Desync::CHECKSUM);
+        self.reported.desync.add(Desync::CHECKSUM);
+    }
+
+    /// Holds a payload with a wrong checksum, unless hellos with right ones were seen.
+    fn hold(&mut self, side: Side, payload: &[u8], lent: &mut Lent<'_>) {
+        if self.reported.has_hello || self.has_partial_hello {
+            return self.note_void(lent);
+        }
+        self.client = Some(side);
+        // Of too many the first stay: they are the hello, if the capture is at fault.
+        let _ = self.held.get_or_insert_default().try_push(payload.into());
+    }
+
+    /// Inspects the payloads that were held: no right checksum was seen, so the wrong ones are the capture's fault.
+    fn release_held(&mut self, lent: &mut Lent<'_>, visit: Visit<'_>) {
+        let (Some(held), Some(client)) = (self.held.take(), self.client) else { return };
+        for payload in *held {
+            self.handshake(client, &payload, lent, visit);
+        }
+    }
+
+    /// Counts a datagram without progress.
+    fn note_stall(&mut self, lent: &mut Lent<'_>, visit: Visit<'_>) {
+        let is_waiting = self.has_partial_hello || self.reported.has_hello || self.held.is_some();
+        self.stalled_datagrams = self.stalled_datagrams.saturating_add(u8::from(is_waiting));
+        if self.stalled_datagrams >= STALLED_DATAGRAMS_MAX {
+            self.release_held(lent, visit);
+            self.finish(visit);
+            self.is_done = true;
+        }
+    }
+
+    fn handshake(&mut self, side: Side, payload: &[u8], lent: &mut Lent<'_>, visit: Visit<'_>) {
+        let has_progress = if quic::looks_like_quic(payload) {
+            self.quic_datagram(side, payload, lent, visit)
+        } else {
+            self.dtls_datagram(side, payload, lent, visit)
+        };
+        if has_progress {
+            // The limits are for flows without progress.
+            (self.datagrams, self.stalled_datagrams) = (0, 0);
+        } else {
+            self.note_stall(lent, visit);
+        }
+    }
+
+    fn quic_datagram(&mut self, side: Side, payload: &[u8], lent: &mut Lent<'_>, visit: Visit<'_>) -> bool {
+        let Self { quic, reported, has_partial_hello, client, .. } = self;
+        let mut has_progress = false;
+        let mut progress = quic.datagram(payload, lent.scratch, &lent.limits.quic, &mut lent.counts.quic);
+        loop {
+            let hello = match progress {
+                Progress::NotQuic | Progress::Nothing => return has_progress,
+                Progress::GivenUp => {
+                    self.finish(visit);
                     self.is_done = true;
-                    Some(Hello::Dtls(hello))
+                    return has_progress;
                 }
-                DtlsStep::Hello(_) | DtlsStep::More | DtlsStep::NotDtls => None,
+                Progress::Chlo(chlo) => Some(Hello::Chlo(chlo)),
+                Progress::Hello(hello) => {
+                    let view = ClientHello::parse(hello.message, hello.announced).ok();
+                    view.map(|view| Hello::Quic(hello.version, view))
+                }
             };
-        }
-        None
-    }
-
-    fn quic_datagram<'a>(
-        &'a mut self,
-        payload: &[u8],
-        scratch: &mut Scratch,
-        limits: &Limits,
-        counts: &mut Counts,
-    ) -> Option<Hello<'a>> {
-        let Self { quic, partial, stalled_datagrams, is_done, datagrams, .. } = self;
-        match quic.datagram(payload, scratch, &limits.quic, &mut counts.quic) {
-            Progress::NotQuic => None,
-            Progress::Nothing => {
-                let waited = partial.is_some() && {
-                    *stalled_datagrams = stalled_datagrams.saturating_add(1);
-                    *stalled_datagrams >= STALLED_DATAGRAMS_MAX
-                };
-                *is_done = waited;
-                if waited { partial_hello(partial.as_ref()) } else { None }
+            has_progress = true;
+            *client = client.or(Some(side));
+            match hello {
+                Some(hello) if hello.is_complete() => reported.report(&hello, lent.counts, visit),
+                // Google's hellos are padded at the end, behind the name.
+                Some(hello @ Hello::Chlo(_)) if hello.name().is_some() => reported.report(&hello, lent.counts, visit),
+                Some(hello) => *has_partial_hello |= hello.name().is_some(),
+                None => {}
             }
-            Progress::GivenUp => {
-                *is_done = true;
-                partial_hello(partial.as_ref())
-            }
-            Progress::Chlo(chlo) => {
-                if !chlo.complete() && chlo.sni().is_none() {
-                    *datagrams = 0;
-                    return None;
-                }
-                *is_done = true;
-                Some(Hello::Chlo(chlo))
-            }
-            Progress::Hello(hello) => {
-                // The limit is for flows without progress.
-                *datagrams = 0;
-                let view = ClientHello::parse(hello.message, hello.announced).ok()?;
-                if hello.complete {
-                    *is_done = true;
-                    return Some(Hello::Quic(hello.version, view));
-                }
-                if view.server_name().is_some() {
-                    let held = partial.get_or_insert_with(Default::default);
-                    held.0 = hello.version;
-                    held.1 = hello.announced;
-                    held.2.clear();
-                    held.2.extend_from_slice(hello.message);
-                }
-                None
-            }
+            progress = quic.more();
         }
     }
 
-    /// Whether [`take_partial_hello`](Self::take_partial_hello) may return a hello.
+    fn dtls_datagram(&mut self, side: Side, payload: &[u8], lent: &mut Lent<'_>, visit: Visit<'_>) -> bool {
+        let Self { dtls, reported, has_partial_hello, client, .. } = self;
+        let dtls = dtls.get_or_insert_default();
+        let step = dtls.datagram(payload, lent.limits.hello_bytes_max, &mut |hello| {
+            reported.report(&Hello::Dtls(*hello), lent.counts, visit);
+        });
+        *client = client.or(Some(side));
+        if step == DtlsStep::MoreFragments
+            && let Some(hello) = dtls.so_far()
+        {
+            if hello.is_complete() {
+                reported.report(&Hello::Dtls(hello), lent.counts, visit);
+            } else {
+                *has_partial_hello |= hello.server_name().is_some();
+            }
+        }
+        step != DtlsStep::Nothing
+    }
+
+    /// Whether [`finish`](Self::finish) may visit a hello.
     pub const fn has_partial_hello(&self) -> bool {
-        !self.is_done && (self.partial.is_some() || self.dtls.is_some())
+        !self.is_done && self.has_partial_hello
     }
 
-    /// The hello without its tail, if its name is there and was not reported yet.
-    pub fn take_partial_hello(&mut self) -> Option<Hello<'_>> {
-        if self.is_done {
-            return None;
+    /// Visits the hellos that lack their tail but have a name, if that is new: for the end of a flow.
+    pub fn finish(&mut self, visit: Visit<'_>) {
+        if self.is_done || !self.has_partial_hello {
+            return;
         }
-        self.is_done = true;
-        let Self { partial, dtls, .. } = self;
-        partial_hello(partial.as_ref()).or_else(|| {
-            let hello = dtls.as_mut()?.so_far()?;
-            hello.server_name().is_some().then_some(Hello::Dtls(hello))
-        })
+        self.has_partial_hello = false;
+        let Self { quic, dtls, reported, .. } = self;
+        let mut report = |hello: &Hello<'_>| {
+            if hello.name().is_some() {
+                reported.report(hello, &mut Counts::default(), visit);
+            }
+        };
+        quic.partial_hellos(&mut |hello| {
+            if let Ok(view) = ClientHello::parse(hello.message, hello.announced) {
+                report(&Hello::Quic(hello.version, view));
+            }
+        });
+        if let Some(hello) = dtls.as_mut().and_then(|dtls| dtls.so_far()) {
+            report(&Hello::Dtls(hello));
+        }
     }
 }
 
-fn partial_hello(partial: Option<&(u32, usize, Vec<u8>)>) -> Option<Hello<'_>> {
-    let (version, announced, message) = partial?;
-    ClientHello::parse(message, *announced).ok().map(|hello| Hello::Quic(*version, hello))
+/// What was reported of a flow.
+#[derive(Debug, Default)]
+struct Reported {
+    /// Hashes of the names: of most flows there is one.
+    first: Option<u32>,
+    others: Vec<u32>,
+    has_hello: bool,
+    /// Only hellos of DTLS without a name were reported: the name may be in the second one, behind HelloVerifyRequest.
+    awaits_second: bool,
+    /// Why hellos contradict each other.
+    desync: Desync,
 }
+
+impl Reported {
+    /// Visits a hello, unless one with the same name was visited before.
+    fn report(&mut self, hello: &Hello<'_>, counts: &mut Counts, visit: Visit<'_>) {
+        let name = hello.name().map_or(0, hash_of);
+        if self.first == Some(name) || self.others.contains(&name) {
+            return;
+        }
+        if self.others.len() + 1 >= HELLOS_MAX {
+            counts.hellos_exceeded += 1;
+            return;
+        }
+        match self.first {
+            None => self.first = Some(name),
+            Some(_) => self.others.push(name),
+        }
+        if self.others.len() > usize::from(self.awaits_second) {
+            self.desync.add(Desync::HELLOS);
+        }
+        self.awaits_second = hello.name().is_none() && matches!(hello, Hello::Dtls(_)) && self.others.is_empty();
+        self.has_hello = true;
+        visit(hello, self.desync);
+    }
+}
+
+/// FNV-1a of a name in lower case.
+fn hash_of(name: &[u8]) -> u32 {
+    name.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0193))
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,10 +2,10 @@
 
 use vigie_flow::{FlowEntry, Slot};
 
-use super::flows::{FOREIGN, PAYLOAD, SETTLED, event_flow, with_client};
+use super::flows::{FOREIGN, NAMED, PAYLOAD, SETTLED, client_of, event_flow, with_client};
 use super::packet::FrameInfo;
 use super::records::{FlowRecord, Inspection};
-use super::report::take_partial_hello;
+use super::report::take_partial_hellos;
 use super::{Counter, Worker};
 use crate::event::{Event, Fact, FlowEnd};
 
@@ -34,7 +34,7 @@ impl Worker {
         {
             return false;
         }
-        let is_undecided = entry.marks & PAYLOAD != 0 && entry.marks & SETTLED == 0;
+        let is_undecided = entry.marks & PAYLOAD != 0 && entry.marks & (SETTLED | NAMED) == 0;
         if is_undecided && self.match_without_name(entry, record.last_seen_ns).is_some() {
             return false;
         }
@@ -63,26 +63,21 @@ impl Worker {
     fn report_end(&mut self, entry: &FlowEntry, record: &mut FlowRecord, reason: FlowEnd, emit: &mut dyn FnMut(Event)) {
         let mut entry = *entry;
         let pending_hello = record.hello.take().map(|hello| *hello);
-        let finding = match take_partial_hello(
+        let mut findings = take_partial_hellos(
             &mut record.inspection,
             &self.handshake_limits,
             &self.bundle,
             self.event_types,
             &mut self.counters,
-        ) {
-            Some((client, finding)) => {
-                if let Some(client) = client {
-                    entry.marks = with_client(entry.marks, client);
-                }
-                Some(finding)
-            }
-            None if entry.marks & PAYLOAD != 0 && entry.marks & SETTLED == 0 => {
-                self.find_without_name(&entry, record.last_seen_ns, pending_hello)
-            }
-            None => None,
-        };
+        );
+        if let Some(&(client, _)) = findings.first() {
+            entry.marks = with_client(entry.marks, client);
+        } else if entry.marks & PAYLOAD != 0 && entry.marks & (SETTLED | NAMED) == 0 {
+            let finding = self.find_without_name(&entry, record.last_seen_ns, pending_hello);
+            findings.extend(finding.map(|finding| (client_of(entry.marks), finding)));
+        }
         self.recycle(std::mem::take(&mut record.inspection));
-        if finding.is_none() && record.alerted.is_none() && !self.event_types.flows {
+        if findings.is_empty() && record.alerted.is_none() && !self.event_types.flows {
             return;
         }
         let last = FrameInfo {
@@ -92,7 +87,7 @@ impl Worker {
             interface: record.interface,
         };
         let flow = event_flow(&entry, Some(record), &last);
-        if let Some(finding) = finding {
+        for (_, finding) in findings {
             self.emit_finding(&flow, &mut record.alerted, &last, finding, emit);
         }
         if self.event_types.flows || record.alerted.is_some() {

@@ -18,6 +18,8 @@ pub(super) const CLIENT_IS_HIGH: u8 = 2;
 pub(super) const CLIENT_KNOWN: u8 = 4;
 /// Mark: a packet had a payload.
 pub(super) const PAYLOAD: u8 = 8;
+/// Mark: a usable name was read.
+pub(super) const NAMED: u8 = 64;
 /// Mark: another worker owns the flow; this one only remembers its DNS answers.
 pub(super) const FOREIGN: u8 = 16;
 

@@ -2,7 +2,7 @@
 //! the payload goes to `tcp.rs` or `udp.rs`.
 
 use vigie_decode::fragments::Fragment;
-use vigie_decode::{Address, DecodeError, Decoded, Encapsulation, Segment, Transport, UdpDatagram};
+use vigie_decode::{Address, DecodeError, Decoded, Encapsulation, Segment, Transport};
 use vigie_flow::{FlowEntry, FlowKey, Lookup, PacketHeaders, Side, Slot};
 use vigie_wire::Frame;
 
@@ -181,14 +181,14 @@ impl Worker {
                 }
                 self.handle_tcp(packet, &segment, slot, emit);
             }
-            Transport::Udp(UdpDatagram { payload, .. }) => {
+            Transport::Udp(datagram) => {
                 if marks & SETTLED != 0 {
-                    if !self.opens_another_connection(slot, packet.side, payload) {
+                    if !self.opens_another_connection(slot, packet.side, datagram.payload) {
                         return self.update_last_seen(record_id, &packet.frame);
                     }
                     self.restart_flow(slot, packet, FlowEnd::Timeout, emit);
                 }
-                self.handle_udp(packet, payload, slot, emit);
+                self.handle_udp(packet, &datagram, slot, emit);
             }
             // No other transport carries a hello.
             Transport::Other => {

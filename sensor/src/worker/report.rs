@@ -62,11 +62,14 @@ impl Worker {
     ) {
         let Self { records, handshake_limits, bundle, counters, event_types, .. } = self;
         let Some(record) = records.get_mut(record_id) else { return };
-        let partial = take_partial_hello(&mut record.inspection, handshake_limits, bundle, *event_types, counters);
-        let Some((client, finding)) = partial else { return };
-        if let Some(client) = client {
+        let mut partial = take_partial_hellos(&mut record.inspection, handshake_limits, bundle, *event_types, counters);
+        let last = partial.pop();
+        for (client, finding) in partial {
             self.set_client(slot, client);
+            self.report(frame, slot, record_id, finding, emit);
         }
+        let Some((client, finding)) = last else { return };
+        self.set_client(slot, client);
         self.report_hello(frame, slot, record_id, finding, emit);
     }
 
@@ -178,24 +181,31 @@ impl Worker {
     }
 }
 
-/// Takes a hello of which the rest will not come out of an inspection: its finding, and the client if it is known.
-pub(super) fn take_partial_hello(
+/// Takes the hellos of which the rest will not come out of an inspection: each one's client and finding. Only a flow over
+/// UDP has more than one.
+pub(super) fn take_partial_hellos(
     inspection: &mut Inspection,
     limits: &vigie_handshake::Limits,
     bundle: &Bundle,
     event_types: EventTypes,
     counters: &mut Counters,
-) -> Option<(Option<Side>, HandshakeFinding)> {
+) -> Vec<(Side, HandshakeFinding)> {
+    let mut findings = Vec::new();
     match inspection {
         Inspection::Tcp(inspector) => {
-            let (side, hello) = inspector.take_partial_hello(limits)?;
-            let finding = HandshakeFinding::from_hello(&hello, HelloTransport::Tcp, bundle, event_types, counters);
-            Some((Some(side), finding))
+            if let Some((client, hello)) = inspector.take_partial_hello(limits) {
+                let finding = HandshakeFinding::from_hello(&hello, HelloTransport::Tcp, bundle, event_types, counters);
+                findings.push((client, finding));
+            }
         }
         Inspection::Udp(inspector) => {
-            let hello = inspector.take_partial_hello()?;
-            Some((None, finding_of(&hello, bundle, event_types, counters)))
+            let client = inspector.client().unwrap_or(Side::Low);
+            inspector.finish(&mut |hello, desync| {
+                let finding = finding_of(hello, bundle, event_types, counters);
+                findings.push((client, HandshakeFinding { desync, ..finding }));
+            });
         }
-        Inspection::None | Inspection::Opening(_) => None,
+        Inspection::None | Inspection::Opening(_) => {}
     }
+    findings
 }

@@ -1,11 +1,14 @@
 //! Step 4 for UDP: follow a flow until the hello of QUIC or DTLS is read.
 
+use vigie_decode::UdpDatagram;
+use vigie_flow::headers::may_open;
 use vigie_flow::{Side, Slot};
-use vigie_handshake::{dtls, quic, udp};
+use vigie_handshake::udp::Lent;
+use vigie_handshake::{quic, udp};
 use vigie_signatures::Bundle;
 
 use super::findings::{EventTypes, HandshakeFinding};
-use super::flows::{CLIENT_IS_HIGH, PAYLOAD, SETTLED};
+use super::flows::{NAMED, PAYLOAD, client_of};
 use super::packet::{FlowPacket, FrameInfo};
 use super::records::Inspection;
 use super::{Counters, DNS_PORT, Worker};
@@ -19,11 +22,11 @@ impl Worker {
     pub(super) fn handle_udp(
         &mut self,
         packet: &FlowPacket<'_>,
-        payload: &[u8],
+        datagram: &UdpDatagram<'_>,
         slot: Slot,
         emit: &mut dyn FnMut(Event),
     ) {
-        let (frame, side) = (&packet.frame, packet.side);
+        let (frame, payload) = (&packet.frame, datagram.payload);
         self.set_mark(slot, PAYLOAD);
         if packet.key.has_port(DNS_PORT) && !udp::opens_a_handshake(payload) {
             return self.inspect_udp_dns(packet, payload, slot, emit);
@@ -31,9 +34,21 @@ impl Worker {
         let record_id = self.record_of(slot, packet, emit);
         let has_inspector =
             self.records.get(record_id).is_some_and(|record| matches!(record.inspection, Inspection::Udp(_)));
-        if !has_inspector && !quic::looks_like_quic(payload) && !dtls::looks_like_dtls(payload) {
+        if !has_inspector && udp::may_hold_hello(payload).is_none() {
             return self.count_undecided_datagram(frame, slot, record_id, emit);
         }
+        self.inspect_datagram(packet, datagram, slot, record_id, emit);
+    }
+
+    /// Inspects a datagram of a flow in which a handshake was seen, or is.
+    fn inspect_datagram(
+        &mut self,
+        packet: &FlowPacket<'_>,
+        datagram: &UdpDatagram<'_>,
+        slot: Slot,
+        record_id: u32,
+        emit: &mut dyn FnMut(Event),
+    ) {
         let Self { records, udp_pool, quic_scratch, bundle, counters, event_types, inspection_bytes, .. } = self;
         let Some(record) = records.get_mut(record_id) else { return };
         if !matches!(record.inspection, Inspection::Udp(_)) {
@@ -43,19 +58,54 @@ impl Worker {
         }
         let Inspection::Udp(inspector) = &mut record.inspection else { return };
         let bytes_before = inspector.memory_bytes();
-        let hello = inspector.datagram(payload, quic_scratch, &self.handshake_limits, &mut self.handshake_counters);
-        let finding = hello.map(|hello| finding_of(&hello, bundle, *event_types, counters));
-        *inspection_bytes = (*inspection_bytes + inspector.memory_bytes()).saturating_sub(bytes_before);
-        let is_done = inspector.is_done();
-        match finding {
-            Some(finding) => {
-                self.set_client(slot, side);
-                self.store_hello_connection(slot, payload);
-                self.report_hello(frame, slot, record_id, finding, emit);
+        // Nearly always there is one at most, for which nothing is allocated.
+        let (mut first, mut others) = (None, Vec::new());
+        let mut lent =
+            Lent { scratch: quic_scratch, limits: &self.handshake_limits, counts: &mut self.handshake_counters };
+        inspector.datagram(packet.side, datagram, &mut lent, &mut |hello, desync| {
+            let finding = HandshakeFinding { desync, ..finding_of(hello, bundle, *event_types, counters) };
+            match first {
+                None => first = Some(finding),
+                Some(_) => others.push(finding),
             }
-            None if is_done => self.settle_without_name(frame, slot, record_id, None, emit),
-            None => self.enforce_memory_limit(emit),
+        });
+        let mut nameless = first.iter().chain(&others).filter(|finding| finding.hides_name);
+        let nameless = nameless.find_map(|finding| finding.hello.clone());
+        if let Some(hello) = nameless {
+            inspector.charge(hello.memory_bytes());
+            record.hello = Some(Box::new(hello));
         }
+        *inspection_bytes = (*inspection_bytes + inspector.memory_bytes()).saturating_sub(bytes_before);
+        let (client, is_done) = (inspector.client(), inspector.is_done());
+        if let Some(client) = client {
+            self.store_connection_id(slot, packet.side == client, first.is_some(), datagram.payload);
+        }
+        for finding in first.into_iter().chain(others) {
+            self.set_client(slot, client.unwrap_or(packet.side));
+            if !finding.hides_name {
+                self.set_mark(slot, NAMED);
+            }
+            self.report(&packet.frame, slot, record_id, finding, emit);
+        }
+        if is_done {
+            self.settle_udp(&packet.frame, slot, record_id, emit);
+        } else {
+            self.enforce_memory_limit(emit);
+        }
+    }
+
+    /// Settles a flow whose handshake needs no more inspection.
+    fn settle_udp(&mut self, frame: &FrameInfo, slot: Slot, record_id: u32, emit: &mut dyn FnMut(Event)) {
+        let Some(entry) = self.table.get_mut(slot) else { return };
+        if entry.spare == 0 {
+            // What was tried once is not tried again.
+            entry.spare = 1;
+        }
+        if entry.marks & NAMED != 0 {
+            return self.settle(slot, record_id);
+        }
+        let hello = self.records.get_mut(record_id).and_then(|record| record.hello.take());
+        self.settle_without_name(frame, slot, record_id, hello.map(|hello| *hello), emit);
     }
 
     /// Counts a datagram that is neither QUIC nor DTLS. After `undecided_datagrams_max` of them the flow is settled.
@@ -65,26 +115,26 @@ impl Worker {
         if usize::from(entry.spare) >= self.limits.undecided_datagrams_max {
             entry.spare = 0;
             self.handshake_counters.undecided_datagrams += 1;
-            self.report_partial_hello(frame, slot, record_id, emit);
-            if self.table.get(slot).is_some_and(|entry| entry.marks & SETTLED == 0) {
-                self.settle_without_name(frame, slot, record_id, None, emit);
-            }
+            self.settle_without_name(frame, slot, record_id, None, emit);
         }
     }
 
-    /// Whether a datagram of a settled flow opens another QUIC connection. It does if it is a client's Initial to a new
-    /// connection id: neither the server's, which is stored from the server's long headers, nor that of the hello that was
-    /// read, which may be retransmitted.
+    /// Whether a datagram of a settled flow opens another connection. It does if no hello was found among the flow's first
+    /// datagrams and this is one. Behind a hello of QUIC it does if it is a client's Initial to a new connection id:
+    /// neither the server's, which is stored from the server's long headers, nor that of the hello that was read, which may
+    /// be retransmitted.
     #[inline]
     pub(super) fn opens_another_connection(&mut self, slot: Slot, side: Side, payload: &[u8]) -> bool {
-        if payload.first().is_none_or(|&first| first & 0xc0 != 0xc0) {
+        if payload.first().is_none_or(|&first| !may_open(first)) {
             return false;
         }
         let Some(entry) = self.table.get_mut(slot) else { return false };
-        let Some((destination, source)) = quic::connection_ids(payload) else { return false };
         let [server, hello] = entry.spare.to_be_bytes();
-        let is_client = (entry.marks & CLIENT_IS_HIGH != 0) == (side == Side::High);
-        if !is_client {
+        if hello == 0 && entry.marks & NAMED == 0 {
+            return udp::opens_a_handshake(payload);
+        }
+        let Some((destination, source)) = quic::connection_ids(payload) else { return false };
+        if client_of(entry.marks) != side {
             entry.spare = u16::from_be_bytes([short_id_tag(source), hello]);
             return false;
         }
@@ -92,10 +142,15 @@ impl Worker {
         server != 0 && payload.len() >= QUIC_INITIAL_BYTES_MIN && tag != server && tag != hello
     }
 
-    /// Stores the connection id that a hello was sent to.
-    fn store_hello_connection(&mut self, slot: Slot, payload: &[u8]) {
-        if let (Some(entry), Some((destination, _))) = (self.table.get_mut(slot), quic::connection_ids(payload)) {
-            entry.spare = u16::from_be_bytes([0, short_id_tag(destination)]);
+    /// Stores the connection id that a client's hello was sent to, or the server's.
+    fn store_connection_id(&mut self, slot: Slot, is_client: bool, has_hello: bool, payload: &[u8]) {
+        let Some(entry) = self.table.get_mut(slot) else { return };
+        let Some((destination, source)) = quic::connection_ids(payload) else { return };
+        let [_, hello] = entry.spare.to_be_bytes();
+        match (is_client, has_hello) {
+            (true, true) => entry.spare = u16::from_be_bytes([0, short_id_tag(destination)]),
+            (true, false) => {}
+            (false, _) => entry.spare = u16::from_be_bytes([short_id_tag(source), hello]),
         }
     }
 }

@@ -32,6 +32,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("socks", clear_text::socks),
     ("tls_hello", tls::hello),
     ("tls_records", tls::records),
+    ("udp_flow", quic::flow),
     ("worker", worker::packets),
 ];
 

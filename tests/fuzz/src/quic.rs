@@ -3,10 +3,14 @@
 
 use ring::aead::{self, quic};
 use ring::hkdf;
+use vigie_decode::{NetworkHeader, UdpDatagram};
+use vigie_flow::Side;
 use vigie_handshake::quic::{
-    CONNECTIONS_MAX, Connection, Progress, QuicCounters, QuicLimits, Scratch, looks_like_quic,
+    CONNECTIONS_MAX, Connection, Progress, QuicCounters, QuicLimits, STREAM_VERSIONS_MAX, Scratch, looks_like_quic,
 };
 use vigie_handshake::tls::{ClientHello, HelloScan};
+use vigie_handshake::udp::{HELLOS_MAX, Hello, Lent, UdpInspector};
+use vigie_handshake::{Counts, Limits};
 
 use super::input::Input;
 use super::tls;
@@ -42,14 +46,52 @@ pub fn datagrams(data: &[u8]) {
             let _ = looks_like_quic(&datagram);
             check(&connection.datagram(&datagram, scratch, &limits, &mut counters));
             check(&connection.more());
-            // A buffer of what is kept, grown by doubling, for each connection and the spare one.
-            assert!(connection.memory_bytes() <= (CONNECTIONS_MAX + 1) * (2 * limits.crypto_bytes_max + 8192));
+            // Buffers of what is kept, grown by doubling, for each version of each connection's stream, and the spare one.
+            let streams_max = (CONNECTIONS_MAX + 1) * STREAM_VERSIONS_MAX;
+            assert!(connection.memory_bytes() <= streams_max * (2 * limits.crypto_bytes_max + 8192));
             if control & 0x3c == 0x3c {
                 connection.reset();
             }
         }
     });
     assert!(counters.opened <= counters.initials);
+}
+
+/// A script of datagrams of both sides of a flow, some with a wrong checksum: sealed Initials, or as they stand.
+pub fn flow(data: &[u8]) {
+    const NETWORK: [u8; 20] = *b"\x45\0\0\0\0\0\0\0\x40\x11\0\0\x0a\0\0\x01\xc0\0\x02\x50";
+    let limits = Limits {
+        hello_bytes_max: 2048,
+        quic: QuicLimits { crypto_bytes_max: 2048, attempts_max: 8 },
+        ..Limits::default()
+    };
+    let (mut counts, mut inspector, mut hellos) = (Counts::default(), UdpInspector::default(), 0);
+    let mut input = Input::new(data);
+    let mut number = 0_u16;
+    SCRATCH.with_borrow_mut(|scratch| {
+        while !input.is_empty() && !inspector.is_done() {
+            let control = input.u8();
+            number = number.wrapping_add(1);
+            let payload = match control & 1 {
+                0 => input.chunk().to_vec(),
+                _ => seal(&[control >> 6; 8], number, input.chunk()),
+            };
+            let [high, low] = (8 + payload.len() as u16).to_be_bytes();
+            let header = [0, 1, 1, 0xbb, high, low, 0, control & 2];
+            let datagram = UdpDatagram::new(&header, &payload, NetworkHeader::new(&NETWORK));
+            let side = if control & 4 == 0 { Side::Low } else { Side::High };
+            let mut lent = Lent { scratch, limits: &limits, counts: &mut counts };
+            inspector.datagram(side, &datagram, &mut lent, &mut |hello, _| {
+                hellos += 1;
+                if let Hello::Quic(_, hello) | Hello::Dtls(hello) = hello {
+                    tls::tell(hello);
+                }
+            });
+            assert!(hellos <= HELLOS_MAX);
+        }
+    });
+    inspector.finish(&mut |_, _| hellos += 1);
+    assert!(hellos <= HELLOS_MAX);
 }
 
 fn check(progress: &Progress<'_>) {

@@ -134,7 +134,12 @@ pub fn dtls(data: &[u8]) {
     while !input.is_empty() {
         let datagram = input.chunk();
         let _ = looks_like_dtls(datagram);
-        if let DtlsStep::Hello(hello) = association.datagram(datagram, BYTES_MAX) {
+        let step = association.datagram(datagram, BYTES_MAX, &mut |hello| {
+            tell(hello);
+        });
+        if step == DtlsStep::MoreFragments
+            && let Some(hello) = association.so_far()
+        {
             tell(&hello);
         }
         assert!(association.memory_bytes() <= 2 * BYTES_MAX + (1 << 16));

@@ -20,6 +20,9 @@ const SCHEDULES_MAX: usize = 2;
 /// Memory that a stream keeps for the next connection; nearly all hellos need less.
 const SPARE_STREAM_BYTES_MAX: usize = 8 * 1024;
 
+/// How many versions of a connection's handshake stream are kept.
+pub const STREAM_VERSIONS_MAX: usize = 8;
+
 /// Bytes of type and length in front of a TLS handshake message (RFC 8446 §4).
 const MESSAGE_HEADER_BYTES: usize = 4;
 
@@ -76,6 +79,19 @@ impl Connection {
         }
     }
 
+    /// Visits the hellos that are not known to their end, and were not reported so.
+    pub fn partial_hellos(&self, visit: &mut dyn FnMut(&Hello<'_>)) {
+        for candidate in &self.candidates {
+            for stream in std::iter::once(&candidate.stream).chain(&candidate.versions) {
+                if !stream.is_reported
+                    && let Some(hello) = hello_of(candidate.version, stream.bytes.contiguous())
+                {
+                    visit(&hello);
+                }
+            }
+        }
+    }
+
     /// Starts over and keeps memory for the next flow.
     pub fn reset(&mut self) {
         if let Some(mut candidate) = self.candidates.pop() {
@@ -89,11 +105,7 @@ impl Connection {
 
     /// Bytes of memory held, besides those of the struct itself.
     pub fn memory_bytes(&self) -> usize {
-        self.candidates
-            .iter()
-            .chain(&self.spare)
-            .map(|candidate| size_of::<Candidate>() + candidate.stream.capacity())
-            .sum()
+        self.candidates.iter().chain(&self.spare).map(|candidate| candidate.memory_bytes()).sum()
     }
 
     /// Decrypts an Initial with the keys that may fit: those of its own destination id, those of connections that were
@@ -190,8 +202,8 @@ impl Connection {
         let evicted = self.candidates.is_full().then(|| {
             counters.connections_evicted += 1;
             let useless = self.candidates.iter().position(|candidate| !candidate.proven);
-            let place =
-                useless.or_else(|| self.candidates.iter().position(|candidate| candidate.is_reported)).unwrap_or(0);
+            let reported = || self.candidates.iter().position(|candidate| candidate.is_reported());
+            let place = useless.or_else(reported).unwrap_or(0);
             self.candidates.remove(place)
         });
         let mut candidate = evicted.or_else(|| self.spare.take()).unwrap_or_default();
@@ -224,29 +236,51 @@ struct Candidate {
     opened_by: Option<Schedule>,
     keys: ArrayVec<(Schedule, Keys), SCHEDULES_MAX>,
     largest_number: Option<u64>,
-    stream: Assembly,
-    /// Offset in the handshake stream of the message that is reassembled.
-    base: u64,
-    /// Bytes of the stream that [`Candidate::report`] has is_reported.
-    reported_bytes: usize,
-    /// Whether the whole hello was is_reported, or the stream is not that of a hello.
-    is_reported: bool,
+    stream: CryptoStream,
+    /// Other versions of the stream, where packets contradict each other: whichever the server keeps is among them.
+    versions: Vec<CryptoStream>,
 }
 
 impl Candidate {
     /// Resets all but the memory.
     fn clear(&mut self) {
-        let mut stream = std::mem::take(&mut self.stream);
-        stream.clear();
-        if stream.capacity() > SPARE_STREAM_BYTES_MAX {
-            stream = Assembly::default();
+        let mut bytes = std::mem::take(&mut self.stream.bytes);
+        bytes.clear();
+        if bytes.capacity() > SPARE_STREAM_BYTES_MAX {
+            bytes = Assembly::default();
         }
         self.keys.clear();
         self.destination.clear();
         self.source.clear();
-        self.stream = stream;
+        self.stream = CryptoStream { bytes, ..CryptoStream::default() };
+        self.versions = Vec::new();
         (self.version, self.proven, self.opened_by, self.largest_number) = (0, false, None, None);
-        (self.base, self.reported_bytes, self.is_reported) = (0, 0, false);
+    }
+
+    /// Bytes of memory held.
+    fn memory_bytes(&self) -> usize {
+        let others = self.versions.iter().map(|stream| size_of::<CryptoStream>() + stream.bytes.capacity());
+        size_of::<Self>() + self.stream.bytes.capacity() + others.sum::<usize>()
+    }
+
+    fn streams(&mut self) -> impl Iterator<Item = &mut CryptoStream> {
+        std::iter::once(&mut self.stream).chain(&mut self.versions)
+    }
+
+    /// Whether all that can be known of its hellos was reported.
+    fn is_reported(&self) -> bool {
+        self.stream.is_reported && self.versions.iter().all(|stream| stream.is_reported)
+    }
+
+    fn has_unreported(&self) -> bool {
+        self.stream.has_unreported() || self.versions.iter().any(CryptoStream::has_unreported)
+    }
+
+    /// What is known of the hello in the first stream that knows more than it reported.
+    fn report(&mut self) -> Progress<'_> {
+        let version = self.version;
+        let stream = self.streams().find(|stream| stream.has_unreported());
+        stream.map_or(Progress::Nothing, |stream| stream.report(version))
     }
 
     /// Whether a packet goes to this connection's client. The client itself keeps its source id (RFC 9000 §7.2).
@@ -296,7 +330,7 @@ impl Candidate {
         self.keys.get(at).map(|(_, keys)| keys)
     }
 
-    /// Adds the handshake bytes of some frames to the stream.
+    /// Adds the handshake bytes of some frames to the stream, or to a version of their own if they contradict it.
     fn gather(
         &mut self,
         framing: Framing,
@@ -305,11 +339,92 @@ impl Candidate {
         limits: &QuicLimits,
         counters: &mut QuicCounters,
     ) {
-        if self.is_reported {
+        let fits = |stream: &CryptoStream| {
+            let mut fits = true;
+            frames::walk(framing, frames, packet_number_bytes, |offset, data| fits &= stream.fits(offset, data));
+            fits
+        };
+        if self.stream.bytes.is_empty() || self.versions.is_empty() && fits(&self.stream) {
+            let whole = self.stream.gather(framing, frames, packet_number_bytes, limits, counters);
+            counters.odd_frames += u64::from(whole.is_none());
             return;
         }
-        let (stream, base) = (&mut self.stream, &mut self.base);
-        let whole = frames::walk(framing, frames, packet_number_bytes, |offset, data| {
+        let mut fits_any = false;
+        for stream in self.streams().filter(|stream| fits(stream)) {
+            fits_any = true;
+            stream.gather(framing, frames, packet_number_bytes, limits, counters);
+        }
+        if !fits_any {
+            self.add_version(
+                |stream, counters| {
+                    stream.gather(framing, frames, packet_number_bytes, limits, counters);
+                },
+                limits,
+                counters,
+            );
+        }
+    }
+
+    /// Adds a version of the stream for a packet that fits none. What the packet leaves open may be as in the first version.
+    /// If that is complete, it may also come anew.
+    fn add_version(
+        &mut self,
+        gather: impl Fn(&mut CryptoStream, &mut QuicCounters),
+        limits: &QuicLimits,
+        counters: &mut QuicCounters,
+    ) {
+        let versions = if self.stream.is_reported { 2 } else { 1 };
+        if self.versions.len() + versions >= STREAM_VERSIONS_MAX {
+            counters.stream_versions_exceeded += 1;
+            return;
+        }
+        for number in 0..versions {
+            let mut version = CryptoStream { base: self.stream.base, ..CryptoStream::default() };
+            gather(&mut version, counters);
+            if number == 0 {
+                let _ = version.bytes.insert(0, self.stream.bytes.contiguous(), limits.crypto_bytes_max);
+            }
+            self.versions.push(version);
+        }
+    }
+}
+
+/// The handshake bytes that a client sent, in order.
+#[derive(Debug, Default)]
+struct CryptoStream {
+    bytes: Assembly,
+    /// Offset in the handshake stream of the message that is reassembled.
+    base: u64,
+    /// How many bytes of the stream [`report`](Self::report) has seen.
+    reported_bytes: usize,
+    /// Whether the whole hello was reported, or the stream is not that of a hello.
+    is_reported: bool,
+}
+
+impl CryptoStream {
+    /// Whether bytes may belong to this stream: none differs from one known at the same place, and those of a stream that is
+    /// complete are all known.
+    fn fits(&self, offset: u64, data: &[u8]) -> bool {
+        let Some(offset) = offset.checked_sub(self.base).and_then(|offset| usize::try_from(offset).ok()) else {
+            return true;
+        };
+        let is_known = offset.saturating_add(data.len()) <= self.bytes.contiguous().len();
+        !self.bytes.contradicts(offset, data) && (!self.is_reported || is_known)
+    }
+
+    fn gather(
+        &mut self,
+        framing: Framing,
+        frames: &[u8],
+        packet_number_bytes: usize,
+        limits: &QuicLimits,
+        counters: &mut QuicCounters,
+    ) -> Option<()> {
+        if self.is_reported {
+            return Some(());
+        }
+        let (stream, base) = (&mut self.bytes, &mut self.base);
+        frames::walk(framing, frames, packet_number_bytes, |offset, data| {
             // A later message of the stream, where the first was missed: its tag says that it starts here.
             if stream.is_empty() && data.starts_with(google::CHLO) {
                 *base = offset;
@@ -323,30 +438,39 @@ impl Candidate {
                 Err(InsertError::BeyondLimit) => counters.crypto_too_far += 1,
                 Err(InsertError::TooManyIslands) => counters.crypto_too_many_gaps += 1,
             }
-        });
-        counters.odd_frames += u64::from(whole.is_none());
+        })
     }
 
     fn has_unreported(&self) -> bool {
-        let known = self.stream.contiguous().len();
+        let known = self.bytes.contiguous().len();
         !self.is_reported && known > self.reported_bytes && known > MESSAGE_HEADER_BYTES
     }
 
     /// What is known of the hello; from then on only what is more.
-    fn report(&mut self) -> Progress<'_> {
-        let known = self.stream.contiguous();
+    fn report(&mut self, version: u32) -> Progress<'_> {
+        let known = self.bytes.contiguous();
         self.reported_bytes = known.len();
-        if let Some(chlo) = Chlo::view(self.version, known) {
+        if let Some(chlo) = Chlo::view(version, known) {
             self.is_reported = chlo.complete();
             return Progress::Chlo(chlo);
         }
-        let Some((&[CLIENT_HELLO, high, middle, low], body)) = known.split_first_chunk() else {
-            self.is_reported = true;
-            return Progress::Nothing;
-        };
-        let announced = u32::from_be_bytes([0, high, middle, low]) as usize;
-        let message = body.get(..announced).unwrap_or(body);
-        self.is_reported = message.len() == announced;
-        Progress::Hello(Hello { version: self.version, message, announced, complete: self.is_reported })
+        match hello_of(version, known) {
+            Some(hello) => {
+                self.is_reported = hello.complete;
+                Progress::Hello(hello)
+            }
+            None => {
+                self.is_reported = true;
+                Progress::Nothing
+            }
+        }
     }
+}
+
+/// The ClientHello at the start of a handshake stream, as far as it is known.
+fn hello_of(version: u32, known: &[u8]) -> Option<Hello<'_>> {
+    let (&[CLIENT_HELLO, high, middle, low], body) = known.split_first_chunk()? else { return None };
+    let announced = u32::from_be_bytes([0, high, middle, low]) as usize;
+    let message = body.get(..announced).unwrap_or(body);
+    Some(Hello { version, message, announced, complete: message.len() == announced })
 }

@@ -16,6 +16,10 @@ const BIG_ENDIAN_SINCE: u8 = 39;
 /// The last version with a byte of private flags in front of the frames, and entropy in its STOP_WAITING frames.
 const PRIVATE_FLAGS_UNTIL: u8 = 33;
 
+/// Versions that may write STREAM frames as `11FSSOOD` and ACK frames as `101NLLMM`, as the first drafts of the IETF do
+/// (draft-ietf-quic-transport-01 §8.1, §8.13). Q041 does; the others are told by what the bytes make sense as.
+const IETF_STREAM_FRAMES: std::ops::RangeInclusive<u8> = 40..=42;
+
 /// The last version before CRYPTO frames replaced stream 1.
 const STREAM_1_UNTIL: u8 = 46;
 
@@ -155,6 +159,7 @@ pub(super) fn frame<'a>(
     found: &mut impl FnMut(u64, &'a [u8]),
 ) -> Option<()> {
     match cursor.u8()? {
+        kind @ 0x80.. if IETF_STREAM_FRAMES.contains(&version) => ietf_frame(cursor, kind, version, found),
         kind @ 0x80.. => stream(cursor, kind, version, found),
         kind @ 0x40..0x80 if version > PRIVATE_FLAGS_UNTIL => acknowledgement(cursor, kind),
         // CRYPTO, in Google's numbering and in the IETF's.
@@ -200,6 +205,78 @@ fn stream<'a>(cursor: &mut Cursor<'a>, kind: u8, version: u8, found: &mut impl F
         found(offset, data);
     }
     Some(())
+}
+
+/// The rest of a frame of [`IETF_STREAM_FRAMES`]. In Google's own format, `11…` would be a STREAM frame that ends its stream,
+/// which a client's stream 1 never does, and `101…` one with a length, which is believed if it is of stream 1.
+fn ietf_frame<'a>(cursor: &mut Cursor<'a>, kind: u8, version: u8, found: &mut impl FnMut(u64, &'a [u8])) -> Option<()> {
+    let start = *cursor;
+    match kind {
+        0xc0.. => {
+            // Drafts differ in whether the length stands in front of the identifier.
+            let orders = [false, true].map(|length_first| ietf_stream(start, kind, length_first));
+            let frame = orders.into_iter().flatten().find(|frame| frame.id == 1)?;
+            *cursor = frame.rest;
+            found(frame.offset, frame.data);
+            Some(())
+        }
+        0xa0..0xc0 => {
+            let mut is_stream_1 = false;
+            let read = stream(cursor, kind, version, &mut |offset, data| {
+                is_stream_1 = true;
+                found(offset, data);
+            });
+            if is_stream_1 {
+                return read;
+            }
+            *cursor = start;
+            ietf_acknowledgement(cursor, kind)
+        }
+        _ => stream(cursor, kind, version, found),
+    }
+}
+
+/// A STREAM frame in the format of the IETF's first drafts.
+struct IetfStream<'a> {
+    id: u64,
+    offset: u64,
+    data: &'a [u8],
+    rest: Cursor<'a>,
+}
+
+/// Reads the rest of a STREAM frame `11FSSOOD`.
+fn ietf_stream(mut cursor: Cursor<'_>, kind: u8, length_first: bool) -> Option<IetfStream<'_>> {
+    let number = |cursor: &mut Cursor<'_>, bytes: usize| -> Option<u64> {
+        Some(cursor.take(bytes)?.iter().fold(0, |number, &byte| number << 8 | u64::from(byte)))
+    };
+    let has_length = kind & 1 != 0;
+    let mut length = None;
+    if has_length && length_first {
+        length = Some(usize::from(cursor.u16()?));
+    }
+    let id = number(&mut cursor, usize::from(kind >> 3 & 3) + 1)?;
+    let offset_bytes = [0, 2, 4, 8].get(usize::from(kind >> 1 & 3)).copied().unwrap_or(0);
+    let offset = number(&mut cursor, offset_bytes)?;
+    if has_length && !length_first {
+        length = Some(usize::from(cursor.u16()?));
+    }
+    // A packet that the capture has cut still shows the start of its data.
+    let data = cursor.take(length.unwrap_or(usize::MAX).min(cursor.remaining()))?;
+    Some(IetfStream { id, offset, data, rest: cursor })
+}
+
+/// The rest of an ACK frame `101NLLMM` (draft-ietf-quic-transport-01 §8.13).
+fn ietf_acknowledgement(cursor: &mut Cursor<'_>, kind: u8) -> Option<()> {
+    let bytes_of = |bits: u8| [1, 2, 4, 6].get(usize::from(bits & 3)).copied().unwrap_or(1);
+    let block_bytes = bytes_of(kind);
+    let blocks = if kind & 0x10 != 0 { usize::from(cursor.u8()?) } else { 0 };
+    let timestamps = usize::from(cursor.u8()?);
+    cursor.skip(bytes_of(kind >> 2) + 2)?;
+    cursor.skip(block_bytes + blocks * (1 + block_bytes))?;
+    match timestamps {
+        0 => Some(()),
+        timestamps => cursor.skip(5 + (timestamps - 1) * 3),
+    }
 }
 
 /// The rest of an ACK frame, `01ntllmm`, since Q034.
@@ -263,6 +340,27 @@ pub(super) mod tests {
         far[8 + 4..8 + 8].fill(0xff);
         assert_eq!(Chlo::view(0, &far).unwrap().sni(), None);
         assert!(!Chlo::view(0, &far).unwrap().complete());
+    }
+
+    #[test]
+    fn stream_1_of_q041_in_the_format_of_the_first_drafts() {
+        let hello = chlo(&[(b"SNI\0", b"example.com")]);
+        let length = (hello.len() as u16).to_be_bytes();
+        // STREAM without offset or length; with both, in either order; Google's own format; behind an ACK and a PING.
+        let cases: [Vec<u8>; 5] = [
+            [&[0b1100_0000, 1][..], &hello].concat(),
+            [&[0b1100_1011, 0, 1, 0, 0, length[0], length[1]][..], &hello, &[0; 9]].concat(),
+            [&[0b1100_1011, length[0], length[1], 0, 1, 0, 0][..], &hello, &[0; 9]].concat(),
+            [&[0b1010_0000, 1, length[0], length[1]][..], &hello, &[0; 9]].concat(),
+            [&[0b1010_0000, 0, 9, 1, 1, 9, 0x07, 0b1100_0001, 1, length[0], length[1]][..], &hello].concat(),
+        ];
+        for (number, frames) in cases.iter().enumerate() {
+            for version in [40, 41, 42] {
+                let mut pieces = Vec::new();
+                walk(Framing::Google { version }, frames, 1, |offset, data| pieces.push((offset, data))).unwrap();
+                assert_eq!(pieces, [(0, &hello[..])], "case {number}, version {version}");
+            }
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub(crate) mod build;
 #[cfg(test)]
 mod tests;
 
-pub use connection::{CONNECTIONS_MAX, Connection};
+pub use connection::{CONNECTIONS_MAX, Connection, STREAM_VERSIONS_MAX};
 pub use google::Chlo;
 pub use header::{connection_ids, looks_like_quic};
 pub use keys::Scratch;
@@ -65,6 +65,8 @@ pub struct QuicCounters {
     pub crypto_too_far: u64,
     /// Pieces dropped because the stream had too many gaps already.
     pub crypto_too_many_gaps: u64,
+    /// Packets left out because they contradict all versions that are kept of their handshake stream.
+    pub stream_versions_exceeded: u64,
     /// Connections on one flow evicted for newer ones.
     pub connections_evicted: u64,
     /// Flows given up after `attempts_max` failed decryptions.
