@@ -47,8 +47,14 @@ pub struct Limits {
     pub prelude_bytes_max: usize,
     /// TCP segments with payload after which a flow without a hello is given up.
     pub undecided_segments_max: usize,
+    /// Contradicting pieces kept of one direction of a TCP connection; at most 31.
+    pub stream_versions_max: usize,
+    /// Attempts to read those pieces as a hello, for each direction.
+    pub stream_readings_max: usize,
     /// UDP datagrams without progress after which a flow without a hello is given up.
     pub undecided_datagrams_max: usize,
+    /// Hellos with different names of one UDP flow.
+    pub udp_hellos_max: usize,
     /// Limits of QUIC.
     pub quic: QuicLimits,
 }
@@ -60,7 +66,10 @@ impl Default for Limits {
             hello_bytes_max: 32 * 1024,
             prelude_bytes_max: 8 * 1024,
             undecided_segments_max: 16_384,
+            stream_versions_max: 16,
+            stream_readings_max: 256,
             undecided_datagrams_max: 48,
+            udp_hellos_max: 16,
             quic: QuicLimits::default(),
         }
     }
@@ -83,7 +92,7 @@ pub struct Counts {
     pub undecided_segments: u64,
     /// Flows given up at `undecided_datagrams_max`.
     pub undecided_datagrams: u64,
-    /// Hellos of UDP flows left out because [`udp::HELLOS_MAX`] different names were reported.
+    /// Hellos of UDP flows left out because `udp_hellos_max` different names were reported.
     pub hellos_exceeded: u64,
     /// Counters of QUIC.
     pub quic: QuicCounters,

@@ -166,7 +166,7 @@ impl Stream {
             self.is_done = true;
             return Findings { hello: Some(hello), name: None, desync: self.desync };
         }
-        self.note_versions(offset, payload, segment, has_other_hop_limit, counts);
+        self.note_versions(offset, payload, segment, has_other_hop_limit, limits, counts);
         match self.assembly.insert(offset, payload, limits.stream_bytes_max) {
             Ok(_) => {}
             Err(InsertError::BeyondLimit) => counts.stream_too_long += 1,
@@ -185,7 +185,7 @@ impl Stream {
         counts: &mut Counts,
     ) {
         let Some((offset, payload)) = self.place(segment) else { return };
-        self.note_versions(offset, payload, segment, has_other_hop_limit, counts);
+        self.note_versions(offset, payload, segment, has_other_hop_limit, limits, counts);
         let _ = self.assembly.insert(offset, payload, limits.stream_bytes_max);
     }
 
@@ -221,12 +221,12 @@ impl Stream {
     /// What another reading of bytes that contradict each other shows, until there is none left.
     pub fn next_reading(&mut self, limits: &Limits, counts: &mut Counts) -> Option<Findings<'_>> {
         let versions = self.versions.as_deref_mut()?;
-        let was_exhausted = versions.is_exhausted();
+        let was_exhausted = versions.is_exhausted(limits);
         if self.reported_name != 0 {
             versions.mark_reported_hash(self.reported_name);
         }
         let has_reading = versions.find_readings(&self.assembly, limits);
-        counts.stream_readings += u64::from(!was_exhausted && versions.is_exhausted());
+        counts.stream_readings += u64::from(!was_exhausted && versions.is_exhausted(limits));
         if has_reading { versions.next_reading(&self.assembly, limits) } else { None }
     }
 
@@ -271,6 +271,7 @@ impl Stream {
         payload: &[u8],
         segment: &Segment<'_>,
         has_other_hop_limit: bool,
+        limits: &Limits,
         counts: &mut Counts,
     ) {
         if segment.flags & Segment::URG != 0
@@ -283,7 +284,7 @@ impl Stream {
             if has_other_hop_limit || self.has_other_hop_limit {
                 desync.add(Desync::TTL);
             }
-            let is_full = self.versions.get_or_insert_default().add(offset, payload, desync);
+            let is_full = self.versions.get_or_insert_default().add(offset, payload, desync, limits);
             counts.stream_versions += u64::from(is_full);
         }
         self.has_other_hop_limit |= has_other_hop_limit;

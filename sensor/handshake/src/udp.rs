@@ -20,9 +20,6 @@ use vigie_flow::Side;
 /// reported is not followed any more.
 const STALLED_DATAGRAMS_MAX: u8 = 8;
 
-/// How many hellos with different names of one flow are reported.
-pub const HELLOS_MAX: usize = 16;
-
 /// How many datagrams with a wrong checksum are held until it is clear whether that is the capture's fault.
 const HELD_DATAGRAMS_MAX: usize = 4;
 
@@ -152,7 +149,7 @@ impl UdpInspector {
         self.datagrams += 1;
         if self.datagrams as usize > lent.limits.undecided_datagrams_max {
             lent.counts.undecided_datagrams += 1;
-            self.finish(visit);
+            self.finish(lent.limits, lent.counts, visit);
             self.is_done = true;
             return;
         }
@@ -171,7 +168,7 @@ impl UdpInspector {
     fn answer(&mut self, lent: &mut Lent<'_>, visit: Visit<'_>) {
         self.release_held(lent, visit);
         if self.reported.has_hello && !self.reported.awaits_second {
-            self.finish(visit);
+            self.finish(lent.limits, lent.counts, visit);
             self.is_done = true;
         } else {
             self.note_stall(lent, visit);
@@ -208,7 +205,7 @@ impl UdpInspector {
         self.stalled_datagrams = self.stalled_datagrams.saturating_add(u8::from(is_waiting));
         if self.stalled_datagrams >= STALLED_DATAGRAMS_MAX {
             self.release_held(lent, visit);
-            self.finish(visit);
+            self.finish(lent.limits, lent.counts, visit);
             self.is_done = true;
         }
     }
@@ -235,7 +232,7 @@ impl UdpInspector {
             let hello = match progress {
                 Progress::NotQuic | Progress::Nothing => return has_progress,
                 Progress::GivenUp => {
-                    self.finish(visit);
+                    self.finish(lent.limits, lent.counts, visit);
                     self.is_done = true;
                     return has_progress;
                 }
@@ -248,9 +245,13 @@ impl UdpInspector {
             has_progress = true;
             *client = client.or(Some(side));
             match hello {
-                Some(hello) if hello.is_complete() => reported.report(&hello, lent.counts, visit),
+                Some(hello) if hello.is_complete() => {
+                    reported.report(&hello, lent.limits.udp_hellos_max, lent.counts, visit)
+                }
                 // Google's hellos are padded at the end, behind the name.
-                Some(hello @ Hello::Chlo(_)) if hello.name().is_some() => reported.report(&hello, lent.counts, visit),
+                Some(hello @ Hello::Chlo(_)) if hello.name().is_some() => {
+                    reported.report(&hello, lent.limits.udp_hellos_max, lent.counts, visit)
+                }
                 Some(hello) => *has_partial_hello |= hello.name().is_some(),
                 None => {}
             }
@@ -262,14 +263,14 @@ impl UdpInspector {
         let Self { dtls, reported, has_partial_hello, client, .. } = self;
         let dtls = dtls.get_or_insert_default();
         let step = dtls.datagram(payload, lent.limits.hello_bytes_max, &mut |hello| {
-            reported.report(&Hello::Dtls(*hello), lent.counts, visit);
+            reported.report(&Hello::Dtls(*hello), lent.limits.udp_hellos_max, lent.counts, visit);
         });
         *client = client.or(Some(side));
         if step == DtlsStep::MoreFragments
             && let Some(hello) = dtls.so_far()
         {
             if hello.is_complete() {
-                reported.report(&Hello::Dtls(hello), lent.counts, visit);
+                reported.report(&Hello::Dtls(hello), lent.limits.udp_hellos_max, lent.counts, visit);
             } else {
                 *has_partial_hello |= hello.server_name().is_some();
             }
@@ -283,7 +284,7 @@ impl UdpInspector {
     }
 
     /// Visits the hellos that lack their tail but have a name, if that is new: for the end of a flow.
-    pub fn finish(&mut self, visit: Visit<'_>) {
+    pub fn finish(&mut self, limits: &Limits, counts: &mut Counts, visit: Visit<'_>) {
         if self.is_done || !self.has_partial_hello {
             return;
         }
@@ -291,7 +292,7 @@ impl UdpInspector {
         let Self { quic, dtls, reported, .. } = self;
         let mut report = |hello: &Hello<'_>| {
             if hello.name().is_some() {
-                reported.report(hello, &mut Counts::default(), visit);
+                reported.report(hello, limits.udp_hellos_max, counts, visit);
             }
         };
         quic.partial_hellos(&mut |hello| {
@@ -320,12 +321,12 @@ struct Reported {
 
 impl Reported {
     /// Visits a hello, unless one with the same name was visited before.
-    fn report(&mut self, hello: &Hello<'_>, counts: &mut Counts, visit: Visit<'_>) {
+    fn report(&mut self, hello: &Hello<'_>, hellos_max: usize, counts: &mut Counts, visit: Visit<'_>) {
         let name = hello.name().map_or(0, hash_of);
         if self.first == Some(name) || self.others.contains(&name) {
             return;
         }
-        if self.others.len() + 1 >= HELLOS_MAX {
+        if usize::from(self.first.is_some()) + self.others.len() >= hellos_max {
             counts.hellos_exceeded += 1;
             return;
         }

@@ -11,10 +11,6 @@ use crate::Limits;
 use crate::opening::Desync;
 use crate::stage::{Findings, Stage};
 
-/// Contradicting pieces kept of a stream. The last place is for the latest.
-const PATCHES_MAX: usize = 16;
-/// Walks through a stream's readings; then no more are tried.
-const WALKS_MAX: u16 = 256;
 /// Names of a stream that are reported.
 const NAMES_MAX: usize = 16;
 /// Urgent bytes kept of a stream.
@@ -58,7 +54,7 @@ pub struct Versions {
     /// Offsets that urgent pointers named.
     urgent: Vec<usize>,
     desync: Desync,
-    walks: u16,
+    walks: u32,
     /// Something came since the readings were last tried.
     is_changed: bool,
     /// Readings to report.
@@ -83,14 +79,14 @@ impl Versions {
         self.desync
     }
 
-    /// Adds a piece that contradicts what is known. True if an older one had to go.
-    pub fn add(&mut self, offset: usize, bytes: &[u8], desync: Desync) -> bool {
+    /// Adds a piece that contradicts what is known. True if an older one had to go: the last place is for the latest.
+    pub fn add(&mut self, offset: usize, bytes: &[u8], desync: Desync, limits: &Limits) -> bool {
         self.desync.add(desync);
         self.is_changed = true;
         if self.patches.iter().any(|patch| patch.offset == offset && *patch.bytes == *bytes) {
             return false;
         }
-        let is_full = self.patches.len() >= PATCHES_MAX;
+        let is_full = self.patches.len() >= limits.stream_versions_max;
         if is_full {
             self.patches.pop();
         }
@@ -113,8 +109,8 @@ impl Versions {
     }
 
     /// Whether no more readings are tried.
-    pub const fn is_exhausted(&self) -> bool {
-        self.walks >= WALKS_MAX
+    pub const fn is_exhausted(&self, limits: &Limits) -> bool {
+        self.walks as usize >= limits.stream_readings_max
     }
 
     /// A name was reported of the stream; readings that give it again are not.
@@ -160,7 +156,7 @@ impl Versions {
             candidates.extend(urgent.iter().map(|&urgent| Reading { applied, urgent }));
         }
         for reading in candidates {
-            if self.is_exhausted() {
+            if self.is_exhausted(limits) {
                 return;
             }
             self.walks += 1;
@@ -178,7 +174,7 @@ impl Versions {
     fn search_hellos(&mut self, base: &[u8], limits: &Limits) {
         let mut open = vec![(0_u32, 0_u32)];
         while let Some((decided, applied)) = open.pop() {
-            if self.is_exhausted() {
+            if self.is_exhausted(limits) {
                 return;
             }
             self.walks += 1;
@@ -416,8 +412,7 @@ mod tests {
             hello_bytes_max: 32_768,
             prelude_bytes_max: 8_192,
             undecided_segments_max: 16_384,
-            undecided_datagrams_max: 48,
-            quic: crate::quic::QuicLimits::default(),
+            ..Limits::default()
         }
     }
 

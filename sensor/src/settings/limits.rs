@@ -44,9 +44,13 @@ impl Limits {
             hello_bytes_max: self.hello_bytes_max,
             prelude_bytes_max: self.prelude_bytes_max,
             undecided_segments_max: self.undecided_segments_max,
+            stream_versions_max: self.stream_versions_max,
+            stream_readings_max: self.stream_readings_max,
             undecided_datagrams_max: self.undecided_datagrams_max,
+            udp_hellos_max: self.udp_hellos_max,
             quic: QuicLimits {
                 crypto_bytes_max: self.hello_bytes_max,
+                stream_versions_max: self.quic_stream_versions_max,
                 attempts_max: u16::try_from(self.quic_attempts_max).unwrap_or(u16::MAX),
             },
         }

@@ -89,8 +89,16 @@ settings! {
         prelude_bytes_max: usize = 8_192, Rule::Range(64, 1_073_741_824), Restart;
         /// TCP segments with payload after which a flow without a hello is ignored.
         undecided_segments_max: usize = 16_384, Rule::Range(4, 1_073_741_824), Restart;
+        /// Pieces of one direction of a TCP connection that are kept because they contradict others at the same place.
+        stream_versions_max: usize = 16, Rule::Range(1, 31), Restart;
+        /// Attempts to read a hello with such pieces, for one direction of a TCP connection.
+        stream_readings_max: usize = 256, Rule::Range(1, 1_048_576), Restart;
         /// UDP datagrams after which a flow without a hello is ignored.
         undecided_datagrams_max: usize = 48, Rule::Range(1, 1_073_741_824), Restart;
+        /// Hellos with different names that are read from one UDP flow before its server answers.
+        udp_hellos_max: usize = 16, Rule::Range(1, 65_536), Restart;
+        /// Versions that are kept of a QUIC handshake whose packets contradict each other.
+        quic_stream_versions_max: usize = 8, Rule::Range(1, 1_024), Restart;
         /// Failed attempts in a row to decrypt a QUIC Initial after which a flow is ignored.
         quic_attempts_max: usize = 16, Rule::Range(1, 65_535), Restart;
         /// Encapsulating headers that are decoded in one packet.

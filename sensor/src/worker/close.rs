@@ -66,6 +66,7 @@ impl Worker {
         let mut findings = take_partial_hellos(
             &mut record.inspection,
             &self.handshake_limits,
+            &mut self.handshake_counters,
             &self.bundle,
             self.event_types,
             &mut self.counters,

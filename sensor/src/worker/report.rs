@@ -60,9 +60,16 @@ impl Worker {
         record_id: u32,
         emit: &mut dyn FnMut(Event),
     ) {
-        let Self { records, handshake_limits, bundle, counters, event_types, .. } = self;
+        let Self { records, handshake_limits, handshake_counters, bundle, counters, event_types, .. } = self;
         let Some(record) = records.get_mut(record_id) else { return };
-        let mut partial = take_partial_hellos(&mut record.inspection, handshake_limits, bundle, *event_types, counters);
+        let mut partial = take_partial_hellos(
+            &mut record.inspection,
+            handshake_limits,
+            handshake_counters,
+            bundle,
+            *event_types,
+            counters,
+        );
         let last = partial.pop();
         for (client, finding) in partial {
             self.set_client(slot, client);
@@ -186,6 +193,7 @@ impl Worker {
 pub(super) fn take_partial_hellos(
     inspection: &mut Inspection,
     limits: &vigie_handshake::Limits,
+    handshake_counters: &mut vigie_handshake::Counts,
     bundle: &Bundle,
     event_types: EventTypes,
     counters: &mut Counters,
@@ -200,7 +208,7 @@ pub(super) fn take_partial_hellos(
         }
         Inspection::Udp(inspector) => {
             let client = inspector.client().unwrap_or(Side::Low);
-            inspector.finish(&mut |hello, desync| {
+            inspector.finish(limits, handshake_counters, &mut |hello, desync| {
                 let finding = finding_of(hello, bundle, event_types, counters);
                 findings.push((client, HandshakeFinding { desync, ..finding }));
             });

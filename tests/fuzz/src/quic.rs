@@ -6,10 +6,10 @@ use ring::hkdf;
 use vigie_decode::{NetworkHeader, UdpDatagram};
 use vigie_flow::Side;
 use vigie_handshake::quic::{
-    CONNECTIONS_MAX, Connection, Progress, QuicCounters, QuicLimits, STREAM_VERSIONS_MAX, Scratch, looks_like_quic,
+    CONNECTIONS_MAX, Connection, Progress, QuicCounters, QuicLimits, Scratch, looks_like_quic,
 };
 use vigie_handshake::tls::{ClientHello, HelloScan};
-use vigie_handshake::udp::{HELLOS_MAX, Hello, Lent, UdpInspector};
+use vigie_handshake::udp::{Hello, Lent, UdpInspector};
 use vigie_handshake::{Counts, Limits};
 
 use super::input::Input;
@@ -22,7 +22,7 @@ thread_local! {
 
 /// A script: each step is a datagram as it stands, a sealed packet, a sealed packet damaged, or two in one datagram.
 pub fn datagrams(data: &[u8]) {
-    let limits = QuicLimits { crypto_bytes_max: 2048, attempts_max: 8 };
+    let limits = QuicLimits { crypto_bytes_max: 2048, attempts_max: 8, ..QuicLimits::default() };
     let mut counters = QuicCounters::default();
     let mut connection = Connection::default();
     let mut input = Input::new(data);
@@ -47,7 +47,7 @@ pub fn datagrams(data: &[u8]) {
             check(&connection.datagram(&datagram, scratch, &limits, &mut counters));
             check(&connection.more());
             // Buffers of what is kept, grown by doubling, for each version of each connection's stream, and the spare one.
-            let streams_max = (CONNECTIONS_MAX + 1) * STREAM_VERSIONS_MAX;
+            let streams_max = (CONNECTIONS_MAX + 1) * limits.stream_versions_max;
             assert!(connection.memory_bytes() <= streams_max * (2 * limits.crypto_bytes_max + 8192));
             if control & 0x3c == 0x3c {
                 connection.reset();
@@ -62,7 +62,7 @@ pub fn flow(data: &[u8]) {
     const NETWORK: [u8; 20] = *b"\x45\0\0\0\0\0\0\0\x40\x11\0\0\x0a\0\0\x01\xc0\0\x02\x50";
     let limits = Limits {
         hello_bytes_max: 2048,
-        quic: QuicLimits { crypto_bytes_max: 2048, attempts_max: 8 },
+        quic: QuicLimits { crypto_bytes_max: 2048, attempts_max: 8, ..QuicLimits::default() },
         ..Limits::default()
     };
     let (mut counts, mut inspector, mut hellos) = (Counts::default(), UdpInspector::default(), 0);
@@ -87,11 +87,11 @@ pub fn flow(data: &[u8]) {
                     tls::tell(hello);
                 }
             });
-            assert!(hellos <= HELLOS_MAX);
+            assert!(hellos <= limits.udp_hellos_max);
         }
     });
-    inspector.finish(&mut |_, _| hellos += 1);
-    assert!(hellos <= HELLOS_MAX);
+    inspector.finish(&limits, &mut counts, &mut |_, _| hellos += 1);
+    assert!(hellos <= limits.udp_hellos_max);
 }
 
 fn check(progress: &Progress<'_>) {

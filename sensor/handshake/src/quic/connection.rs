@@ -20,9 +20,6 @@ const SCHEDULES_MAX: usize = 2;
 /// Memory that a stream keeps for the next connection; nearly all hellos need less.
 const SPARE_STREAM_BYTES_MAX: usize = 8 * 1024;
 
-/// How many versions of a connection's handshake stream are kept.
-pub const STREAM_VERSIONS_MAX: usize = 8;
-
 /// Bytes of type and length in front of a TLS handshake message (RFC 8446 §4).
 const MESSAGE_HEADER_BYTES: usize = 4;
 
@@ -374,7 +371,7 @@ impl Candidate {
         counters: &mut QuicCounters,
     ) {
         let versions = if self.stream.is_reported { 2 } else { 1 };
-        if self.versions.len() + versions >= STREAM_VERSIONS_MAX {
+        if self.versions.len() + versions >= limits.stream_versions_max {
             counters.stream_versions_exceeded += 1;
             return;
         }

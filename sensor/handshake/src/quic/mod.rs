@@ -16,7 +16,7 @@ pub(crate) mod build;
 #[cfg(test)]
 mod tests;
 
-pub use connection::{CONNECTIONS_MAX, Connection, STREAM_VERSIONS_MAX};
+pub use connection::{CONNECTIONS_MAX, Connection};
 pub use google::Chlo;
 pub use header::{connection_ids, looks_like_quic};
 pub use keys::Scratch;
@@ -26,13 +26,15 @@ pub use keys::Scratch;
 pub struct QuicLimits {
     /// Bytes of the handshake stream that are kept, from its start.
     pub crypto_bytes_max: usize,
+    /// Versions kept of a connection's handshake stream.
+    pub stream_versions_max: usize,
     /// Failed decryptions in a row after which a flow is given up.
     pub attempts_max: u16,
 }
 
 impl Default for QuicLimits {
     fn default() -> Self {
-        Self { crypto_bytes_max: 32 * 1024, attempts_max: 16 }
+        Self { crypto_bytes_max: 32 * 1024, stream_versions_max: 8, attempts_max: 16 }
     }
 }
 
