@@ -149,7 +149,7 @@ impl UdpInspector {
         self.datagrams += 1;
         if self.datagrams as usize > lent.limits.undecided_datagrams_max {
             lent.counts.undecided_datagrams += 1;
-            self.finish(lent.limits, lent.counts, visit);
+            self.finish_partial(lent, visit);
             self.is_done = true;
             return;
         }
@@ -168,7 +168,7 @@ impl UdpInspector {
     fn answer(&mut self, lent: &mut Lent<'_>, visit: Visit<'_>) {
         self.release_held(lent, visit);
         if self.reported.has_hello && !self.reported.awaits_second {
-            self.finish(lent.limits, lent.counts, visit);
+            self.finish_partial(lent, visit);
             self.is_done = true;
         } else {
             self.note_stall(lent, visit);
@@ -205,7 +205,7 @@ impl UdpInspector {
         self.stalled_datagrams = self.stalled_datagrams.saturating_add(u8::from(is_waiting));
         if self.stalled_datagrams >= STALLED_DATAGRAMS_MAX {
             self.release_held(lent, visit);
-            self.finish(lent.limits, lent.counts, visit);
+            self.finish_partial(lent, visit);
             self.is_done = true;
         }
     }
@@ -232,7 +232,7 @@ impl UdpInspector {
             let hello = match progress {
                 Progress::NotQuic | Progress::Nothing => return has_progress,
                 Progress::GivenUp => {
-                    self.finish(lent.limits, lent.counts, visit);
+                    self.finish_partial(lent, visit);
                     self.is_done = true;
                     return has_progress;
                 }
@@ -279,15 +279,24 @@ impl UdpInspector {
     }
 
     /// Whether [`finish`](Self::finish) may visit a hello.
-    pub const fn has_partial_hello(&self) -> bool {
-        !self.is_done && self.has_partial_hello
+    pub const fn may_have_hello(&self) -> bool {
+        !self.is_done && (self.has_partial_hello || self.held.is_some())
     }
 
-    /// Visits the hellos that lack their tail but have a name, if that is new: for the end of a flow.
-    pub fn finish(&mut self, limits: &Limits, counts: &mut Counts, visit: Visit<'_>) {
+    /// Visits the hellos in payloads that were held, and those that lack their tail but have a name, if that is new: for the
+    /// end of a flow.
+    pub fn finish(&mut self, lent: &mut Lent<'_>, visit: Visit<'_>) {
+        if !self.is_done {
+            self.release_held(lent, visit);
+            self.finish_partial(lent, visit);
+        }
+    }
+
+    fn finish_partial(&mut self, lent: &mut Lent<'_>, visit: Visit<'_>) {
         if self.is_done || !self.has_partial_hello {
             return;
         }
+        let Lent { limits, counts, .. } = lent;
         self.has_partial_hello = false;
         let Self { quic, dtls, reported, .. } = self;
         let mut report = |hello: &Hello<'_>| {

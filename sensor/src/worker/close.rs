@@ -1,6 +1,7 @@
 //! The end of a flow, or of its inspection: pending findings are reported, and memory is freed.
 
 use vigie_flow::{FlowEntry, Slot};
+use vigie_handshake::udp::Lent;
 
 use super::flows::{FOREIGN, NAMED, PAYLOAD, SETTLED, client_of, event_flow, with_client};
 use super::packet::FrameInfo;
@@ -63,14 +64,13 @@ impl Worker {
     fn report_end(&mut self, entry: &FlowEntry, record: &mut FlowRecord, reason: FlowEnd, emit: &mut dyn FnMut(Event)) {
         let mut entry = *entry;
         let pending_hello = record.hello.take().map(|hello| *hello);
-        let mut findings = take_partial_hellos(
-            &mut record.inspection,
-            &self.handshake_limits,
-            &mut self.handshake_counters,
-            &self.bundle,
-            self.event_types,
-            &mut self.counters,
-        );
+        let mut lent = Lent {
+            scratch: &mut self.quic_scratch,
+            limits: &self.handshake_limits,
+            counts: &mut self.handshake_counters,
+        };
+        let mut findings =
+            take_partial_hellos(&mut record.inspection, &mut lent, &self.bundle, self.event_types, &mut self.counters);
         if let Some(&(client, _)) = findings.first() {
             entry.marks = with_client(entry.marks, client);
         } else if entry.marks & PAYLOAD != 0 && entry.marks & (SETTLED | NAMED) == 0 {

@@ -43,7 +43,7 @@ impl Inspection {
         match self {
             Self::None | Self::Opening(_) => false,
             Self::Tcp(inspector) => inspector.has_partial_hello(),
-            Self::Udp(inspector) => inspector.has_partial_hello(),
+            Self::Udp(inspector) => inspector.may_have_hello(),
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use vigie_flow::{FlowEntry, Side, Slot};
+use vigie_handshake::udp::Lent;
 use vigie_signatures::{Bundle, Rule};
 
 use super::findings::{EventTypes, HandshakeFinding};
@@ -60,16 +61,14 @@ impl Worker {
         record_id: u32,
         emit: &mut dyn FnMut(Event),
     ) {
-        let Self { records, handshake_limits, handshake_counters, bundle, counters, event_types, .. } = self;
+        let Self { records, bundle, counters, event_types, .. } = self;
         let Some(record) = records.get_mut(record_id) else { return };
-        let mut partial = take_partial_hellos(
-            &mut record.inspection,
-            handshake_limits,
-            handshake_counters,
-            bundle,
-            *event_types,
-            counters,
-        );
+        let mut lent = Lent {
+            scratch: &mut self.quic_scratch,
+            limits: &self.handshake_limits,
+            counts: &mut self.handshake_counters,
+        };
+        let mut partial = take_partial_hellos(&mut record.inspection, &mut lent, bundle, *event_types, counters);
         let last = partial.pop();
         for (client, finding) in partial {
             self.set_client(slot, client);
@@ -192,8 +191,7 @@ impl Worker {
 /// UDP has more than one.
 pub(super) fn take_partial_hellos(
     inspection: &mut Inspection,
-    limits: &vigie_handshake::Limits,
-    handshake_counters: &mut vigie_handshake::Counts,
+    lent: &mut Lent<'_>,
     bundle: &Bundle,
     event_types: EventTypes,
     counters: &mut Counters,
@@ -201,14 +199,14 @@ pub(super) fn take_partial_hellos(
     let mut findings = Vec::new();
     match inspection {
         Inspection::Tcp(inspector) => {
-            if let Some((client, hello)) = inspector.take_partial_hello(limits) {
+            if let Some((client, hello)) = inspector.take_partial_hello(lent.limits) {
                 let finding = HandshakeFinding::from_hello(&hello, HelloTransport::Tcp, bundle, event_types, counters);
                 findings.push((client, finding));
             }
         }
         Inspection::Udp(inspector) => {
             let client = inspector.client().unwrap_or(Side::Low);
-            inspector.finish(limits, handshake_counters, &mut |hello, desync| {
+            inspector.finish(lent, &mut |hello, desync| {
                 let finding = finding_of(hello, bundle, event_types, counters);
                 findings.push((client, HandshakeFinding { desync, ..finding }));
             });

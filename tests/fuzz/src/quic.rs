@@ -90,7 +90,10 @@ pub fn flow(data: &[u8]) {
             assert!(hellos <= limits.udp_hellos_max);
         }
     });
-    inspector.finish(&limits, &mut counts, &mut |_, _| hellos += 1);
+    SCRATCH.with_borrow_mut(|scratch| {
+        let mut lent = Lent { scratch, limits: &limits, counts: &mut counts };
+        inspector.finish(&mut lent, &mut |_, _| hellos += 1);
+    });
     assert!(hellos <= limits.udp_hellos_max);
 }
 

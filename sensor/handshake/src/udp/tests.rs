@@ -45,7 +45,9 @@ impl Flow {
 
     fn finish(&mut self) -> Vec<String> {
         let mut names = Vec::new();
-        self.inspector.finish(&Limits::default(), &mut self.counts, &mut |hello, _| names.push(name_of(hello)));
+        let limits = Limits::default();
+        let mut lent = Lent { scratch: &mut self.scratch, limits: &limits, counts: &mut self.counts };
+        self.inspector.finish(&mut lent, &mut |hello, _| names.push(name_of(hello)));
         names
     }
 }
@@ -162,7 +164,7 @@ fn a_hello_without_its_tail_is_reported_in_the_end() {
     let rest = initial_with([1; 8], 1, &message, 1000..name_end);
     let mut flow = Flow::default();
     assert_eq!([flow.say(CLIENT, &datagram), flow.say(CLIENT, &rest)].concat(), [""; 0]);
-    assert!(flow.inspector.has_partial_hello());
+    assert!(flow.inspector.may_have_hello());
     assert_eq!(flow.finish(), ["partial.example"]);
     let mut flow = Flow::default();
     flow.say(CLIENT, &datagram);
@@ -193,6 +195,11 @@ fn wrong_checksums_that_the_server_answers_are_the_captures_fault() {
     assert_eq!(flow.say_wrong(CLIENT, &second), [""; 0]);
     assert_eq!(flow.say_wrong(SERVER, &[0x40; 50]), ["rewritten.example"]);
     assert!(flow.inspector.is_done());
+    // At the end of the flow.
+    let mut flow = Flow::default();
+    assert_eq!(flow.say_wrong(CLIENT, &short_hello(1, "rewritten.example")), [""; 0]);
+    assert!(flow.inspector.may_have_hello());
+    assert_eq!(flow.finish(), ["rewritten.example"]);
     // One-way.
     let mut flow = Flow::default();
     assert_eq!(flow.say_wrong(CLIENT, &short_hello(1, "rewritten.example")), [""; 0]);
