@@ -4,7 +4,8 @@
 //! A packet's way: a source of `vigie_capture` gives frames to a [`worker`], which decodes them (`vigie_decode`), finds their
 //! flow (`vigie_flow`), inspects the handshake (`vigie_handshake`), and matches it against the signatures ([`detect`]). The
 //! worker emits an [`event`], which becomes a [`record`] of the journal (`vigie_journal`). [`read`] drives workers through
-//! captures, [`run`] through the interfaces of a live sensor.
+//! captures, [`run`] through the interfaces of a live sensor. [`judge`] reads no packet: it judges the logs of other tools by the
+//! verdicts of `vigie_judgement`.
 //!
 //! Each module uses only those above it; a test checks that.
 
@@ -19,5 +20,6 @@ pub mod settings;
 pub mod worker;
 pub mod read;
 pub mod run;
+pub mod judge;
 
 pub mod cli;

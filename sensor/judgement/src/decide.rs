@@ -194,12 +194,12 @@ fn page(episode: &Episode, thresholds: &Thresholds) -> Decided {
     let mut names = episode.names(Class::Page);
     names.extend(episode.names(Class::Media));
     let mut reasons = vec![Reason::PageNames(names)];
-    if has_front_page(episode) && !has_scripts(episode) && episode.flows <= thresholds.preview_flows_max {
-        return Some((Kind::Preview, reasons));
-    }
     if episode.is_long_playback(thresholds) {
         reasons.push(Reason::LongPlayback(episode.length_s(), episode.bytes_to_client));
         return Some((Kind::SiteOrPlayer, reasons));
+    }
+    if has_front_page(episode) && !has_scripts(episode) && episode.flows <= thresholds.preview_flows_max {
+        return Some((Kind::Preview, reasons));
     }
     Some((Kind::Player, reasons))
 }

@@ -1,6 +1,7 @@
 //! What judgement is given: one flow that matched a signature, in plain values.
 
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use vigie_signatures::Rule;
@@ -16,6 +17,19 @@ pub enum Client {
     Prefix64(u64),
     /// Another tool's word for a client.
     Name(Arc<str>),
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(formatter),
+            Self::Mac([a, b, c, d, e, f]) => {
+                write!(formatter, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+            }
+            Self::Prefix64(prefix) => write!(formatter, "{}/64", Ipv6Addr::from_bits(u128::from(*prefix) << 64)),
+            Self::Name(name) => name.fmt(formatter),
+        }
+    }
 }
 
 /// Whether the server answered.
@@ -76,4 +90,21 @@ pub struct Sighting<'a> {
     pub bytes_to_client: u64,
     /// Bytes client → server since the flow was last sighted.
     pub bytes_to_server: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_read_as_the_field_writes_them() {
+        for (client, text) in [
+            (Client::Address("192.0.2.1".parse().unwrap()), "192.0.2.1"),
+            (Client::Mac([2, 0, 0x5e, 0xff, 0, 1]), "02:00:5e:ff:00:01"),
+            (Client::Prefix64(0x2001_0db8_0000_0001), "2001:db8:0:1::/64"),
+            (Client::Name("phone-7".into()), "phone-7"),
+        ] {
+            assert_eq!(client.to_string(), text);
+        }
+    }
 }

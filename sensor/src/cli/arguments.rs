@@ -19,7 +19,7 @@ use crate::settings::Limits;
     arg_required_else_help = true,
     subcommand_required = true,
     max_term_width = 100,
-    after_help = "Exit codes: 0 success; 1 alerts were found, with --fail-on-alert; 64 wrong usage; 65 bad data; \
+    after_help = "Exit codes: 0 success; 1 found, with --fail-on-alert or --fail-on-incident; 64 wrong usage; 65 bad data; \
                   69 a file, interface or address is unavailable; 70 internal error; 78 wrong configuration or \
                   signatures; 130 'vigie read' was interrupted."
 )]
@@ -34,6 +34,8 @@ pub struct Arguments {
 pub enum Command {
     /// Read captures and show which clients used which banned services.
     Read(ReadArguments),
+    /// Judge the logs of Suricata, Zeek or others: which clients used which services, without a capture.
+    Judge(super::judge::JudgeArguments),
     /// Capture on network interfaces and write alerts, until stopped.
     Run(super::run::RunArguments),
     /// Show which signature matches a name, an address or a fingerprint, and what it means.

@@ -9,7 +9,7 @@ use std::io;
 pub enum Exit {
     /// Done.
     Success = 0,
-    /// Alerts were found, with `--fail-on-alert`.
+    /// Found, with `--fail-on-alert` or `--fail-on-incident`.
     Found = 1,
     /// Wrong command line.
     Usage = 64,

@@ -11,6 +11,7 @@ pub mod explain;
 pub mod findings;
 pub mod generate;
 pub mod interfaces;
+pub mod judge;
 pub mod progress;
 pub mod read;
 pub mod run;
@@ -51,6 +52,7 @@ fn dispatch(command: &Command) -> Result<Exit, Failure> {
     let terminal = Terminal::detect();
     match command {
         Command::Read(arguments) => read::run(arguments, terminal),
+        Command::Judge(arguments) => judge::run(arguments, terminal),
         Command::Run(arguments) => run::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Signatures(arguments) => signatures::run(arguments, terminal),

@@ -1,0 +1,190 @@
+//! `vigie judge`, as people and scripts meet it: logs in, verdicts and exit codes out.
+
+// Clippy knows only functions marked as tests.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+fn judge(arguments: &[&str], input: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vigie"));
+    command.arg("judge").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn verdicts(arguments: &[&str], input: &str) -> Vec<Value> {
+    let output = judge(arguments, input);
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn lines(lines: &[Value]) -> String {
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// A contact of a scenario as a line of each format: plain, Suricata, Zeek.
+fn formats(contacts: &[Value]) -> [(&'static str, String); 3] {
+    let plain = lines(contacts);
+    let (mut suricata, mut zeek) = (Vec::new(), Vec::new());
+    for (number, contact) in contacts.iter().enumerate() {
+        let seconds = contact["seconds"].as_f64().unwrap();
+        let time = |seconds: f64| {
+            let ns = (seconds * 1e9).round() as i128;
+            let time = time::OffsetDateTime::from_unix_timestamp_nanos(ns).unwrap();
+            let format = time::macros::format_description!(
+                "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]+0000"
+            );
+            time.format(format).unwrap()
+        };
+        let (client, name, bytes) = (&contact["client"], &contact["name"], &contact["bytes_toclient"]);
+        let packets = if contact["answered"] == json!(false) { 0 } else { 9 };
+        suricata.push(json!({
+            "timestamp": time(seconds), "flow_id": number, "event_type": "tls", "src_ip": client, "src_port": 50000,
+            "dest_ip": "192.0.2.1", "dest_port": 443, "proto": "TCP", "tls": {"sni": name, "ja4": contact["ja4"]}
+        }));
+        suricata.push(json!({
+            "timestamp": time(seconds + 0.3), "flow_id": number, "event_type": "flow", "src_ip": client,
+            "dest_ip": "192.0.2.1", "proto": "TCP",
+            "flow": {"pkts_toserver": 9, "pkts_toclient": packets, "bytes_toserver": 900, "bytes_toclient": bytes,
+                "start": time(seconds), "end": time(seconds + 0.3), "state": "closed"}
+        }));
+        zeek.push(json!({
+            "ts": seconds, "uid": format!("C{number}"), "id.orig_h": client, "id.resp_h": "192.0.2.1",
+            "server_name": name, "ja4": contact["ja4"], "established": true
+        }));
+        zeek.push(json!({
+            "ts": seconds, "uid": format!("C{number}"), "id.orig_h": client, "id.resp_h": "192.0.2.1",
+            "duration": 0.3, "orig_bytes": 900, "resp_bytes": bytes,
+            "conn_state": if packets == 0 { "S0" } else { "SF" }
+        }));
+    }
+    [("plain", plain), ("suricata", lines(&suricata)), ("zeek", lines(&zeek))]
+}
+
+/// What is wrong with the verdicts on a scenario.
+fn faults(scenario: &Value, verdicts: &[Value]) -> Vec<String> {
+    let expected = scenario["expect"].as_object().unwrap();
+    let of = |service: &str| verdicts.iter().find(|verdict| verdict["service"] == service);
+    let mut faults = Vec::new();
+    for (service, expected) in expected {
+        let Some(verdict) = of(service) else {
+            faults.push(format!("{service}: no line"));
+            continue;
+        };
+        for (field, value) in expected.as_object().unwrap() {
+            if verdict[field] != *value {
+                faults.push(format!("{service}: {field} is {}, not {value}", verdict[field]));
+            }
+        }
+    }
+    for verdict in verdicts {
+        let fields: Vec<&String> = verdict.as_object().unwrap().keys().collect();
+        assert_eq!(fields, ["client", "service", "verdict", "kind", "first_run", "incident", "reasons"]);
+        let service = verdict["service"].as_str().unwrap();
+        let may_also = scenario["may_also_name"].as_array().unwrap();
+        if !expected.contains_key(service) && !may_also.contains(&verdict["service"]) {
+            faults.push(format!("{service} has a line: {verdict}"));
+        }
+    }
+    faults
+}
+
+#[test]
+fn worked_scenarios_get_the_right_verdicts_in_every_format() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/intel/verdict_vectors.jsonl");
+    let Ok(text) = fs::read_to_string(&path) else {
+        println!("skipped: {} is not there", path.display());
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (mut right, mut wrong) = (0, Vec::new());
+    for line in text.lines() {
+        let scenario: Value = serde_json::from_str(line).unwrap();
+        for (format, log) in formats(scenario["observations"].as_array().unwrap()) {
+            let file = folder.path().join(format);
+            fs::write(&file, log).unwrap();
+            let verdicts = verdicts(&["--verdicts", file.to_str().unwrap()], "");
+            match faults(&scenario, &verdicts) {
+                faults if faults.is_empty() => right += 1,
+                faults => wrong.push(format!("{} {format}: {}", scenario["id"], faults.join("; "))),
+            }
+        }
+    }
+    assert!(wrong.is_empty() && right == 3 * 36, "{right} right; wrong: {wrong:#?}");
+}
+
+fn contact(seconds: f64, client: &str, name: &str) -> Value {
+    json!({"seconds": seconds, "client": client, "name": name, "ja4": "", "bytes_toclient": 4000})
+}
+
+#[test]
+fn formats_may_be_mixed_and_files_are_read_together() {
+    let contacts = [
+        contact(0.0, "10.0.0.1", "tnc16-normal-no1a.tiktokv.eu"),
+        contact(3_600.0, "10.0.0.1", "tnc16-normal-no1a.tiktokv.eu"),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    for (later, earlier) in [(0, 1), (1, 2), (2, 0)] {
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, text).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        // The file that is named first has the later line.
+        let first = write("first", &formats(&contacts[1..])[later].1);
+        let second = write("second", &formats(&contacts[..1])[earlier].1);
+        let found = verdicts(&["--verdicts", &first, &second], "");
+        assert_eq!(found.len(), 1);
+        assert_eq!((&found[0]["verdict"], &found[0]["kind"]), (&json!("app"), &json!("background")));
+    }
+}
+
+#[test]
+fn the_same_lines_give_the_same_bytes() {
+    let contacts: Vec<Value> = (0..200)
+        .map(|number| contact(number.into(), &format!("10.0.{}.{}", number % 3, number % 7), "x.com"))
+        .collect();
+    let text = lines(&contacts);
+    let first = judge(&["--verdicts", "-"], &text);
+    let second = judge(&["--verdicts", "-"], &text);
+    assert_eq!(first.stdout, second.stdout);
+    let clients: Vec<String> = String::from_utf8(first.stdout).unwrap().lines().map(ToOwned::to_owned).collect();
+    assert_eq!(clients.len(), 21);
+}
+
+#[test]
+fn exit_codes_tell_what_was_found_and_what_could_not_be_used() {
+    let app = lines(&[
+        contact(0.0, "10.0.0.1", "tnc16-normal-no1a.tiktokv.eu"),
+        contact(1.0, "10.0.0.1", "frontier.tiktokv-eu.com"),
+    ]);
+    let pixel = lines(&[contact(0.0, "10.0.0.1", "analytics.tiktok.com")]);
+    let exit = |arguments: &[&str], input: &str| judge(arguments, input).status.code().unwrap();
+    assert_eq!(exit(&["-"], &app), 0);
+    assert_eq!(exit(&["--fail-on-incident", "-"], &app), 1);
+    assert_eq!(exit(&["--fail-on-incident", "--verdicts", "-"], &app), 1);
+    assert_eq!(exit(&["--fail-on-incident", "-"], &pixel), 0);
+    assert_eq!(exit(&["-"], &format!("{app}nonsense\n")), 65);
+    assert_eq!(exit(&["-"], "#separator \\x09\n"), 65);
+    assert_eq!(exit(&["/no/such/log"], ""), 69);
+    assert_eq!(exit(&[], ""), 64);
+}
+
+#[test]
+fn bad_lines_are_counted_and_nothing_says_all_clear() {
+    let good = lines(&[contact(0.0, "10.0.0.1", "example.com")]);
+    let output = judge(&["-"], &format!("{good}{{\"seconds\": 1\n{good}"));
+    let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(out.starts_with("Not everything was read."), "{out}");
+    assert!(err.starts_with("vigie: 1 of 3 lines could not be used; the first: -:2: "), "{err}");
+    let output = judge(&["--verdicts", "-"], &format!("nonsense\n{}", lines(&[contact(0.0, "10.0.0.1", "x.com")])));
+    assert!(String::from_utf8(output.stdout).unwrap().starts_with("{\"client\":\"10.0.0.1\""));
+    assert_eq!(output.status.code(), Some(65));
+}
