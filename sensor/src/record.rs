@@ -1,6 +1,7 @@
 //! From a worker's events to the journal's records, and to EVE lines. What costs and only a written event needs is
 //! worked out here, on the writer's side: the hash of a JA4, the server's country and autonomous system.
 
+mod incident;
 mod signature;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use vigie_signatures::{Bundle, Rule};
 
 use crate::country::country;
 use crate::event::{Alert, DnsAnswer, Ech, Event, Evidence, Fact, Flow, FlowEnd, Hello, HelloTransport};
+pub use incident::encode_incident;
 pub use signature::signature_text;
 
 /// What is true for all events of a run.

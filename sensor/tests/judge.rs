@@ -182,9 +182,40 @@ fn bad_lines_are_counted_and_nothing_says_all_clear() {
     let good = lines(&[contact(0.0, "10.0.0.1", "example.com")]);
     let output = judge(&["-"], &format!("{good}{{\"seconds\": 1\n{good}"));
     let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
-    assert!(out.starts_with("Not everything was read."), "{out}");
+    assert!(out.contains("\nNot everything was read. ") && !out.contains("No banned"), "{out}");
     assert!(err.starts_with("vigie: 1 of 3 lines could not be used; the first: -:2: "), "{err}");
     let output = judge(&["--verdicts", "-"], &format!("nonsense\n{}", lines(&[contact(0.0, "10.0.0.1", "x.com")])));
     assert!(String::from_utf8(output.stdout).unwrap().starts_with("{\"client\":\"10.0.0.1\""));
     assert_eq!(output.status.code(), Some(65));
+}
+
+#[test]
+fn incidents_are_events_of_generator_seven() {
+    let mut contacts: Vec<Value> = (0..300_u32)
+        .map(|second| contact((1_795_780_000 + second).into(), "10.0.0.1", "tnc16-normal-no1a.tiktokv.eu"))
+        .collect();
+    contacts.push(contact(1_795_780_001.0, "10.0.0.1", "frontier.tiktokv-eu.com"));
+    contacts.push(contact(1_795_780_002.0, "10.0.0.2", "analytics.tiktok.com"));
+    let output = judge(&["--json", "--fail-on-incident", "-"], &lines(&contacts));
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let states: Vec<&Value> = events.iter().map(|event| &event["alert"]["metadata"]["incident_state"][0]).collect();
+    assert_eq!(states, ["opened", "closed"]);
+    let (opened, closed) = (&events[0]["alert"], &events[1]["alert"]);
+    assert_eq!((&opened["gid"], &opened["signature_id"], &opened["severity"]), (&json!(7), &json!(1), &json!(1)));
+    assert_eq!((&opened["metadata"]["ban"], &opened["metadata"]["verdict"]), (&json!(["fr"]), &json!(["app"])));
+    assert_eq!(opened["metadata"]["incident"], closed["metadata"]["incident"]);
+    assert_ne!(opened["metadata"]["event_id"], closed["metadata"]["event_id"]);
+    assert_eq!(closed["metadata"]["event_id"][0].as_str().unwrap().len(), 16);
+    assert_eq!(closed["context"]["vigie"]["flows"], 301);
+    assert!(!text.contains("10.0.0.2"), "pages with embeds are no incident");
+}
+
+#[test]
+fn verdicts_may_be_asked_for_together_with_json() {
+    let input = lines(&[contact(0.0, "10.0.0.1", "x.com")]);
+    let both = judge(&["--json", "--verdicts", "-"], &input);
+    assert_eq!(both.stdout, judge(&["--verdicts", "-"], &input).stdout);
+    assert_eq!(judge(&["--as-of", "soon", "-"], &input).status.code(), Some(64));
 }

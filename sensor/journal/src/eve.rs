@@ -5,8 +5,11 @@
 //! client, destination the server.
 
 mod dns;
+mod incident;
 #[cfg(test)]
 mod tests;
+
+pub use incident::encode_incident;
 
 use crate::community_id::community_id;
 use crate::json::{self, Object};

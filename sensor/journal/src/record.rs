@@ -217,6 +217,39 @@ pub enum FlowEndReason {
     Evicted,
 }
 
+/// A change of an incident.
+#[derive(Clone, Debug)]
+pub struct Incident<'a> {
+    /// When, nanoseconds since the Unix epoch.
+    pub timestamp_ns: u64,
+    /// The client, where its address stands for it.
+    pub client_address: Option<IpAddr>,
+    /// By kind of change.
+    pub signature_id: u32,
+    /// What happened, in a few words.
+    pub signature: &'a str,
+    /// 1 is the most severe.
+    pub severity: u8,
+    /// Facts of one word or text each; empty ones are left out.
+    pub facts: &'a [(&'static str, &'a str)],
+    /// Facts of several texts; empty ones are left out.
+    pub lists: &'a [(&'static str, &'a [Box<str>])],
+    /// How often the incident was told, from 1.
+    pub revision: u32,
+    /// Flows.
+    pub flows: u64,
+    /// Bytes client → server.
+    pub bytes_to_server: u64,
+    /// Bytes server → client.
+    pub bytes_to_client: u64,
+    /// First contact.
+    pub first_ns: u64,
+    /// Last contact.
+    pub last_ns: u64,
+    /// Alerts that were not written, since there were too many in a minute.
+    pub alerts_left_out: u64,
+}
+
 /// What a sensor counted since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {

@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 use vigie_signatures::Class;
 
 use crate::client::ClientCases;
-use crate::{Client, Contact, Episode, Judgement, Sighting, Thresholds};
+use crate::{Client, Contact, Episode, Judgement, Origin, Sighting, Thresholds};
 
 /// Which client and service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,6 +28,8 @@ pub struct Change<'c> {
     pub time_ns: u64,
     /// Who.
     pub client: &'c Client,
+    /// Where its last contact came from.
+    pub origin: &'c Origin,
     /// The service.
     pub service: &'c Arc<str>,
     /// Its owner.
@@ -38,6 +40,8 @@ pub struct Change<'c> {
     pub episode: &'c Episode,
     /// Whether the episode has ended.
     pub is_over: bool,
+    /// Whether its judgement was not told before.
+    pub is_new: bool,
 }
 
 /// All clients and services under observation.
@@ -147,7 +151,7 @@ impl Cases {
         let Some(client) = self.clients.get_mut(&key.client) else { return };
         let Some(place) = client.place(&key.service) else { return };
         client.end_if_silent(place, &key.client, now_ns, &self.thresholds, tell);
-        if client.keep_until_ns(place, &self.thresholds) > now_ns {
+        if client.keep_until_ns(place, &self.thresholds) >= now_ns {
             self.due.push_back((now_ns.saturating_add(self.wait_ns()), key));
             return;
         }

@@ -4,17 +4,72 @@ use std::sync::Arc;
 
 use vigie_signatures::Class;
 
-use crate::{Around, CaseKey, Change, Client, Contact, Episode, Kind, Sighting, Thresholds, Verdict, decide};
+use crate::episode::NAMES_MAX;
+use crate::{
+    Around, CaseKey, Change, Client, Contact, Episode, Judgement, Kind, Origin, Sighting, Thresholds, Verdict, decide,
+};
 
 /// Lone native families remembered of a client and service.
 const LONE_FAMILIES_MAX: usize = 8;
 
-/// An episode that ended, as far as others still need it.
-#[derive(Clone, Copy, Debug)]
-struct Past {
+/// What an episode of one service says to those of the owner's other services, also when it is over.
+#[derive(Debug)]
+struct Beside {
     first_ns: u64,
     last_ns: u64,
-    kind: Option<Kind>,
+    has_resolver: bool,
+    /// Names other than those of a first start speak for a program.
+    has_program: bool,
+    /// Names of a first start, if nothing else speaks for a program.
+    bare_boot: Vec<String>,
+    /// It has a verdict about its service.
+    says_something: bool,
+}
+
+impl Beside {
+    fn of(episode: &Episode, thresholds: &Thresholds) -> Self {
+        let bare_boot = episode.boot_names().filter(|_| episode.is_bare_first_start());
+        Self {
+            first_ns: episode.first_ns,
+            last_ns: episode.last_ns,
+            has_resolver: episode.has(Class::Resolver),
+            has_program: episode.has_program(),
+            bare_boot: bare_boot.map(String::from).collect(),
+            says_something: !episode.is_shared()
+                && decide(episode, &Around::default(), thresholds)
+                    .is_some_and(|judgement| is_of_a_service(judgement.kind)),
+        }
+    }
+
+    /// Whether no longer silence lies between it and an episode.
+    const fn is_near(&self, episode: &Episode, thresholds: &Thresholds) -> bool {
+        let silence_ns = thresholds.silence_ns();
+        self.first_ns <= episode.last_ns.saturating_add(silence_ns)
+            && episode.first_ns <= self.last_ns.saturating_add(silence_ns)
+    }
+}
+
+/// What the owner's other services say to an episode.
+#[derive(Clone, Debug, Default)]
+struct Support {
+    resolver: bool,
+    other_service: bool,
+    other_program: bool,
+    /// Names of first starts that nothing else of their service stands beside.
+    bare_boot: Vec<String>,
+}
+
+impl Support {
+    fn add(&mut self, beside: &Beside) {
+        self.resolver |= beside.has_resolver;
+        self.other_service |= beside.says_something;
+        self.other_program |= beside.has_program;
+        for name in &beside.bare_boot {
+            if self.bare_boot.len() < NAMES_MAX && !self.bare_boot.contains(name) {
+                self.bare_boot.push(name.clone());
+            }
+        }
+    }
 }
 
 /// A client and a service.
@@ -22,10 +77,15 @@ struct Past {
 struct Case {
     service: Arc<str>,
     owner: Arc<str>,
+    /// Where the last contact came from.
+    origin: Origin,
     episode: Option<Episode>,
+    /// What episodes said that are over.
+    support: Support,
     /// What was last reported of the episode.
     reported: Option<(Kind, bool)>,
-    past: Option<Past>,
+    /// The last episode that ended.
+    past: Option<Beside>,
     /// A first start waits to be reported.
     is_held: bool,
     /// Native families of earlier episodes that had no other, and when each was last contacted.
@@ -65,18 +125,21 @@ impl ClientCases {
     /// Adds a sighting to a case's episode. True if the verdict can be another one now.
     pub(crate) fn add(&mut self, place: usize, sighting: &Sighting<'_>, thresholds: &Thresholds) -> bool {
         let Some(case) = self.cases.get_mut(place) else { return false };
+        if case.origin != *sighting.origin {
+            case.origin = sighting.origin.clone();
+        }
         match &mut case.episode {
             Some(episode) => episode.add(sighting, thresholds),
             None if sighting.contact == Contact::MoreBytes => false,
             None => {
-                case.episode = Some(Episode::new(sighting));
-                case.reported = None;
+                self.begin(place, sighting, thresholds);
                 true
             }
         }
     }
 
-    /// Judges the case of a sighting, and those of the owner's other services that it can support.
+    /// Judges the case of a sighting, and those of the owner's other services that it can support. Beside a service,
+    /// shared infrastructure says nothing.
     pub(crate) fn judge_beside(
         &mut self,
         place: usize,
@@ -87,8 +150,8 @@ impl ClientCases {
     ) {
         let supports = matches!(sighting.rule.class, Class::Native | Class::NativeLikely | Class::Resolver);
         for other in 0..self.cases.len() {
-            let is_of_owner = || self.cases.get(other).is_some_and(|case| case.owner == *sighting.owner);
-            if other == place || (supports && is_of_owner()) {
+            let is_beside = |case: &Case| case.owner == *sighting.owner && (supports || case.is_shared());
+            if other == place || self.cases.get(other).is_some_and(is_beside) {
                 self.judge(other, sighting.client, sighting.time_ns, thresholds, hold, tell);
             }
         }
@@ -137,9 +200,7 @@ impl ClientCases {
         }
         let report = Some((judgement.kind, judgement.first_run));
         if case.reported != report {
-            let (service, owner) = (&case.service, &case.owner);
-            let judgement = &judgement;
-            tell(Change { time_ns: now_ns, client, service, owner, judgement, episode, is_over: false });
+            tell(case.change(now_ns, client, &judgement, episode, false));
             if let Some(case) = self.cases.get_mut(place) {
                 case.reported = report;
             }
@@ -168,18 +229,23 @@ impl ClientCases {
         let Some(episode) = &case.episode else { return };
         let judgement = decide(episode, &around, thresholds);
         if let Some(judgement) = &judgement {
-            let (time_ns, service, owner) = (episode.last_ns, &case.service, &case.owner);
-            tell(Change { time_ns, client, service, owner, judgement, episode, is_over: true });
+            tell(case.change(episode.last_ns, client, judgement, episode, true));
+        }
+        let (past, owner, service) =
+            (Beside::of(episode, thresholds), Arc::clone(&case.owner), Arc::clone(&case.service));
+        for other in self.cases.iter_mut().filter(|other| other.owner == owner && other.service != service) {
+            if other.episode.as_ref().is_some_and(|episode| past.is_near(episode, thresholds)) {
+                other.support.add(&past);
+            }
         }
         if let Some(case) = self.cases.get_mut(place) {
-            case.end(judgement.map(|judgement| judgement.kind));
+            case.end(past);
         }
     }
 
-    /// Ends all episodes; those of shared infrastructure last, since it says nothing beside a service.
+    /// Ends all episodes.
     pub(crate) fn end_all(&mut self, client: &Client, thresholds: &Thresholds, tell: &mut Tell<'_>) {
-        let is_shared = |case: &Case| case.episode.as_ref().is_some_and(Episode::is_shared);
-        self.cases.sort_by(|one, other| (is_shared(one), &one.service).cmp(&(is_shared(other), &other.service)));
+        self.cases.sort_by(|one, other| one.service.cmp(&other.service));
         for place in 0..self.cases.len() {
             self.end(place, client, thresholds, tell);
         }
@@ -190,43 +256,45 @@ impl ClientCases {
         self.cases.get(place).map_or(0, |case| case.keep_until_ns(thresholds))
     }
 
+    /// The owner's other services.
+    fn others(&self, place: usize) -> impl Iterator<Item = &Case> {
+        let case = self.cases.get(place);
+        let is_other =
+            move |other: &&Case| case.is_some_and(|case| other.owner == case.owner && other.service != case.service);
+        self.cases.iter().filter(is_other)
+    }
+
+    /// An episode begins: what ended a short while ago still counts.
+    fn begin(&mut self, place: usize, sighting: &Sighting<'_>, thresholds: &Thresholds) {
+        let episode = Episode::new(sighting);
+        let mut support = Support::default();
+        let past = self.others(place).filter_map(|other| other.past.as_ref());
+        past.filter(|past| past.is_near(&episode, thresholds)).for_each(|past| support.add(past));
+        if let Some(case) = self.cases.get_mut(place) {
+            (case.episode, case.support, case.reported) = (Some(episode), support, None);
+        }
+    }
+
     /// What else of the client bears on a case.
     fn around(&self, place: usize, thresholds: &Thresholds) -> Around<'_> {
-        let mut around = Around::default();
-        let Some(case) = self.cases.get(place) else { return around };
-        let Some(episode) = &case.episode else { return around };
-        let is_near = |first_ns: u64, last_ns: u64| {
-            let silence_ns = thresholds.silence_ns();
-            first_ns <= episode.last_ns.saturating_add(silence_ns)
-                && episode.first_ns <= last_ns.saturating_add(silence_ns)
-        };
-        for other in self.cases.iter().filter(|other| other.owner == case.owner) {
-            let is_other = other.service != case.service;
-            let past = other.past.filter(|past| is_other && is_near(past.first_ns, past.last_ns));
-            around.other_service |= past.and_then(|past| past.kind).is_some_and(is_of_a_service);
-            let beside = other.episode.as_ref().filter(|beside| is_near(beside.first_ns, beside.last_ns));
-            let Some(beside) = beside else { continue };
-            around.resolver |= beside.has(Class::Resolver);
-            if is_other {
-                around.boot_is_of_another |= episode.is_bare_first_start() && beside.has_program();
-                if beside.is_bare_first_start() && episode.has_program() {
-                    around.more_boot.extend(beside.boot_names());
-                }
-                // Only shared infrastructure asks this.
-                around.other_service |= episode.is_shared() && says_something(beside, thresholds);
-            }
-        }
-        around.earlier = episode.lone_interface().and_then(|lone| {
+        let Some(case) = self.cases.get(place) else { return Around::default() };
+        let Some(episode) = &case.episode else { return Around::default() };
+        let mut support = case.support.clone();
+        let beside = self.others(place).filter_map(|other| other.episode.as_ref());
+        let beside = beside.map(|beside| Beside::of(beside, thresholds));
+        beside.filter(|beside| beside.is_near(episode, thresholds)).for_each(|beside| support.add(&beside));
+        let earlier = episode.lone_interface().and_then(|lone| {
             let earlier = case.lone_families.iter().find(|(family, _)| **family == *lone);
             earlier.map(|(family, last_ns)| (&**family, episode.first_ns.saturating_sub(*last_ns) / 1_000_000_000))
         });
-        around
+        Around {
+            resolver: support.resolver || episode.has(Class::Resolver),
+            boot_is_of_another: episode.is_bare_first_start() && support.other_program,
+            more_boot: if episode.has_program() { support.bare_boot } else { Vec::new() },
+            other_service: support.other_service,
+            earlier,
+        }
     }
-}
-
-/// Whether an episode has a verdict about its service.
-fn says_something(episode: &Episode, thresholds: &Thresholds) -> bool {
-    decide(episode, &Around::default(), thresholds).is_some_and(|judgement| is_of_a_service(judgement.kind))
 }
 
 /// Whether a kind is about one service, and not about what services share.
@@ -239,7 +307,9 @@ impl Case {
         Self {
             service: Arc::clone(sighting.service),
             owner: Arc::clone(sighting.owner),
+            origin: sighting.origin.clone(),
             episode: None,
+            support: Support::default(),
             reported: None,
             past: None,
             is_held: false,
@@ -247,12 +317,29 @@ impl Case {
         }
     }
 
-    /// The episode is over, and had this kind.
-    fn end(&mut self, kind: Option<Kind>) {
+    fn is_shared(&self) -> bool {
+        self.episode.as_ref().is_some_and(Episode::is_shared)
+    }
+
+    fn change<'c>(
+        &'c self,
+        time_ns: u64,
+        client: &'c Client,
+        judgement: &'c Judgement,
+        episode: &'c Episode,
+        is_over: bool,
+    ) -> Change<'c> {
+        let Self { origin, service, owner, .. } = self;
+        let is_new = self.reported != Some((judgement.kind, judgement.first_run));
+        Change { time_ns, client, origin, service, owner, judgement, episode, is_over, is_new }
+    }
+
+    /// The episode is over, and said this.
+    fn end(&mut self, past: Beside) {
         let Some(episode) = self.episode.take() else { return };
         self.reported = None;
         self.is_held = false;
-        self.past = Some(Past { first_ns: episode.first_ns, last_ns: episode.last_ns, kind });
+        self.past = Some(past);
         if let Some(lone) = episode.lone_interface() {
             self.lone_families.retain(|(family, _)| **family != *lone);
             if self.lone_families.len() >= LONE_FAMILIES_MAX {
@@ -267,7 +354,7 @@ impl Case {
         if self.episode.is_some() {
             return u64::MAX;
         }
-        let past_ns = self.past.map_or(0, |past| past.last_ns.saturating_add(2 * thresholds.silence_ns()));
+        let past_ns = self.past.as_ref().map_or(0, |past| past.last_ns.saturating_add(2 * thresholds.silence_ns()));
         let lone_ns = self.lone_families.iter().map(|(_, last_ns)| *last_ns).max();
         let lone_ns = lone_ns.map_or(0, |last_ns| last_ns.saturating_add(thresholds.return_max_ns()));
         past_ns.max(lone_ns)

@@ -37,7 +37,7 @@ pub fn decide(episode: &Episode, around: &Around<'_>, thresholds: &Thresholds) -
 /// Names of a first start that belong to the service.
 fn boot_names(episode: &Episode, around: &Around<'_>) -> Vec<String> {
     let own = episode.boot_names().filter(|_| !around.boot_is_of_another);
-    own.chain(around.more_boot.iter().copied()).map(String::from).collect()
+    own.map(String::from).chain(around.more_boot.iter().cloned()).collect()
 }
 
 type Decided = Option<(Kind, Vec<Reason>)>;

@@ -58,7 +58,7 @@ pub struct Around<'a> {
     /// The names of a first start belong to another service of the owner.
     pub boot_is_of_another: bool,
     /// Names of a first start that are under another service of the owner, and belong to this one.
-    pub more_boot: Vec<&'a str>,
+    pub more_boot: Vec<String>,
     /// Another service of the owner has a verdict of its own.
     pub other_service: bool,
     /// A lone native family of an earlier episode, and the seconds since.

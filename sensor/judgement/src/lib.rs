@@ -14,9 +14,11 @@ mod cases;
 mod client;
 mod decide;
 mod episode;
+mod incident;
 pub mod policy;
 mod reason;
 mod recognise;
+mod region;
 mod sighting;
 mod thresholds;
 mod verdict;
@@ -24,8 +26,12 @@ mod verdict;
 pub use cases::{CaseKey, Cases, Change};
 pub use decide::decide;
 pub use episode::{Around, Episode, Family};
+pub use incident::{
+    Closing, Counts, Finding, Incident, IncidentChange, IncidentKey, IncidentLimits, Incidents, Step, is_incident_id,
+};
 pub use reason::Reason;
 pub use recognise::{Attribution, Recogniser};
-pub use sighting::{Answered, Client, Contact, Sighting, Stack};
+pub use region::region;
+pub use sighting::{Answered, Client, Contact, Origin, Sighting, Stack};
 pub use thresholds::Thresholds;
 pub use verdict::{Judgement, Kind, Verdict};

@@ -32,6 +32,31 @@ impl fmt::Display for Client {
     }
 }
 
+/// Where a contact came from, as far as the tap or the log shows it. The policy reads scope and identity from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Innermost address; none where another tool has only a name for the client.
+    pub address: Option<IpAddr>,
+    /// Hardware address; a router's, unless the tap is in the access network.
+    pub mac: Option<[u8; 6]>,
+    /// Innermost VLAN.
+    pub vlan: Option<u16>,
+    /// Capture interface.
+    pub interface: Option<Arc<str>>,
+}
+
+impl Origin {
+    /// An address of which nothing else is known.
+    pub const fn address(address: IpAddr) -> Self {
+        Self { address: Some(address), mac: None, vlan: None, interface: None }
+    }
+
+    /// Nothing is known.
+    pub const fn unknown() -> Self {
+        Self { address: None, mac: None, vlan: None, interface: None }
+    }
+}
+
 /// Whether the server answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answered {
@@ -72,6 +97,8 @@ pub struct Sighting<'a> {
     pub time_ns: u64,
     /// Who.
     pub client: &'a Client,
+    /// Where it came from.
+    pub origin: &'a Origin,
     /// The service that the contact counts for, by the key of its signatures.
     pub service: &'a Arc<str>,
     /// Who owns the service: evidence of one of an owner's services can support another.
@@ -90,6 +117,10 @@ pub struct Sighting<'a> {
     pub bytes_to_client: u64,
     /// Bytes client → server since the flow was last sighted.
     pub bytes_to_server: u64,
+    /// Country to which the server's address is registered, two letters (ISO 3166-1).
+    pub server_country: Option<&'a str>,
+    /// Whether the connection is not encrypted.
+    pub is_cleartext: bool,
 }
 
 #[cfg(test)]

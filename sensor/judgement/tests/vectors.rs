@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use vigie_judgement::{Answered, Cases, Client, Contact, Judgement, Kind, Recogniser, Sighting, Thresholds};
+use vigie_judgement::{Answered, Cases, Client, Contact, Judgement, Kind, Origin, Recogniser, Sighting, Thresholds};
 use vigie_signatures::{Bundle, Clients, Name, normalise};
 
 fn intel(file: &str) -> Option<String> {
@@ -50,10 +50,12 @@ fn judge(recogniser: &Recogniser, contacts: &[Contacted]) -> BTreeMap<String, Ju
         let Some(rule) = recogniser.flow(Some(host), None) else { continue };
         let Some(attribution) = recogniser.attribute(rule) else { continue };
         let time_ns = (contact.seconds * 1e9) as u64;
+        let origin = Origin::unknown();
         let client = Client::Name(contact.client.as_str().into());
         let sighting = Sighting {
             time_ns,
             client: &client,
+            origin: &origin,
             service: &attribution.service,
             owner: &attribution.owner,
             rule,
@@ -63,6 +65,8 @@ fn judge(recogniser: &Recogniser, contacts: &[Contacted]) -> BTreeMap<String, Ju
             answered: contact.answered,
             bytes_to_client: contact.bytes_to_client,
             bytes_to_server: 1_000,
+            server_country: None,
+            is_cleartext: false,
         };
         cases.sighting(&sighting, &mut tell);
     }

@@ -50,7 +50,7 @@ fn load(paths: &[PathBuf]) -> Result<Bans, Failure> {
     }
 }
 
-fn day(text: Option<&str>) -> Result<Date, Failure> {
+pub(super) fn day(text: Option<&str>) -> Result<Date, Failure> {
     let Some(text) = text else { return Ok(OffsetDateTime::now_utc().date()) };
     let format = time::macros::format_description!("[year]-[month]-[day]");
     Date::parse(text, format).map_err(|_| {

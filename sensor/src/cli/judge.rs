@@ -1,35 +1,41 @@
-//! `vigie judge`: logs of other tools in; verdicts and an exit code out.
+//! `vigie judge`: logs of other tools in; verdicts, incidents, a story for people and an exit code out.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+mod story;
+mod verdicts;
+
+use std::io;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use vigie_journal::json::Object;
-use vigie_judgement::{CaseKey, Change, Judgement, Recogniser, Thresholds, Verdict};
+use vigie_judgement::policy::Policy;
+use vigie_judgement::{Cases, Finding, IncidentLimits, Incidents, Recogniser, Thresholds};
 use vigie_signatures::Clients;
 
+use super::bans::day;
 use super::bundle;
 use super::exit::{Exit, Failure};
-use super::table::{self, Left};
-use super::terminal::{Style, Terminal, eprint, print};
-use super::words::{clock, count, counted, day, quoted_path};
+use super::terminal::{Terminal, eprint, ignore_broken_pipe, print};
+use super::words::{count, counted, quoted_path};
 use crate::judge::files::{self, Report};
-use crate::judge::{Counts, Judge, Limits};
+use crate::judge::{Contacts, Limits, Sighted};
+use crate::record::encode_incident;
+use story::Story;
+use verdicts::Verdicts;
+use vigie_journal::JsonLines;
 
-/// Clients × services of which a verdict is kept at most.
-const VERDICTS_MAX: usize = 1 << 20;
-/// Clients × services that the story shows without `--all`.
-const LINES_SHOWN_MAX: usize = 40;
+/// Clients × services under observation at most.
+const CASES_MAX: usize = 1 << 18;
 
 /// `vigie judge`.
 #[derive(Args, Debug)]
 #[command(
     long_about = "Judge the logs of other tools: which clients ran an application, visited a site, or only met a page \
-                  that embeds it.\n\nReads Suricata's EVE (tls, quic, http, dns, flow), Zeek's JSON (ssl, quic, http, \
-                  dns, conn), and plain JSON lines with: time (RFC 3339, or seconds since 1970) or seconds; client; name \
-                  or server; and as far as known ja4, bytes_toclient, bytes_toserver, answered. The formats may be \
-                  mixed. Several files are read together in the order of time; lines may be up to 60 seconds out of \
-                  order.",
+                  that embeds it, and under which ban.\n\nReads Suricata's EVE (tls, quic, http, dns, flow), Zeek's \
+                  JSON (ssl, quic, http, dns, conn), and plain JSON lines with: time (RFC 3339, or seconds since 1970) \
+                  or seconds; client; name or server; and as far as known ja4, bytes_toclient, bytes_toserver, \
+                  answered. The formats may be mixed. Several files are read together in the order of time; lines may \
+                  be up to 60 seconds out of order.\n\nEvery client counts as an official device; the French ban \
+                  applies, and all of ByteDance's services are watched.",
     after_help = "Examples:\n  vigie judge eve.json\n  vigie judge ssl.log conn.log dns.log\n  \
                   zcat eve.json.*.gz | vigie judge --verdicts - > verdicts.jsonl"
 )]
@@ -38,9 +44,13 @@ pub struct JudgeArguments {
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 
+    /// Write incidents to the standard output as EVE JSON, one change per line, instead of the story.
+    #[arg(long)]
+    pub json: bool,
+
     /// Write the verdicts as JSON, one line for each client and service, whatever is banned.
     ///
-    /// The fields are client, service, verdict, kind, first_run, incident, reasons.
+    /// The fields are client, service, verdict, kind, first_run, incident, reasons. With or without --json.
     #[arg(long)]
     pub verdicts: bool,
 
@@ -51,6 +61,10 @@ pub struct JudgeArguments {
     /// Show every client, however many there are.
     #[arg(long)]
     pub all: bool,
+
+    /// Judge by the bans in force on this day, such as 2023-12-31, whatever the time of a line.
+    #[arg(long, value_name = "DATE")]
+    pub as_of: Option<String>,
 
     /// Folder of signature files (*.toml) that add to and override the built-in signatures; may be repeated, later
     /// folders override earlier ones.
@@ -64,167 +78,91 @@ pub struct JudgeArguments {
 /// A log cannot be read, or has lines that cannot be used, or the standard output cannot be written to.
 pub fn run(arguments: &JudgeArguments, terminal: Terminal) -> Result<Exit, Failure> {
     let recogniser = Recogniser::new(bundle::load(&arguments.signatures)?, Clients::builtin());
-    let mut verdicts = Verdicts::default();
-    let mut judge = Judge::new(Thresholds::default(), Limits::default());
-    let mut tell = |change: Change<'_>| verdicts.add(&change);
-    let reports = files::read(&arguments.files, &recogniser, &mut |record| judge.take(record, &mut tell));
-    let reports = reports.map_err(|(path, error)| cannot_open(&path, &error))?;
-    let counts = judge.finish(&mut tell);
-    warn(&counts, verdicts.left_out);
     if arguments.verdicts {
-        print(&verdicts.json())?;
+        return write_verdicts(arguments, &recogniser);
+    }
+    let as_of = arguments.as_of.as_deref().map(|text| day(Some(text))).transpose()?;
+    let policy = Policy::builtin().as_of(as_of);
+    let bundle = recogniser.bundle();
+    let mut incidents = Incidents::new(Thresholds::default(), CASES_MAX, IncidentLimits::default());
+    let mut output = Output::new(arguments.json);
+    let reports = read(&arguments.files, &recogniser, &mut |sighting| {
+        incidents.sighting(&policy, bundle, sighting, &mut |finding| output.take(&finding));
+    })?;
+    incidents.end(&policy, bundle, &mut |finding| output.take(&finding));
+    warn(incidents.cases_evicted(), "episodes ended early, since too many clients were under observation");
+    warn(incidents.evicted(), "incidents were closed early, since too many were open");
+    let has_incident = output.story.has_incident();
+    if arguments.json {
+        output.finish()?;
     } else {
-        print(&verdicts.story(&reports, arguments.all, terminal.stdout_style()))?;
+        print(&output.story.text(&policy, &incidents.counts(), &reports, arguments.all, terminal.stdout_style()))?;
     }
-    outcome(&reports, arguments.fail_on_incident && verdicts.incidents() > 0)
+    outcome(&reports, arguments.fail_on_incident && has_incident)
 }
 
-/// What is known of a client and a service over all their episodes.
-struct Found {
-    judgement: Judgement,
-    first_ns: u64,
-    last_ns: u64,
+/// Verdicts hang on no ban: they are written whatever the policy.
+fn write_verdicts(arguments: &JudgeArguments, recogniser: &Recogniser) -> Result<Exit, Failure> {
+    let mut cases = Cases::new(Thresholds::default(), CASES_MAX);
+    let mut verdicts = Verdicts::default();
+    let reports = read(&arguments.files, recogniser, &mut |sighting| {
+        cases.sighting(sighting, &mut |change| verdicts.add(&change));
+    })?;
+    cases.end(&mut |change| verdicts.add(&change));
+    warn(cases.evicted(), "episodes ended early, since too many clients were under observation");
+    warn(verdicts.left_out(), "verdicts were left out, since there are too many clients");
+    print(&verdicts.json())?;
+    outcome(&reports, arguments.fail_on_incident && verdicts.has_incident())
 }
 
-/// The strongest verdict of each client and service.
-#[derive(Default)]
-struct Verdicts {
-    found: BTreeMap<CaseKey, Found>,
-    left_out: u64,
+/// Reads the logs, and gives out what they saw in the order of time.
+fn read(files: &[PathBuf], recogniser: &Recogniser, sighted: &mut Sighted<'_>) -> Result<Vec<Report>, Failure> {
+    let mut contacts = Contacts::new(Limits::default());
+    let reports = files::read(files, recogniser, &mut |record| contacts.take(record, sighted));
+    let reports = reports.map_err(|(path, error)| cannot_open(&path, &error))?;
+    let counts = contacts.finish(sighted);
+    warn(counts.late, "contacts were too late to be put into order, and judged when they came");
+    warn(counts.hurried, "contacts were judged before the end of their flows, since too many waited");
+    warn(counts.flows_forgotten, "flows were judged without their bytes, since too many were open");
+    Ok(reports)
 }
 
-impl Verdicts {
-    fn add(&mut self, change: &Change<'_>) {
-        if !change.is_over {
-            return;
-        }
-        let key = CaseKey { client: change.client.clone(), service: change.service.clone() };
-        if let Some(found) = self.found.get_mut(&key) {
-            found.judgement.rise(change.judgement.clone());
-            found.first_ns = found.first_ns.min(change.episode.first_ns);
-            found.last_ns = found.last_ns.max(change.episode.last_ns);
-        } else if self.found.len() < VERDICTS_MAX {
-            let (first_ns, last_ns) = (change.episode.first_ns, change.episode.last_ns);
-            self.found.insert(key, Found { judgement: change.judgement.clone(), first_ns, last_ns });
-        } else {
-            self.left_out += 1;
-        }
-    }
-
-    /// How many a ban that forbids the use of the service would open an incident for.
-    fn incidents(&self) -> u64 {
-        self.found.values().filter(|found| found.judgement.kind.is_use()).count() as u64
-    }
-
-    fn json(&self) -> String {
-        let mut out = Vec::new();
-        for (key, found) in &self.found {
-            let judgement = &found.judgement;
-            let reasons: Vec<String> = judgement.reasons.iter().map(ToString::to_string).collect();
-            let mut object = Object::open(&mut out);
-            object.text("client", &key.client.to_string());
-            object.text("service", &key.service);
-            object.text("verdict", judgement.verdict().as_str());
-            object.text("kind", judgement.kind.as_str());
-            object.truth("first_run", judgement.first_run);
-            object.truth("incident", judgement.kind.is_use());
-            object.texts("reasons", reasons.iter().map(String::as_str));
-            object.close();
-            out.push(b'\n');
-        }
-        String::from_utf8_lossy(&out).into_owned()
-    }
-
-    /// Who did what, strongest first; in one line how many only met pages and apps of others.
-    fn story(&self, reports: &[Report], all: bool, style: Style) -> String {
-        let mut shown: Vec<(&CaseKey, &Found)> =
-            self.found.iter().filter(|(_, found)| found.judgement.verdict() != Verdict::Embed).collect();
-        shown.sort_by(|one, other| other.1.judgement.kind.cmp(&one.1.judgement.kind).then_with(|| one.0.cmp(other.0)));
-        let mut text = String::new();
-        if !shown.is_empty() {
-            let shown_max = if all { usize::MAX } else { LINES_SHOWN_MAX };
-            text.push_str(&table::text(&rows(&shown, shown_max), style));
-            if shown.len() > shown_max {
-                let more = counted((shown.len() - shown_max) as u64, "more line");
-                text.push_str(&format!("and {more}: --all shows them\n"));
-            }
-            text.push('\n');
-        }
-        text.push_str(&self.totals(reports));
-        text
-    }
-
-    /// How many clients there are of each verdict, and what was read.
-    fn totals(&self, reports: &[Report]) -> String {
-        let clients = |verdict| {
-            let of_verdict = self.found.iter().filter(|(_, found)| found.judgement.verdict() == verdict);
-            of_verdict.map(|(key, _)| &key.client).collect::<BTreeSet<_>>().len() as u64
-        };
-        let lines: u64 = reports.iter().map(|report| report.lines).sum();
-        let bad: u64 = reports.iter().map(|report| report.bad).sum();
-        let is_complete = bad == 0 && reports.iter().all(|report| report.error.is_none());
-        let read = match (lines, bad) {
-            (0, _) => "No line was read, so nothing could be recognised.".to_owned(),
-            (lines, 0) => format!("{} judged", counted(lines, "line")),
-            (lines, bad) => format!("{} judged, {} could not be used", counted(lines - bad, "line"), count(bad)),
-        };
-        if self.found.is_empty() {
-            return match (lines, is_complete) {
-                (0, _) => format!("{read}\n"),
-                (_, true) => format!("No known service was recognised. {read}.\n"),
-                (_, false) => format!("Not everything was read. Nothing was recognised in what was: {read}.\n"),
-            };
-        }
-        format!(
-            "Clients: {} ran an application, {} visited a site, {} undetermined, {} only met pages or apps that embed \
-             a service. {read}.\n",
-            count(clients(Verdict::App)),
-            count(clients(Verdict::Web)),
-            count(clients(Verdict::Undetermined)),
-            count(clients(Verdict::Embed)),
-        )
-    }
+/// Where findings go.
+struct Output {
+    story: Story,
+    lines: Option<JsonLines<Box<dyn io::Write>>>,
+    error: Option<io::Error>,
 }
 
-fn rows(shown: &[(&CaseKey, &Found)], shown_max: usize) -> comfy_table::Table {
-    let headings = [("CLIENT", Left), ("SERVICE", Left), ("VERDICT", Left), ("SINCE (UTC)", Left), ("WHY", Left)];
-    let mut table = table::with_headings(headings);
-    for (key, found) in shown.iter().take(shown_max) {
-        let Judgement { kind, first_run, reasons, .. } = &found.judgement;
-        let verdict = match (kind.verdict(), first_run) {
-            (verdict, true) => format!("{} ({}, first start)", verdict.as_str(), kind.as_str()),
-            (verdict, false) => format!("{} ({})", verdict.as_str(), kind.as_str()),
-        };
-        let why = reasons.first().map(ToString::to_string).unwrap_or_default();
-        let since = format!("{} {}", day(found.first_ns), clock(found.first_ns));
-        table.add_row([printable(&key.client.to_string()), key.service.to_string(), verdict, since, why]);
+impl Output {
+    fn new(json: bool) -> Self {
+        let stdout: Option<Box<dyn io::Write>> = if json { Some(Box::new(io::stdout())) } else { None };
+        Self { story: Story::default(), lines: stdout.map(JsonLines::new), error: None }
     }
-    table
-}
 
-/// Another tool's text without what a terminal might obey.
-fn printable(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).take(64).collect()
-}
-
-/// What limits cost, a line each on the standard error.
-fn warn(counts: &Counts, verdicts_left_out: u64) {
-    for (number, what) in [
-        (counts.late, "contacts were too late to be put into order, and judged when they came"),
-        (counts.hurried, "contacts were judged before the end of their flows, since too many waited"),
-        (counts.flows_forgotten, "flows were judged without their bytes, since too many were open"),
-        (counts.cases_evicted, "episodes ended early, since too many clients were under observation"),
-        (verdicts_left_out, "verdicts were left out, since there are too many clients"),
-    ] {
-        if number > 0 {
-            eprint(&format!("vigie: {} {what}\n", count(number)));
+    fn take(&mut self, finding: &Finding<'_>) {
+        self.story.take(finding);
+        if let (Finding::Incident(change), Some(lines), None) = (finding, &mut self.lines, &self.error) {
+            self.error = lines.add_line(|line| encode_incident(change, None, line)).err();
         }
     }
+
+    fn finish(self) -> Result<(), Failure> {
+        let flushed = self.lines.map_or(Ok(()), |mut lines| lines.flush());
+        ignore_broken_pipe(self.error.map_or(flushed, Err))
+    }
 }
 
-fn cannot_open(path: &std::path::Path, error: &std::io::Error) -> Failure {
+/// What a limit cost, in a line on the standard error.
+fn warn(number: u64, what: &str) {
+    if number > 0 {
+        eprint(&format!("vigie: {} {what}\n", count(number)));
+    }
+}
+
+fn cannot_open(path: &Path, error: &io::Error) -> Failure {
     let mend = match error.kind() {
-        std::io::ErrorKind::NotFound => "check the file name",
+        io::ErrorKind::NotFound => "check the file name",
         _ => "check that the file can be read",
     };
     Failure::new(Exit::Unavailable, format!("{}: {error}", path.display()), mend)
@@ -246,18 +184,17 @@ fn outcome(reports: &[Report], has_found: bool) -> Result<Exit, Failure> {
             counted(lines, "line"),
             report.file.display()
         );
-        return Err(Failure::new(Exit::BadData, what, mend(report, reason)));
+        return Err(Failure::new(Exit::BadData, what, mend(report)));
     }
     Ok(if has_found { Exit::Found } else { Exit::Success })
 }
 
 /// What would mend a file of bad lines.
-fn mend(report: &Report, reason: &str) -> String {
+fn mend(report: &Report) -> String {
     let path = quoted_path(&report.file);
     match report.file.extension().and_then(|extension| extension.to_str()) {
         Some("gz") => format!("zcat {path} | vigie judge -"),
         Some("zst") => format!("zstdcat {path} | vigie judge -"),
-        _ if reason.contains("LogAscii") => String::new(),
         _ => "the others were judged".to_owned(),
     }
 }

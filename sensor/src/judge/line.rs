@@ -11,7 +11,7 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use serde::Deserialize;
 use thiserror::Error;
-use vigie_judgement::{Answered, Attribution, Client, Contact as Kind, Recogniser, Stack};
+use vigie_judgement::{Answered, Attribution, Client, Contact as Kind, Origin, Recogniser, Stack};
 use vigie_signatures::{Name, Rule, normalise};
 
 use super::time::Time;
@@ -66,6 +66,8 @@ pub struct Contact<'r> {
     pub time_ns: u64,
     /// Who.
     pub client: Client,
+    /// Where it came from.
+    pub origin: Origin,
     /// The server's address, or that of the DNS server that was asked.
     pub server: Option<IpAddr>,
     /// The signature.
@@ -84,6 +86,8 @@ pub struct Contact<'r> {
     pub bytes_to_client: u64,
     /// Bytes client → server.
     pub bytes_to_server: u64,
+    /// Whether the connection is not encrypted.
+    pub is_cleartext: bool,
     /// The flow, where another line tells its bytes.
     pub flow: Option<FlowKey>,
 }
@@ -267,6 +271,7 @@ struct Seen<'l> {
     name: Option<&'l str>,
     ja4: &'l str,
     kind: Kind,
+    is_cleartext: bool,
     flow: Option<FlowKey>,
 }
 
@@ -280,8 +285,9 @@ impl<'r> Reader<'r> {
         let Some(client) = text(&line.src_ip) else { return Ok(None) };
         let server = text(&line.dest_ip).and_then(|address| address.parse().ok());
         let flow = line.flow_id.map(FlowKey::from);
-        let seen = |name, ja4, kind| Seen { time_ns: logged_ns, client, server, name, ja4, kind, flow };
         let event_type = text(&line.event_type).unwrap_or_default();
+        let is_cleartext = event_type == "http";
+        let seen = |name, ja4, kind| Seen { time_ns: logged_ns, client, server, name, ja4, kind, is_cleartext, flow };
         let hello = if event_type == "quic" { line.quic.as_ref() } else { line.tls.as_ref() };
         Ok(match event_type {
             "tls" | "quic" => {
@@ -337,8 +343,9 @@ impl<'r> Reader<'r> {
         let server = text(&line.resp_h).and_then(|address| address.parse().ok());
         let flow = text(&line.uid).map(key_of_uid);
         let ja4 = text(&line.ja4).unwrap_or_default();
-        let seen = |name, kind| Seen { time_ns, client, server, name, ja4, kind, flow };
         let path = text(&line.path).unwrap_or_default();
+        let is_cleartext = line.method.is_some() || path == "http";
+        let seen = |name, kind| Seen { time_ns, client, server, name, ja4, kind, is_cleartext, flow };
         if line.conn_state.is_some() || path == "conn" {
             return Ok(self.zeek_connection(line, client, server, time_ns));
         }
@@ -352,7 +359,7 @@ impl<'r> Reader<'r> {
         if is_hello {
             return Ok(self.seen(&seen(text(&line.server_name), Kind::Flow), time_ns));
         }
-        if line.method.is_some() || path == "http" {
+        if is_cleartext {
             return Ok(self.seen(&seen(text(&line.host).map(without_port), Kind::Flow), time_ns));
         }
         Ok(None)
@@ -403,7 +410,7 @@ impl<'r> Reader<'r> {
         }
         let client = text(&line.client).unwrap_or_default();
         let ja4 = text(&line.ja4).unwrap_or_default();
-        let seen = Seen { time_ns, client, server, name, ja4, kind: Kind::Flow, flow: None };
+        let seen = Seen { time_ns, client, server, name, ja4, kind: Kind::Flow, is_cleartext: false, flow: None };
         let Some(mut contact) = self.contact(&seen) else { return Ok(None) };
         contact.bytes_to_client = amount(line.bytes_toclient);
         contact.bytes_to_server = amount(line.bytes_toserver);
@@ -425,7 +432,16 @@ impl<'r> Reader<'r> {
     }
 
     fn nameless(&self, client: &str, server: Option<IpAddr>, time_ns: u64, flow: FlowKey) -> Option<Box<Contact<'r>>> {
-        let seen = Seen { time_ns, client, server, name: None, ja4: "", kind: Kind::Flow, flow: Some(flow) };
+        let seen = Seen {
+            time_ns,
+            client,
+            server,
+            name: None,
+            ja4: "",
+            kind: Kind::Flow,
+            is_cleartext: false,
+            flow: Some(flow),
+        };
         self.contact(&seen).map(Box::new)
     }
 
@@ -444,10 +460,16 @@ impl<'r> Reader<'r> {
         };
         let attribution = self.recogniser.attribute(rule)?;
         let is_sinkhole = server.is_some_and(|server| server.is_unspecified() || server.is_loopback());
+        let client = client(seen.client);
+        let origin = match &client {
+            Client::Address(address) => Origin::address(*address),
+            _ => Origin::unknown(),
+        };
         Some(Contact {
             time_ns: seen.time_ns,
-            client: client(seen.client),
-            server: seen.server,
+            client,
+            origin,
+            server,
             rule,
             attribution,
             name: name.unwrap_or_default().into(),
@@ -456,6 +478,7 @@ impl<'r> Reader<'r> {
             answered: if is_sinkhole { Answered::No } else { Answered::Unknown },
             bytes_to_client: 0,
             bytes_to_server: 0,
+            is_cleartext: seen.is_cleartext,
             flow: seen.flow,
         })
     }

@@ -1,8 +1,8 @@
-//! Judging the logs of other tools: lines of Suricata, of Zeek or plain JSON go in, changes of judgements come out.
+//! The logs of other tools: lines of Suricata, of Zeek or plain JSON go in, sightings in the order of time come out.
 //!
-//! [`files`] reads the logs together, in the order in which their lines were logged, [`line`] parses a line, and [`Judge`]
-//! puts the contacts into the order of their times, adds the bytes that the end of a flow tells, and gives them to
-//! [`Cases`]. It knows no ban and no output. Each queue is bounded, and what a bound cost is counted.
+//! [`files`] reads the logs together, in the order in which their lines were logged, [`line`] parses a line, and
+//! [`Contacts`] puts the contacts into the order of their times and adds the bytes that the end of a flow tells. It judges
+//! nothing. Each queue is bounded, and what a bound cost is counted.
 
 pub mod files;
 pub mod line;
@@ -13,8 +13,9 @@ use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 
 use foldhash::fast::RandomState;
-use vigie_judgement::{Answered, Cases, Change, Client, Contact as Kind, Sighting, Thresholds};
+use vigie_judgement::{Answered, Client, Contact as Kind, Sighting};
 
+use crate::country::country;
 use line::{Contact, FlowEnd, FlowKey, Record, What};
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -37,26 +38,17 @@ pub struct Limits {
     pub waiting_max: usize,
     /// Flows of which the end is awaited at most.
     pub flows_max: usize,
-    /// Clients × services under observation at most.
-    pub cases_max: usize,
     /// DNS servers remembered at most.
     pub resolvers_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            disorder_s: 60,
-            flow_wait_s: 3_600,
-            waiting_max: 1 << 19,
-            flows_max: 1 << 18,
-            cases_max: 1 << 18,
-            resolvers_max: 1 << 16,
-        }
+        Self { disorder_s: 60, flow_wait_s: 3_600, waiting_max: 1 << 19, flows_max: 1 << 18, resolvers_max: 1 << 16 }
     }
 }
 
-/// What was judged, and what limits cost.
+/// What was read, and what limits cost.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Contacts with a service.
@@ -67,8 +59,6 @@ pub struct Counts {
     pub hurried: u64,
     /// Flows whose end was no longer awaited, since there were too many.
     pub flows_forgotten: u64,
-    /// Episodes that ended early, since too many clients and services were under observation.
-    pub cases_evicted: u64,
 }
 
 /// A contact that waits for its turn.
@@ -134,17 +124,16 @@ impl<T> Flows<T> {
     }
 }
 
-/// Puts contacts into order, adds the bytes of their flows, and has them judged.
+/// Puts contacts into order, and adds the bytes of their flows.
 #[derive(Debug)]
-pub struct Judge<'r> {
+pub struct Contacts<'r> {
     limits: Limits,
-    cases: Cases,
     waiting: BinaryHeap<Reverse<Waiting<'r>>>,
     number: u64,
     /// Time of the newest line.
     newest_ns: u64,
-    /// Time of the newest contact that was judged.
-    judged_ns: u64,
+    /// Time of the newest contact that was given out.
+    given_ns: u64,
     /// Whether lines name their flows, so that the ends of these may follow.
     has_flows: bool,
     open: Flows<Contact<'r>>,
@@ -156,16 +145,18 @@ pub struct Judge<'r> {
     counts: Counts,
 }
 
-impl<'r> Judge<'r> {
-    /// Nothing judged yet.
-    pub fn new(thresholds: Thresholds, limits: Limits) -> Self {
+/// Takes a sighting.
+pub type Sighted<'s> = dyn FnMut(&Sighting<'_>) + 's;
+
+impl<'r> Contacts<'r> {
+    /// None yet.
+    pub fn new(limits: Limits) -> Self {
         Self {
-            cases: Cases::new(thresholds, limits.cases_max),
             limits,
             waiting: BinaryHeap::new(),
             number: 0,
             newest_ns: 0,
-            judged_ns: 0,
+            given_ns: 0,
             has_flows: false,
             open: Flows::new(),
             named: Flows::new(),
@@ -175,24 +166,22 @@ impl<'r> Judge<'r> {
         }
     }
 
-    /// Takes what a line says.
-    pub fn take(&mut self, record: Record<'r>, tell: &mut dyn FnMut(Change<'_>)) {
+    /// Takes what a line says, and gives out what has waited long enough.
+    pub fn take(&mut self, record: Record<'r>, sighted: &mut Sighted<'_>) {
         self.newest_ns = self.newest_ns.max(record.logged_ns);
         match record.what {
             What::Contact(contact) => self.contact(*contact),
             What::FlowEnd(end) => self.flow_end(end),
             What::Named(flow) => self.counts.flows_forgotten += self.named.insert(flow, (), self.limits.flows_max),
         }
-        self.judge_due(tell);
+        self.give_due(sighted);
     }
 
-    /// The input has ended: judges all that waits, and ends all episodes.
-    pub fn finish(mut self, tell: &mut dyn FnMut(Change<'_>)) -> Counts {
+    /// The input has ended: gives out all that waits.
+    pub fn finish(mut self, sighted: &mut Sighted<'_>) -> Counts {
         while let Some(Reverse(waiting)) = self.waiting.pop() {
-            self.judge(&waiting.contact, tell);
+            self.give(&waiting.contact, sighted);
         }
-        self.cases.end(tell);
-        self.counts.cases_evicted = self.cases.evicted();
         self.counts
     }
 
@@ -255,13 +244,13 @@ impl<'r> Judge<'r> {
     }
 
     fn wait(&mut self, contact: Contact<'r>) {
-        self.counts.late += u64::from(contact.time_ns < self.judged_ns && contact.kind != Kind::MoreBytes);
+        self.counts.late += u64::from(contact.time_ns < self.given_ns && contact.kind != Kind::MoreBytes);
         self.number += 1;
         self.waiting.push(Reverse(Waiting { number: self.number, contact }));
     }
 
-    /// Judges the contacts whose turn has come.
-    fn judge_due(&mut self, tell: &mut dyn FnMut(Change<'_>)) {
+    /// Gives out the contacts whose turn has come.
+    fn give_due(&mut self, sighted: &mut Sighted<'_>) {
         let wait_s = if self.has_flows { self.limits.flow_wait_s } else { self.limits.disorder_s };
         let due_ns = self.newest_ns.saturating_sub(wait_s.saturating_mul(SECOND_NS));
         while let Some(Reverse(first)) = self.waiting.peek() {
@@ -271,12 +260,12 @@ impl<'r> Judge<'r> {
             }
             self.counts.hurried += u64::from(!is_due);
             let Some(Reverse(waiting)) = self.waiting.pop() else { break };
-            self.judge(&waiting.contact, tell);
+            self.give(&waiting.contact, sighted);
         }
     }
 
-    fn judge(&mut self, contact: &Contact<'_>, tell: &mut dyn FnMut(Change<'_>)) {
-        self.judged_ns = self.judged_ns.max(contact.time_ns);
+    fn give(&mut self, contact: &Contact<'_>, sighted: &mut Sighted<'_>) {
+        self.given_ns = self.given_ns.max(contact.time_ns);
         let is_resolver = match &contact.client {
             Client::Address(address) => self.resolvers.contains(address),
             _ => false,
@@ -285,9 +274,10 @@ impl<'r> Judge<'r> {
             return;
         }
         self.counts.contacts += u64::from(contact.kind != Kind::MoreBytes);
-        let sighting = Sighting {
+        sighted(&Sighting {
             time_ns: contact.time_ns,
             client: &contact.client,
+            origin: &contact.origin,
             service: &contact.attribution.service,
             owner: &contact.attribution.owner,
             rule: contact.rule,
@@ -297,8 +287,9 @@ impl<'r> Judge<'r> {
             answered: self.answered(contact),
             bytes_to_client: contact.bytes_to_client,
             bytes_to_server: contact.bytes_to_server,
-        };
-        self.cases.sighting(&sighting, tell);
+            server_country: contact.server.filter(|_| contact.kind == Kind::Flow).and_then(country),
+            is_cleartext: contact.is_cleartext,
+        });
     }
 
     /// Whether a contact was answered. That no answer was logged tells something only where others were answered in that

@@ -1,5 +1,5 @@
 use super::*;
-use vigie_judgement::{Attribution, Kind as VerdictKind, Recogniser, Stack};
+use vigie_judgement::{Attribution, Cases, Change, Kind as VerdictKind, Origin, Recogniser, Stack, Thresholds};
 use vigie_signatures::{Bundle, Clients};
 
 fn recogniser() -> Recogniser {
@@ -12,6 +12,7 @@ fn contact<'r>(recogniser: &'r Recogniser, seconds: u64, name: &str) -> Contact<
     Contact {
         time_ns: seconds * SECOND_NS,
         client: Client::Address("10.0.0.1".parse().unwrap()),
+        origin: Origin::unknown(),
         server: None,
         rule,
         attribution,
@@ -21,6 +22,7 @@ fn contact<'r>(recogniser: &'r Recogniser, seconds: u64, name: &str) -> Contact<
         answered: Answered::Unknown,
         bytes_to_client: 0,
         bytes_to_server: 0,
+        is_cleartext: false,
         flow: None,
     }
 }
@@ -41,9 +43,13 @@ fn end(flow: FlowKey, start_s: u64, end_s: u64, bytes: u64) -> FlowEnd<'static> 
     }
 }
 
+/// An episode as it ended: kind, first and last second, bytes, flows.
+type Ended = (VerdictKind, u64, u64, u64, u32);
+
 /// Episodes as they ended, and the counts.
-fn judged(limits: Limits, records: Vec<Record<'_>>) -> (Vec<(VerdictKind, u64, u64, u64, u32)>, Counts) {
-    let mut judge = Judge::new(Thresholds::default(), limits);
+fn judged(limits: Limits, records: Vec<Record<'_>>) -> (Vec<Ended>, Counts) {
+    let mut contacts = Contacts::new(limits);
+    let mut cases = Cases::new(Thresholds::default(), 100);
     let mut episodes = Vec::new();
     let mut tell = |change: Change<'_>| {
         if change.is_over {
@@ -54,9 +60,10 @@ fn judged(limits: Limits, records: Vec<Record<'_>>) -> (Vec<(VerdictKind, u64, u
         }
     };
     for record in records {
-        judge.take(record, &mut tell);
+        contacts.take(record, &mut |sighting| cases.sighting(sighting, &mut tell));
     }
-    let counts = judge.finish(&mut tell);
+    let counts = contacts.finish(&mut |sighting| cases.sighting(sighting, &mut tell));
+    cases.end(&mut tell);
     (episodes, counts)
 }
 
@@ -163,13 +170,15 @@ fn attempt(answered: Answered, others: Option<u64>) -> Option<bool> {
         record(610, What::FlowEnd(FlowEnd { answered, ..end(7, 600, 610, 0) })),
     ];
     records.extend(others.map(|start_s| record(620, What::FlowEnd(end(8, start_s, start_s + 1, 9)))));
-    let mut judge = Judge::new(Thresholds::default(), Limits::default());
+    let mut contacts = Contacts::new(Limits::default());
+    let mut cases = Cases::new(Thresholds::default(), 100);
     let mut attempt = None;
     let mut tell = |change: Change<'_>| attempt = change.judgement.attempt;
     for record in records {
-        judge.take(record, &mut tell);
+        contacts.take(record, &mut |sighting| cases.sighting(sighting, &mut tell));
     }
-    judge.finish(&mut tell);
+    contacts.finish(&mut |sighting| cases.sighting(sighting, &mut tell));
+    cases.end(&mut tell);
     attempt
 }
 
@@ -198,13 +207,6 @@ fn limits_are_counted_where_they_bite() {
     });
     let (_, counts) = judged(Limits { flows_max: 2, ..Limits::default() }, flows.collect());
     assert_eq!(counts.flows_forgotten, 3);
-    let clients = (0..5_u8).map(|number| {
-        let mut contact = contact(&recogniser, 1, "www.tiktok.com");
-        contact.client = Client::Address([10, 0, 0, number].into());
-        record(1, What::Contact(Box::new(contact)))
-    });
-    let (episodes, counts) = judged(Limits { cases_max: 2, ..Limits::default() }, clients.collect());
-    assert_eq!((episodes.len(), counts.cases_evicted), (5, 3));
 }
 
 #[test]

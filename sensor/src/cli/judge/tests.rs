@@ -1,18 +1,11 @@
 use super::*;
+use crate::cli::terminal::Style;
+use vigie_signatures::Bundle;
 
-const STYLE: Style = Style { width: 120, colour: false };
+const STYLE: Style = Style { width: 160, colour: false };
 
-fn read(text: &str) -> (Verdicts, Vec<Report>) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("log.json");
-    std::fs::write(&path, text).unwrap();
-    let recogniser = Recogniser::new(vigie_signatures::Bundle::builtin(), Clients::builtin());
-    let mut verdicts = Verdicts::default();
-    let mut judge = Judge::new(Thresholds::default(), Limits::default());
-    let mut tell = |change: Change<'_>| verdicts.add(&change);
-    let reports = files::read(&[path], &recogniser, &mut |record| judge.take(record, &mut tell)).unwrap();
-    judge.finish(&mut tell);
-    (verdicts, reports)
+fn recogniser() -> Recogniser {
+    Recogniser::new(Bundle::builtin(), Clients::builtin())
 }
 
 fn line(seconds: u64, client: &str, name: &str) -> String {
@@ -24,15 +17,45 @@ fn office() -> String {
     [
         line(1_795_805_894, "10.0.0.9", "tnc16-normal-no1a.tiktokv.eu"),
         line(1_795_805_895, "10.0.0.9", "frontier.tiktokv-eu.com"),
-        line(1_795_805_896, "10.0.0.10", "x.com"),
+        line(1_795_805_896, "10.0.0.10", "im-ws.tiktok.com"),
         line(1_795_805_897, "10.0.0.11", "analytics.tiktok.com"),
+        line(1_795_805_898, "10.0.0.12", "www.capcut.com"),
     ]
     .concat()
 }
 
+fn judged(text: &str, policy: &Policy) -> (Output, vigie_judgement::Counts, Vec<Report>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log.json");
+    std::fs::write(&path, text).unwrap();
+    let recogniser = recogniser();
+    let bundle = recogniser.bundle();
+    let mut incidents = Incidents::new(Thresholds::default(), CASES_MAX, IncidentLimits::default());
+    let mut output = Output::new(false);
+    let reports = read(&[path], &recogniser, &mut |sighting| {
+        incidents.sighting(policy, bundle, sighting, &mut |finding| output.take(&finding));
+    })
+    .unwrap();
+    incidents.end(policy, bundle, &mut |finding| output.take(&finding));
+    (output, incidents.counts(), reports)
+}
+
+fn story(text: &str, all: bool, style: Style) -> String {
+    let policy = Policy::builtin();
+    let (output, counts, reports) = judged(text, &policy);
+    output.story.text(&policy, &counts, &reports, all, style)
+}
+
 #[test]
 fn verdicts_have_seven_fields_in_a_fixed_order() {
-    let (verdicts, _) = read(&office());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log.json");
+    std::fs::write(&path, office()).unwrap();
+    let mut cases = Cases::new(Thresholds::default(), CASES_MAX);
+    let mut verdicts = Verdicts::default();
+    read(&[path], &recogniser(), &mut |sighting| cases.sighting(sighting, &mut |change| verdicts.add(&change)))
+        .unwrap();
+    cases.end(&mut |change| verdicts.add(&change));
     let json = verdicts.json();
     let lines: Vec<&str> = json.lines().collect();
     assert_eq!(
@@ -40,73 +63,99 @@ fn verdicts_have_seven_fields_in_a_fixed_order() {
         "{\"client\":\"10.0.0.9\",\"service\":\"tiktok\",\"verdict\":\"app\",\"kind\":\"background\",\
          \"first_run\":false,\"incident\":true,\"reasons\":[\"native interface families: tnc, frontier\"]}"
     );
-    assert!(lines[1].contains("\"10.0.0.10\",\"service\":\"twitter\",\"verdict\":\"web\",\"kind\":\"site\""));
+    assert!(lines[1].contains("\"10.0.0.10\",\"service\":\"tiktok\",\"verdict\":\"web\",\"kind\":\"site\""));
     assert!(lines[2].contains("\"verdict\":\"embed\",\"kind\":\"pixel\",\"first_run\":false,\"incident\":false"));
-    assert_eq!((lines.len(), verdicts.incidents()), (3, 2));
+    assert!(lines.len() == 4 && verdicts.has_incident());
 }
 
 #[test]
-fn the_story_leaves_out_pages_of_others() {
-    let (verdicts, reports) = read(&office());
-    let story = verdicts.story(&reports, false, STYLE);
-    assert!(
-        story.contains("10.0.0.9   tiktok   app (background)  2026-11-27 18:58:14  native interface families: tnc"),
-        "{story}"
-    );
+fn the_story_says_who_did_what_under_which_ban_and_why() {
+    let story = story(&office(), false, STYLE);
+    let lines: Vec<&str> = story.lines().collect();
+    assert!(lines[0].starts_with("SEV  CLIENT     SERVICE"), "{story}");
+    for words in
+        ["  1  10.0.0.9", "TikTok", "app (background)", "2026-11-27 18:58:14", "fr of 2023-03-24", "tnc, frontier"]
+    {
+        assert!(lines[1].contains(words), "{words}: {story}");
+    }
+    assert!(lines[2].starts_with("  3  10.0.0.12  CapCut") && lines[2].contains("watched"), "{story}");
+    assert!(lines[3].starts_with("  -  10.0.0.10") && lines[3].contains("not forbidden by fr"), "{story}");
     assert!(!story.contains("10.0.0.11"), "{story}");
     assert!(
         story.ends_with(
-            "\nClients: 1 ran an application, 1 visited a site, 0 undetermined, 1 only met pages or apps that embed a \
-             service. 4 lines judged.\n"
+            "\nJudged by the built-in policy: every client counts as an official device; ban: fr; watched: all of \
+             ByteDance's services.\n2 incidents. Clients: 1 app, 2 web, 0 undetermined, 1 embed. 5 lines read.\n"
         ),
         "{story}"
     );
 }
 
 #[test]
-fn many_clients_are_cut_short() {
-    let text: String = (0..60).map(|number| line(10, &format!("10.0.1.{number}"), "x.com")).collect();
-    let (verdicts, reports) = read(&text);
-    let story = verdicts.story(&reports, false, STYLE);
-    assert!(story.contains("and 20 more lines: --all shows them\n"), "{story}");
-    assert_eq!(verdicts.story(&reports, true, STYLE).matches("10.0.1.").count(), 60);
+fn the_story_fits_the_terminal() {
+    for width in [40, 80, 120] {
+        let story = story(&office(), false, Style { width, colour: false });
+        let table = story.lines().take_while(|line| !line.is_empty());
+        assert!(table.clone().all(|line| console::measure_text_width(line) <= width), "{story}");
+        assert_eq!(table.count(), 4);
+    }
+}
+
+#[test]
+fn many_clients_are_rolled_up() {
+    let text: String = (0..200).map(|number| line(10, &format!("10.0.1.{number}"), "www.capcut.com")).collect();
+    let cut = story(&text, false, STYLE);
+    assert!(cut.contains("  3      200  CapCut   web (site)  1970-01-01 00:00:10  watched\n"), "{cut}");
+    assert!(cut.contains("200 lines: --all shows every client\n") && cut.lines().count() < 10, "{cut}");
+    assert_eq!(story(&text, true, STYLE).matches("10.0.1.").count(), 200);
+}
+
+#[test]
+fn a_day_before_every_ban_has_no_incident() {
+    let early = line(1_577_836_800, "10.0.0.9", "im-ws.tiktok.com");
+    let has_incident = |as_of| {
+        let tnc = line(1_577_836_801, "10.0.0.9", "tnc16-normal-no1a.tiktokv.eu");
+        let text = [early.clone(), tnc, line(1_577_836_802, "10.0.0.9", "frontier.tiktokv-eu.com")].concat();
+        let (output, ..) = judged(&text, &Policy::builtin().as_of(as_of));
+        output.story.text(&Policy::builtin(), &vigie_judgement::Counts::default(), &[], false, STYLE)
+    };
+    assert!(has_incident(None).contains("watched"), "only what is watched has no beginning");
+    assert!(has_incident(Some(time::macros::date!(2026 - 11 - 27))).contains("fr of 2023-03-24"));
 }
 
 #[test]
 fn nothing_says_all_clear_after_bad_lines() {
-    let (verdicts, reports) = read(&line(1, "c", "example.com"));
-    assert_eq!(verdicts.story(&reports, false, STYLE), "No known service was recognised. 1 line judged.\n");
-    assert_eq!(outcome(&reports, false), Ok(Exit::Success));
-    let (verdicts, reports) = read(&format!("{}nonsense\n", line(1, "c", "example.com")));
+    let good = line(1, "c", "example.com");
+    let last = |text: &str| story(text, false, STYLE).lines().last().unwrap().to_owned();
+    assert_eq!(last(&good), "No banned or watched service was recognised. 1 line read.");
     assert_eq!(
-        verdicts.story(&reports, false, STYLE),
-        "Not everything was read. Nothing was recognised in what was: 1 line judged, 1 could not be used.\n"
+        last(&line(1, "c", "x.com")),
+        "No banned or watched service was recognised; 1 contact with others. 1 line read."
     );
-    let failure = outcome(&reports, false).unwrap_err();
+    assert_eq!(
+        last(&format!("{good}nonsense\n")),
+        "Not everything was read. Nothing was found in what was: 1 line read, 1 more could not be used."
+    );
+    assert_eq!(last(""), "No line was read, so nothing could be recognised.");
+    let (.., reports) = judged(&format!("{good}nonsense\n"), &Policy::builtin());
+    let failure = outcome(&reports, true).unwrap_err();
     assert_eq!(failure.exit, Exit::BadData);
     assert!(failure.what.starts_with("1 of 2 lines could not be used; the first: "), "{failure}");
     assert!(failure.what.contains("log.json:2: "), "{failure}");
-    let (verdicts, reports) = read("");
-    assert_eq!(verdicts.story(&reports, false, STYLE), "No line was read, so nothing could be recognised.\n");
-}
-
-#[test]
-fn what_cannot_be_used_goes_before_what_was_found() {
-    let (_, reports) = read(&office());
-    assert_eq!(outcome(&reports, true), Ok(Exit::Found));
-    let (_, reports) = read(&format!("{}nonsense\n", office()));
-    assert_eq!(outcome(&reports, true).unwrap_err().exit, Exit::BadData);
+    let (.., reports) = judged(&good, &Policy::builtin());
+    assert_eq!((outcome(&reports, false), outcome(&reports, true)), (Ok(Exit::Success), Ok(Exit::Found)));
 }
 
 #[test]
 fn mends_are_safe_to_type() {
     let report = |file: &str| Report { file: file.into(), ..Report::default() };
-    assert_eq!(mend(&report("my log.gz"), ""), "zcat 'my log.gz' | vigie judge -");
-    assert_eq!(mend(&report("a.zst"), ""), "zstdcat a.zst | vigie judge -");
-    assert_eq!(mend(&report("a.json"), ""), "the others were judged");
+    assert_eq!(mend(&report("my log.gz")), "zcat 'my log.gz' | vigie judge -");
+    assert_eq!(mend(&report("a.zst")), "zstdcat a.zst | vigie judge -");
+    assert_eq!(mend(&report("a.json")), "the others were judged");
 }
 
 #[test]
 fn another_tools_words_cannot_command_the_terminal() {
-    assert_eq!(printable("phone\u{1b}[2J\n7"), "phone[2J7");
+    let text = line(10, "phone\\u001b[2J\\n7", "www.capcut.com");
+    let story = story(&text, false, STYLE);
+    assert!(story.contains("  3  phone[2J7  CapCut") && !story.contains('\u{1b}'), "{story}");
 }

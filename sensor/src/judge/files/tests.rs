@@ -111,7 +111,7 @@ fn places_count_on_over_blocks() {
 fn what_cannot_be_opened_is_told() {
     let recogniser = Recogniser::new(Bundle::builtin(), Clients::builtin());
     let missing = PathBuf::from("/no/such/log");
-    let (path, error) = read(&[missing.clone()], &recogniser, &mut |_| {}).unwrap_err();
+    let (path, error) = read(std::slice::from_ref(&missing), &recogniser, &mut |_| {}).unwrap_err();
     assert_eq!((path, error.kind()), (missing, io::ErrorKind::NotFound));
 }
 

@@ -1,0 +1,101 @@
+//! Incidents as EVE alerts of their own generator: who watches only these watches what a person has to look at.
+
+use super::CATEGORY;
+use crate::json::Object;
+use crate::record::Incident;
+
+/// The generator of incidents; alerts on single flows have 1.
+const GENERATOR: u64 = 7;
+
+/// Appends a change of an incident as one line, newline included.
+pub fn encode_incident(incident: &Incident<'_>, host: Option<&str>, out: &mut Vec<u8>) {
+    let mut object = Object::open(out);
+    object.time("timestamp", incident.timestamp_ns);
+    object.text("event_type", "alert");
+    if let Some(client) = incident.client_address {
+        object.address("src_ip", client);
+        object.number("ip_v", if client.is_ipv4() { 4 } else { 6 });
+    }
+    object.optional_text("host", host);
+    let mut alert = object.object("alert");
+    alert.text("action", "allowed");
+    alert.number("gid", GENERATOR);
+    alert.number("signature_id", incident.signature_id.into());
+    alert.number("rev", 1);
+    alert.text("signature", incident.signature);
+    alert.text("category", CATEGORY);
+    alert.number("severity", incident.severity.into());
+    write_metadata(alert.object("metadata"), incident);
+    let mut context = alert.object("context");
+    write_numbers(context.object("vigie"), incident);
+    context.close();
+    alert.close();
+    object.close();
+    out.push(b'\n');
+}
+
+fn write_metadata(mut metadata: Object<'_>, incident: &Incident<'_>) {
+    for &(key, text) in incident.facts {
+        if !text.is_empty() {
+            metadata.texts(key, [text]);
+        }
+    }
+    for &(key, texts) in incident.lists {
+        if !texts.is_empty() {
+            metadata.texts(key, texts.iter().map(|text| &**text));
+        }
+    }
+    metadata.close();
+}
+
+fn write_numbers(mut numbers: Object<'_>, incident: &Incident<'_>) {
+    numbers.number("revision", incident.revision.into());
+    numbers.number("flows", incident.flows);
+    numbers.number("bytes_toserver", incident.bytes_to_server);
+    numbers.number("bytes_toclient", incident.bytes_to_client);
+    numbers.time("first", incident.first_ns);
+    numbers.time("last", incident.last_ns);
+    numbers.number("alerts_left_out", incident.alerts_left_out);
+    numbers.close();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_generator_seven() {
+        let incident = Incident {
+            timestamp_ns: 1_795_805_894_000_000_000,
+            client_address: Some("10.0.0.1".parse().unwrap()),
+            signature_id: 1,
+            signature: "vigie incident opened",
+            severity: 2,
+            facts: &[("incident", "k7q2m-4x9d0-f"), ("site", "")],
+            lists: &[("names", &["www.tiktok.com".into()]), ("reasons", &[])],
+            revision: 1,
+            flows: 3,
+            bytes_to_server: 10,
+            bytes_to_client: 20,
+            first_ns: 1_795_805_893_000_000_000,
+            last_ns: 1_795_805_894_000_000_000,
+            alerts_left_out: 4,
+        };
+        let mut out = Vec::new();
+        encode_incident(&incident, Some("tap"), &mut out);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "{\"timestamp\":\"2026-11-27T18:58:14.000000+0000\",\"event_type\":\"alert\",\"src_ip\":\"10.0.0.1\",\
+             \"ip_v\":4,\"host\":\"tap\",\"alert\":{\"action\":\"allowed\",\"gid\":7,\"signature_id\":1,\"rev\":1,\
+             \"signature\":\"vigie incident opened\",\"category\":\"Potential Corporate Privacy Violation\",\
+             \"severity\":2,\"metadata\":{\"incident\":[\"k7q2m-4x9d0-f\"],\"names\":[\"www.tiktok.com\"]},\
+             \"context\":{\"vigie\":{\"revision\":1,\"flows\":3,\"bytes_toserver\":10,\"bytes_toclient\":20,\
+             \"first\":\"2026-11-27T18:58:13.000000+0000\",\"last\":\"2026-11-27T18:58:14.000000+0000\",\
+             \"alerts_left_out\":4}}}}\n"
+        );
+        let mut out = Vec::new();
+        encode_incident(&Incident { client_address: None, ..incident }, None, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert!(!text.contains("src_ip") && !text.contains("ip_v") && !text.contains("host"), "{text}");
+    }
+}

@@ -1,0 +1,247 @@
+//! The open incidents, and when each of them is told.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use time::Date;
+use vigie_signatures::Service;
+
+use super::record::{Closing, Incident, IncidentChange, IncidentKey, Step};
+use super::{Finding, Tell};
+use crate::policy::{Covering, Judged, Policy};
+use crate::{CaseKey, Change, Client, Sighting};
+
+const SECOND_NS: u64 = 1_000_000_000;
+/// How often it is asked whether a day is over.
+const DAY_CHECK_NS: u64 = 60 * SECOND_NS;
+
+/// Bounds of what is kept and told of incidents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IncidentLimits {
+    /// Open incidents at most.
+    pub open_max: usize,
+    /// Least time between two reports that an incident continues, seconds.
+    pub continues_s: u64,
+    /// Alerts of an incident in a minute at most.
+    pub alerts_per_minute: u32,
+}
+
+impl Default for IncidentLimits {
+    fn default() -> Self {
+        Self { open_max: 65_536, continues_s: 3_600, alerts_per_minute: 60 }
+    }
+}
+
+/// The open incidents.
+#[derive(Debug)]
+pub struct Register {
+    limits: IncidentLimits,
+    silence_ns: u64,
+    /// Those of a client and service, one for each ban.
+    open: HashMap<CaseKey, Vec<Incident>, RandomState>,
+    count: usize,
+    /// In order of opening; some of them have closed.
+    order: VecDeque<(CaseKey, String)>,
+    next_day_check_ns: u64,
+    evicted: u64,
+}
+
+impl Register {
+    pub fn new(limits: IncidentLimits, silence_ns: u64) -> Self {
+        Self {
+            limits,
+            silence_ns,
+            open: HashMap::default(),
+            count: 0,
+            order: VecDeque::new(),
+            next_day_check_ns: 0,
+            evicted: 0,
+        }
+    }
+
+    pub const fn len(&self) -> usize {
+        self.count
+    }
+
+    pub const fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// A client was seen, which may have open incidents.
+    pub fn seen(&mut self, policy: &Policy, sighting: &Sighting<'_>, tell: &mut Tell<'_>) {
+        let Self { open, count, order, limits, silence_ns, .. } = self;
+        let case = CaseKey { client: sighting.client.clone(), service: Arc::clone(sighting.service) };
+        let Some(of_case) = open.get_mut(&case) else { return };
+        of_case.retain_mut(|incident| {
+            if let Some(day) = day_of(policy, &incident.key.ban, sighting.time_ns).filter(|day| *day > incident.day) {
+                let goes_on = sighting.time_ns.saturating_sub(incident.last_ns) <= *silence_ns;
+                report(incident, incident.last_ns, Step::Closed(Closing::DayOver), tell);
+                if !goes_on {
+                    *count -= 1;
+                    return false;
+                }
+                // An episode that goes on over midnight opens the next day's incident.
+                incident.begin_day(day, sighting.time_ns);
+                incident.add(sighting);
+                order.push_back((case.clone(), incident.id.clone()));
+                report(incident, sighting.time_ns, Step::Opened, tell);
+                return true;
+            }
+            incident.add(sighting);
+            if sighting.time_ns.saturating_sub(incident.told_ns) >= limits.continues_s.saturating_mul(SECOND_NS) {
+                report(incident, sighting.time_ns, Step::Continues, tell);
+            }
+            true
+        });
+        if of_case.is_empty() {
+            open.remove(&case);
+        }
+    }
+
+    /// A verdict is a finding under a ban.
+    pub fn finding(
+        &mut self,
+        change: &Change<'_>,
+        service: &Service,
+        judged: &Judged<'_>,
+        covering: &Covering<'_>,
+        severity: u8,
+        tell: &mut Tell<'_>,
+    ) {
+        let case = CaseKey { client: change.client.clone(), service: Arc::clone(change.service) };
+        let ban = covering.ban.ban();
+        let known = self.open.get_mut(&case).map_or(&mut [][..], Vec::as_mut_slice);
+        let known = known.iter_mut().find(|incident| *incident.key.ban == *ban.id && incident.day >= covering.day);
+        if let Some(known) = known {
+            let (kind, first_run) = (known.judgement.kind, known.judgement.first_run);
+            known.judgement.rise(change.judgement.clone());
+            known.severity = known.severity.min(severity);
+            if (known.judgement.kind, known.judgement.first_run) != (kind, first_run) {
+                report(known, change.time_ns, Step::Risen(kind), tell);
+            }
+            return;
+        }
+        // What was told before has had its incident, which closed.
+        if !change.is_new {
+            return;
+        }
+        let of_case = self.open.entry(case.clone()).or_default();
+        if let Some(known) = of_case.iter_mut().find(|incident| *incident.key.ban == *ban.id) {
+            report(known, known.last_ns, Step::Closed(Closing::DayOver), tell);
+            of_case.retain(|incident| *incident.key.ban != *ban.id);
+            self.count -= 1;
+        }
+        let key = IncidentKey {
+            client: case.client.clone(),
+            service: Arc::clone(&case.service),
+            ban: ban.id.as_str().into(),
+        };
+        let mut incident = Incident::open(key, change, service, judged, covering, severity);
+        report(&mut incident, change.time_ns, Step::Opened, tell);
+        self.order.push_back((case, incident.id.clone()));
+        of_case.push(incident);
+        self.count += 1;
+        self.make_room(change.time_ns, tell);
+    }
+
+    /// A derogation excuses a client: its incidents on this service close.
+    pub fn excuse(&mut self, sighting: &Sighting<'_>, tell: &mut Tell<'_>) {
+        if self.count == 0 {
+            return;
+        }
+        let address = sighting.origin.address.map(|address| address.to_canonical());
+        let prefix = match address {
+            Some(IpAddr::V6(address)) => Some(Client::Prefix64((address.to_bits() >> 64) as u64)),
+            _ => None,
+        };
+        let clients =
+            [Some(sighting.client.clone()), address.map(Client::Address), prefix, sighting.origin.mac.map(Client::Mac)];
+        for client in clients.into_iter().flatten() {
+            let case = CaseKey { client, service: Arc::clone(sighting.service) };
+            for mut incident in self.open.remove(&case).into_iter().flatten() {
+                self.count -= 1;
+                report(&mut incident, sighting.time_ns, Step::Closed(Closing::Excused), tell);
+            }
+        }
+    }
+
+    /// Closes the incidents whose day is over where their ban holds. Asked once a minute of packet time.
+    pub fn close_past_days(&mut self, policy: &Policy, now_ns: u64, tell: &mut Tell<'_>) {
+        if now_ns < self.next_day_check_ns {
+            return;
+        }
+        self.next_day_check_ns = now_ns.saturating_add(DAY_CHECK_NS);
+        let days: HashMap<&str, Date> =
+            policy.bans().iter().map(|used| (used.ban().id.as_str(), policy.day(used.zone(), now_ns))).collect();
+        let silence_ns = self.silence_ns;
+        self.close(Closing::DayOver, tell, |incident| {
+            let is_past = days.get(&*incident.key.ban).is_none_or(|day| *day > incident.day);
+            // One that goes on over midnight is closed by its next contact.
+            is_past && now_ns.saturating_sub(incident.last_ns) > silence_ns
+        });
+    }
+
+    pub fn close_all(&mut self, closing: Closing, tell: &mut Tell<'_>) {
+        self.close(closing, tell, |_| true);
+    }
+
+    /// Closes those that are to be closed, in the order of their keys.
+    fn close(&mut self, closing: Closing, tell: &mut Tell<'_>, mut is_to_close: impl FnMut(&Incident) -> bool) {
+        let mut closed = Vec::new();
+        self.open.retain(|_, of_case| {
+            let (gone, rest) =
+                std::mem::take(of_case).into_iter().partition::<Vec<_>, _>(|incident| is_to_close(incident));
+            closed.extend(gone);
+            *of_case = rest;
+            !of_case.is_empty()
+        });
+        self.count -= closed.len();
+        closed.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+        for incident in &mut closed {
+            report(incident, incident.last_ns, Step::Closed(closing), tell);
+        }
+    }
+
+    fn make_room(&mut self, now_ns: u64, tell: &mut Tell<'_>) {
+        while self.count > self.limits.open_max.max(1) {
+            let Some((case, id)) = self.order.pop_front() else { return };
+            let Some(of_case) = self.open.get_mut(&case) else { continue };
+            let Some(place) = of_case.iter().position(|incident| incident.id == id) else { continue };
+            let mut incident = of_case.swap_remove(place);
+            if of_case.is_empty() {
+                self.open.remove(&case);
+            }
+            self.count -= 1;
+            self.evicted += 1;
+            report(&mut incident, now_ns, Step::Closed(Closing::Evicted), tell);
+        }
+        if self.order.len() > self.limits.open_max.saturating_mul(2) {
+            let Self { order, open, .. } = self;
+            order.retain(|(case, id)| {
+                open.get(case).is_some_and(|of_case| of_case.iter().any(|incident| incident.id == *id))
+            });
+        }
+    }
+
+    /// The incidents for which a sighting may raise an alert. The others count it.
+    pub fn alert(&mut self, client: &Client, service: &Arc<str>, time_ns: u64) -> Vec<&Incident> {
+        let case = CaseKey { client: client.clone(), service: Arc::clone(service) };
+        let alerts_per_minute = self.limits.alerts_per_minute;
+        let of_case = self.open.get_mut(&case).into_iter().flatten();
+        of_case.filter_map(|incident| incident.take_alert(time_ns, alerts_per_minute).then_some(&*incident)).collect()
+    }
+}
+
+/// The day of a time where a ban in use holds.
+fn day_of(policy: &Policy, ban: &str, time_ns: u64) -> Option<Date> {
+    let used = policy.bans().iter().find(|used| used.ban().id == ban)?;
+    Some(policy.day(used.zone(), time_ns))
+}
+
+fn report(incident: &mut Incident, time_ns: u64, step: Step, tell: &mut Tell<'_>) {
+    incident.revision += 1;
+    incident.told_ns = time_ns;
+    tell(Finding::Incident(IncidentChange { time_ns, step, incident }));
+}

@@ -1,0 +1,306 @@
+use super::*;
+use crate::policy::{Derogation, PolicyParts, ScopeKind};
+use crate::{Answered, Contact, Recogniser, Stack};
+use time::macros::date;
+use vigie_signatures::Clients;
+
+/// 23:50 in Paris, where the ban of France holds; 22:50 in UTC, in which what is watched has its days.
+const EVENING_S: u64 = 1_795_819_800;
+const PARIS_MIDNIGHT_S: u64 = EVENING_S + 600;
+const NOON_S: u64 = EVENING_S - 43_200;
+
+/// What was told, in words: `opened fr 2026-11-27 background`.
+#[derive(Default)]
+struct Told {
+    steps: Vec<String>,
+    ids: Vec<String>,
+    last: Option<Incident>,
+}
+
+impl Told {
+    fn take(&mut self, finding: &Finding<'_>) {
+        let Finding::Incident(change) = finding else { return };
+        let Incident { day, judgement, ban, id, revision, .. } = change.incident;
+        let why = match change.step {
+            Step::Closed(closing) => format!(" {}", closing.as_str()),
+            _ => String::new(),
+        };
+        let (step, kind) = (change.step.as_str(), judgement.kind.as_str());
+        self.steps.push(format!("{step}{why} {} {day} {kind} {revision}", ban.id));
+        self.ids.push(id.clone());
+        self.last = Some(change.incident.clone());
+    }
+}
+
+struct Scene {
+    recogniser: Recogniser,
+    policy: Policy,
+    incidents: Incidents,
+    told: Told,
+    client: IpAddr,
+}
+
+impl Scene {
+    fn new(policy: Policy, limits: IncidentLimits) -> Self {
+        Self {
+            recogniser: Recogniser::new(Bundle::builtin(), Clients::builtin()),
+            policy,
+            incidents: Incidents::new(Thresholds::default(), 1_000, limits),
+            told: Told::default(),
+            client: "10.0.0.1".parse().unwrap(),
+        }
+    }
+
+    fn builtin() -> Self {
+        Self::new(Policy::builtin(), IncidentLimits::default())
+    }
+
+    fn contact(&mut self, seconds: u64, name: &str) {
+        let server = name.parse().ok();
+        let name = if server.is_some() { None } else { Some(name) };
+        let rule = self.recogniser.flow(name, server).unwrap();
+        let attribution = self.recogniser.attribute(rule).unwrap();
+        let client = Client::Address(self.client);
+        let origin = Origin::address(self.client);
+        let sighting = Sighting {
+            time_ns: seconds * 1_000_000_000,
+            client: &client,
+            origin: &origin,
+            service: &attribution.service,
+            owner: &attribution.owner,
+            rule,
+            name: name.unwrap_or_default(),
+            contact: Contact::Flow,
+            stack: Stack::Other,
+            answered: Answered::Unknown,
+            bytes_to_client: 100,
+            bytes_to_server: 10,
+            server_country: Some("US"),
+            is_cleartext: seconds % 2 == 1,
+        };
+        let told = &mut self.told;
+        let bundle = self.recogniser.bundle();
+        self.incidents.sighting(&self.policy, bundle, &sighting, &mut |finding| told.take(&finding));
+    }
+
+    /// The application starts.
+    fn app(&mut self, seconds: u64) {
+        self.contact(seconds, "tnc16-normal-no1a.tiktokv.eu");
+        self.contact(seconds, "frontier.tiktokv-eu.com");
+    }
+
+    fn end(&mut self) {
+        let told = &mut self.told;
+        self.incidents.end(&self.policy, self.recogniser.bundle(), &mut |finding| told.take(&finding));
+        assert!(self.incidents.is_empty());
+    }
+
+    fn steps(&self) -> Vec<&str> {
+        self.told.steps.iter().map(String::as_str).collect()
+    }
+}
+
+#[test]
+fn many_flows_are_one_incident_with_totals() {
+    let mut scene = Scene::builtin();
+    scene.app(NOON_S);
+    for flow in 1..=300 {
+        scene.contact(NOON_S + flow, "tnc16-normal-no1a.tiktokv.eu");
+    }
+    scene.end();
+    assert_eq!(scene.steps(), ["opened fr 2026-11-27 background 1", "closed input-ended fr 2026-11-27 background 2"]);
+    let incident = scene.told.last.unwrap();
+    assert_eq!((incident.flows, incident.bytes_to_client, incident.bytes_to_server), (302, 30_200, 3_020));
+    assert_eq!((incident.first_ns, incident.last_ns), (NOON_S * 1_000_000_000, (NOON_S + 300) * 1_000_000_000));
+    let texts = |list: &[Box<str>]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(texts(&incident.names), ["tnc16-normal-no1a.tiktokv.eu", "frontier.tiktokv-eu.com"]);
+    assert_eq!(texts(&incident.families), ["native/tnc", "native/frontier"]);
+    assert_eq!(
+        (texts(&incident.regions), texts(&incident.countries)),
+        (vec!["Norway".to_owned()], vec!["US".to_owned()])
+    );
+    assert!(incident.cleartext && incident.severity == 1);
+    assert_eq!(scene.incidents.counts(), Counts { judged: 302, ..Counts::default() });
+}
+
+#[test]
+fn an_incident_rises_and_continues_once_an_hour() {
+    let mut scene = Scene::builtin();
+    scene.contact(NOON_S, "www.capcut.com");
+    scene.contact(NOON_S + 10, "tnc-sg.capcutapi.com");
+    scene.contact(NOON_S + 11, "log32-normal-sg.capcutapi.com");
+    for minute in 1..=130 {
+        scene.contact(NOON_S + 11 + minute * 60, "log32-normal-sg.capcutapi.com");
+    }
+    assert_eq!(
+        scene.steps(),
+        [
+            "opened watch-bytedance 2026-11-27 site 1",
+            "risen watch-bytedance 2026-11-27 background 2",
+            "continues watch-bytedance 2026-11-27 background 3",
+            "continues watch-bytedance 2026-11-27 background 4",
+        ]
+    );
+    assert_eq!(scene.told.ids.iter().collect::<std::collections::HashSet<_>>().len(), 1);
+}
+
+#[test]
+fn a_visit_that_the_ban_does_not_forbid_is_reported_only() {
+    let mut scene = Scene::builtin();
+    scene.contact(NOON_S, "im-ws.tiktok.com");
+    scene.contact(NOON_S, "analytics.tiktok.com");
+    scene.end();
+    assert_eq!(scene.steps(), [""; 0]);
+}
+
+#[test]
+fn morning_and_evening_of_a_day_are_one_incident() {
+    let mut scene = Scene::builtin();
+    scene.app(NOON_S);
+    scene.app(NOON_S + 20_000);
+    scene.end();
+    assert_eq!(
+        scene.steps(),
+        [
+            "opened fr 2026-11-27 background 1",
+            "continues fr 2026-11-27 background 2",
+            "closed input-ended fr 2026-11-27 background 3"
+        ]
+    );
+}
+
+#[test]
+fn an_episode_over_midnight_goes_on_in_the_next_days_incident() {
+    let mut scene = Scene::builtin();
+    scene.app(PARIS_MIDNIGHT_S - 100);
+    scene.contact(PARIS_MIDNIGHT_S, "frontier.tiktokv-eu.com");
+    scene.end();
+    assert_eq!(
+        scene.steps(),
+        [
+            "opened fr 2026-11-27 background 1",
+            "closed day-over fr 2026-11-27 background 2",
+            "opened fr 2026-11-28 background 1",
+            "closed input-ended fr 2026-11-28 background 2",
+        ]
+    );
+    assert!(scene.told.ids[0] == scene.told.ids[1] && scene.told.ids[1] != scene.told.ids[2]);
+    assert_eq!(scene.told.last.unwrap().flows, 1);
+}
+
+#[test]
+fn the_next_day_opens_its_own_incident() {
+    let mut scene = Scene::builtin();
+    scene.app(EVENING_S);
+    scene.app(EVENING_S + 43_200);
+    assert_eq!(
+        scene.steps(),
+        [
+            "opened fr 2026-11-27 background 1",
+            "closed day-over fr 2026-11-27 background 2",
+            "opened fr 2026-11-28 background 1",
+        ]
+    );
+    assert_eq!(scene.incidents.len(), 1);
+}
+
+#[test]
+fn incidents_close_at_midnight_while_others_are_seen() {
+    let mut scene = Scene::builtin();
+    scene.app(EVENING_S);
+    scene.client = "10.0.0.2".parse().unwrap();
+    scene.contact(PARIS_MIDNIGHT_S - 1, "analytics.tiktok.com");
+    assert_eq!(scene.steps(), ["opened fr 2026-11-27 background 1"]);
+    scene.contact(PARIS_MIDNIGHT_S + 60, "analytics.tiktok.com");
+    assert_eq!(scene.steps().last(), Some(&"closed day-over fr 2026-11-27 background 2"));
+}
+
+#[test]
+fn too_many_incidents_close_the_oldest() {
+    let mut scene = Scene::new(Policy::builtin(), IncidentLimits { open_max: 2, ..IncidentLimits::default() });
+    for client in ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"] {
+        scene.client = client.parse().unwrap();
+        scene.app(NOON_S);
+    }
+    assert_eq!((scene.incidents.len(), scene.incidents.evicted()), (2, 2));
+    let evicted = scene.steps().iter().filter(|step| step.starts_with("closed evicted")).count();
+    assert_eq!(evicted, 2);
+    assert_eq!(scene.told.ids[0], scene.told.ids[3], "the first that opened closes first");
+}
+
+#[test]
+fn a_derogation_that_begins_closes_the_incident() {
+    let derogation = Derogation {
+        id: "2026-001".to_owned(),
+        who: vec!["10.0.0.1".parse().unwrap()],
+        services: vec!["tiktok".to_owned()],
+        bans: Vec::new(),
+        from: date!(2026 - 11 - 28),
+        until: date!(2026 - 12 - 31),
+        ended: None,
+        added: date!(2026 - 11 - 27),
+        reason: "institutional account".to_owned(),
+        approver: "secretary-general".to_owned(),
+        reference: "SG-17".to_owned(),
+    };
+    let policy = Policy::new(PolicyParts { derogations: vec![derogation], ..PolicyParts::default() }).unwrap();
+    let mut scene = Scene::new(policy, IncidentLimits::default());
+    scene.app(PARIS_MIDNIGHT_S - 100);
+    scene.app(PARIS_MIDNIGHT_S + 1);
+    scene.end();
+    assert_eq!(scene.steps(), ["opened fr 2026-11-27 background 1", "closed excused fr 2026-11-27 background 2"]);
+    assert_eq!(scene.incidents.counts(), Counts { judged: 2, excused: 2, ..Counts::default() });
+}
+
+#[test]
+fn whom_no_scope_names_leaves_a_count_only() {
+    let parts = PolicyParts { unlisted: Some(ScopeKind::Guest), ..PolicyParts::default() };
+    let mut scene = Scene::new(Policy::new(parts).unwrap(), IncidentLimits::default());
+    scene.app(NOON_S);
+    scene.contact(NOON_S, "x.com");
+    scene.end();
+    assert_eq!(scene.steps(), [""; 0]);
+    assert_eq!(scene.incidents.counts(), Counts { out_of_scope: 3, ..Counts::default() });
+}
+
+#[test]
+fn infrastructure_that_no_ban_covers_supports_a_service_that_one_covers() {
+    let builtin = Policy::builtin();
+    let bans = builtin.bans().iter().filter(|used| !used.is_watch()).cloned().collect();
+    let mut scene =
+        Scene::new(Policy::new(PolicyParts { bans, ..PolicyParts::default() }).unwrap(), IncidentLimits::default());
+    scene.contact(NOON_S, "34.102.215.99");
+    scene.contact(NOON_S + 1, "frontier.tiktokv-eu.com");
+    scene.contact(NOON_S + 2, "x.com");
+    assert_eq!(scene.steps(), ["opened fr 2026-11-27 background 1"]);
+    assert_eq!(scene.incidents.counts(), Counts { judged: 1, not_banned: 1, ..Counts::default() });
+}
+
+#[test]
+fn alerts_are_bounded_by_the_minute() {
+    let mut scene = Scene::new(Policy::builtin(), IncidentLimits { alerts_per_minute: 3, ..IncidentLimits::default() });
+    scene.app(NOON_S);
+    let client = Client::Address(scene.client);
+    let mut alerts = |service: &str, second: u64| {
+        scene.incidents.alert(&client, &Arc::from(service), (NOON_S + second) * 1_000_000_000).len()
+    };
+    let minute = 60 - NOON_S % 60;
+    assert_eq!((0..5).map(|_| alerts("tiktok", minute)).collect::<Vec<_>>(), [1, 1, 1, 0, 0]);
+    assert_eq!((alerts("tiktok", minute + 59), alerts("tiktok", minute + 60)), (0, 1));
+    assert_eq!(alerts("capcut", minute + 61), 0);
+    scene.end();
+    assert_eq!(scene.told.last.unwrap().alerts_left_out, 3);
+}
+
+#[test]
+fn a_replay_gives_the_same_ids() {
+    let ids = || {
+        let mut scene = Scene::builtin();
+        scene.app(NOON_S);
+        scene.contact(NOON_S, "www.capcut.com");
+        scene.end();
+        scene.told.ids
+    };
+    assert_eq!(ids(), ids());
+    assert_eq!(ids().len(), 4);
+}

@@ -1,0 +1,265 @@
+//! The story for people: who did what, under which ban, and why; then what else was seen, as counts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use comfy_table::Table;
+use console::{measure_text_width, truncate_str};
+use vigie_judgement::policy::Policy;
+use vigie_judgement::{CaseKey, Change, Client, Counts, Finding, Incident, Judgement, Verdict};
+
+use crate::cli::table::{self, Left, Right};
+use crate::cli::terminal::Style;
+use crate::cli::words::{clock, count, counted, day};
+use crate::judge::files::Report;
+
+/// Lines that the story shows without `--all`: a screen.
+const LINES_SHOWN_MAX: usize = 40;
+/// Incidents, and verdicts, of which the story keeps the facts.
+const KEPT_MAX: usize = 1 << 18;
+/// Columns of another tool's name for a client.
+const CLIENT_COLUMNS_MAX: usize = 40;
+
+/// A line of the story.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Line {
+    /// 1 is the highest; one that is only reported comes last.
+    severity: u8,
+    first_ns: u64,
+    client: String,
+    service: String,
+    verdict: String,
+    ban: String,
+    why: String,
+}
+
+/// What is kept for the story.
+#[derive(Default)]
+pub struct Story {
+    incidents: BTreeMap<String, Line>,
+    /// Clients and services with an incident: what was only reported of them says no more.
+    of_incidents: BTreeSet<CaseKey>,
+    reported: BTreeMap<CaseKey, Line>,
+    verdicts: BTreeMap<CaseKey, Judgement>,
+    left_out: u64,
+}
+
+impl Story {
+    /// Takes a finding.
+    pub fn take(&mut self, finding: &Finding<'_>) {
+        match finding {
+            Finding::Incident(change) => {
+                let line = of_incident(change.incident);
+                if self.incidents.len() < KEPT_MAX || self.incidents.contains_key(&change.incident.id) {
+                    let key = &change.incident.key;
+                    let case = CaseKey { client: key.client.clone(), service: Arc::clone(&key.service) };
+                    self.reported.remove(&case);
+                    self.of_incidents.insert(case);
+                    self.incidents.insert(change.incident.id.clone(), line);
+                } else {
+                    self.left_out += 1;
+                }
+            }
+            Finding::Verdict { change, ban, is_reported } => self.verdict(change, ban, *is_reported),
+        }
+    }
+
+    fn verdict(&mut self, change: &Change<'_>, ban: &str, is_reported: bool) {
+        let key = CaseKey { client: change.client.clone(), service: Arc::clone(change.service) };
+        let is_reported = is_reported && !self.of_incidents.contains(&key);
+        if is_reported && (self.reported.len() < KEPT_MAX || self.reported.contains_key(&key)) {
+            self.reported.entry(key.clone()).or_insert_with(|| of_verdict(change, ban));
+        }
+        if !change.is_over {
+            return;
+        }
+        if let Some(known) = self.verdicts.get_mut(&key) {
+            known.rise(change.judgement.clone());
+        } else if self.verdicts.len() < KEPT_MAX {
+            self.verdicts.insert(key, change.judgement.clone());
+        } else {
+            self.left_out += 1;
+        }
+    }
+
+    /// Whether an incident opened.
+    pub fn has_incident(&self) -> bool {
+        !self.incidents.is_empty()
+    }
+
+    /// The story, ending in a newline.
+    pub fn text(&self, policy: &Policy, counts: &Counts, reports: &[Report], all: bool, style: Style) -> String {
+        let mut lines: Vec<&Line> = self.incidents.values().chain(self.reported.values()).collect();
+        lines.sort_unstable();
+        let mut text = match lines.len() {
+            0 => String::new(),
+            shown if all || shown <= LINES_SHOWN_MAX => format!("{}\n", fitted(&table_of(&lines), style)),
+            _ => {
+                let note = format!("{}: --all shows every client", counted(lines.len() as u64, "line"));
+                format!("{}{note}\n\n", fitted(&rolled_up(&lines), style))
+            }
+        };
+        text.push_str(&format!("Judged by the built-in policy: {}.\n", policy.summary()));
+        text.push_str(&self.totals(counts, reports));
+        if self.left_out > 0 {
+            text.push_str(&format!("{} not shown: too many.\n", counted(self.left_out, "finding")));
+        }
+        text
+    }
+
+    /// What was read, and how many clients there are of each verdict.
+    fn totals(&self, counts: &Counts, reports: &[Report]) -> String {
+        let clients = |verdict| {
+            let of_verdict = self.verdicts.iter().filter(|(_, judgement)| judgement.verdict() == verdict);
+            count(of_verdict.map(|(key, _)| &key.client).collect::<BTreeSet<&Client>>().len() as u64)
+        };
+        let read = read(reports);
+        if self.verdicts.is_empty() {
+            let lines: u64 = reports.iter().map(|report| report.lines).sum();
+            return match (lines, is_complete(reports), counts.not_banned) {
+                (0, ..) => format!("{read}\n"),
+                (_, false, _) => format!("Not everything was read. Nothing was found in what was: {read}.\n"),
+                (_, true, 0) => format!("No banned or watched service was recognised. {read}.\n"),
+                (_, true, others) => format!(
+                    "No banned or watched service was recognised; {} with others. {read}.\n",
+                    counted(others, "contact")
+                ),
+            };
+        }
+        let incidents = counted(self.incidents.len() as u64, "incident");
+        format!(
+            "{incidents}. Clients: {} app, {} web, {} undetermined, {} embed. {read}.\n",
+            clients(Verdict::App),
+            clients(Verdict::Web),
+            clients(Verdict::Undetermined),
+            clients(Verdict::Embed)
+        )
+    }
+}
+
+fn is_complete(reports: &[Report]) -> bool {
+    reports.iter().all(|report| report.bad == 0 && report.error.is_none())
+}
+
+fn read(reports: &[Report]) -> String {
+    let lines: u64 = reports.iter().map(|report| report.lines).sum();
+    let bad: u64 = reports.iter().map(|report| report.bad).sum();
+    match (lines, bad) {
+        (0, _) => "No line was read, so nothing could be recognised.".to_owned(),
+        (lines, 0) => format!("{} read", counted(lines, "line")),
+        (lines, bad) => format!("{} read, {} more could not be used", counted(lines - bad, "line"), count(bad)),
+    }
+}
+
+fn of_incident(incident: &Incident) -> Line {
+    let ban = &incident.ban;
+    let ban_words = match ban.form {
+        vigie_signatures::BanForm::Watch => "watched".to_owned(),
+        _ => match ban.in_force {
+            Some(in_force) => format!("{} of {in_force}", ban.id),
+            None => ban.id.clone(),
+        },
+    };
+    Line {
+        severity: incident.severity,
+        first_ns: incident.first_ns,
+        client: client_text(&incident.key.client, &incident.label),
+        service: incident.service_name.to_string(),
+        verdict: verdict_text(&incident.judgement),
+        ban: ban_words,
+        why: why(&incident.judgement),
+    }
+}
+
+fn of_verdict(change: &Change<'_>, ban: &str) -> Line {
+    Line {
+        severity: u8::MAX,
+        first_ns: change.episode.first_ns,
+        client: client_text(change.client, ""),
+        service: change.service.to_string(),
+        verdict: verdict_text(change.judgement),
+        ban: format!("not forbidden by {ban}"),
+        why: why(change.judgement),
+    }
+}
+
+/// Another tool's text without what a terminal might obey.
+fn client_text(client: &Client, label: &str) -> String {
+    let text = if label.is_empty() { client.to_string() } else { label.to_owned() };
+    let printable: String = text.chars().filter(|character| !character.is_control()).collect();
+    truncate_str(&printable, CLIENT_COLUMNS_MAX, "…").into_owned()
+}
+
+fn verdict_text(judgement: &Judgement) -> String {
+    let (verdict, kind) = (judgement.verdict().as_str(), judgement.kind.as_str());
+    if judgement.first_run { format!("{verdict} (first run)") } else { format!("{verdict} ({kind})") }
+}
+
+fn why(judgement: &Judgement) -> String {
+    let reasons: Vec<String> = judgement.reasons.iter().map(ToString::to_string).collect();
+    reasons.join("; ")
+}
+
+fn severity_text(severity: u8) -> String {
+    if severity == u8::MAX { "-".to_owned() } else { severity.to_string() }
+}
+
+fn table_of(lines: &[&Line]) -> Table {
+    let headings = [
+        ("SEV", Right),
+        ("CLIENT", Left),
+        ("SERVICE", Left),
+        ("VERDICT", Left),
+        ("SINCE (UTC)", Left),
+        ("BAN", Left),
+        ("WHY", Left),
+    ];
+    let mut table = table::with_headings(headings);
+    for line in lines {
+        let Line { severity, first_ns, client, service, verdict, ban, why } = line;
+        let since = format!("{} {}", day(*first_ns), clock(*first_ns));
+        table.add_row([&severity_text(*severity), client, service, verdict, &since, ban, why]);
+    }
+    table
+}
+
+/// One line for each severity, service, verdict and ban.
+fn rolled_up(lines: &[&Line]) -> Table {
+    let mut groups: BTreeMap<_, Vec<&Line>> = BTreeMap::new();
+    for line in lines {
+        let group = (line.severity, line.service.as_str(), line.verdict.as_str(), line.ban.as_str());
+        groups.entry(group).or_default().push(line);
+    }
+    let headings = [
+        ("SEV", Right),
+        ("CLIENTS", Right),
+        ("SERVICE", Left),
+        ("VERDICT", Left),
+        ("SINCE (UTC)", Left),
+        ("BAN", Left),
+    ];
+    let mut table = table::with_headings(headings);
+    for ((severity, service, verdict, ban), lines) in groups {
+        let first_ns = lines.iter().map(|line| line.first_ns).min().unwrap_or_default();
+        let since = format!("{} {}", day(first_ns), clock(first_ns));
+        let clients = lines.iter().map(|line| line.client.as_str()).collect::<BTreeSet<_>>();
+        let clients = count(clients.len() as u64);
+        table.add_row([severity_text(severity), clients, service.into(), verdict.into(), since, ban.into()]);
+    }
+    table
+}
+
+/// A table whose lines are cut where the terminal ends.
+fn fitted(table: &Table, style: Style) -> String {
+    let cut = |line: &str| match measure_text_width(line) <= style.width {
+        true => line.to_owned(),
+        false => truncate_str(line, style.width, "…").into_owned(),
+    };
+    let mut text = String::new();
+    for (number, line) in table::lines(table).iter().enumerate() {
+        let line = cut(line);
+        text.push_str(&if number == 0 { style.paint(crate::cli::terminal::BOLD, &line) } else { line });
+        text.push('\n');
+    }
+    text
+}
