@@ -16,6 +16,7 @@ pub mod record;
 
 pub mod telemetry;
 pub mod settings;
+pub mod policy;
 
 pub mod worker;
 pub mod read;

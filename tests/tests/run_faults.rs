@@ -19,7 +19,8 @@ use vigie_tests::packets::SERVER;
 
 const BANNED: &str = "www.tiktok.com";
 /// All records, so that much is written.
-const ALL_RECORDS: [&str; 2] = ["--set", "events.types=[\"tls\", \"quic\", \"dns\", \"flow\"]"];
+const ALL_RECORDS: [&str; 4] =
+    ["--set", "events.types=[\"tls\", \"quic\", \"dns\", \"flow\"]", "--set", "privacy.debug_until=9999-12-31"];
 
 fn send(namespace: &Namespace, interface: &str, frames: &[Vec<u8>]) {
     namespace.inside(|| Sender::new(interface).send(frames.iter().map(Vec::as_slice)));

@@ -24,7 +24,11 @@ pub fn default_file<S: Schema>() -> String {
     let lines = wrapped(&header::<S>(), COLUMNS - 2);
     let mut text: String = lines.iter().map(|line| format!("# {line}\n")).collect();
     for (section, about) in S::SECTIONS {
-        text.push_str(&format!("\n# {about}\n[{section}]\n"));
+        text.push('\n');
+        for line in wrapped(about, COLUMNS - 2) {
+            text.push_str(&format!("# {line}\n"));
+        }
+        text.push_str(&format!("[{section}]\n"));
         for definition in S::definitions().iter().filter(|definition| definition.section == *section) {
             let live = if definition.change == Change::Live { " (live)" } else { "" };
             let words = format!("{} Type: {}.{live}", definition.documentation, definition.range());

@@ -44,6 +44,8 @@ pub enum Command {
     Signatures(SignaturesArguments),
     /// List bans, or show one: authority, dates, what it forbids on which devices.
     Bans(BansArguments),
+    /// List, add or end derogations: who may use a banned service, from when until when.
+    Derogation(super::derogation::DerogationArguments),
     /// List the network interfaces, and offloads that disturb a capture.
     Interfaces(super::interfaces::InterfacesArguments),
     /// Generate synthetic traffic from a seed, to test the sensor and taps.

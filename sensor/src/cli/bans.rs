@@ -60,7 +60,7 @@ pub(super) fn day(text: Option<&str>) -> Result<Date, Failure> {
 }
 
 /// What a ban covers, in a few words.
-fn covered(ban: &Ban) -> String {
+pub fn covered(ban: &Ban) -> String {
     let mut parts = ban.services.clone();
     parts.extend(ban.owners.iter().map(|owner| format!("all of {owner}")));
     parts.extend(ban.categories.iter().map(|category| format!("category {category}")));

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod capture;
+mod policy;
 mod requirements;
 mod plan;
 mod privileges;
@@ -21,7 +22,7 @@ use vigie_config::{Definition, Finding, Severity, Table};
 /// `vigie check`.
 #[derive(Args, Debug)]
 #[command(
-    long_about = "Check the configuration and what it needs: signatures, interfaces, file descriptors, events folder, \
+    long_about = "Check the configuration and what it needs: signatures, policy, interfaces, file descriptors, events folder, \
                   user, metrics address, and the kernel's confinement (Landlock, seccomp). Prints every error and \
                   warning, one per line, and what would run.",
     after_help = "Examples:\n  vigie check\n  vigie check --config new.toml && cp new.toml /etc/vigie/vigie.toml\n  \
@@ -46,7 +47,7 @@ pub struct CheckArguments {
 pub fn run(arguments: &CheckArguments) -> Result<Exit, Failure> {
     let (exit, text) = match arguments.configuration.load() {
         Ok(loaded) => {
-            let requirements = requirements::all(&loaded.settings);
+            let requirements = requirements::all(&loaded);
             let may_capture = privileges::may_capture();
             let exit = requirements.iter().fold(Exit::Success, |exit, requirement| worse(exit, requirement.exit()));
             match arguments.json {

@@ -41,6 +41,10 @@ pub struct ConfigurationArguments {
     pub events_file: Option<String>,
 }
 
+/// Settings that are paths.
+const PATHS: [&str; 6] =
+    ["events.file", "signatures.folder", "metrics.web_config", "policy.assets", "policy.derogations", "policy.bans"];
+
 /// Parses KEY=VALUE.
 fn setting(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write KEY=VALUE, such as capture.workers=2")?;
@@ -90,7 +94,7 @@ impl ConfigurationArguments {
         let flag = |option: &str, key: &str, value| Flag { option: option.to_owned(), key: key.to_owned(), value };
         let mut flags = Vec::new();
         for (key, value) in &self.set {
-            let is_path = ["events.file", "signatures.folder", "metrics.web_config"].contains(&key.as_str());
+            let is_path = PATHS.contains(&key.as_str());
             let value = if is_path { absolute_path(value) } else { value.clone() };
             flags.push(flag("--set", key, RawValue::Unquoted(value)));
         }

@@ -6,6 +6,7 @@ pub mod bans;
 pub mod bundle;
 pub mod check;
 pub mod configuration;
+pub mod derogation;
 pub mod exit;
 pub mod explain;
 pub mod findings;
@@ -57,6 +58,7 @@ fn dispatch(command: &Command) -> Result<Exit, Failure> {
         Command::Explain(arguments) => explain::run(arguments),
         Command::Signatures(arguments) => signatures::run(arguments, terminal),
         Command::Bans(arguments) => bans::run(arguments, terminal),
+        Command::Derogation(arguments) => derogation::run(arguments, terminal),
         Command::Interfaces(arguments) => interfaces::run(arguments, terminal),
         Command::Synth(arguments) => synth::run(arguments, terminal),
         Command::Check(arguments) => check::run(arguments),

@@ -6,6 +6,8 @@ use super::bundle;
 use super::configuration::ConfigurationArguments;
 use super::exit::{Exit, Failure};
 use super::read::capture_failure;
+use super::terminal::eprint;
+use super::words::counted;
 use crate::run::{RunError, run as run_sensor};
 
 /// `vigie run`.
@@ -41,8 +43,13 @@ pub fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
 }
 
 fn failure(error: &RunError) -> Failure {
+    if let RunError::Policy(errors) = error {
+        eprint(&format!("{errors}\n"));
+        let what = format!("{} in the policy", counted(errors.count() as u64, "error"));
+        return Failure::new(Exit::Configuration, what, "correct them; 'vigie check' checks everything");
+    }
     let exit = match error {
-        RunError::Signatures(_) => Exit::Configuration,
+        RunError::Signatures(_) | RunError::Policy(_) => Exit::Configuration,
         RunError::Capture(error) => return capture_failure(error),
         RunError::Metrics(_) | RunError::Privilege(_) | RunError::Events { .. } => Exit::Unavailable,
         RunError::System { .. } | RunError::Failed(_) => Exit::Internal,

@@ -2,7 +2,7 @@
 //! starts the threads, and watches over them until a signal asks it to stop. The order matters: each step has fewer
 //! rights than the one before.
 //!
-//! * SIGHUP reads configuration and signatures again, and reopens the events file under its name. An error is logged, and
+//! * SIGHUP reads configuration, signatures and policy again, and reopens the events file under its name. An error is logged, and
 //!   changes nothing.
 //! * SIGTERM and SIGINT stop the sensor: the packets in the rings are still processed, all flows end, the last events are
 //!   written. A second signal ends the process at once.
@@ -13,6 +13,7 @@
 //!
 //! `start.rs` prepares and starts the threads, `watch.rs` watches, reloads and stops.
 
+mod advice;
 pub mod log;
 mod notify;
 pub mod outbox;
@@ -27,16 +28,18 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use time::OffsetDateTime;
 use vigie_signatures::Bundle;
 
 use self::log::Log;
 use self::notify::ServiceManager;
 use self::start::confinement;
 use self::worker_thread::LiveSource;
+use crate::policy::LoadedPolicy;
 use crate::settings::{Loaded, Settings};
 use vigie_capture::CaptureError;
 use vigie_capture::live::{self, Live};
-use vigie_config::Layers;
+use vigie_config::{ConfigErrors, Layers};
 use vigie_metrics::{Server, ServerError};
 use vigie_privilege::PrivilegeError;
 
@@ -52,6 +55,9 @@ pub enum RunError {
     /// The signatures cannot be loaded.
     #[error("{0}")]
     Signatures(String),
+    /// The policy is wrong: bans, scopes, assets or derogations.
+    #[error(transparent)]
+    Policy(#[from] ConfigErrors),
     /// An interface cannot be captured.
     #[error(transparent)]
     Capture(#[from] CaptureError),
@@ -87,24 +93,32 @@ pub enum RunError {
 /// # Errors
 /// The sensor cannot be started, or a thread of it failed.
 pub fn run(layers: &Layers, loaded: Loaded, load_signatures: LoadSignatures<'_>) -> Result<(), RunError> {
-    let settings = loaded.settings;
+    let settings = loaded.settings.clone();
     let log = Arc::new(Log::new(settings.log.clone()));
     let signals = Signals::register()?;
     let service_manager = ServiceManager::connect();
     let bundle = load_signatures(&settings).map_err(RunError::Signatures)?;
+    let policy = LoadedPolicy::of(&loaded, &bundle)?;
+    let now = OffsetDateTime::now_utc();
+    advice::warnings(&settings, &policy, now).iter().for_each(|line| log.warning(line));
+    log.info(&format!("policy: {}", policy.policy.summary()));
+    let refused = settings.records_refused(now.date());
+    let mut effective = settings.clone();
+    effective.events.types.retain(|record| !refused.contains(record));
     let options = settings.capture.live_options();
-    let prepared = Prepared::new(&settings, &bundle, live::sources(&options, settings.capture.workers), &log)?;
+    let prepared = Prepared::new(&effective, &bundle, live::sources(&options, settings.capture.workers), &log)?;
     // Packets queue up from here on, so everything slow is done before.
     let sources = live::open(&options, settings.capture.workers)?;
     let sockets = sources.iter().flat_map(Live::descriptors).collect();
     let sources = sources.into_iter().map(|live| Box::new(live) as Box<dyn LiveSource>).collect();
     let server = prepared.bind(&settings, &log)?;
-    let confinement = confinement(&settings, loaded.file.as_deref(), server.as_ref(), sockets);
+    let confinement = confinement(&loaded, server.as_ref(), sockets);
     for line in vigie_privilege::confine(&confinement)?.to_string().lines() {
         log.info(line);
     }
     let serving = server.map(Server::serve).transpose().map_err(|error| system("start the endpoint", &error))?;
-    let mut running = prepared.start(sources, &settings, bundle, &log)?;
+    let mut running = prepared.start(sources, &effective, bundle, &log)?;
+    running.use_policy(Arc::new(policy.policy));
     running.serving = serving;
     service_manager.ready(&running.status());
     log.info(&format!("running: {}", running.status()));

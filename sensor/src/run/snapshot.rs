@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use arc_swap::cache::Cache;
+use vigie_judgement::policy::Policy;
 use vigie_signatures::Bundle;
 
 /// What a reload may replace, as far as workers need it.
@@ -11,6 +12,8 @@ use vigie_signatures::Bundle;
 pub struct Snapshot {
     /// The signatures.
     pub bundle: Arc<Bundle>,
+    /// The policy.
+    pub policy: Arc<Policy>,
 }
 
 /// The current snapshot.

@@ -17,13 +17,15 @@ use super::watch::Running;
 use super::worker_thread::{LiveSource, WorkerThread};
 use super::writer::{Writer, WriterCommands};
 use super::{RunError, system};
+use crate::policy;
 use crate::record::Context;
-use crate::settings::{Record, Settings};
+use crate::settings::{Loaded, Record, Settings};
 use crate::telemetry::{MonitoredSensor, Phase, Shared, SignatureFacts};
 use crate::worker::{EventTypes, Share, Worker};
 use vigie_flow::HashKey;
 use vigie_handshake::address_names::{self, AddressNames};
 use vigie_journal::Journal;
+use vigie_judgement::policy::Policy;
 use vigie_metrics::{Server, ServerError, ServerOptions};
 use vigie_privilege::Confinement;
 
@@ -122,7 +124,8 @@ impl Prepared {
             interfaces: interfaces.clone(),
             bundle: Some(Arc::clone(&bundle)),
         };
-        let current: CurrentSnapshot = Arc::new(ArcSwap::from_pointee(Snapshot { bundle }));
+        let current: CurrentSnapshot =
+            Arc::new(ArcSwap::from_pointee(Snapshot { bundle, policy: Arc::new(Policy::builtin()) }));
         let writer =
             Writer::new(events, Arc::clone(&commands), SnapshotReader::new(&current), journal, context, &shared, log);
         let writer = spawn("writer", move || writer.run())?;
@@ -192,18 +195,22 @@ fn event_types(records: &[Record]) -> EventTypes {
 /// What the sensor may still do after it gave up its privileges: write to the folder of the events file, and read
 /// configuration and signatures.
 pub(super) fn confinement(
-    settings: &Settings,
-    file: Option<&str>,
+    loaded: &Loaded,
     server: Option<&Server>,
     receive_only: Vec<std::os::fd::RawFd>,
 ) -> Confinement {
+    let settings = &loaded.settings;
     // A bare name lies in the folder where the sensor was started. `-` is the standard output.
     let folder = |path: &Path| {
         let absolute = std::path::absolute(path).ok().filter(|_| path.as_os_str() != "-")?;
         absolute.parent().map(Path::to_owned)
     };
     // Folders, not files: editors and package managers replace a file by a new one of the same name.
+    let file = loaded.file.as_deref();
     let mut readable: Vec<PathBuf> = file.and_then(|file| folder(Path::new(file))).into_iter().collect();
+    readable.extend(
+        policy::files(loaded).iter().filter_map(|path| if path.is_dir() { Some(path.clone()) } else { folder(path) }),
+    );
     readable.extend(settings.signatures.folder.clone());
     readable.extend(server.map(Server::readable_folders).unwrap_or_default());
     let writable = folder(&settings.events.file).into_iter().collect();

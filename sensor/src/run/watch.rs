@@ -6,8 +6,10 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::Receiver;
+use time::OffsetDateTime;
 use vigie_signatures::Bundle;
 
+use super::advice;
 use super::log::Log;
 use super::notify::ServiceManager;
 use super::snapshot::{CurrentSnapshot, Snapshot};
@@ -15,12 +17,14 @@ use super::start::fsync;
 use super::worker_thread::Report;
 use super::writer::{GivenUp, WriterCommands};
 use super::{LoadSignatures, RunError, Signals};
+use crate::policy::LoadedPolicy;
 use crate::settings::Settings;
 use crate::telemetry::{Loss, Phase, Shared, SignatureFacts};
 use vigie_capture::CaptureError;
 use vigie_capture::live::State;
 use vigie_config::{Layers, Schema, Table};
 use vigie_journal::record::Stats;
+use vigie_judgement::policy::Policy;
 use vigie_metrics::Serving;
 
 /// How often the watching thread polls.
@@ -142,10 +146,10 @@ impl Running {
     fn reload(&mut self, settings: &mut Settings, layers: &Layers, load_signatures: LoadSignatures<'_>) {
         // The file is reopened even if the reload fails: it may have been renamed.
         self.commands.reopen();
-        let new = match Settings::load(layers) {
+        let loaded = match Settings::load(layers) {
             Ok(loaded) => {
                 loaded.warnings.iter().for_each(|warning| self.log.warning(&warning.to_string()));
-                loaded.settings
+                loaded
             }
             Err(errors) => {
                 errors.to_string().lines().for_each(|line| self.log.error(line));
@@ -159,6 +163,14 @@ impl Running {
                 return self.reload_failed("configuration and signatures in use stay");
             }
         };
+        let policy = match LoadedPolicy::of(&loaded, &bundle) {
+            Ok(policy) => policy,
+            Err(errors) => {
+                errors.to_string().lines().for_each(|line| self.log.error(line));
+                return self.reload_failed("configuration, signatures and policy in use stay");
+            }
+        };
+        let new = loaded.settings;
         let change = settings.changes(&new);
         if !change.restart.is_empty() {
             self.log.warning(&format!("changed, but takes effect only after a restart: {}", change.restart.join(", ")));
@@ -166,7 +178,10 @@ impl Running {
         *settings = settings.with_live_changes(&new);
         self.log.set(settings.log.clone());
         self.commands.fsync(fsync(settings));
+        let now = OffsetDateTime::now_utc();
+        advice::warnings(settings, &policy, now).iter().for_each(|line| self.log.warning(line));
         self.use_signatures(bundle);
+        self.use_policy(Arc::new(policy.policy));
         self.shared.reloaded(true);
         let what =
             if change.live.is_empty() { String::new() } else { format!("; changed: {}", change.live.join(", ")) };
@@ -177,7 +192,14 @@ impl Running {
     pub fn use_signatures(&self, bundle: Arc<Bundle>) {
         self.shared.signatures(SignatureFacts::of(&bundle));
         self.shared.expect_matches(&bundle);
-        self.current.store(Arc::new(Snapshot { bundle }));
+        let policy = Arc::clone(&self.current.load().policy);
+        self.current.store(Arc::new(Snapshot { bundle, policy }));
+    }
+
+    /// Replaces the policy.
+    pub fn use_policy(&self, policy: Arc<Policy>) {
+        let bundle = Arc::clone(&self.current.load().bundle);
+        self.current.store(Arc::new(Snapshot { bundle, policy }));
     }
 
     fn reload_failed(&self, what_stays: &str) {

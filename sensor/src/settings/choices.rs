@@ -20,6 +20,16 @@ vigie_config::choices! {
         Stats = "stats",
     }
 
+    /// Clients that no scope and no asset names.
+    Unlisted {
+        /// Official devices, unless a scope or an asset names such.
+        Auto = "auto",
+        /// Official devices.
+        Official = "official",
+        /// Out of scope: nothing is recorded of them.
+        Out = "out",
+    }
+
     /// When events are forced to the disk (fsync(2)).
     Fsync {
         /// When the kernel decides: a power failure may lose the last half minute.

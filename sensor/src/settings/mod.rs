@@ -16,9 +16,9 @@ mod tests;
 
 use vigie_config::{Machine, Program, Review, Schema, document};
 
-pub use choices::{Fsync, Level, LogFormat, Record};
+pub use choices::{Fsync, Level, LogFormat, Record, Unlisted};
 pub use memory::MemoryNeed;
-pub use table::{Capture, Events, Limits, Log, Metrics, Privilege, Sensor, Settings, Signatures};
+pub use table::{Capture, Events, Limits, Log, Metrics, Policy, Privacy, Privilege, Sensor, Settings, Signatures};
 
 use vigie_capture::live::Backend;
 
@@ -38,6 +38,8 @@ impl Schema for Settings {
         other_variables: &["VIGIE_CONFIG"],
         example: ("capture.workers", "2"),
     };
+
+    const LISTS: &'static [&'static str] = &["ban", "scope"];
 
     fn resolve(&mut self, machine: &Machine) {
         if self.sensor.name.is_empty() {
@@ -59,10 +61,33 @@ impl Schema for Settings {
     }
 }
 
+impl Privacy {
+    /// The settings that the law asks for and that are not given.
+    pub fn missing(&self) -> Vec<&'static str> {
+        let given = [
+            ("privacy.dpia_reference", self.dpia_reference.is_some()),
+            ("privacy.notice_date", self.notice_date.is_some()),
+            ("privacy.staff_consultation_date", self.staff_consultation_date.is_some()),
+        ];
+        given.into_iter().filter_map(|(key, is_given)| (!is_given).then_some(key)).collect()
+    }
+}
+
 impl Default for Settings {
     /// The defaults on this machine.
     fn default() -> Self {
         Self::defaults(&Machine::detect())
+    }
+}
+
+impl Settings {
+    /// The records of `events.types` that are not written on a day: they name the traffic of everybody, and
+    /// `privacy.debug_until` does not allow them.
+    pub fn records_refused(&self, today: time::Date) -> Vec<Record> {
+        if self.privacy.debug_until.is_some_and(|last| today <= last.0) {
+            return Vec::new();
+        }
+        self.events.types.iter().copied().filter(|record| record.names_all_traffic()).collect()
     }
 }
 

@@ -11,10 +11,10 @@ use vigie_capture::live::options::{
     BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, BLOCK_TIMEOUT_MS_MAX, RING_BYTES_MAX, SNAP_BYTES_MAX, SNAP_BYTES_MIN,
 };
 use vigie_capture::live::{Backend, Fanout, Timestamps};
-use vigie_config::{Mode, Rule, absolute_path, account_name, printable, settings};
+use vigie_config::{Day, Mode, Rule, absolute_path, account_name, printable, settings};
 use vigie_privilege::{Demand, LANDLOCK_DEFAULT, SECCOMP_DEFAULT};
 
-use super::choices::{Fsync, Level, LogFormat, Record};
+use super::choices::{Fsync, Level, LogFormat, Record, Unlisted};
 use super::rules::{interface, output, sensor_name, user};
 use crate::telemetry::ADDRESS_DEFAULT;
 
@@ -143,6 +143,35 @@ settings! {
         /// Days after its review when a signature is stale: `vigie check` warns about it. When the newest signature is
         /// stale, the sensor is not ready.
         max_age_days: u32 = vigie_signatures::REVIEW_DAYS_MAX, Rule::Range(1, 36_500), Restart;
+    }
+
+    /// What counts as a finding, and on whose devices. The bans in use stand in this file as [[ban]], the networks as
+    /// [[scope]]; without a ban, that of France applies and all services of ByteDance are watched. Paths are relative to
+    /// this file's folder; the files are read again on reload.
+    policy: Policy {
+        /// Clients that no scope and no asset names: `official`, `out` (nothing is recorded of them), or `auto`: out if a
+        /// scope or an asset names devices that bans cover, else official.
+        unlisted: Unlisted = Unlisted::Auto, Rule::Any, Live;
+        /// File with the asset list: CSV (`.csv`, the first line names the columns) or JSON lines (`.jsonl`), with prefix
+        /// or mac, label, site, ministry, scope; empty: none. Of prefixes the longest counts.
+        assets: Option<PathBuf> = None, Rule::Text("relative to this file's folder", printable), Live;
+        /// File with the register of derogations, which 'vigie derogation' edits; empty: none.
+        derogations: Option<PathBuf> = None, Rule::Text("relative to this file's folder", printable), Live;
+        /// File or folder (*.toml) with bans that can be used besides the built-in ones; empty: none.
+        bans: Option<PathBuf> = None, Rule::Text("relative to this file's folder", printable), Live;
+    }
+
+    /// What the law asks of the operator. The sensor warns until it is given.
+    privacy: Privacy {
+        /// Reference of the data protection impact assessment (DPIA).
+        dpia_reference: Option<String> = None, Rule::Text("at most 255 characters", sensor_name), Live;
+        /// Day on which the people whose traffic passes the sensor were told of it.
+        notice_date: Option<Day> = None, Rule::Any, Live;
+        /// Day on which the representatives of the staff were consulted.
+        staff_consultation_date: Option<Day> = None, Rule::Any, Live;
+        /// Last day on which the records tls, quic, dns and flow of `events.types` are written: they name the traffic of
+        /// everybody; empty: never.
+        debug_until: Option<Day> = None, Rule::Any, Restart;
     }
 
     /// Metrics for Prometheus, over HTTP.

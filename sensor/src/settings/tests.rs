@@ -222,7 +222,7 @@ fn unknown_keys_are_refused_with_the_nearest() {
         (
             "[network]\nx = 2",
             "vigie.toml:2: network: unknown section; there are [sensor], [capture], [limits], [events], [signatures], \
-             [metrics], [privilege], [log]",
+             [policy], [privacy], [metrics], [privilege], [log]",
         ),
         (
             "capture.ring = { bytes = 1 }",
@@ -624,6 +624,8 @@ fn other_value(definition: &Definition) -> String {
         "log.level" => "\"debug\"",
         "log.format" => "\"json\"",
         "capture.workers" => "1",
+        "policy.unlisted" => "\"out\"",
+        _ if definition.description.starts_with("day") => "\"2026-11-27\"",
         _ => match (definition.description.as_str(), definition.default.as_str()) {
             ("true or false", "true") => "false",
             ("true or false", _) => "true",
@@ -639,7 +641,20 @@ fn other_value(definition: &Definition) -> String {
 fn every_change_is_live_or_waits_for_a_restart() {
     let old = loaded(INTERFACE).settings;
     assert!(old.changes(&old).is_empty());
-    let live = ["events.fsync", "events.fsync_interval_ms", "events.stats_interval_s", "log.level", "log.format"];
+    let live = [
+        "events.fsync",
+        "events.fsync_interval_ms",
+        "events.stats_interval_s",
+        "policy.unlisted",
+        "policy.assets",
+        "policy.derogations",
+        "policy.bans",
+        "privacy.dpia_reference",
+        "privacy.notice_date",
+        "privacy.staff_consultation_date",
+        "log.level",
+        "log.format",
+    ];
     for definition in Settings::definitions() {
         let line = format!("{} = {}\n", definition.key, other_value(definition));
         let text = if definition.name == "interfaces" { line } else { format!("{INTERFACE}{line}") };

@@ -198,18 +198,19 @@ impl<'t> Fields<'_, 't> {
 
     /// The keys that must be there.
     fn needed(&self, form: BanForm) -> Vec<&'static str> {
-        let mut needed = vec!["id", "title", "time_zone"];
-        if form != BanForm::Watch {
-            needed.extend(["in_force", "forbids"]);
+        let is_watch = form == BanForm::Watch;
+        match (self.is_inline, is_watch) {
+            (true, true) => vec!["id", "title", "time_zone"],
+            (true, false) => vec!["id", "title", "time_zone", "in_force", "forbids"],
+            (false, _) => {
+                let mut needed = vec!["id", "authority", "language", "title", "title_en", "form", "time_zone", "scope"];
+                needed.extend(["personal", "severity", "reviewed"]);
+                if !is_watch {
+                    needed.extend(["country", "instrument", "decided", "in_force", "forbids", "sources"]);
+                }
+                needed
+            }
         }
-        if self.is_inline {
-            return needed;
-        }
-        needed.extend(["authority", "language", "title_en", "form", "scope", "personal", "severity", "reviewed"]);
-        if form != BanForm::Watch {
-            needed.extend(["country", "instrument", "decided", "sources"]);
-        }
-        needed
     }
 
     fn check_words(&mut self, ban: &Ban) {

@@ -41,6 +41,11 @@ impl Prefix {
     }
 }
 
+/// The bits of an address.
+const fn full_bits(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
 const fn first_v4(address: u32, bits: u8) -> u32 {
     address & !low_v4(bits)
 }
@@ -73,7 +78,7 @@ impl FromStr for Prefix {
         let no_prefix = || Refusal::new("not an address or prefix", "write one such as 10.20.0.0/16 or 2001:db8::/48");
         let address: IpAddr = address.parse().map_err(|_| no_prefix())?;
         let address = address.to_canonical();
-        let most = if address.is_ipv4() { 32 } else { 128 };
+        let most = full_bits(address);
         let bits = match bits.map(str::parse::<u8>) {
             None => most,
             Some(Ok(bits)) if bits <= most => bits,
@@ -92,7 +97,10 @@ impl FromStr for Prefix {
 
 impl fmt::Display for Prefix {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}/{}", self.first, self.bits)
+        match self.bits == full_bits(self.first) {
+            true => write!(formatter, "{}", self.first),
+            false => write!(formatter, "{}/{}", self.first, self.bits),
+        }
     }
 }
 
@@ -252,9 +260,9 @@ mod tests {
             ("10.0.0.0/8", "10.0.0.0/8"),
             ("0.0.0.0/0", "0.0.0.0/0"),
             ("::/0", "::/0"),
-            ("192.0.2.7", "192.0.2.7/32"),
-            ("2001:DB8::1", "2001:db8::1/128"),
-            ("::ffff:192.0.2.7", "192.0.2.7/32"),
+            ("192.0.2.7/32", "192.0.2.7"),
+            ("2001:DB8::1", "2001:db8::1"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
         ] {
             assert_eq!(text.parse::<Prefix>().unwrap().to_string(), written);
         }

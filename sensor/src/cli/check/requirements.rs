@@ -12,11 +12,11 @@ use time::OffsetDateTime;
 use vigie_signatures::{Bundle, LoadOptions};
 
 use super::accounts::{Account, READ, SEARCH, WRITE};
-use super::{capture, privileges};
+use super::{capture, policy, privileges};
 use crate::cli::bundle;
 use crate::cli::exit::Exit;
 use crate::cli::words::{counted, quoted, quoted_path};
-use crate::settings::Settings;
+use crate::settings::{Loaded, Settings};
 use vigie_metrics::Server;
 use vigie_privilege::{Profile, probe};
 
@@ -100,10 +100,14 @@ impl fmt::Display for Requirement {
 }
 
 /// All requirements of `settings`.
-pub(super) fn all(settings: &Settings) -> Vec<Requirement> {
-    let mut requirements = signatures(settings);
-    requirements.extend(capture::all(settings));
+pub(super) fn all(loaded: &Loaded) -> Vec<Requirement> {
+    let settings = &loaded.settings;
+    let (mut requirements, bundle) = signatures(settings);
     let account = Account::find(&settings.privilege.user, &settings.privilege.group);
+    if let Some(bundle) = bundle {
+        requirements.extend(policy::all(loaded, &bundle, account.as_ref().ok()));
+    }
+    requirements.extend(capture::all(settings));
     requirements.push(user(settings, &account));
     if let Ok(account) = &account {
         requirements.push(events(settings, account));
@@ -113,7 +117,7 @@ pub(super) fn all(settings: &Settings) -> Vec<Requirement> {
     requirements
 }
 
-fn signatures(settings: &Settings) -> Vec<Requirement> {
+fn signatures(settings: &Settings) -> (Vec<Requirement>, Option<Bundle>) {
     const PART: &str = "signatures";
     let folders: Vec<_> = settings.signatures.folder.iter().cloned().collect();
     let today = Some(OffsetDateTime::now_utc().date());
@@ -132,12 +136,12 @@ fn signatures(settings: &Settings) -> Vec<Requirement> {
             }
         })
         .collect();
-    if let Some(bundle) = bundle {
+    if let Some(bundle) = &bundle {
         let (services, rules) = (bundle.services().len() as u64, bundle.len() as u64);
         requirements
             .push(Requirement::ok(PART, format!("{}, {}", counted(services, "service"), counted(rules, "rule"))));
     }
-    requirements
+    (requirements, bundle)
 }
 
 fn user(settings: &Settings, account: &Result<Account, String>) -> Requirement {
@@ -347,7 +351,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("a.toml"), "nonsense = [\n").unwrap();
         settings.signatures.folder = Some(folder.path().to_path_buf());
-        let requirements = signatures(&settings);
+        let (requirements, _) = signatures(&settings);
         assert!(requirements.iter().any(|requirement| requirement.exit() == Exit::Configuration && requirement.message.contains("a.toml:")));
         settings.privilege.user = "no-such-user".to_owned();
         let missing = Account::find("no-such-user", "");
