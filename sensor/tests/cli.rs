@@ -375,6 +375,36 @@ fn explain_answers_in_json_one_object_a_line() {
 }
 
 #[test]
+fn explain_takes_what_analysts_paste() {
+    let text = out(&vigie(&["explain", "hxxps://www[.]tiktok[.]com/@user?a=b", "*.tiktokv.com:443"]));
+    assert!(text.contains("Looked up as www.tiktok.com.") && text.contains("Looked up as tiktokv.com."), "{text}");
+    let text = out(&vigie(&["explain", "www.tik\u{442}\u{43e}\u{43a}.com"]));
+    assert!(text.contains("looks like tiktok.com, but has the letters \u{442} (U+0442)"), "{text}");
+    let text = out(&vigie(&["explain", "tiktok"]));
+    assert!(text.contains("TikTok is a service: key tiktok, owner ByteDance (CN)"), "{text}");
+}
+
+#[test]
+fn signatures_that_say_nothing_are_told() {
+    let empty = scratch();
+    let path = empty.path().to_str().unwrap();
+    let output = vigie(&["read", "--signatures", path, &capture("curl.pcap")]);
+    assert_eq!(code(&output), SUCCESS);
+    assert!(err(&output).contains("has no *.toml file; check the path"), "{}", err(&output));
+    file(&empty, "own.toml", b"service = \"own\"\nname = \"Own\"\nbase = 7990000\nreviewed = \"2026-11-01\"\n");
+    let output = vigie(&["explain", "--signatures", path, "tiktok.com"]);
+    assert!(err(&output).contains("own.toml:1: service \"own\" has no rules"), "{}", err(&output));
+    let text = out(&vigie(&["signatures", "verify", path]));
+    assert!(text.contains("has no rules") && text.contains("1 warning"), "{text}");
+}
+
+#[test]
+fn events_need_a_place_to_go() {
+    assert_fails(&vigie(&["read", "--events", "flow", &capture("curl.pcap")]), USAGE, "add --json or --output FILE");
+    assert_eq!(code(&vigie(&["read", "--events", "alert", &capture("curl.pcap")])), SUCCESS);
+}
+
+#[test]
 fn explain_reads_queries_from_the_standard_input() {
     let output = fed(&["explain", "--json", "-"], b"www.tiktok.com\n71.18.248.20\n\nexample.org\n");
     assert_eq!(code(&output), SUCCESS, "{}", err(&output));
@@ -406,6 +436,12 @@ fn wrong_usage_is_told_in_one_line() {
     assert_fails(&vigie(&["read", "--no-such-option", "a"]), USAGE, "--no-such-option");
     assert_fails(&vigie(&["frobnicate"]), USAGE, "frobnicate");
     assert_fails(&vigie(&["read", "--workers", "0", "a"]), USAGE, "--workers");
+    assert_fails(
+        &vigie(&["read", "--workers", "x", "a"]),
+        USAGE,
+        "write a number from 1 to 1024; try 'vigie read --help'",
+    );
+    assert_fails(&vigie(&["read", "--sensor-name", "", "a"]), USAGE, "write a name of 1 to 255 characters");
     assert_fails(&vigie(&["read", "--limit", "flows_max", "a"]), USAGE, "NAME=NUMBER");
     let help = vigie(&["--help"]);
     assert_eq!(code(&help), SUCCESS);

@@ -258,9 +258,6 @@ impl Bundle {
 
 /// The `*.toml` files of a directory, in order of name, or one file.
 pub(crate) fn read_directory(path: &Path, findings: &mut Vec<Diagnostic>) -> Vec<SourceText> {
-    let mut refuse = |path: &Path, message: String, mend: &str| {
-        findings.push(Diagnostic::new(Severity::Error, &path.display().to_string(), 0, "", message, mend));
-    };
     let paths = if path.is_file() {
         vec![path.to_owned()]
     } else {
@@ -272,13 +269,28 @@ pub(crate) fn read_directory(path: &Path, findings: &mut Vec<Diagnostic>) -> Vec
                 paths
             }
             Err(reason) => {
-                refuse(path, format!("cannot be listed: {reason}"), "give a directory that the sensor may read");
+                let (folder, mend) = (path.display().to_string(), "give a directory that the sensor may read");
+                let message = format!("cannot be listed: {reason}");
+                findings.push(Diagnostic::new(Severity::Error, &folder, 0, "", message, mend));
                 return Vec::new();
             }
         }
     };
     let mut texts = Vec::new();
+    if paths.is_empty() {
+        let (folder, mend) = (path.display().to_string(), "check the path, or put signature files there");
+        findings.push(Diagnostic::new(Severity::Warning, &folder, 0, "folder", "has no *.toml file", mend));
+        return texts;
+    }
+    let mut refuse = |path: &Path, message: String, mend: &str| {
+        findings.push(Diagnostic::new(Severity::Error, &path.display().to_string(), 0, "", message, mend));
+    };
     for path in paths {
+        // Reading a named pipe would wait for a writer.
+        if std::fs::metadata(&path).is_ok_and(|data| !data.is_file()) {
+            refuse(&path, "is not a regular file".to_owned(), "give it another ending than .toml, or remove it");
+            continue;
+        }
         if std::fs::metadata(&path).is_ok_and(|data| data.len() > FILE_BYTES_MAX) {
             refuse(&path, format!("is larger than {FILE_BYTES_MAX} bytes"), "split the file");
             continue;

@@ -2,18 +2,19 @@
 //!
 //! For people: it looks further than the look-ups on the packet's way do, and allocates.
 
+mod brands;
+
 use std::fmt;
 use std::sync::Arc;
+
+pub(crate) use brands::Brands;
 
 use crate::bundle::Bundle;
 use crate::lookup::Near;
 use crate::normalise::{Name, normalise};
 use crate::parse::is_ja4;
 use crate::rule::Rule;
-use crate::words::MatchKind;
 
-/// Shorter service keys are ordinary words or parts of them.
-const BRAND_BYTES_MIN: usize = 6;
 /// Near misses told at most.
 const NEAR_MAX: usize = 8;
 
@@ -74,9 +75,10 @@ impl Bundle {
     pub fn explain(&self, query: &str) -> Explanation {
         let mut buffer = [0; 256];
         let trimmed = query.trim();
-        if is_ja4(trimmed) {
-            let rule = self.ja4(trimmed);
-            return self.explanation(query, trimmed, QueryKind::Ja4, rule, Vec::new());
+        let lower = trimmed.to_ascii_lowercase();
+        if is_ja4(&lower) {
+            let rule = self.ja4(&lower);
+            return self.explanation(query, &lower, QueryKind::Ja4, rule, Vec::new());
         }
         match normalise(trimmed.as_bytes(), &mut buffer) {
             Name::Host(name) => self.explain_name(query, name),
@@ -101,7 +103,16 @@ impl Bundle {
         self.explanation(query, name, QueryKind::Host, on_flow.or(in_dns), near)
     }
 
+    /// The service whose main name is resembled, rules that the name misses narrowly, or else the service whose word it
+    /// contains.
     fn near_misses(&self, name: &str, near: &mut Vec<(Arc<Rule>, String)>) {
+        let brands = self.brands.get_or_init(|| Brands::new(&self.rules));
+        if let Some((likeness, rule)) = brands.find_similar(name)
+            && let Some(rule) = self.rule(rule)
+        {
+            near.push((Arc::clone(rule), likeness.told(&rule.text)));
+            return;
+        }
         for (number, miss) in self.names.near(name).take(NEAR_MAX) {
             let Some(rule) = self.rule(number) else { continue };
             let told = match miss {
@@ -113,7 +124,7 @@ impl Bundle {
             near.push((Arc::clone(rule), told));
         }
         if near.is_empty()
-            && let Some((word, rule)) = self.brands.get_or_init(|| Brands::new(&self.rules)).find(name)
+            && let Some((word, rule)) = brands.find(name)
             && let Some(rule) = self.rule(rule)
         {
             let told =
@@ -148,46 +159,6 @@ impl Bundle {
     }
 }
 
-/// Words that make a name look as if it belonged to a service.
-#[derive(Debug, Default)]
-pub(crate) struct Brands {
-    /// Word and its service's plainest rule.
-    words: Vec<(String, u32)>,
-}
-
-impl Brands {
-    pub(crate) fn new(rules: &[Arc<Rule>]) -> Self {
-        let mut words: Vec<(String, u32)> = Vec::new();
-        let mut least = usize::MAX;
-        // Rules come in order of service.
-        for (number, rule) in (0_u32..).zip(rules) {
-            let word = rule.service.as_str();
-            if rule.kind != MatchKind::Suffix || word.len() < BRAND_BYTES_MIN || word.contains('-') {
-                continue;
-            }
-            let length = rule.text.len() + if rule.text.contains(word) { 0 } else { 1000 };
-            match words.last_mut() {
-                Some((last, plainest)) if last == word => {
-                    if length < least {
-                        (*plainest, least) = (number, length);
-                    }
-                }
-                _ => {
-                    words.push((word.to_owned(), number));
-                    least = length;
-                }
-            }
-        }
-        Self { words }
-    }
-
-    /// The word that begins first in a name, and its rule.
-    fn find(&self, name: &str) -> Option<(&str, u32)> {
-        let found = self.words.iter().filter_map(|(word, rule)| Some((name.find(word)?, word.as_str(), *rule)));
-        found.min_by_key(|(at, ..)| *at).map(|(_, word, rule)| (word, rule))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -218,6 +189,18 @@ mod tests {
         let told = bundle.explain("tiktok-downloader.example");
         assert_eq!(told.near[0].0.service, "tiktok");
         assert!(told.near[0].1.contains("contains \"tiktok\""));
+        for (query, likeness) in [
+            ("www.tikток.com", "looks like tiktok.com, but has the letters т (U+0442), о (U+043E), к (U+043A)"),
+            (&idna::domain_to_ascii("tikтok.com").unwrap(), "looks like tiktok.com, but has the letters т (U+0442)"),
+            ("tikttok.com", "is spelled almost like tiktok.com"),
+            ("tik-tok.com", "is spelled almost like tiktok.com"),
+            ("www.tïktok.com", "is spelled almost like tiktok.com"),
+        ] {
+            let told = bundle.explain(query);
+            assert!(told.rule.is_none() && told.near.len() == 1, "{query}: {:?}", told.near);
+            assert!(told.near[0].1.contains(likeness), "{query}: {:?}", told.near);
+            assert_eq!(told.near[0].0.text, "tiktok.com", "{query}");
+        }
         let told = bundle.explain("example.org");
         assert_eq!((told.near.len(), told.why.as_deref()), (0, Some("no signature answers for it")));
     }
@@ -238,6 +221,8 @@ mod tests {
         assert_eq!(bundle.explain("192.0.2.1").why.as_deref(), Some("no signature answers for it"));
         let told = bundle.explain("t13d1516h2_8daaf6152771_e5627efa2ab1");
         assert_eq!((told.kind, told.alerts, told.rule.is_some()), (QueryKind::Ja4, false, true));
+        let told = bundle.explain("T13D1516H2_8DAAF6152771_E5627EFA2AB1");
+        assert_eq!((told.kind, told.rule.is_some()), (QueryKind::Ja4, true));
         for rubbish in ["", "https://tiktok.com/", "a b", "*.tiktok.com", "tiktok.com:443"] {
             assert_eq!(bundle.explain(rubbish).kind, QueryKind::NotAHostName, "{rubbish}");
         }

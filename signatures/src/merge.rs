@@ -84,12 +84,30 @@ impl Merge {
         }
         // Files that name the service come before those that only add to it.
         files.sort_by_key(|file| file.header.name.is_none());
+        let without_rules: Vec<(String, Header)> = files
+            .iter()
+            .filter(|file| file.header.name.is_some() && file.drafts.is_empty())
+            .map(|file| (file.label.clone(), file.header.clone()))
+            .collect();
         for file in files {
             if self.announce(&file.label, &file.header, findings) {
                 self.add(layer, file, findings);
             }
         }
+        for (label, header) in without_rules {
+            self.warn_of_no_rules(&label, &header, findings);
+        }
         self
+    }
+
+    /// A service that is named but has no rules is never recognised.
+    fn warn_of_no_rules(&self, label: &str, header: &Header, findings: &mut Vec<Diagnostic>) {
+        let service = &header.service;
+        if !self.drafts.iter().flatten().any(|(_, draft)| draft.rule.service == *service) {
+            let message = format!("service \"{service}\" has no rules, so it is never recognised");
+            let mend = "add names, patterns, prefixes or fingerprints";
+            findings.push(Diagnostic::new(Severity::Warning, label, header.line, "service", message, mend));
+        }
     }
 
     /// Drops what earlier layers say of a service; its name and base too, if the file brings its own.

@@ -104,7 +104,9 @@ impl<S: Schema> Reader<'_, S> {
             // One mistake can give several faults; the first of a line is the most helpful.
             let is_here = |finding: &Finding| matches!(&finding.origin, Origin::File(_, known) if *known == line);
             if !self.findings.iter().any(is_here) {
-                self.whole(line, syntax(fault.message()));
+                let key = fault.span().filter(|_| fault.message() == DUPLICATE_KEY).and_then(|span| text.get(span));
+                let (key, origin) = (key.unwrap_or_default(), self.at_line(line));
+                self.findings.push(Finding::error(origin, key, "", syntax(fault.message())));
             }
         }
         // The parser guesses the content of broken lines: nothing more is reported about them.
@@ -190,11 +192,14 @@ impl<S: Schema> Reader<'_, S> {
     }
 }
 
+/// The parser's message about a key that stands there twice.
+const DUPLICATE_KEY: &str = "duplicate key";
+
 /// The parser's message about a syntax error, and what mends it where that is clear.
 fn syntax(message: &str) -> Fault {
     let message = one_line(message);
     match message.as_str() {
-        "duplicate key" => Fault::new("this key is set a second time", "keep one of the two"),
+        DUPLICATE_KEY => Fault::new("this key is set a second time", "keep one of the two"),
         _ => Fault::new(format!("not TOML: {message}"), "see https://toml.io for the syntax"),
     }
 }

@@ -118,7 +118,7 @@ fn a_finding_has_file_line_key_and_mend() {
         ("log.names = [1]", "x.toml:1: log.names = [1]: item 1: expected text; write \"1\""),
         (
             "log.format = \"text\"\nlog.format = \"json\"",
-            "x.toml:2: this key is set a second time; keep one of the two",
+            "x.toml:2: format: this key is set a second time; keep one of the two",
         ),
         ("receiver.wait_ms = 1", "x.toml:1: warning: receiver.wait_ms = 1: nothing is sent; set receiver.address"),
         ("receiver.batch_events_max = 13", "x.toml:1: receiver.batch_events_max = 13: an unlucky number; write 14"),

@@ -1,7 +1,9 @@
 //! The definition of the command line, from which help, manual pages and completions are made. Commands with few
 //! options define them in their own modules.
 
+use std::fmt::Display;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::ArgValueCompleter;
@@ -106,7 +108,7 @@ pub struct ReadArguments {
     pub signatures: Vec<PathBuf>,
 
     /// Number of threads that read the captures together. The events are the same for any number.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = numbers::<u16>(1, 1024))]
     pub workers: u16,
 
     /// Set a limit; may be repeated. A wrong name lists all limits.
@@ -114,12 +116,31 @@ pub struct ReadArguments {
     pub limits: Vec<(String, usize)>,
 
     /// Name of this sensor, written to events as `host`.
-    #[arg(long, value_name = "NAME", env = "VIGIE_SENSOR_NAME")]
+    #[arg(long, value_name = "NAME", env = "VIGIE_SENSOR_NAME", value_parser = sensor_name)]
     pub sensor_name: Option<String>,
 
     /// Show a progress bar on the terminal; `auto` shows it for captures above 64 MiB.
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = When::Auto)]
     pub progress: When,
+}
+
+/// Parses a number from `least` to `most`.
+pub fn numbers<N>(least: N, most: N) -> impl Fn(&str) -> Result<N, String> + Clone + Send + Sync
+where
+    N: FromStr + PartialOrd + Display + Copy + Send + Sync + 'static,
+{
+    move |text| {
+        let number = text.replace('_', "").parse().ok().filter(|number| (least..=most).contains(number));
+        number.ok_or_else(|| format!("write a number from {least} to {most}"))
+    }
+}
+
+/// Parses the name of a sensor.
+fn sensor_name(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() || text.chars().count() > 255 {
+        return Err("write a name of 1 to 255 characters".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// Parses NAME=NUMBER.
@@ -133,17 +154,19 @@ fn limit(text: &str) -> Result<(String, usize), String> {
 #[derive(Args, Debug)]
 #[command(
     long_about = "Show which signature matches a name, an address or a fingerprint, what a match means, where the \
-                  signature comes from, and whether it raises an alert or why not.",
+                  signature comes from, and whether it raises an alert or why not. A URL, a name with a port, '*.' or \
+                  '[.]' in it is looked up by its host name. A service's key or name shows the service.",
     after_help = "Examples:\n  vigie explain api16-normal-c-useast1a.tiktokv.com\n  vigie explain 147.160.176.1\n  \
+                  vigie explain 'hxxps://www[.]tiktok[.]com/'\n  vigie explain tiktok\n  \
                   zcat names.gz | vigie explain --json - > answers.json"
 )]
 pub struct ExplainArguments {
-    /// Host name, IP address or JA4 fingerprint; `-` reads them from the standard input, one per line.
+    /// Host name, URL, IP address, JA4 fingerprint or service; `-` reads them from the standard input, one per line.
     #[arg(required = true, value_name = "QUERY")]
     pub queries: Vec<String>,
 
-    /// Print one JSON object per line: query, service, role, signal, confidence, rule and more; null where nothing
-    /// matches.
+    /// Print one JSON object per line: query, service, class, family, rule, sources, note, near misses and more; null
+    /// where nothing matches.
     #[arg(long)]
     pub json: bool,
 

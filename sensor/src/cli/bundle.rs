@@ -19,6 +19,7 @@ pub fn load(folders: &[PathBuf]) -> Result<Arc<Bundle>, Failure> {
     match Bundle::load(folders, LoadOptions::default()) {
         Ok((bundle, findings)) => {
             tell_of_old_words(&findings);
+            tell_of_what_says_nothing(&findings);
             Ok(Arc::new(bundle))
         }
         Err(findings) => Err(refusal(&findings)),
@@ -34,6 +35,13 @@ fn tell_of_old_words(findings: &[Diagnostic]) {
         more => format!(" ({more} more: 'vigie signatures verify' lists them)"),
     };
     eprint(&format!("vigie: warning: {}: {}; {}{more}\n", place(first), first.message, first.mend));
+}
+
+/// Tells of folders without signatures and of services without rules.
+fn tell_of_what_says_nothing(findings: &[Diagnostic]) {
+    for finding in findings.iter().filter(|finding| matches!(finding.key.as_str(), "folder" | "service")) {
+        eprint(&format!("vigie: warning: {}: {}; {}\n", place(finding), finding.message, finding.mend));
+    }
 }
 
 fn refusal(findings: &[Diagnostic]) -> Failure {

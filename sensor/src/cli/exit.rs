@@ -48,9 +48,10 @@ impl Failure {
     }
 }
 
-impl From<&clap::Error> for Failure {
-    /// Clap's message without its decoration. The mend is clap's tip, the usage, or the way to the help.
-    fn from(error: &clap::Error) -> Self {
+impl Failure {
+    /// Wrong usage of `command`, such as `vigie read`: clap's message without its decoration. The mend is clap's tip, the
+    /// usage, or the way to the help.
+    pub fn usage(error: &clap::Error, command: &str) -> Self {
         let text = error.to_string();
         let mut paragraphs = text.split("\n\n");
         let first = paragraphs.next().unwrap_or_default().trim_start_matches("error: ");
@@ -58,9 +59,9 @@ impl From<&clap::Error> for Failure {
             text.lines().filter_map(|line| line.trim_start().strip_prefix("tip: ")).map(str::trim).collect();
         let usage = paragraphs.find_map(|paragraph| paragraph.strip_prefix("Usage: "));
         let mend = match (tips.first(), usage) {
-            (Some(tip), _) => (*tip).to_owned(),
+            (Some(tip), _) => format!("{tip} ('{command} --help' lists all)"),
             (None, Some(usage)) => format!("usage: {}", one_line(usage)),
-            (None, None) => "try 'vigie --help'".to_owned(),
+            (None, None) => format!("try '{command} --help'"),
         };
         Self::new(Exit::Usage, one_line(first), mend)
     }
@@ -101,7 +102,7 @@ mod tests {
 
     fn usage(line: &str) -> String {
         let error = Arguments::try_parse_from(line.split(' ')).unwrap_err();
-        let failure = Failure::from(&error);
+        let failure = Failure::usage(&error, "vigie read");
         assert_eq!(failure.exit, Exit::Usage);
         failure.to_string()
     }
@@ -115,12 +116,21 @@ mod tests {
         assert_eq!(
             usage("vigie read a --progress sometimes"),
             "vigie: invalid value 'sometimes' for '--progress <WHEN>' [possible values: auto, always, never]; \
-             try 'vigie --help'"
+             try 'vigie read --help'"
         );
         assert_eq!(
             usage("vigie read a --jsn"),
-            "vigie: unexpected argument '--jsn' found; a similar argument exists: '--json'"
+            "vigie: unexpected argument '--jsn' found; a similar argument exists: '--json' ('vigie read --help' lists all)"
         );
+        assert_eq!(
+            usage("vigie read a --workers x"),
+            "vigie: invalid value 'x' for '--workers <N>': write a number from 1 to 1024; try 'vigie read --help'"
+        );
+        assert_eq!(
+            usage("vigie synth --flows 0"),
+            "vigie: invalid value '0' for '--flows <N>': write a number from 1 to 10000000; try 'vigie read --help'"
+        );
+        assert!(usage("vigie read a --sensor-name=").contains("write a name of 1 to 255 characters"));
         assert!(usage("vigie read a\u{1b}[2J --workers 0").starts_with("vigie: invalid value '0' for '--workers <N>'"));
         assert!(!usage("vigie read a --\u{1b}[2J").contains('\u{1b}'));
     }

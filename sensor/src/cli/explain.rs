@@ -1,11 +1,13 @@
 //! `vigie explain`: which rule matches a name, an address or a fingerprint. Paragraphs for people, lines of JSON for
 //! programs.
 
+mod service;
 mod stream;
+mod subject;
 
 use std::io;
 
-use vigie_signatures::{Bundle, Class, Explanation, MatchKind, Name, Role, Rule, normalise};
+use vigie_signatures::{Bundle, Class, Explanation, MatchKind, Role, Rule, Service};
 
 use super::arguments::ExplainArguments;
 use super::bundle;
@@ -14,6 +16,7 @@ use super::summary::verdict_words;
 use super::terminal::{ignore_broken_pipe, print};
 use crate::country::country;
 use crate::record::signature_text;
+use subject::subject;
 use vigie_journal::json::Object;
 
 /// Runs the command.
@@ -59,31 +62,25 @@ fn answer_stdin(answer: stream::Answer<'_>) -> Result<(), Failure> {
     }
 }
 
-/// The rule that matches, looked up as for packets, without allocation.
-fn look_up<'b>(bundle: &'b Bundle, query: &str) -> Option<&'b Rule> {
-    // Only in a JA4 the first underscore is there (FoxIO's specification).
-    if query.as_bytes().get(10) == Some(&b'_')
-        && query.len() == 36
-        && let Some(rule) = bundle.ja4(query)
-    {
-        return Some(rule);
-    }
-    let mut buffer = [0; 256];
-    match normalise(query.as_bytes(), &mut buffer) {
-        Name::Host(name) => bundle.name(name).or_else(|| bundle.dns_name(name)).map(|rule| &**rule),
-        Name::IpLiteral(address) => bundle.address(address).map(|rule| &**rule),
-        Name::NotAHostName => None,
-    }
-}
-
 /// The answer as one line of JSON; the keys are always the same.
 fn write_json(bundle: &Bundle, query: &str, out: &mut Vec<u8>) {
     let query = query.trim();
-    let rule = look_up(bundle, query);
+    let asked = subject(query);
+    let explanation = bundle.explain(&asked);
+    let rule = explanation.rule.as_deref();
+    let asked_service = if rule.is_none() { service::find(bundle, &asked) } else { None };
+    let service = asked_service.or_else(|| bundle.service(&rule?.service));
     let word = |of: fn(&Rule) -> &str| rule.map(of);
+    let of_service = |of: fn(&Service) -> &str| service.map(of).filter(|word| !word.is_empty());
+    let kind = if asked_service.is_some() { "service" } else { explanation.kind.as_str() };
     let mut object = Object::open(out);
     object.text("query", query);
-    object.text_or_null("service", word(|rule| &rule.service));
+    object.text("kind", kind);
+    object.text("looked_up", &explanation.normalised);
+    object.text_or_null("service", of_service(|service| &service.key));
+    object.text_or_null("owner", of_service(|service| &service.owner));
+    object.text_or_null("owner_country", of_service(|service| &service.owner_country));
+    object.text_or_null("category", of_service(|service| &service.category));
     object.text_or_null("role", word(|rule| rule.role.as_str()));
     object.text_or_null("class", word(|rule| rule.class.as_str()));
     object.text_or_null("family", word(|rule| &rule.family));
@@ -97,29 +94,50 @@ fn write_json(bundle: &Bundle, query: &str, out: &mut Vec<u8>) {
         Some(rule) => object.number("signature_id", rule.signature_id.into()),
         None => object.text_or_null("signature_id", None),
     }
+    object.texts("sources", rule.into_iter().flat_map(|rule| &rule.sources).map(String::as_str));
+    object.text_or_null("reviewed", word(|rule| &rule.reviewed));
+    object.text_or_null("note", explanation.note.as_deref());
+    let near = object.key("near");
+    near.push(b'[');
+    // A service is asked for by its name: no rule need be near.
+    for (number, (rule, reason)) in explanation.near.iter().filter(|_| asked_service.is_none()).enumerate() {
+        if number > 0 {
+            near.push(b',');
+        }
+        let mut miss = Object::open(near);
+        miss.text("service", &rule.service);
+        miss.text("rule", &rule.text);
+        miss.text("reason", reason);
+        miss.close();
+    }
+    near.push(b']');
     object.close();
     out.push(b'\n');
 }
 
 /// The answer as a paragraph.
 fn text(bundle: &Bundle, query: &str) -> String {
-    paragraph(bundle, &bundle.explain(query))
+    let asked = subject(query);
+    let explanation = bundle.explain(&asked);
+    match service::find(bundle, &asked) {
+        Some(service) if explanation.rule.is_none() => service::text(bundle, service),
+        _ => paragraph(bundle, query.trim(), &explanation),
+    }
 }
 
-fn paragraph(bundle: &Bundle, explanation: &Explanation) -> String {
-    let asked = printable(explanation.query.trim());
+fn paragraph(bundle: &Bundle, query: &str, explanation: &Explanation) -> String {
+    let asked = printable(query);
     let mut lines = Vec::new();
     match &explanation.rule {
         Some(rule) => {
             lines.push(format!("{asked} matches {}.", describe(rule)));
-            if explanation.normalised != explanation.query.trim() {
-                lines.push(format!("  Looked up as {}.", printable(&explanation.normalised)));
-            }
+            lines.extend(looked_up_as(query, explanation));
             explain_rule(rule, explanation, &mut lines);
         }
         None => {
             let why = explanation.why.as_deref().unwrap_or("no signature matches it");
             lines.push(format!("{asked} is not recognised: {why}."));
+            lines.extend(looked_up_as(query, explanation));
         }
     }
     if let Ok(address) = explanation.normalised.parse() {
@@ -135,6 +153,10 @@ fn paragraph(bundle: &Bundle, explanation: &Explanation) -> String {
     }
     lines.push(String::new());
     lines.join("\n")
+}
+
+fn looked_up_as(query: &str, explanation: &Explanation) -> Option<String> {
+    (explanation.normalised != query).then(|| format!("  Looked up as {}.", printable(&explanation.normalised)))
 }
 
 fn explain_rule(rule: &Rule, explanation: &Explanation, lines: &mut Vec<String>) {
@@ -244,7 +266,7 @@ mod tests {
     fn every_answer_has_the_same_keys() {
         let keys = |query: &str| json(query).as_object().unwrap().keys().cloned().collect::<Vec<_>>();
         let expected = keys("www.tiktok.com");
-        assert_eq!(expected[..7], ["query", "service", "role", "class", "family", "confidence", "rule"]);
+        assert_eq!(expected[..7], ["query", "kind", "looked_up", "service", "owner", "owner_country", "category"]);
         for query in ["example.org", "", "a b", "192.0.2.1", "t13d1516h2_8daaf6152771_e5627efa2ab1", "\u{1b}\"\\"] {
             assert_eq!(keys(query), expected, "{query}");
             assert_eq!(json(query)["query"], query.trim());
@@ -261,22 +283,60 @@ mod tests {
         assert_eq!(answer["alert"], false);
     }
 
-    /// The look-up for JSON and the explanation must not drift apart.
     #[test]
-    fn look_up_and_explanation_give_the_same_rule() {
-        let bundle = Bundle::builtin();
-        let of_rules = bundle.rules().iter().map(|rule| rule.text.as_str());
-        for query in of_rules.chain(["example.org", "8.8.8.8", "::1", "tiktok.com.", "[::1]", "a_b.tiktokv.com"]) {
-            let explained = bundle.explain(query).rule;
-            let text = |rule: &Rule| (rule.file.clone(), rule.line, rule.text.clone());
-            assert_eq!(look_up(&bundle, query).map(text), explained.as_deref().map(text), "{query}");
+    fn what_analysts_paste_is_looked_up() {
+        for query in ["hxxps://www[.]tiktok[.]com/@user", "www.tiktok.com:443", "*.WWW.tiktok.com"] {
+            let answer = json(query);
+            assert_eq!((&answer["kind"], &answer["looked_up"]), (&"host".into(), &"www.tiktok.com".into()), "{query}");
+            assert_eq!((&answer["query"], &answer["service"]), (&query.into(), &"tiktok".into()));
         }
+        assert_eq!(json("T13D1516H2_8DAAF6152771_E5627EFA2AB1")["kind"], "ja4");
+        let bundle = Bundle::builtin();
+        let answer = text(&bundle, "hxxps://www[.]tiktok[.]com/a");
+        assert!(answer.starts_with("hxxps://www[.]tiktok[.]com/a matches TikTok"), "{answer}");
+        assert!(answer.contains("\n  Looked up as www.tiktok.com.\n"), "{answer}");
+    }
+
+    #[test]
+    fn json_has_sources_notes_and_near_misses() {
+        let answer = json("tiktok.com");
+        assert!(answer["sources"].as_array().is_some_and(|sources| !sources.is_empty()), "{answer}");
+        assert!(answer["note"].is_string() && answer["reviewed"].is_string(), "{answer}");
+        assert_eq!((&answer["owner"], &answer["owner_country"]), (&"ByteDance".into(), &"CN".into()));
+        assert_eq!(answer["near"], serde_json::json!([]));
+        let answer = json("www.tikток.com");
+        assert_eq!(answer["near"][0]["rule"], "tiktok.com");
+        assert!(answer["near"][0]["reason"].as_str().unwrap().contains("U+0442"), "{answer}");
+    }
+
+    #[test]
+    fn a_service_is_explained_by_its_key_or_name() {
+        let bundle = Bundle::builtin();
+        for query in ["tiktok", "TikTok", " tiktok "] {
+            let answer = text(&bundle, query);
+            assert!(
+                answer.starts_with("TikTok is a service: key tiktok, owner ByteDance (CN), category social."),
+                "{answer}"
+            );
+            assert!(answer.contains("  Main name: tiktok.com.\n"), "{answer}");
+            assert!(
+                answer.contains("Class native: only native apps contact it. Families: ") && answer.contains("tnc"),
+                "{answer}"
+            );
+            assert!(answer.contains("  Bans that cover it: ") && answer.contains("vigie bans show"), "{answer}");
+        }
+        let answer = json("tiktok");
+        assert_eq!(
+            (&answer["kind"], &answer["service"], &answer["rule"]),
+            (&"service".into(), &"tiktok".into(), &serde_json::Value::Null)
+        );
+        assert_eq!(json("candy crush saga")["kind"], "not-a-host-name");
     }
 
     fn explanation(alerts: bool) -> Explanation {
         let rule = crate::cli::findings::tests::rule("tiktok", "TikTok", Class::Native);
         Explanation {
-            query: " API.Example.COM ".to_owned(),
+            query: "API.Example.COM".to_owned(),
             normalised: "api.example.com".to_owned(),
             kind: vigie_signatures::QueryKind::Host,
             why: (!alerts).then(|| "confidence is low: ownership is not verified".to_owned()),
@@ -299,8 +359,8 @@ API.Example.COM matches TikTok (suffix example.com).
   Note: seen\\u{1b}[2J in builds
   Near miss: TikTok (suffix example.com): answers elsewhere.
 ";
-        assert_eq!(paragraph(&Bundle::builtin(), &explanation(true)), expected);
-        let silent = paragraph(&Bundle::builtin(), &explanation(false));
+        assert_eq!(paragraph(&Bundle::builtin(), "API.Example.COM", &explanation(true)), expected);
+        let silent = paragraph(&Bundle::builtin(), "API.Example.COM", &explanation(false));
         assert!(
             silent.contains("Raises no alert by itself: confidence is low: ownership is not verified.\n"),
             "{silent}"

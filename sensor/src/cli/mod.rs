@@ -25,8 +25,8 @@ pub mod words;
 
 use std::ffi::OsString;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 
 use arguments::{Arguments, Command};
 use exit::{Exit, Failure};
@@ -39,9 +39,9 @@ pub fn run(line: impl IntoIterator<Item = OsString>) -> Exit {
     if generate::completions::answer(&line) {
         return Exit::Success;
     }
-    let result = match Arguments::try_parse_from(line) {
+    let result = match Arguments::try_parse_from(&line) {
         Ok(arguments) => dispatch(&arguments.command),
-        Err(error) => no_command(&error),
+        Err(error) => no_command(&error, &line),
     };
     result.unwrap_or_else(|failure| {
         eprint(&format!("{failure}\n"));
@@ -67,7 +67,7 @@ fn dispatch(command: &Command) -> Result<Exit, Failure> {
 }
 
 /// Help and version on request go to the standard output. Wrong usage is a failure, a missing command too.
-fn no_command(error: &clap::Error) -> Result<Exit, Failure> {
+fn no_command(error: &clap::Error, line: &[OsString]) -> Result<Exit, Failure> {
     let terminal = Terminal::detect();
     let render = |coloured: bool| match coloured {
         true => error.render().ansi().to_string(),
@@ -82,8 +82,19 @@ fn no_command(error: &clap::Error) -> Result<Exit, Failure> {
             eprint(&render(terminal.stderr_style().colour));
             Ok(Exit::Usage)
         }
-        _ => Err(Failure::from(error)),
+        _ => Err(Failure::usage(error, &command_of(line))),
     }
+}
+
+/// The command that a line names, such as `vigie signatures list`.
+fn command_of(line: &[OsString]) -> String {
+    let (mut command, mut words) = (&Arguments::command(), vec!["vigie"]);
+    for word in line.iter().skip(1).filter_map(|word| word.to_str()) {
+        let Some(found) = command.find_subcommand(word) else { break };
+        command = found;
+        words.push(word);
+    }
+    words.join(" ")
 }
 
 #[cfg(test)]
@@ -92,6 +103,19 @@ mod tests {
 
     fn exit(line: &str) -> u8 {
         run(line.split(' ').map(OsString::from)) as u8
+    }
+
+    #[test]
+    fn wrong_usage_names_the_command() {
+        for (line, expected) in [
+            ("vigie", "vigie"),
+            ("vigie read --no-such", "vigie read"),
+            ("vigie signatures list --no-such", "vigie signatures list"),
+            ("vigie frobnicate read", "vigie"),
+        ] {
+            let line: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            assert_eq!(command_of(&line), expected);
+        }
     }
 
     #[test]

@@ -51,12 +51,16 @@ const COUNTERS_OF_WHAT_WAS_READ: [(&str, Option<&str>); 30] = [
 /// # Errors
 /// Captures or signatures cannot be read, or events cannot be written.
 pub fn run(arguments: &ReadArguments, terminal: Terminal) -> Result<Exit, Failure> {
+    let target = arguments.output.as_deref().or(arguments.json.then_some(Path::new("-")));
+    if target.is_none() && arguments.events != [EventType::Alert] {
+        let what = "--events chooses the events to write, but none are written";
+        return Err(Failure::new(Exit::Usage, what, "add --json or --output FILE"));
+    }
     let bundle = bundle::load(&arguments.signatures)?;
     let stop = stop_on_interrupt();
     let options = FilesOptions { filter: arguments.bpf.clone(), stop: Some(stop) };
     raise_file_limit();
     let mut source = Files::open(&arguments.files, &options).map_err(|error| capture_failure(&error))?;
-    let target = arguments.output.as_deref().or(arguments.json.then_some(Path::new("-")));
     let lines = target.map(open).transpose()?;
     let context = Context {
         sensor_name: arguments.sensor_name.clone(),

@@ -9,6 +9,15 @@ use super::read::capture_failure;
 use super::terminal::eprint;
 use super::words::counted;
 use crate::run::{RunError, run as run_sensor};
+use vigie_capture::CaptureError;
+
+/// Where filter expressions are described.
+pub(super) const FILTER_MEND: &str = "see 'man pcap-filter'";
+
+/// A filter expression of the configuration that libpcap refuses.
+pub(super) fn wrong_filter(origin: &str, expression: &str, reason: &str) -> String {
+    format!("{origin}: capture.bpf = {expression:?}: {reason}")
+}
 
 /// `vigie run`.
 #[derive(Args, Debug)]
@@ -38,11 +47,13 @@ pub fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
             mend => format!("{}; {mend}", failure.what),
         })
     };
-    run_sensor(&arguments.configuration.layers(), loaded, &load_signatures).map_err(|error| failure(&error))?;
+    let filter_origin = loaded.origins.get("capture.bpf").map(ToString::to_string).unwrap_or_default();
+    run_sensor(&arguments.configuration.layers(), loaded, &load_signatures)
+        .map_err(|error| failure(&error, &filter_origin))?;
     Ok(Exit::Success)
 }
 
-fn failure(error: &RunError) -> Failure {
+fn failure(error: &RunError, filter_origin: &str) -> Failure {
     if let RunError::Policy(errors) = error {
         eprint(&format!("{errors}\n"));
         let what = format!("{} in the policy", counted(errors.count() as u64, "error"));
@@ -50,6 +61,9 @@ fn failure(error: &RunError) -> Failure {
     }
     let exit = match error {
         RunError::Signatures(_) | RunError::Policy(_) => Exit::Configuration,
+        RunError::Capture(CaptureError::Filter { expression, reason, .. }) => {
+            return Failure::new(Exit::Configuration, wrong_filter(filter_origin, expression, reason), FILTER_MEND);
+        }
         RunError::Capture(error) => return capture_failure(error),
         RunError::Metrics(_) | RunError::Privilege(_) | RunError::Events { .. } => Exit::Unavailable,
         RunError::System { .. } | RunError::Failed(_) => Exit::Internal,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
+use super::arguments::numbers;
 use super::exit::{Exit, Failure};
 use super::terminal::{Terminal, eprint};
 use vigie_synth::{Profile, Settings, Traffic, TrafficCounts, pcap};
@@ -35,7 +36,7 @@ pub struct SynthArguments {
     pub seed: u64,
 
     /// Approximate number of flows open at a time.
-    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = numbers::<u32>(1, 10_000_000))]
     pub flows: u32,
 
     /// How often new flows begin.

@@ -244,7 +244,7 @@ fn syntax_errors_have_their_line() {
     for (text, expected) in [
         (
             "[log]\nlevel = \"info\"\nlevel = \"warn\"",
-            "vigie.toml:4: this key is set a second time; keep one of the two",
+            "vigie.toml:4: level: this key is set a second time; keep one of the two",
         ),
         ("[log]\nlevel = info", "vigie.toml:3: not TOML: "),
         ("[log\nlevel = \"info\"", "vigie.toml:2: not TOML: "),
@@ -290,7 +290,7 @@ vigie.toml:2: capture.interfaces = [\"eth0\", \"eth0\"]: eth0 is listed twice; n
 vigie.toml:3: capture.workers = \"many\": expected a whole number; the default is 0
 vigie.toml:4: capture.ringbytes: unknown key; did you mean capture.ring_bytes?
 vigie.toml:7: events.mode = 640: expected octal permissions in quotation marks; write \"0640\"
-vigie.toml:8: this key is set a second time; keep one of the two
+vigie.toml:8: mode: this key is set a second time; keep one of the two
 vigie.toml:11: log.level = \"loud\": expected error, warn, info, debug or trace; the default is \"info\"
 VIGIE_LOG__FORMAT: log.format = xml: expected text or json; the default is \"text\"
 --set: capture.snap_bytes = 1: too small; give at least 64";

@@ -4,6 +4,7 @@
 use std::fs;
 
 use super::requirements::Requirement;
+use crate::cli::run::{FILTER_MEND, wrong_filter};
 use crate::cli::words::quoted;
 use crate::settings::Settings;
 use vigie_capture::live::interfaces::{Interface, list};
@@ -15,14 +16,14 @@ const DESCRIPTORS_OTHER: u64 = 64;
 const DESCRIPTORS_PER_WORKER: u64 = 2;
 
 /// All requirements of capture.
-pub(super) fn all(settings: &Settings) -> Vec<Requirement> {
+pub(super) fn all(settings: &Settings, filter_origin: &str) -> Vec<Requirement> {
     let options = settings.capture.live_options();
     let mut requirements: Vec<Requirement> =
         options_requirement(&options, settings.capture.workers).into_iter().collect();
     let known = list();
     let interfaces = &settings.capture.interfaces;
     requirements.extend(interfaces.iter().flat_map(|name| interface(name, &known, options.wait_for_interfaces)));
-    requirements.extend(filter(options.bpf.as_deref()));
+    requirements.extend(filter(options.bpf.as_deref(), filter_origin));
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
     requirements.push(descriptors(settings, descriptors_max(&limits)));
     requirements
@@ -67,7 +68,7 @@ fn interface(name: &str, known: &[Interface], waits: bool) -> Vec<Requirement> {
 }
 
 /// Whether libpcap compiles the filter for Ethernet.
-fn filter(expression: Option<&str>) -> Option<Requirement> {
+fn filter(expression: Option<&str>, origin: &str) -> Option<Requirement> {
     const PART: &str = "filter";
     let expression = expression?;
     let compiled = pcap::Capture::dead(pcap::Linktype::ETHERNET).and_then(|dead| dead.compile(expression, true));
@@ -75,7 +76,9 @@ fn filter(expression: Option<&str>) -> Option<Requirement> {
         Ok(program) => {
             Requirement::ok(PART, format!("{expression}: {} instructions", program.get_instructions().len()))
         }
-        Err(error) => Requirement::misconfigured(PART, format!("{expression}: {error}"), "see pcap-filter(7)"),
+        Err(error) => {
+            Requirement::misconfigured(PART, wrong_filter(origin, expression, &error.to_string()), FILTER_MEND)
+        }
     })
 }
 
@@ -159,9 +162,11 @@ mod tests {
 
     #[test]
     fn filters_and_options_are_checked() {
-        assert_eq!(filter(None), None);
-        assert_eq!(filter(Some("tcp port 443")).unwrap().exit(), Exit::Success);
-        assert_eq!(filter(Some("tcp prt 443")).unwrap().exit(), Exit::Configuration);
+        assert_eq!(filter(None, ""), None);
+        assert_eq!(filter(Some("tcp port 443"), "").unwrap().exit(), Exit::Success);
+        let wrong = filter(Some("tcp prt 443"), "vigie.toml:7").unwrap();
+        assert_eq!(wrong.exit(), Exit::Configuration);
+        assert!(wrong.to_string().contains("vigie.toml:7: capture.bpf = \"tcp prt 443\": "), "{wrong}");
         let mut settings = Settings::default();
         settings.capture.interfaces = vec!["eth0".to_owned()];
         assert_eq!(options_requirement(&settings.capture.live_options(), 1), None);

@@ -107,7 +107,8 @@ pub(super) fn all(loaded: &Loaded) -> Vec<Requirement> {
     if let Some(bundle) = bundle {
         requirements.extend(policy::all(loaded, &bundle, account.as_ref().ok()));
     }
-    requirements.extend(capture::all(settings));
+    let filter_origin = loaded.origins.get("capture.bpf").map(ToString::to_string).unwrap_or_default();
+    requirements.extend(capture::all(settings, &filter_origin));
     requirements.push(user(settings, &account));
     if let Ok(account) = &account {
         requirements.push(events(settings, account));
