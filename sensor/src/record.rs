@@ -100,6 +100,11 @@ const fn carrier(kind: TunnelKind) -> &'static str {
         | TunnelKind::GtpU
         | TunnelKind::Teredo
         | TunnelKind::Gue
+        | TunnelKind::Tzsp
+        | TunnelKind::Lisp
+        | TunnelKind::Ayiya
+        | TunnelKind::JMirror
+        | TunnelKind::HpErm
         | TunnelKind::Capwap => "UDP",
         TunnelKind::Gre | TunnelKind::Erspan | TunnelKind::EoIp | TunnelKind::Wccp => "GRE",
         TunnelKind::Ipip | TunnelKind::FourInSix => "IP-ENCAP",

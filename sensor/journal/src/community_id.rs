@@ -13,13 +13,14 @@ use sha1::{Digest, Sha1};
 /// Length of the identifier: `1:` and twenty bytes in base64.
 pub const LENGTH: usize = 30;
 
-const ICMP: u8 = 1;
+pub(crate) const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
-const ICMP6: u8 = 58;
+pub(crate) const ICMP6: u8 = 58;
 const SCTP: u8 = 132;
 
-/// One end of a flow: address and port. For ICMP the source's port is the message type and the destination's the code.
+/// One end of a flow: address and port. For ICMP the source's port is the message type; the destination's is the type that
+/// answers, or the code if none does.
 pub type Endpoint = (IpAddr, u16);
 
 /// The identifier of the flow between `source` and `destination`, as ASCII bytes.
@@ -80,6 +81,16 @@ fn order(left: Endpoint, right: Endpoint) -> Ordering {
         (IpAddr::V6(_), IpAddr::V4(_)) => Ordering::Greater,
     }
     .then(left.1.cmp(&right.1))
+}
+
+/// Type and code of the ICMP message that opened a flow, from what its ends have in place of ports. A message that has an answer
+/// has code 0.
+pub(crate) const fn icmp_message(protocol: u8, source: u16, destination: u16) -> Option<(u8, u8)> {
+    if protocol != ICMP && protocol != ICMP6 {
+        return None;
+    }
+    let has_answer = counterpart(protocol, source).is_some();
+    Some((source as u8, if has_answer { 0 } else { destination as u8 }))
 }
 
 /// The message type that answers, or is answered by, another (RFC 792, RFC 950, RFC 1256; RFC 4443, RFC 4861, RFC 2710,

@@ -11,7 +11,7 @@ mod tests;
 
 pub use incident::encode_incident;
 
-use crate::community_id::community_id;
+use crate::community_id::{ICMP, ICMP6, community_id, icmp_message};
 use crate::json::{self, Object};
 use crate::record::{Alert, Body, Flow, FlowEnd, FlowEndReason, Hello, HelloTransport, Record, Stats};
 
@@ -116,6 +116,10 @@ fn write_head(object: &mut Object<'_>, record: &Record<'_>, event_type: &str) {
         object.number("dest_port", flow.server_port.into());
     }
     write_protocol(object, flow.protocol);
+    if let Some((message, code)) = icmp_message(flow.protocol, flow.client_port, flow.server_port) {
+        object.number("icmp_type", message.into());
+        object.number("icmp_code", code.into());
+    }
     object.number("ip_v", if flow.client.is_ipv4() { 4 } else { 6 });
     if record.frame_number.is_some() {
         object.text("pkt_src", "wire/pcap");
@@ -145,8 +149,12 @@ fn write_protocol(object: &mut Object<'_>, protocol: u8) {
     let name = match protocol {
         TCP => "TCP",
         UDP => "UDP",
-        1 => "ICMP",
-        58 => "IPv6-ICMP",
+        ICMP => "ICMP",
+        2 => "IGMP",
+        47 => "GRE",
+        50 => "ESP",
+        51 => "AH",
+        ICMP6 => "IPv6-ICMP",
         SCTP => "SCTP",
         _ => return object.text("proto", &format!("{protocol:03}")),
     };

@@ -222,6 +222,32 @@ fn a_dns_answer() {
 }
 
 #[test]
+fn flows_without_ports() {
+    // Community ids as the specification's baseline has them.
+    let icmp = Flow { protocol: 1, client_port: 8, server_port: 0, ..flow() };
+    let flow_of = |flow: Flow<'_>, client: &str, server: &str| {
+        let flow = Flow { client: client.parse().unwrap(), server: server.parse().unwrap(), ..flow };
+        line(&record(flow, Body::FlowEnd(FlowEnd { reason: FlowEndReason::Timeout, alerted: false })))
+    };
+    let echo = flow_of(icmp, "192.168.0.89", "192.168.0.1");
+    let expected =
+        r#""src_ip":"192.168.0.89","dest_ip":"192.168.0.1","proto":"ICMP","icmp_type":8,"icmp_code":0,"ip_v":4,"#;
+    assert!(echo.contains(expected) && echo.contains(r#""community_id":"1:X0snYXpgwiv9TZtqg64sgzUn6Dk=""#), "{echo}");
+    let unreachable = flow_of(
+        Flow { protocol: 58, client_port: 1, server_port: 4, ..flow() },
+        "3ffe:501:410:0:2c0:dfff:fe47:33e",
+        "3ffe:507:0:1:200:86ff:fe05:80da",
+    );
+    let expected = r#""proto":"IPv6-ICMP","icmp_type":1,"icmp_code":4,"ip_v":6,"#;
+    assert!(unreachable.contains(expected), "{unreachable}");
+    assert!(unreachable.contains(r#""community_id":"1:hLZd0XGWojozrvxqE0dWB1iM6R0=""#), "{unreachable}");
+    for (protocol, name) in [(47, "GRE"), (50, "ESP"), (51, "AH"), (2, "IGMP"), (46, "046")] {
+        let other = flow_of(Flow { protocol, client_port: 0, server_port: 0, ..flow() }, "10.1.12.1", "10.1.12.2");
+        assert!(other.contains(&format!(r#""dest_ip":"10.1.12.2","proto":"{name}","ip_v":4"#)), "{other}");
+    }
+}
+
+#[test]
 fn a_flow_that_ended() {
     let expected = [
         r#"{"timestamp":"2026-11-21T22:05:05.123456+0000","flow_id":1234567890123456789,"event_type":"flow","#,
