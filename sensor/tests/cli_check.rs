@@ -82,7 +82,7 @@ fn a_configuration_that_can_run_says_what_would() {
     let text = out(&output);
     assert_eq!(code(&output), SUCCESS, "{text}");
     for line in
-        ["interface: lo is up, MTU 65536", "  capture: lo with rings of 67 MB, fanout hash", "metrics: not served"]
+        ["interface: lo is up, MTU 65536", "  capture: lo with rings of 67 MB, fanout addresses", "metrics: not served"]
     {
         assert!(text.lines().any(|known| known == line), "no {line:?} in {text}");
     }

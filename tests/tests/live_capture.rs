@@ -2,7 +2,7 @@
 //! workers, and interfaces that go and come. Frames are few enough for a busy machine.
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use vigie_capture::live::{self, Backend, Live, LiveOptions, State, Timestamps};
 use vigie_capture::{BATCH_FRAMES_MAX, CaptureError, Source};
+use vigie_decode::{DecodeLimits, Decoded, decode};
 use vigie_tests::network::{Namespace, Sender, give_up_privileges, thread_times, tunnel};
-use vigie_tests::packets::{CLIENT, SERVER, tagged, udp};
-use vigie_wire::LinkType;
+use vigie_tests::packets::{CLIENT, SERVER, tagged, udp, udp_in_fragments};
+use vigie_wire::{Frame, LinkType};
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -282,6 +283,95 @@ fn both_legs_of_a_flow_come_to_one_worker_whatever_the_interfaces_do() {
         assert_eq!(reopened, [1, 1, 1]);
         assert_eq!(lives[0].counts()[0].reopened, 0);
     });
+}
+
+#[test]
+fn a_flow_and_its_fragments_come_to_one_worker() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.pair("out0", "tap0");
+    namespace.inside(|| {
+        let mut lives = live::open(&options(&["tap0"]), 3).unwrap();
+        let mut frames = Vec::new();
+        for client in 0..120_u16 {
+            let is_v6 = client % 2 == 1;
+            let address: IpAddr = if is_v6 {
+                Ipv6Addr::new(0x2001, 0xdb8, 7, 0, 0, 0, 0, client).into()
+            } else {
+                [10, 0, 0, client as u8].into()
+            };
+            let client = SocketAddr::new(address, 40_000 + client);
+            let server = SocketAddr::new(if is_v6 { server6() } else { SERVER.ip() }, 443);
+            let mut flow = vec![udp(client, server, &[0; 600]), udp(server, client, &[0; 60])];
+            flow.extend(udp_in_fragments(client, server, &[1; 600], 7, 400));
+            // The kernel takes the outer tag out, the inner one stays in front of the packet.
+            let tags = [(0x88a8, 5), (0x8100, 9)];
+            flow.extend(flow.clone().iter().map(|frame| tagged(frame, &tags[..1])));
+            flow.extend(flow.clone()[..4].iter().map(|frame| tagged(frame, &tags)));
+            frames.extend(flow);
+        }
+        Sender::new("out0").send(slices(&frames));
+        let mut workers_of = std::collections::HashMap::<u16, Vec<usize>>::new();
+        for (worker, live) in lives.iter_mut().enumerate() {
+            let seen = see(live, 1);
+            assert!(seen.len() > 150, "worker {worker} saw only {}", seen.len());
+            for frame in seen {
+                workers_of.entry(client_of(&frame.data)).or_default().push(worker);
+            }
+        }
+        assert_eq!(workers_of.len(), 120);
+        for (client, workers) in workers_of {
+            assert!(workers.len() == 12 && workers.iter().all(|&worker| worker == workers[0]), "{client}: {workers:?}");
+        }
+    });
+}
+
+fn server6() -> IpAddr {
+    "2001:db8::1".parse().unwrap()
+}
+
+/// The number of the client in a frame, by its address.
+fn client_of(data: &[u8]) -> u16 {
+    let tags = data[12..].chunks(4).take_while(|tag| matches!(tag[..2], [0x81, 0] | [0x88, 0xa8])).count();
+    let packet = &data[14 + tags * 4..];
+    let (source, destination) =
+        if packet[0] >> 4 == 6 { (&packet[8..24], &packet[24..40]) } else { (&packet[12..16], &packet[16..20]) };
+    let client = if source[0] == 10 || source.starts_with(&[0x20, 1, 0x0d, 0xb8, 0, 7]) { source } else { destination };
+    client.last().copied().unwrap().into()
+}
+
+#[test]
+fn packets_of_tunnel_interfaces_are_raw_ip() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.pair("out0", "tap0");
+    namespace.run("ip addr add 10.9.9.9/24 dev tap0");
+    for kind in ["ipip", "gre", "sit"] {
+        let line = format!("ip link add tun0 type {kind} local 10.9.9.9 remote 10.9.9.8 && ip link set tun0 up");
+        if !namespace.can_run(&line) {
+            vigie_skip::skipped(format!("this kernel has no interfaces of kind {kind}"));
+            continue;
+        }
+        namespace.run("ip addr add 10.8.8.1/24 dev tun0");
+        namespace.inside(|| {
+            let mut live = open_one(&LiveOptions { bpf: Some("udp".to_owned()), ..options(&["tun0"]) });
+            let socket = UdpSocket::bind("10.8.8.1:5000").unwrap();
+            socket.send_to(b"hello", "10.8.8.2:443").unwrap();
+            let seen = see(&mut live, 1);
+            assert_eq!((seen.len(), seen[0].link_type), (1, LinkType::RAW), "{kind}");
+            let frame = Frame {
+                timestamp_ns: 0,
+                number: 1,
+                wire_length: seen[0].wire_length,
+                link_type: LinkType::RAW,
+                interface: 0,
+                data: &seen[0].data,
+            };
+            let Ok(Decoded::Packet(packet)) = decode(&frame, &DecodeLimits::default()) else {
+                panic!("{kind}: {frame:?}")
+            };
+            assert_eq!((packet.source_port, packet.destination_port), (5000, 443), "{kind}");
+        });
+        namespace.run("ip link del tun0");
+    }
 }
 
 #[test]
@@ -563,7 +653,7 @@ fn snap_length_loopback_raw_links_and_hardware_time() {
         drop(tunnel);
         until(&mut live, 0, State::Missing);
 
-        let strange = ["nlmon", "ipip local 10.9.9.9", "sit local 10.9.9.9", "vcan"];
+        let strange = ["nlmon", "vcan"];
         match strange
             .iter()
             .find(|kind| namespace.can_run(&format!("ip link add odd0 type {kind} && ip link set odd0 up")))

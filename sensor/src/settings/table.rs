@@ -36,9 +36,10 @@ settings! {
         /// How packets are captured: `ring` shares memory with the kernel, `pcap` uses libpcap, which works everywhere but
         /// has one worker.
         backend: Backend = Backend::Ring, Rule::Any, Restart;
-        /// How the kernel distributes packets to workers. `hash` gives both directions of a flow to one worker with any
-        /// network card; `cpu` and `qm` do so only if the receive hash of the card is symmetric.
-        fanout: Fanout = Fanout::Hash, Rule::Any, Restart;
+        /// How the kernel distributes packets to workers. `addresses` gives both directions of a flow, its fragments and whole
+        /// tunnels to one worker; `hash` takes the ports in, which spreads better but separates fragments from their flow;
+        /// `cpu` and `qm` leave it to the network card, whose receive hash has to be symmetric.
+        fanout: Fanout = Fanout::Addresses, Rule::Any, Restart;
         /// Number of workers, which are threads with a flow table each. 0: one for each entry of `cpus`, or one for each
         /// CPU if `cpus` is empty; one with the backend pcap.
         workers: usize = 0, Rule::Range(0, 1024), Restart;
@@ -105,10 +106,14 @@ settings! {
         tunnel_depth_max: usize = 8, Rule::Range(1, 255), Restart;
         /// Fragmented datagrams of a worker that wait for fragments.
         fragment_datagrams_max: usize = 4_096, Rule::Range(1, 16_777_216), Restart;
-        /// Bytes of all fragments of a worker that wait.
+        /// Bytes of memory of a worker for reassembling fragments.
         fragment_bytes_max: usize = 8_388_608, Rule::Range(65_536, 1_099_511_627_776), Restart;
+        /// Readings of one fragmented datagram, where its fragments contradict each other.
+        fragment_versions_max: usize = 8, Rule::Range(1, 32), Restart;
         /// Milliseconds that a fragment waits for the others.
         fragment_timeout_ms: usize = 30_000, Rule::Range(1, 1_073_741_824), Restart;
+        /// Milliseconds that a complete datagram is kept for fragments that contradict it.
+        fragment_completed_ms: usize = 1_000, Rule::Range(0, 1_073_741_824), Restart;
         /// Addresses for which a name from DNS is kept.
         address_names_max: usize = 262_144, Rule::Range(16, 1_000_000_000), Restart;
     }

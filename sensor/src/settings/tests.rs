@@ -111,8 +111,8 @@ fn invalid_values_are_refused_with_what_to_write() {
         ),
         (
             "capture.fanout = \"round_robin\"",
-            "vigie.toml:2: capture.fanout = \"round_robin\": expected hash, cpu or qm; the default is \
-             \"hash\"",
+            "vigie.toml:2: capture.fanout = \"round_robin\": expected addresses, hash, cpu or qm; the default is \
+             \"addresses\"",
         ),
         (
             "capture.timestamps = 3",

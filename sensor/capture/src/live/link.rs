@@ -51,7 +51,15 @@ impl Link {
     pub(super) const fn link_type(&self) -> Option<LinkType> {
         match self.hardware {
             libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK => Some(LinkType::ETHERNET),
-            libc::ARPHRD_NONE | ARPHRD_RAWIP => Some(LinkType::RAW),
+            // The kernel hands packets of PPP and of tunnels out without link header, or with the outer IP header in its place.
+            libc::ARPHRD_NONE
+            | ARPHRD_RAWIP
+            | libc::ARPHRD_PPP
+            | libc::ARPHRD_TUNNEL
+            | libc::ARPHRD_TUNNEL6
+            | libc::ARPHRD_SIT
+            | libc::ARPHRD_IPGRE
+            | ARPHRD_IP6GRE => Some(LinkType::RAW),
             libc::ARPHRD_IEEE80211 => Some(LinkType::IEEE802_11),
             libc::ARPHRD_IEEE80211_RADIOTAP => Some(LinkType::IEEE802_11_RADIOTAP),
             _ => None,
@@ -63,13 +71,13 @@ impl Link {
         match (self.hardware, self.link_type()) {
             (libc::ARPHRD_LOOPBACK, _) => "loopback".to_owned(),
             (_, Some(LinkType::ETHERNET)) => "Ethernet".to_owned(),
-            (_, Some(LinkType::RAW)) => "raw IP".to_owned(),
-            (_, Some(other)) => other.name().to_owned(),
-            (libc::ARPHRD_PPP, None) => "PPP".to_owned(),
-            (libc::ARPHRD_INFINIBAND, None) => "InfiniBand".to_owned(),
-            (libc::ARPHRD_TUNNEL | libc::ARPHRD_TUNNEL6 | libc::ARPHRD_SIT | libc::ARPHRD_IPGRE, None) => {
+            (libc::ARPHRD_PPP, _) => "PPP".to_owned(),
+            (libc::ARPHRD_TUNNEL | libc::ARPHRD_TUNNEL6 | libc::ARPHRD_SIT | libc::ARPHRD_IPGRE | ARPHRD_IP6GRE, _) => {
                 "IP tunnel".to_owned()
             }
+            (_, Some(LinkType::RAW)) => "raw IP".to_owned(),
+            (_, Some(other)) => other.name().to_owned(),
+            (libc::ARPHRD_INFINIBAND, None) => "InfiniBand".to_owned(),
             (number, None) => format!("hardware type {number}"),
         }
     }
@@ -77,6 +85,8 @@ impl Link {
 
 /// Links of mobile modems, without a link header. `libc` has no name for them.
 const ARPHRD_RAWIP: u16 = 519;
+/// GRE over IPv6, likewise.
+const ARPHRD_IP6GRE: u16 = 823;
 
 /// The netlink sockets for requests and for changes.
 #[derive(Debug)]
@@ -234,6 +244,12 @@ mod tests {
         assert_eq!(kind(libc::ARPHRD_ETHER), "Ethernet");
         assert_eq!(kind(libc::ARPHRD_NONE), "raw IP");
         assert_eq!(kind(libc::ARPHRD_PPP), "PPP");
+        for tunnel in [libc::ARPHRD_TUNNEL, libc::ARPHRD_TUNNEL6, libc::ARPHRD_SIT, libc::ARPHRD_IPGRE, ARPHRD_IP6GRE] {
+            assert_eq!(kind(tunnel), "IP tunnel");
+        }
+        for raw in [libc::ARPHRD_PPP, libc::ARPHRD_SIT, libc::ARPHRD_IPGRE, libc::ARPHRD_NONE] {
+            assert_eq!(Link { hardware: raw, ..Link::default() }.link_type(), Some(LinkType::RAW));
+        }
         assert_eq!(kind(12_345), "hardware type 12345");
     }
 }

@@ -14,6 +14,7 @@ mod rings;
 mod system;
 mod tap;
 
+mod fanout_program;
 pub mod interfaces;
 
 use std::collections::VecDeque;

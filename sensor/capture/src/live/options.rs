@@ -65,8 +65,12 @@ setting_words! {
     /// How the kernel chooses the worker for a frame. Round robin and random are not offered: they would spread the packets of
     /// a flow over several workers.
     Fanout {
-        /// By addresses and ports, so that both directions of a flow come to the same worker.
+        /// By IP addresses: both directions of a flow, and all fragments of its packets, come to the same worker, and so do all
+        /// flows of one tunnel.
         #[default]
+        Addresses = "addresses",
+        /// By addresses and ports: both directions of a flow come to the same worker, but fragments of its packets may come to
+        /// another one.
         Hash = "hash",
         /// By the processor that received the frame: for cards that distribute flows symmetrically themselves.
         Cpu = "cpu",
@@ -78,6 +82,7 @@ setting_words! {
 impl Fanout {
     pub(super) const fn mode(self) -> u32 {
         match self {
+            Self::Addresses => libc::PACKET_FANOUT_CBPF,
             Self::Hash => libc::PACKET_FANOUT_HASH,
             Self::Cpu => libc::PACKET_FANOUT_CPU,
             Self::Qm => libc::PACKET_FANOUT_QM,

@@ -23,7 +23,7 @@ const JUMP_EQUAL: u16 = 0x15;
 /// Lets no frame pass.
 pub(super) const DROP_ALL: [Instruction; 1] = [instruction(RETURN, 0, 0, 0)];
 
-const fn instruction(code: u16, jump_true: u8, jump_false: u8, operand: u32) -> Instruction {
+pub(super) const fn instruction(code: u16, jump_true: u8, jump_false: u8, operand: u32) -> Instruction {
     Instruction { code, jump_true, jump_false, operand }
 }
 

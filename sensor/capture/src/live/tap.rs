@@ -7,19 +7,21 @@
 //! has a new number, and a socket in a group cannot be bound to it. Therefore spare sockets are opened at the start. Each
 //! new interface uses up one for each worker; a single worker has no group, and gets its spare back.
 //!
-//! **The fanout group.** The kernel's symmetric hash of addresses and ports chooses the worker by its place in the group, so
-//! both directions of a flow come to the same worker, whichever interface they use. All fragments of a datagram come to one
-//! worker too: they are hashed by their addresses alone. Two options of the kernel are not used. It could reassemble
-//! fragments before it hashes (PACKET_FANOUT_FLAG_DEFRAG); but then the frames would not be those on the wire, only IPv4
-//! would be served, and an attacker could exhaust the system's memory for fragments. It could give frames to another worker
-//! when a ring is full (PACKET_FANOUT_FLAG_ROLLOVER); but that worker would not know their flows. VXLAN, GENEVE and GTP-U
-//! are hashed by their outer ports, which differ by direction: with tunnels use one worker.
+//! **The fanout group.** The kernel chooses the worker by its place in the group. By default it does so with a program that takes
+//! only the IP addresses ([`fanout_program`](super::fanout_program)), so both directions of a flow, all fragments of its packets
+//! and whole tunnels come to one worker, whichever interface they use. With the kernel's own hash of addresses and ports, later
+//! fragments are hashed by their addresses alone and may come to another worker than the rest of their flow, and the two
+//! directions of VXLAN, GENEVE and GTP-U have different ports. Two options of the kernel are not used. It could reassemble
+//! fragments before it hashes (PACKET_FANOUT_FLAG_DEFRAG); but then the frames would not be those on the wire, only IPv4 would be
+//! served, and an attacker could exhaust the system's memory for fragments. It could give frames to another worker when a ring
+//! is full (PACKET_FANOUT_FLAG_ROLLOVER); but that worker would not know their flows.
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::{Mutex, PoisonError};
 
+use super::fanout_program::by_addresses;
 use super::link::Link;
 use super::program::{DROP_ALL, FilterPrograms};
 use super::ring::Ring;
@@ -227,6 +229,9 @@ impl Tap {
         }
         let (mode, members) = (self.fanout.mode(), rings.len() as u32);
         let group = first.socket().create_group(mode, members).map_err(|error| (error, true))?;
+        if self.fanout == Fanout::Addresses {
+            first.socket().set_fanout_program(&by_addresses()).map_err(|error| (error, true))?;
+        }
         others
             .iter()
             .try_for_each(|ring| ring.socket().join_group(group, mode, members))

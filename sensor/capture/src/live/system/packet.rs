@@ -145,6 +145,15 @@ impl PacketSocket {
         Ok((group & 0xffff) as u16)
     }
 
+    /// Sets the program that chooses the member for a frame, of a group whose mode is PACKET_FANOUT_CBPF.
+    pub(in super::super) fn set_fanout_program(&self, program: &[Instruction]) -> io::Result<()> {
+        let length = c_ushort::try_from(program.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut().cast() };
+        // SAFETY: the option is a `sock_fprog`. Its pointer and length describe the slice, since `Instruction` has the layout
+        // of `sock_filter`. The kernel copies the instructions and writes nothing.
+        unsafe { self.set(libc::PACKET_FANOUT_DATA, &program) }
+    }
+
     /// Joins a fanout group as its next member.
     pub(in super::super) fn join_group(&self, group: u16, mode: c_uint, members_max: u32) -> io::Result<()> {
         self.fanout(group, mode, members_max)
