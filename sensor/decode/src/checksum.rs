@@ -4,15 +4,39 @@
 /// The state of a packet's checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checksum {
-    /// It is right, or the protocol has none.
+    /// It is right.
     Right,
     /// It is wrong, and no offload explains it: a receiver drops the packet.
     Wrong,
-    /// The sender had not computed it when the packet was captured: it is 0, or the sum of the pseudo-header that the
-    /// network card was to complete.
+    /// There is none, as in IPv6 headers, or the sender had not computed it when the packet was captured: it is 0, or the sum
+    /// of the pseudo-header that the network card was to complete.
     NotComputed,
     /// Not all bytes that it covers were captured.
     NotCaptured,
+}
+
+/// The last checksums of a capture, which tell whether a wrong one means anything: packets whose addresses were rewritten
+/// after the capture have no right checksums at all.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ChecksumHistory {
+    /// A bit for each of the last sixteen checksums, set if it was right.
+    right: u16,
+}
+
+impl ChecksumHistory {
+    /// Adds a checksum.
+    pub const fn add(&mut self, checksum: Checksum) {
+        match checksum {
+            Checksum::Right => self.right = self.right << 1 | 1,
+            Checksum::Wrong => self.right <<= 1,
+            Checksum::NotComputed | Checksum::NotCaptured => {}
+        }
+    }
+
+    /// Whether a wrong checksum proves that receivers drop the packet.
+    pub const fn wrong_is_void(&self) -> bool {
+        self.right != 0
+    }
 }
 
 /// The IP header in front of a transport header.
@@ -55,10 +79,10 @@ impl<'a> NetworkHeader<'a> {
         if self.bytes.is_empty() {
             return Checksum::NotCaptured;
         }
-        if !self.is_v4() || fold(sum(self.bytes)) == u16::MAX {
-            return Checksum::Right;
+        if !self.is_v4() || self.bytes.get(10..12) == Some(&[0, 0]) {
+            return Checksum::NotComputed;
         }
-        if self.bytes.get(10..12) == Some(&[0, 0]) { Checksum::NotComputed } else { Checksum::Wrong }
+        if fold(sum(self.bytes)) == u16::MAX { Checksum::Right } else { Checksum::Wrong }
     }
 
     fn is_v4(&self) -> bool {
@@ -162,6 +186,19 @@ mod tests {
     }
 
     #[test]
+    fn a_wrong_checksum_means_nothing_where_none_is_right() {
+        let mut history = ChecksumHistory::default();
+        history.add(Checksum::Wrong);
+        assert!(!history.wrong_is_void());
+        history.add(Checksum::Right);
+        history.add(Checksum::NotComputed);
+        (0..15).for_each(|_| history.add(Checksum::Wrong));
+        assert!(history.wrong_is_void());
+        history.add(Checksum::Wrong);
+        assert!(!history.wrong_is_void());
+    }
+
+    #[test]
     fn an_ipv4_header_is_right_wrong_or_not_computed() {
         // A header of 115 bytes of UDP, checksum 0xb861.
         let mut header = *b"\x45\x00\x00\x73\x00\x00\x40\x00\x40\x11\xb8\x61\xc0\xa8\x00\x01\xc0\xa8\x00\xc7";
@@ -177,7 +214,7 @@ mod tests {
         (v6[0], v6[7]) = (0x60, 9);
         assert_eq!(
             (NetworkHeader::new(&v6).checksum(), NetworkHeader::new(&v6).hop_limit()),
-            (Checksum::Right, Some(9))
+            (Checksum::NotComputed, Some(9))
         );
     }
 }

@@ -5,7 +5,7 @@ use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice};
 
 use vigie_wire::Cursor;
 
-use super::fragments::Fragment;
+use super::fragments::{Carried, Fragment};
 use super::state::DecodeState;
 use super::{Address, DecodeError, Decoded, NetworkHeader, transport, tunnel};
 
@@ -21,8 +21,15 @@ pub(super) struct IpHeader<'a> {
     pub network: NetworkHeader<'a>,
 }
 
+impl IpHeader<'_> {
+    /// An IP header of which only this is known.
+    pub fn without_bytes(source: Address, destination: Address, is_v6: bool, payload_length: usize) -> Self {
+        Self { source, destination, is_v6, payload_length, network: NetworkHeader::default() }
+    }
+}
+
 /// An IP packet of either version, by its first nibble.
-pub(super) fn any<'a>(bytes: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
+pub(super) fn any<'a>(bytes: &'a [u8], state: &mut DecodeState) -> Result<Decoded<'a>, DecodeError> {
     match bytes.first().map(|byte| byte >> 4) {
         Some(4) => v4(bytes, state),
         Some(6) => v6(bytes, state),
@@ -32,14 +39,14 @@ pub(super) fn any<'a>(bytes: &'a [u8], state: &mut DecodeState<'_>) -> Result<De
 }
 
 /// As [`any`], where the first nibble may be something else by chance: the packet has to be plausible.
-pub(super) fn any_if_plausible<'a>(bytes: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
+pub(super) fn any_if_plausible<'a>(bytes: &'a [u8], state: &mut DecodeState) -> Result<Decoded<'a>, DecodeError> {
     state.strict = true;
     any(bytes, state)
 }
 
 /// An IPv4 packet (RFC 791).
 #[inline]
-pub(super) fn v4<'a>(bytes: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
+pub(super) fn v4<'a>(bytes: &'a [u8], state: &mut DecodeState) -> Result<Decoded<'a>, DecodeError> {
     let header = Ipv4HeaderSlice::from_slice(bytes).map_err(|error| match error {
         ipv4::HeaderSliceError::Len(_) => DecodeError::Ipv4Truncated,
         ipv4::HeaderSliceError::Content(_) => DecodeError::Ipv4Malformed,
@@ -116,7 +123,7 @@ fn v4_is_plausible(header: &Ipv4HeaderSlice<'_>, total: usize, available: usize,
 
 /// An IPv6 packet (RFC 8200).
 #[inline]
-pub(super) fn v6<'a>(bytes: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
+pub(super) fn v6<'a>(bytes: &'a [u8], state: &mut DecodeState) -> Result<Decoded<'a>, DecodeError> {
     let header = Ipv6HeaderSlice::from_slice(bytes).map_err(|error| match error {
         ipv6::HeaderSliceError::Len(_) => DecodeError::Ipv6Truncated,
         ipv6::HeaderSliceError::Content(_) => DecodeError::Ipv6Malformed,
@@ -147,7 +154,7 @@ pub(super) fn upper<'a>(
     protocol: u8,
     payload: &'a [u8],
     ip_header: &IpHeader<'a>,
-    state: &mut DecodeState<'_>,
+    state: &mut DecodeState,
 ) -> Result<Decoded<'a>, DecodeError> {
     match protocol {
         transport::TCP => transport::tcp(payload, ip_header, state),
@@ -163,7 +170,7 @@ fn other_protocols<'a>(
     mut protocol: u8,
     mut payload: &'a [u8],
     mut ip_header: IpHeader<'a>,
-    state: &mut DecodeState<'_>,
+    state: &mut DecodeState,
 ) -> Result<Decoded<'a>, DecodeError> {
     for _ in 0..=state.limits.extension_headers_max {
         let length = match protocol {
@@ -234,14 +241,13 @@ fn v4_fragment<'a>(
     header: &Ipv4HeaderSlice<'_>,
     payload: &'a [u8],
     ip_header: &IpHeader<'a>,
-    state: &DecodeState<'_>,
+    state: &DecodeState,
 ) -> Decoded<'a> {
     Decoded::Fragment(Fragment {
         source: ip_header.source,
         destination: ip_header.destination,
         identification: u32::from(header.identification()),
-        protocol: header.protocol().0,
-        is_v6: false,
+        carried: Carried::Ip { protocol: header.protocol().0, is_v6: false },
         offset: u32::from(header.fragments_offset().value()) * 8,
         more: header.more_fragments(),
         truncated: payload.len() < ip_header.payload_length,
@@ -256,7 +262,7 @@ fn v4_fragment<'a>(
 fn v6_fragment<'a>(
     header: &'a [u8],
     ip_header: &IpHeader<'a>,
-    state: &DecodeState<'_>,
+    state: &DecodeState,
 ) -> Result<Option<Decoded<'a>>, DecodeError> {
     let mut cursor = Cursor::new(header);
     let (Some(protocol), Some(_), Some(place), Some(identification)) =
@@ -272,8 +278,7 @@ fn v6_fragment<'a>(
         source: ip_header.source,
         destination: ip_header.destination,
         identification,
-        protocol,
-        is_v6: true,
+        carried: Carried::Ip { protocol, is_v6: true },
         offset,
         more,
         truncated: header.len() < ip_header.payload_length,

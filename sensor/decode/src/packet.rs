@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::checksum::NetworkHeader;
 use super::segment::{Segment, UdpDatagram};
 
 /// An IP address in sixteen bytes; IPv4 as mapped by RFC 4291 §2.5.5.2.
@@ -54,9 +55,10 @@ pub struct Packet<'a> {
     pub source: Address,
     /// Innermost receiver.
     pub destination: Address,
-    /// Zero where the transport has no ports.
+    /// Source port; 0 where the transport has none. Of ICMP the message type.
     pub source_port: u16,
-    /// Zero where the transport has no ports.
+    /// Destination port; 0 where the transport has none. Of ICMP the type that answers, or is answered by, the message; the
+    /// message's code if there is none.
     pub destination_port: u16,
     /// IP protocol number of the innermost packet.
     pub protocol: u8,
@@ -103,7 +105,7 @@ pub struct Tunnel {
 #[rustfmt::skip]
 pub enum TunnelKind {
     Ipip, SixInFour, FourInSix, Gre, Erspan, Vxlan, VxlanGpe, Geneve, GtpU, Teredo, L2tp, Pppoe, Mpls, Pbb, EoIp, Nsh, Capwap, Wccp, Esp,
-    EtherIp, Gue, Trill,
+    EtherIp, Gue, Trill, Tzsp, Lisp, Ayiya, JMirror, HpErm,
 }
 
 impl TunnelKind {
@@ -116,7 +118,8 @@ impl TunnelKind {
             Self::GtpU => "gtp-u", Self::Teredo => "teredo", Self::L2tp => "l2tp", Self::Pppoe => "pppoe",
             Self::Mpls => "mpls", Self::Pbb => "pbb", Self::EoIp => "eoip", Self::Nsh => "nsh", Self::Capwap => "capwap",
             Self::Wccp => "wccp", Self::Esp => "esp", Self::EtherIp => "etherip", Self::Gue => "gue",
-            Self::Trill => "trill",
+            Self::Trill => "trill", Self::Tzsp => "tzsp", Self::Lisp => "lisp", Self::Ayiya => "ayiya",
+            Self::JMirror => "jmirror", Self::HpErm => "hp-erm",
         }
     }
 }
@@ -130,4 +133,15 @@ pub enum Transport<'a> {
     Udp(UdpDatagram<'a>),
     /// Any other protocol; it is not decoded.
     Other,
+}
+
+impl<'a> Transport<'a> {
+    /// The IP header in front of a segment or datagram.
+    pub const fn network(&self) -> Option<NetworkHeader<'a>> {
+        match self {
+            Self::Tcp(segment) => Some(segment.network()),
+            Self::Udp(datagram) => Some(datagram.network()),
+            Self::Other => None,
+        }
+    }
 }

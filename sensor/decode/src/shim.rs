@@ -8,7 +8,7 @@ use super::{DecodeError, Decoded, TunnelKind, ip, link};
 
 /// An MPLS label stack (RFC 3032). It has no type field: the payload is IP by its first nibble, else a pseudowire
 /// (RFC 4385, RFC 4448) with or without control word.
-pub(super) fn mpls<'a>(bytes: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
+pub(super) fn mpls<'a>(bytes: &'a [u8], state: &mut DecodeState) -> Result<Decoded<'a>, DecodeError> {
     state.enter_tunnel(TunnelKind::Mpls)?;
     let mut cursor = Cursor::new(bytes);
     loop {
@@ -35,7 +35,7 @@ pub(super) fn mpls<'a>(bytes: &'a [u8], state: &mut DecodeState<'_>) -> Result<D
 }
 
 /// A PPPoE session (RFC 2516 §4). Its length field is not used: the packet inside has its own.
-pub(super) fn pppoe<'a>(bytes: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
+pub(super) fn pppoe<'a>(bytes: &'a [u8], state: &mut DecodeState) -> Result<Decoded<'a>, DecodeError> {
     let mut cursor = Cursor::new(bytes);
     let (Some(version_and_type), Some(code), Some(_)) = (cursor.u8(), cursor.u8(), cursor.u32()) else {
         return Err(DecodeError::ShimTruncated);
@@ -50,7 +50,7 @@ pub(super) fn pppoe<'a>(bytes: &'a [u8], state: &mut DecodeState<'_>) -> Result<
 }
 
 /// A PPP frame (RFC 1661, RFC 1662), with or without address and control bytes and the high byte of the protocol.
-pub(super) fn ppp<'a>(bytes: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
+pub(super) fn ppp<'a>(bytes: &'a [u8], state: &mut DecodeState) -> Result<Decoded<'a>, DecodeError> {
     let mut cursor = Cursor::new(bytes);
     loop {
         state.count_tag()?;
@@ -88,7 +88,7 @@ fn ppp_protocol(cursor: &mut Cursor<'_>) -> Option<u16> {
 }
 
 /// A provider backbone bridge's service tag (802.1Q §9.7) and the customer's frame.
-pub(super) fn pbb<'a>(bytes: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
+pub(super) fn pbb<'a>(bytes: &'a [u8], state: &mut DecodeState) -> Result<Decoded<'a>, DecodeError> {
     let mut cursor = Cursor::new(bytes);
     let tag = cursor.u32().ok_or(DecodeError::ShimTruncated)?;
     state.enter_tunnel(TunnelKind::Pbb)?;
@@ -97,7 +97,7 @@ pub(super) fn pbb<'a>(bytes: &'a [u8], state: &mut DecodeState<'_>) -> Result<De
 }
 
 /// A network service header (RFC 8300 §2.2).
-pub(super) fn nsh<'a>(bytes: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
+pub(super) fn nsh<'a>(bytes: &'a [u8], state: &mut DecodeState) -> Result<Decoded<'a>, DecodeError> {
     let Some(&[version, length, _, next]) = bytes.first_chunk() else {
         return Err(DecodeError::ShimTruncated);
     };
@@ -114,7 +114,7 @@ pub(super) fn nsh<'a>(bytes: &'a [u8], state: &mut DecodeState<'_>) -> Result<De
 pub(super) fn by_next_protocol<'a>(
     next: u8,
     payload: &'a [u8],
-    state: &mut DecodeState<'_>,
+    state: &mut DecodeState,
 ) -> Result<Decoded<'a>, DecodeError> {
     match next {
         1 => ip::v4(payload, state),
@@ -127,7 +127,7 @@ pub(super) fn by_next_protocol<'a>(
 }
 
 /// A TRILL header (RFC 6325 §3) and the frame behind it.
-pub(super) fn trill<'a>(bytes: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
+pub(super) fn trill<'a>(bytes: &'a [u8], state: &mut DecodeState) -> Result<Decoded<'a>, DecodeError> {
     let mut cursor = Cursor::new(bytes);
     let flags = cursor.u16().ok_or(DecodeError::ShimTruncated)?;
     if flags >> 14 != 0 {
@@ -137,6 +137,20 @@ pub(super) fn trill<'a>(bytes: &'a [u8], state: &mut DecodeState<'_>) -> Result<
     cursor.skip(4 + options).ok_or(DecodeError::ShimTruncated)?;
     state.enter_tunnel(TunnelKind::Trill)?;
     link::ethernet(cursor.rest(), state)
+}
+
+/// A time stamp of Arista's tap aggregation; gives the EtherType that follows.
+pub(super) fn arista(cursor: &mut Cursor<'_>) -> Result<Option<u16>, DecodeError> {
+    const TIME_STAMP: u16 = 1;
+    let (Some(TIME_STAMP), Some([_, format])) = (cursor.u16(), cursor.array()) else {
+        return Err(DecodeError::NotIp);
+    };
+    let length = match format >> 4 {
+        1 => 8,
+        2 => 6,
+        _ => return Err(DecodeError::ShimMalformed),
+    };
+    Ok(cursor.skip(length).and_then(|()| cursor.u16()))
 }
 
 /// A MACsec tag (802.1AE §9) of a frame that is authenticated but not encrypted; gives the EtherType that follows. The

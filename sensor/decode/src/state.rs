@@ -8,8 +8,8 @@ const SECOND_GUESSES_MAX: u8 = 4;
 
 /// The state of one frame's decoding.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct DecodeState<'l> {
-    pub limits: &'l DecodeLimits,
+pub(super) struct DecodeState {
+    pub limits: DecodeLimits,
     encapsulation: Encapsulation,
     /// `encapsulation` is still empty. That is so for most packets, which then need no copy of it.
     is_bare: bool,
@@ -25,9 +25,9 @@ pub(super) struct DecodeState<'l> {
     tags_left: u8,
 }
 
-impl<'l> DecodeState<'l> {
+impl DecodeState {
     #[inline]
-    pub fn new(limits: &'l DecodeLimits, encapsulation: Encapsulation, depth: u8, truncated: bool) -> Self {
+    pub fn new(limits: DecodeLimits, encapsulation: Encapsulation, depth: u8, truncated: bool) -> Self {
         Self {
             limits,
             encapsulation,
@@ -43,7 +43,7 @@ impl<'l> DecodeState<'l> {
 
     /// The state at the start of a frame.
     #[inline]
-    pub fn start(limits: &'l DecodeLimits, truncated: bool) -> Self {
+    pub fn start(limits: DecodeLimits, truncated: bool) -> Self {
         Self { is_bare: true, ..Self::new(limits, Encapsulation::default(), 0, truncated) }
     }
 

@@ -5,7 +5,7 @@ use etherparse::UdpHeaderSlice;
 use super::ip::IpHeader;
 use super::segment::FIXED_HEADER_LENGTH;
 use super::state::DecodeState;
-use super::{DecodeError, Decoded, Packet, Segment, Transport, UdpDatagram, udp_tunnel};
+use super::{DecodeError, Decoded, Packet, Segment, Transport, UdpDatagram, icmp, udp_tunnel};
 
 pub(super) const TCP: u8 = 6;
 pub(super) const UDP: u8 = 17;
@@ -15,7 +15,7 @@ pub(super) const UDP: u8 = 17;
 pub(super) fn tcp<'a>(
     payload: &'a [u8],
     ip_header: &IpHeader<'a>,
-    state: &DecodeState<'_>,
+    state: &DecodeState,
 ) -> Result<Decoded<'a>, DecodeError> {
     let &[s0, s1, d0, d1] = payload.first_chunk().ok_or(DecodeError::TcpTruncated)?;
     let segment = match Segment::parse(payload, ip_header.payload_length, ip_header.network) {
@@ -32,7 +32,7 @@ pub(super) fn tcp<'a>(
 pub(super) fn udp<'a>(
     payload: &'a [u8],
     ip_header: &IpHeader<'a>,
-    state: &mut DecodeState<'_>,
+    state: &mut DecodeState,
 ) -> Result<Decoded<'a>, DecodeError> {
     let header = UdpHeaderSlice::from_slice(payload).map_err(|_| DecodeError::UdpTruncated)?;
     let header_length = header.slice().len();
@@ -53,16 +53,12 @@ pub(super) fn udp<'a>(
 }
 
 /// A transport that is not decoded; ports where they stand as in TCP.
-pub(super) fn other<'a>(
-    protocol: u8,
-    payload: &[u8],
-    ip_header: &IpHeader<'a>,
-    state: &DecodeState<'_>,
-) -> Decoded<'a> {
+pub(super) fn other<'a>(protocol: u8, payload: &[u8], ip_header: &IpHeader<'a>, state: &DecodeState) -> Decoded<'a> {
     const DCCP: u8 = 33;
     const SCTP: u8 = 132;
     const UDP_LITE: u8 = 136;
     let ports = match (protocol, payload) {
+        (icmp::V4 | icmp::V6, &[message, code, ..]) => icmp::ports(protocol, message, code),
         (DCCP | SCTP | UDP_LITE, &[s0, s1, d0, d1, ..]) => (u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1])),
         _ => (0, 0),
     };
@@ -70,12 +66,12 @@ pub(super) fn other<'a>(
 }
 
 #[inline]
-fn packet<'a>(
+pub(super) fn packet<'a>(
     protocol: u8,
     (source_port, destination_port): (u16, u16),
     transport: Transport<'a>,
     ip_header: &IpHeader<'a>,
-    state: &DecodeState<'_>,
+    state: &DecodeState,
 ) -> Decoded<'a> {
     Decoded::Packet(Packet {
         source: ip_header.source,

@@ -11,7 +11,7 @@ pub(super) fn by_protocol<'a>(
     protocol: u8,
     payload: &'a [u8],
     ip_header: &IpHeader<'a>,
-    state: &mut DecodeState<'_>,
+    state: &mut DecodeState,
 ) -> Result<Decoded<'a>, DecodeError> {
     const IPV4: u8 = 4;
     const IPV6: u8 = 41;
@@ -32,7 +32,18 @@ pub(super) fn by_protocol<'a>(
             })?;
             ip::any(payload, state)
         }
-        GRE if gre::carries_a_packet(payload) => gre::open(payload, state),
+        GRE if gre::carries_a_packet(payload) => {
+            let before = *state;
+            match gre::open(payload, state) {
+                // Other protocols, and kinds of packets that are not decoded.
+                Err(DecodeError::NotIp | DecodeError::TunnelUnsupported | DecodeError::Encrypted) => {
+                    state.restore(&before);
+                    state.outer = outer;
+                    Ok(transport::other(protocol, payload, ip_header, state))
+                }
+                done => done,
+            }
+        }
         ETHERIP => etherip(payload, state),
         MPLS => shim::mpls(payload, state),
         // RFC 8986 §9: an Ethernet frame behind a segment routing header.
@@ -60,7 +71,7 @@ pub(super) fn by_protocol<'a>(
 }
 
 /// Ethernet in IP (RFC 3378): version 3, twelve reserved bits.
-fn etherip<'a>(payload: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
+fn etherip<'a>(payload: &'a [u8], state: &mut DecodeState) -> Result<Decoded<'a>, DecodeError> {
     let Some((&[version, _], frame)) = payload.split_first_chunk() else {
         return Err(DecodeError::TunnelTruncated);
     };
@@ -74,7 +85,7 @@ fn etherip<'a>(payload: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded
 
 /// An L2TPv3 data message from its session identifier on (RFC 3931 §4.1). The lengths of cookie and sublayer were
 /// negotiated when the session was set up: each is tried, and the inner frame has to be plausible.
-pub(super) fn l2tp_v3<'a>(payload: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
+pub(super) fn l2tp_v3<'a>(payload: &'a [u8], state: &mut DecodeState) -> Result<Decoded<'a>, DecodeError> {
     let mut cursor = Cursor::new(payload);
     match cursor.u32() {
         Some(0) => return Err(DecodeError::NotIp),
@@ -96,6 +107,6 @@ pub(super) fn l2tp_v3<'a>(payload: &'a [u8], state: &mut DecodeState<'_>) -> Res
     )
 }
 
-fn l2_frame<'a>(bytes: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
+fn l2_frame<'a>(bytes: &'a [u8], state: &mut DecodeState) -> Result<Decoded<'a>, DecodeError> {
     if bytes.starts_with(&[0xff, 3]) { shim::ppp(bytes, state) } else { link::ethernet(bytes, state) }
 }

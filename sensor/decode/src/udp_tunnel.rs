@@ -5,18 +5,24 @@ use vigie_wire::Cursor;
 
 use super::ip::{self, IpHeader};
 use super::state::DecodeState;
-use super::{DecodeError, Decoded, TunnelKind, link, shim, tunnel, wifi};
+use super::{DecodeError, Decoded, TunnelKind, capwap, gre, link, mirror, shim, tunnel};
 
 const L2TP: u16 = 1701;
 const GTP_U: u16 = 2152;
 const TEREDO: u16 = 3544;
+const LISP: u16 = 4341;
+const GRE: u16 = 4754;
 const VXLAN: u16 = 4789;
 const VXLAN_GPE: u16 = 4790;
+const AYIYA: u16 = 5072;
 const CAPWAP: u16 = 5247;
 const GUE: u16 = 6080;
 const GENEVE: u16 = 6081;
 const MPLS: u16 = 6635;
+const HP_ERM: u16 = 7932;
 const VXLAN_LINUX: u16 = 8472;
+const JMIRROR: u16 = 30_030;
+const TZSP: u16 = 37_008;
 
 /// A cheap first test whether a datagram can be a tunnel.
 #[inline]
@@ -24,15 +30,30 @@ pub(super) fn may_be((source, destination): (u16, u16), data: &[u8]) -> bool {
     may_be_tunnel_port(source, destination) || fills_like_ipv6(data)
 }
 
-/// Whether a datagram between these ports may be a tunnel's whatever it carries.
+/// Whether a datagram between these ports may be a tunnel's whatever it carries. The destination port names the tunnel; some
+/// senders send from that port, too, and to another one.
 #[inline]
 pub fn may_be_tunnel_port(source: u16, destination: u16) -> bool {
-    // The destination port names the tunnel. The source port counts only for protocols that answer from their own port.
-    const TO: [u16; 10] = [L2TP, GTP_U, TEREDO, VXLAN, VXLAN_GPE, CAPWAP, GUE, GENEVE, MPLS, VXLAN_LINUX];
-    const FROM: [u16; 4] = [L2TP, GTP_U, TEREDO, CAPWAP];
+    const PORTS: [u16; 16] = [
+        L2TP,
+        GTP_U,
+        TEREDO,
+        LISP,
+        GRE,
+        VXLAN,
+        VXLAN_GPE,
+        AYIYA,
+        CAPWAP,
+        GUE,
+        GENEVE,
+        MPLS,
+        HP_ERM,
+        VXLAN_LINUX,
+        JMIRROR,
+        TZSP,
+    ];
     // All are compared without branches, which would be mispredicted: clients choose their ports at random.
-    TO.iter().fold(false, |found, &port| found | (port == destination))
-        | FROM.iter().fold(false, |found, &port| found | (port == source))
+    PORTS.iter().fold(false, |found, &port| found | (port == destination) | (port == source))
 }
 
 /// Teredo peers talk to each other from any port (RFC 4380 §5.2.4).
@@ -54,7 +75,7 @@ pub(super) fn open<'a>(
     ports: (u16, u16),
     data: &'a [u8],
     ip_header: &IpHeader<'a>,
-    state: &mut DecodeState<'_>,
+    state: &mut DecodeState,
 ) -> Option<Result<Decoded<'a>, DecodeError>> {
     let before = *state;
     state.outer = Some((ip_header.source, ip_header.destination));
@@ -68,75 +89,90 @@ pub(super) fn open<'a>(
     }
 }
 
-fn by_port<'a>(
-    (source, destination): (u16, u16),
+/// Reads the tunnel of the destination port, else that of the source port.
+fn by_port<'a>(ports: (u16, u16), data: &'a [u8], state: &mut DecodeState) -> Result<Decoded<'a>, DecodeError> {
+    let (source, destination) = ports;
+    let before = *state;
+    match of_port(destination, ports, data, state) {
+        Some(Err(error)) if error != DecodeError::TooDeep => {
+            state.restore(&before);
+            of_port(source, ports, data, state).unwrap_or(Err(error))
+        }
+        Some(done) => done,
+        None => of_port(source, ports, data, state).unwrap_or_else(|| teredo_between_peers(data, state)),
+    }
+}
+
+fn of_port<'a>(
+    port: u16,
+    ports: (u16, u16),
     data: &'a [u8],
-    state: &mut DecodeState<'_>,
-) -> Result<Decoded<'a>, DecodeError> {
-    match destination {
+    state: &mut DecodeState,
+) -> Option<Result<Decoded<'a>, DecodeError>> {
+    Some(match port {
         VXLAN | VXLAN_LINUX => vxlan(data, state),
         VXLAN_GPE => vxlan_gpe(data, state),
         GENEVE => geneve(data, state),
         MPLS => shim::mpls(data, state),
         GUE => gue(data, state),
+        GRE => gre::open(data, state),
         GTP_U => gtp_u(data, state),
         L2TP => l2tp(data, state),
-        CAPWAP => capwap(data, state),
+        CAPWAP => capwap::data_message(ports, data, state),
         TEREDO => teredo(data, state),
-        _ => match source {
-            GTP_U => gtp_u(data, state),
-            L2TP => l2tp(data, state),
-            CAPWAP => capwap(data, state),
-            TEREDO => teredo(data, state),
-            _ => teredo_between_peers(data, state),
-        },
-    }
+        LISP => lisp(data, state),
+        AYIYA => ayiya(data, state),
+        TZSP => mirror::tzsp(data, state),
+        JMIRROR => mirror::juniper(data, state),
+        HP_ERM => mirror::hewlett_packard(data, state),
+        _ => return None,
+    })
 }
 
-/// RFC 7348 §5, with the group policy extension; a next-protocol bit makes it the generic form.
-fn vxlan<'a>(data: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
-    const GROUP_POLICY: u8 = 0x80;
+/// VXLAN (RFC 7348 §5): reserved bits are ignored. A next-protocol bit makes it the generic form, unless that does not fit.
+fn vxlan<'a>(data: &'a [u8], state: &mut DecodeState) -> Result<Decoded<'a>, DecodeError> {
     const NEXT_PROTOCOL: u8 = 0x04;
     const IDENTIFIER: u8 = 0x08;
-    let Some((&[flags, policy, group_high, group_low, v0, v1, v2, reserved], frame)) = data.split_first_chunk() else {
+    let Some((&[flags, _, _, _, v0, v1, v2, _], frame)) = data.split_first_chunk() else {
         return Err(DecodeError::TunnelTruncated);
     };
-    if flags & NEXT_PROTOCOL != 0 {
-        return vxlan_gpe(data, state);
-    }
-    let grouped = flags & GROUP_POLICY != 0;
-    if flags & !GROUP_POLICY != IDENTIFIER || reserved != 0 || (!grouped && [policy, group_high, group_low] != [0; 3]) {
-        return Err(DecodeError::TunnelMalformed);
-    }
-    state.enter_tunnel(TunnelKind::Vxlan)?;
-    state.add_network(TunnelKind::Vxlan, u32::from_be_bytes([0, v0, v1, v2]));
-    link::ethernet(frame, state)
+    let plain = |state: &mut DecodeState| {
+        state.enter_tunnel(TunnelKind::Vxlan)?;
+        if flags & IDENTIFIER != 0 {
+            state.add_network(TunnelKind::Vxlan, u32::from_be_bytes([0, v0, v1, v2]));
+        }
+        link::ethernet(frame, state)
+    };
+    if flags & NEXT_PROTOCOL == 0 { plain(state) } else { state.try_either(|state| vxlan_gpe(data, state), plain) }
 }
 
-/// draft-ietf-nvo3-vxlan-gpe §3: version, instance, next protocol and OAM bits.
-fn vxlan_gpe<'a>(data: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
+/// The generic form of VXLAN (draft-ietf-nvo3-vxlan-gpe §3): reserved bits are ignored.
+fn vxlan_gpe<'a>(data: &'a [u8], state: &mut DecodeState) -> Result<Decoded<'a>, DecodeError> {
     const INSTANCE: u8 = 0x08;
     const NEXT_PROTOCOL: u8 = 0x04;
-    let Some((&[flags, 0, 0, next, v0, v1, v2, 0], payload)) = data.split_first_chunk() else {
-        return Err(DecodeError::TunnelMalformed);
+    const VERSION: u8 = 0x30;
+    const ETHERNET: u8 = 3;
+    let Some((&[flags, _, _, next, v0, v1, v2, _], payload)) = data.split_first_chunk() else {
+        return Err(DecodeError::TunnelTruncated);
     };
-    if flags & !(INSTANCE | NEXT_PROTOCOL) != 0 || flags & INSTANCE == 0 {
-        return Err(DecodeError::TunnelMalformed);
+    if flags & VERSION != 0 {
+        return Err(DecodeError::TunnelUnsupported);
     }
     state.enter_tunnel(TunnelKind::VxlanGpe)?;
-    state.add_network(TunnelKind::Vxlan, u32::from_be_bytes([0, v0, v1, v2]));
-    let next = if flags & NEXT_PROTOCOL == 0 { 3 } else { next };
-    shim::by_next_protocol(next, payload, state)
+    if flags & INSTANCE != 0 {
+        state.add_network(TunnelKind::Vxlan, u32::from_be_bytes([0, v0, v1, v2]));
+    }
+    shim::by_next_protocol(if flags & NEXT_PROTOCOL == 0 { ETHERNET } else { next }, payload, state)
 }
 
-/// RFC 8926 §3.4.
-fn geneve<'a>(data: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
-    let Some((&[length, flags, p0, p1, v0, v1, v2, reserved], rest)) = data.split_first_chunk() else {
+/// GENEVE (RFC 8926 §3.4): reserved bits are ignored.
+fn geneve<'a>(data: &'a [u8], state: &mut DecodeState) -> Result<Decoded<'a>, DecodeError> {
+    let Some((&[length, _, p0, p1, v0, v1, v2, _], rest)) = data.split_first_chunk() else {
         return Err(DecodeError::TunnelTruncated);
     };
     let version = length >> 6;
-    if version != 0 || flags & 0x3f != 0 || reserved != 0 {
-        return Err(DecodeError::TunnelMalformed);
+    if version != 0 {
+        return Err(DecodeError::TunnelUnsupported);
     }
     let payload = rest.get(usize::from(length & 0x3f) * 4..).ok_or(DecodeError::TunnelTruncated)?;
     state.enter_tunnel(TunnelKind::Geneve)?;
@@ -149,7 +185,7 @@ fn geneve<'a>(data: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>
 
 /// A T-PDU of GTP-U (3GPP TS 29.281 §5.1); extension headers are skipped. The tunnel endpoint identifier differs by
 /// direction.
-fn gtp_u<'a>(data: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
+fn gtp_u<'a>(data: &'a [u8], state: &mut DecodeState) -> Result<Decoded<'a>, DecodeError> {
     const VERSION_1_GTP: u8 = 0x30;
     const ANY_OPTION: u8 = 0x07;
     const T_PDU: u8 = 255;
@@ -191,7 +227,7 @@ fn gtp_options(flags: u8, cursor: &mut Cursor<'_>) -> Option<()> {
 }
 
 /// Authentication and origin indication (RFC 4380 §5.1.1), then IPv6.
-fn teredo<'a>(data: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
+fn teredo<'a>(data: &'a [u8], state: &mut DecodeState) -> Result<Decoded<'a>, DecodeError> {
     let mut cursor = Cursor::new(data);
     if cursor.rest().starts_with(&[0, 1]) {
         teredo_authentication(&mut cursor).ok_or(DecodeError::TunnelTruncated)?;
@@ -211,7 +247,7 @@ fn teredo_authentication(cursor: &mut Cursor<'_>) -> Option<()> {
 }
 
 /// On any port, one of the addresses inside has to be Teredo's own (RFC 4380 §2.6).
-fn teredo_between_peers<'a>(data: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
+fn teredo_between_peers<'a>(data: &'a [u8], state: &mut DecodeState) -> Result<Decoded<'a>, DecodeError> {
     const PREFIX: [u8; 4] = [0x20, 0x01, 0, 0];
     let has_prefix = |at: usize| data.get(at..).is_some_and(|address| address.starts_with(&PREFIX));
     if !has_prefix(8) && !has_prefix(24) {
@@ -222,7 +258,7 @@ fn teredo_between_peers<'a>(data: &'a [u8], state: &mut DecodeState<'_>) -> Resu
 }
 
 /// A data message of L2TPv2 (RFC 2661 §3.1), or of L2TPv3 over UDP (RFC 3931 §4.1.2.1).
-fn l2tp<'a>(data: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
+fn l2tp<'a>(data: &'a [u8], state: &mut DecodeState) -> Result<Decoded<'a>, DecodeError> {
     const CONTROL: u16 = 0x8000;
     const LENGTH: u16 = 0x4000;
     const SEQUENCE: u16 = 0x0800;
@@ -255,27 +291,22 @@ fn l2tp<'a>(data: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, 
     shim::ppp(cursor.rest(), state)
 }
 
-/// A data message of CAPWAP that DTLS does not hide (RFC 5415 §4.3), whole: an Ethernet or an 802.11 frame.
-fn capwap<'a>(data: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
-    const NATIVE_FRAME: u8 = 0x01;
-    const FRAGMENT: u8 = 0x80;
-    let Some(&[preamble, length, binding, flags]) = data.first_chunk() else {
+/// LISP (RFC 9300 §5.1) and its generic extension (RFC 9305 §3): flags, nonce or next protocol, instance or locator bits.
+fn lisp<'a>(data: &'a [u8], state: &mut DecodeState) -> Result<Decoded<'a>, DecodeError> {
+    const INSTANCE: u8 = 0x08;
+    const NEXT_PROTOCOL: u8 = 0x04;
+    let Some((&[flags, _, _, next, i0, i1, i2, _], payload)) = data.split_first_chunk() else {
         return Err(DecodeError::TunnelTruncated);
     };
-    let header_length = usize::from(length >> 3) * 4;
-    if preamble != 0 || header_length < 8 {
-        return Err(DecodeError::TunnelMalformed);
+    state.enter_tunnel(TunnelKind::Lisp)?;
+    if flags & INSTANCE != 0 {
+        state.add_network(TunnelKind::Lisp, u32::from_be_bytes([0, i0, i1, i2]));
     }
-    if flags & FRAGMENT != 0 {
-        return Err(DecodeError::TunnelUnsupported);
-    }
-    let payload = data.get(header_length..).ok_or(DecodeError::TunnelTruncated)?;
-    state.enter_tunnel(TunnelKind::Capwap)?;
-    if binding & NATIVE_FRAME == 0 { link::ethernet(payload, state) } else { wifi::frame(payload, state) }
+    if flags & NEXT_PROTOCOL == 0 { ip::any(payload, state) } else { shim::by_next_protocol(next, payload, state) }
 }
 
 /// Generic UDP encapsulation (draft-ietf-intarea-gue §3): a header with an IP protocol number, or bare IP.
-fn gue<'a>(data: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
+fn gue<'a>(data: &'a [u8], state: &mut DecodeState) -> Result<Decoded<'a>, DecodeError> {
     const CONTROL: u8 = 0x20;
     let Some(&[first, protocol, _, _]) = data.first_chunk() else {
         return Err(DecodeError::TunnelTruncated);
@@ -294,4 +325,20 @@ fn gue<'a>(data: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, D
         (_, 137) => shim::mpls(payload, state),
         _ => Err(DecodeError::TunnelUnsupported),
     }
+}
+
+/// Anything in anything (draft-massar-v6ops-ayiya §4): lengths of identity and signature, operation, next header, time,
+/// identity, signature; then IP.
+fn ayiya<'a>(data: &'a [u8], state: &mut DecodeState) -> Result<Decoded<'a>, DecodeError> {
+    const NO_OPERATION: u8 = 0;
+    let Some((&[identity, signature, operation, _, ..], rest)) = data.split_first_chunk::<8>() else {
+        return Err(DecodeError::TunnelTruncated);
+    };
+    if operation & 0x0f == NO_OPERATION {
+        return Err(DecodeError::NotIp);
+    }
+    let length = (1 << (identity >> 4)) + usize::from(signature >> 4) * 4;
+    let packet = rest.get(length..).ok_or(DecodeError::TunnelTruncated)?;
+    state.enter_tunnel(TunnelKind::Ayiya)?;
+    ip::any(packet, state)
 }

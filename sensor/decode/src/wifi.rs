@@ -2,11 +2,12 @@
 
 use vigie_wire::Cursor;
 
+use super::aggregate::Aggregate;
 use super::state::DecodeState;
 use super::{DecodeError, Decoded, link};
 
 /// A radiotap header (radiotap.org), little-endian, then the frame.
-pub(super) fn radiotap<'a>(bytes: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
+pub(super) fn radiotap<'a>(bytes: &'a [u8], state: &mut DecodeState) -> Result<Decoded<'a>, DecodeError> {
     let Some(&[0, _, low, high]) = bytes.first_chunk() else {
         return Err(DecodeError::LinkTruncated);
     };
@@ -39,8 +40,17 @@ fn radiotap_says_padded(header: &[u8]) -> bool {
     present & FLAGS != 0 && header.get(at).is_some_and(|flags| flags & PADDED != 0)
 }
 
+/// A Prism header of fixed length, or an AVS header, which some drivers write under the same number.
+pub(super) fn prism<'a>(bytes: &'a [u8], state: &mut DecodeState) -> Result<Decoded<'a>, DecodeError> {
+    const PRISM_LENGTH: usize = 144;
+    match bytes {
+        [0x80, 0x21, 0x10, _, ..] => avs(bytes, state),
+        _ => frame(bytes.get(PRISM_LENGTH..).ok_or(DecodeError::LinkTruncated)?, state),
+    }
+}
+
 /// An AVS header: its length stands in its second word.
-pub(super) fn avs<'a>(bytes: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
+pub(super) fn avs<'a>(bytes: &'a [u8], state: &mut DecodeState) -> Result<Decoded<'a>, DecodeError> {
     let mut cursor = Cursor::new(bytes);
     let (Some(_), Some(length)) = (cursor.u32(), cursor.u32()) else {
         return Err(DecodeError::LinkTruncated);
@@ -49,12 +59,12 @@ pub(super) fn avs<'a>(bytes: &'a [u8], state: &mut DecodeState<'_>) -> Result<De
 }
 
 /// A frame without capture header.
-pub(super) fn frame<'a>(bytes: &'a [u8], state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
+pub(super) fn frame<'a>(bytes: &'a [u8], state: &mut DecodeState) -> Result<Decoded<'a>, DecodeError> {
     data(bytes, false, state)
 }
 
 /// A data frame (802.11 §9.3.2): addresses by direction, QoS and HT control by flags, then LLC.
-fn data<'a>(bytes: &'a [u8], padded: bool, state: &mut DecodeState<'_>) -> Result<Decoded<'a>, DecodeError> {
+fn data<'a>(bytes: &'a [u8], padded: bool, state: &mut DecodeState) -> Result<Decoded<'a>, DecodeError> {
     const TYPE_AND_VERSION: u8 = 0x0f;
     const DATA: u8 = 0x08;
     const QOS_DATA: u8 = 0x88;
@@ -96,9 +106,5 @@ fn data<'a>(bytes: &'a [u8], padded: bool, state: &mut DecodeState<'_>) -> Resul
     if !aggregate {
         return link::llc(body, state);
     }
-    // Of several packets in one frame the first is read: addresses, length, LLC.
-    let mut cursor = Cursor::new(body);
-    cursor.skip(12).ok_or(DecodeError::LinkTruncated)?;
-    let length = usize::from(cursor.u16().ok_or(DecodeError::LinkTruncated)?);
-    link::llc(cursor.rest().get(..length).unwrap_or(cursor.rest()), state)
+    Aggregate::decode(body, state)
 }

@@ -33,7 +33,9 @@ impl Limits {
         FragmentLimits {
             fragment_datagrams_max: self.fragment_datagrams_max,
             fragment_bytes_max: self.fragment_bytes_max,
+            fragment_versions_max: self.fragment_versions_max,
             fragment_timeout_ms: self.fragment_timeout_ms as u64,
+            fragment_completed_ms: self.fragment_completed_ms as u64,
         }
     }
 

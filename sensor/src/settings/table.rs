@@ -37,8 +37,9 @@ settings! {
         /// has one worker.
         backend: Backend = Backend::Ring, Rule::Any, Restart;
         /// How the kernel distributes packets to workers. `addresses` gives both directions of a flow, its fragments and whole
-        /// tunnels to one worker; `hash` takes the ports in, which spreads better but separates fragments from their flow;
-        /// `cpu` and `qm` leave it to the network card, whose receive hash has to be symmetric.
+        /// tunnels to one worker; the load is even where there are many clients. `hash` takes the ports in: it also spreads
+        /// the traffic of few clients, but separates fragments from their flow. `cpu` and `qm` leave it to the network card,
+        /// whose receive hash has to be symmetric.
         fanout: Fanout = Fanout::Addresses, Rule::Any, Restart;
         /// Number of workers, which are threads with a flow table each. 0: one for each entry of `cpus`, or one for each
         /// CPU if `cpus` is empty; one with the backend pcap.

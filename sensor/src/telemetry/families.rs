@@ -59,7 +59,7 @@ vigie_metrics::families! {
     FRAGMENTS: Counter, "vigie_fragments_total", [],
         "IP fragments seen.";
     FRAGMENT_DATAGRAMS: Counter, "vigie_fragment_datagrams_total", ["outcome"],
-        "Fragmented datagrams that were reassembled, or that timed out with fragments missing.";
+        "Fragmented datagrams: reassembled, read again because fragments contradict each other, timed out, or read in part.";
     FRAGMENTS_ODD: Counter, "vigie_fragments_odd_total", ["reason"],
         "Fragments that overlap, contradict others, exceed the largest datagram, are truncated or empty.";
     VOID_SEGMENTS: Counter, "vigie_void_segments_total", ["reason"],

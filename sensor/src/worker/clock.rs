@@ -37,6 +37,7 @@ impl Worker {
 
     /// Ends all flows, and emits what was pending.
     pub fn finish(&mut self, emit: &mut dyn FnMut(Event)) {
+        self.end_all_datagrams(emit);
         self.order.at_frame = u64::MAX;
         self.sweep(true, FlowEnd::Shutdown, emit);
     }
@@ -51,6 +52,7 @@ impl Worker {
         self.epoch_ends_ns = epoch_end_ns(timestamp_ns);
         self.order = Order { at_frame: frame_number, last_frame: u64::MAX, ordinal: 0 };
         self.sweep(all, FlowEnd::Timeout, emit);
+        self.end_expired_datagrams(timestamp_ns, frame_number, emit);
     }
 
     /// Removes the flows that have timed out, or all, from the table, and closes them.

@@ -27,6 +27,9 @@ impl Worker {
     /// Opens the flow of a packet in a slot.
     pub(super) fn open_flow(&mut self, slot: Slot, packet: &FlowPacket<'_>) {
         self.counters.add(Counter::Flows, 1);
+        if let Some(network) = packet.transport.network() {
+            self.reassembler.observe_header(network.checksum());
+        }
         let (client, is_known) = guess_client(packet);
         if let Some(entry) = self.table.get_mut(slot) {
             let known = if is_known { CLIENT_KNOWN } else { 0 };

@@ -40,8 +40,8 @@ impl ParsedFrame {
         Self { is_owned, ..*self }
     }
 
-    /// Whether every worker needs the frame: DNS, whose answers all workers remember, and what is not a packet of a
-    /// flow, since a fragment may complete a DNS message.
+    /// Whether every worker needs the frame: DNS, whose answers all workers remember, and what is not one packet of one
+    /// flow, since a fragment may complete a packet of any flow, and an aggregate may hold several.
     pub fn is_for_every_worker(&self) -> bool {
         let key = &self.headers.key;
         key.protocol == PacketHeaders::NONE.key.protocol || key.has_port(DNS_PORT)
@@ -78,7 +78,7 @@ pub(super) const fn owner(hash: u64, workers: u32) -> u32 {
 pub(super) fn headers_of(decoded: &Result<Decoded<'_>, DecodeError>) -> PacketHeaders {
     match decoded {
         Ok(Decoded::Packet(packet)) => PacketHeaders::of_packet(packet),
-        Ok(Decoded::Fragment(_)) | Err(_) => PacketHeaders::NONE,
+        Ok(Decoded::Fragment(_) | Decoded::Aggregate(_)) | Err(_) => PacketHeaders::NONE,
     }
 }
 

@@ -90,7 +90,7 @@ pub struct Worker {
     names: Arc<AddressNames>,
     table: FlowTable,
     records: Records,
-    fragments: Reassembler,
+    reassembler: Reassembler,
     decode_limits: DecodeLimits,
     handshake_limits: vigie_handshake::Limits,
     counters: Counters,
@@ -139,7 +139,7 @@ impl Worker {
             names,
             table: FlowTable::new(limits.flows_max, secret),
             records: Records::new(records_max),
-            fragments: Reassembler::new(limits.fragments()),
+            reassembler: Reassembler::new(limits.fragments()),
             decode_limits: limits.decode(),
             handshake_limits: limits.handshake(),
             limits: limits.clone(),
@@ -192,7 +192,7 @@ impl Worker {
             .iter()
             .zip(self.decode_errors)
             .map(|(error, count)| ("decode_error", error.as_str(), count));
-        let fragments = self.fragments.counts().labelled();
+        let fragments = self.reassembler.counts().labelled();
         let handshakes = self.handshake_counters.labelled();
         own.chain(decode_errors).chain(fragments).chain(handshakes).collect()
     }

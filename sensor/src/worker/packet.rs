@@ -1,7 +1,7 @@
 //! Step 3: handle a packet that the fast path did not settle. Fragments are reassembled, the flow is found or added, and
 //! the payload goes to `tcp.rs` or `udp.rs`.
 
-use vigie_decode::fragments::Fragment;
+use vigie_decode::fragments::{Datagram, Fragment, Origin};
 use vigie_decode::{Address, DecodeError, Decoded, Encapsulation, Segment, Transport};
 use vigie_flow::{FlowEntry, FlowKey, Lookup, PacketHeaders, Side, Slot};
 use vigie_wire::Frame;
@@ -27,6 +27,29 @@ impl FrameInfo {
             wire_length: frame.wire_length,
             interface: frame.interface,
         }
+    }
+}
+
+/// The frame that several packets are from, and the order of their events.
+struct PacketSource {
+    frame: FrameInfo,
+    at_frame: u64,
+    last_frame: u64,
+    /// Packets handled so far.
+    packets: u16,
+}
+
+impl PacketSource {
+    const fn of(frame: &Frame<'_>) -> Self {
+        Self { frame: FrameInfo::of(frame), at_frame: frame.number, last_frame: u64::MAX, packets: 0 }
+    }
+
+    /// The order of the next packet's events. Each packet has room for its own, so that their order does not depend on which
+    /// worker handles it.
+    fn next_order(&mut self) -> Order {
+        let ordinal = u32::from(self.packets) << 16;
+        self.packets = self.packets.saturating_add(1);
+        Order { at_frame: self.at_frame, last_frame: self.last_frame, ordinal }
     }
 }
 
@@ -96,11 +119,11 @@ impl Worker {
             Some(Ok(Decoded::Packet(packet))) => {
                 (packet.transport, EncapsulationSource::Decoded(&packet.encapsulation))
             }
-            Some(Ok(Decoded::Fragment(fragment))) => return self.handle_fragment(frame, fragment, emit),
-            Some(Err(error)) => return self.count_decode_error(*error),
+            Some(several) => return self.handle_decoded(&mut PacketSource::of(frame), several, emit),
         };
         let (key, side, hash) = (&headers.key, headers.side, *hash);
         let frame = FrameInfo::of(frame);
+        self.order = Order { at_frame: frame.number, last_frame: u64::MAX, ordinal: 0 };
         self.handle_packet(&FlowPacket { frame, key, side, hash, transport, encapsulation }, slot, emit);
     }
 
@@ -110,33 +133,94 @@ impl Worker {
         }
     }
 
-    /// Reassembles fragments, and handles the datagram when it is complete. The datagram may hold a fragment of an inner
-    /// packet. The recursion ends, because each reassembly counts as a level of encapsulation.
+    /// Handles what a frame or a reassembled datagram was decoded to, which may be several packets. The recursion ends, because
+    /// each reassembly and each tunnel counts as a level of encapsulation.
     #[cold]
-    fn handle_fragment(&mut self, frame: &Frame<'_>, fragment: &Fragment<'_>, emit: &mut dyn FnMut(Event)) {
-        let Some(datagram) = self.fragments.insert(fragment, frame.timestamp_ns) else { return };
-        match vigie_decode::decode_reassembled(&datagram, &self.decode_limits) {
+    fn handle_decoded(
+        &mut self,
+        source: &mut PacketSource,
+        decoded: &Result<Decoded<'_>, DecodeError>,
+        emit: &mut dyn FnMut(Event),
+    ) {
+        match decoded {
             Ok(Decoded::Packet(packet)) => {
-                let (key, side) = FlowKey::of(&packet);
+                let (key, side) = FlowKey::of(packet);
                 let packet = FlowPacket {
-                    frame: FrameInfo::of(frame),
+                    frame: source.frame,
                     key: &key,
                     side,
                     hash: self.table.hash(&key),
                     transport: packet.transport,
                     encapsulation: EncapsulationSource::Decoded(&packet.encapsulation),
                 };
+                self.order = source.next_order();
                 self.handle_packet(&packet, None, emit);
             }
-            Ok(Decoded::Fragment(inner)) => self.handle_fragment(frame, &inner, emit),
-            Err(error) => self.count_decode_error(error),
+            Ok(Decoded::Aggregate(aggregate)) => {
+                for subframe in *aggregate {
+                    source.frame.wire_length = subframe.wire_length;
+                    self.handle_decoded(source, &subframe.decoded, emit);
+                }
+            }
+            Ok(Decoded::Fragment(fragment)) => self.handle_fragment(source, fragment, emit),
+            Err(error) => self.count_decode_error(*error),
         }
-        self.fragments.recycle(datagram);
+    }
+
+    /// Reassembles fragments, and handles all readings of the datagram when it is complete.
+    fn handle_fragment(&mut self, source: &mut PacketSource, fragment: &Fragment<'_>, emit: &mut dyn FnMut(Event)) {
+        let FrameInfo { timestamp_ns, number, interface, .. } = source.frame;
+        let mut readings = self.reassembler.insert(fragment, &Origin { timestamp_ns, frame_number: number, interface });
+        while let Some(datagram) = self.reassembler.next_reading(&mut readings) {
+            self.handle_datagram(source, datagram, emit);
+        }
+    }
+
+    fn handle_datagram(&mut self, source: &mut PacketSource, datagram: Datagram, emit: &mut dyn FnMut(Event)) {
+        let decoded = vigie_decode::decode_reassembled(&datagram, &self.decode_limits);
+        self.handle_decoded(source, &decoded, emit);
+        self.reassembler.recycle(datagram);
+    }
+
+    /// Handles the first parts of datagrams whose other fragments did not come in time.
+    pub(super) fn end_expired_datagrams(&mut self, now_ns: u64, at_frame: u64, emit: &mut dyn FnMut(Event)) {
+        let mut parts = 0;
+        while let Some(datagram) = self.reassembler.next_expired(now_ns) {
+            parts = self.handle_first_part(datagram, at_frame, parts, emit);
+        }
+    }
+
+    /// Handles the first parts of all datagrams that were not completed.
+    pub(super) fn end_all_datagrams(&mut self, emit: &mut dyn FnMut(Event)) {
+        let mut parts = 0;
+        while let Some(datagram) = self.reassembler.next_remaining() {
+            parts = self.handle_first_part(datagram, u64::MAX - 1, parts, emit);
+        }
+    }
+
+    /// Handles the first part of a datagram, after so many packets in others; gives their number.
+    fn handle_first_part(
+        &mut self,
+        datagram: Datagram,
+        at_frame: u64,
+        packets: u16,
+        emit: &mut dyn FnMut(Event),
+    ) -> u16 {
+        let Origin { timestamp_ns, frame_number, interface } = datagram.origin;
+        let wire_length = datagram.payload.len() as u32;
+        let mut source = PacketSource {
+            frame: FrameInfo { timestamp_ns, number: frame_number, wire_length, interface },
+            at_frame,
+            // After the flows that timed out, before what the frame itself shows.
+            last_frame: u64::MAX - 1,
+            packets,
+        };
+        self.handle_datagram(&mut source, datagram, emit);
+        source.packets
     }
 
     /// Handles a packet if the worker owns its flow, or if it is DNS.
     fn handle_packet(&mut self, packet: &FlowPacket<'_>, slot: Option<Slot>, emit: &mut dyn FnMut(Event)) {
-        self.order = Order { at_frame: packet.frame.number, last_frame: u64::MAX, ordinal: 0 };
         if !self.share.owns(packet.hash) {
             if packet.key.has_port(DNS_PORT) {
                 self.handle_foreign_dns(packet);
@@ -193,7 +277,9 @@ impl Worker {
             // No other transport carries a hello.
             Transport::Other => {
                 self.set_mark(slot, SETTLED);
-                self.update_last_seen(record_id, &packet.frame);
+                if self.event_types.flows {
+                    self.record_of(slot, packet, emit);
+                }
             }
         }
     }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Write;
 
 use vigie_capture::{BATCH_FRAMES_MAX, Block, CaptureError, FRAME_BYTES_MAX, Files, FilesOptions, Source};
-use vigie_decode::fragments::{FragmentLimits, Reassembler};
+use vigie_decode::fragments::{Carried, Datagram, FragmentLimits, Origin, Reassembler};
 use vigie_decode::{
     DecodeError, DecodeLimits, Decoded, Encapsulation, Packet, Transport, decode_ip, decode_reassembled,
 };
@@ -97,14 +97,14 @@ const LINK_TYPES: [LinkType; 12] = [
     LinkType::IPV6,
 ];
 
-/// A frame of any link type, cut or not; from the thirteenth link type on any number.
+/// A frame of any link type, cut or not: the most common, the others that are supported, any number.
 pub fn decode(data: &[u8]) {
     let mut input = Input::new(data);
     let chosen = input.u8();
     let cut = u32::from(input.u8() & 1);
     let data = input.rest();
-    let link_type =
-        LINK_TYPES.get(usize::from(chosen)).copied().unwrap_or_else(|| LinkType(u16::from(chosen) + data.len() as u16));
+    let known = LINK_TYPES.iter().chain(&LinkType::SUPPORTED).nth(usize::from(chosen)).copied();
+    let link_type = known.unwrap_or_else(|| LinkType(u16::from(chosen) + data.len() as u16));
     let frame =
         Frame { timestamp_ns: 0, number: 1, wire_length: data.len() as u32 + cut, link_type, interface: 0, data };
     let limits = DecodeLimits::default();
@@ -129,7 +129,17 @@ fn check(decoded: &Decoded<'_>, data: &[u8]) {
         Decoded::Packet(packet) => check_packet(packet, inside),
         Decoded::Fragment(fragment) => {
             assert!(inside(fragment.payload));
-            assert!(fragment.more || fragment.offset > 0, "a fragment that is all is a packet");
+            let is_ip = matches!(fragment.carried, Carried::Ip { .. });
+            assert!(fragment.more || fragment.offset > 0 || !is_ip, "a fragment that is all is a packet");
+        }
+        Decoded::Aggregate(aggregate) => {
+            assert!(aggregate.filter(|subframe| subframe.decoded.is_ok()).count() > 1);
+            for subframe in *aggregate {
+                match subframe.decoded {
+                    Ok(decoded) => check(&decoded, data),
+                    Err(error) => check_error(&error),
+                }
+            }
         }
     }
 }
@@ -137,16 +147,29 @@ fn check(decoded: &Decoded<'_>, data: &[u8]) {
 fn check_packet(packet: &Packet<'_>, inside: impl Fn(&[u8]) -> bool) {
     assert!(usize::from(packet.encapsulation.vlan_count) <= vigie_decode::VLANS_MAX);
     match packet.transport {
-        Transport::Tcp(segment) => assert!(inside(segment.payload)),
-        Transport::Udp(datagram) => assert!(inside(datagram.payload)),
+        Transport::Tcp(segment) => {
+            assert!(inside(segment.payload));
+            assert!(segment.options().count() <= 40);
+            let _ = (segment.checksum(), segment.network().checksum(), segment.network().hop_limit());
+        }
+        Transport::Udp(datagram) => {
+            assert!(inside(datagram.payload));
+            let _ = datagram.checksum();
+        }
         Transport::Other => {}
     }
 }
 
-/// A script of IPv4 fragments: datagram, place, length, more to come, time. Their bytes are those of one long text at
+/// A script of IPv4 fragments: datagram, place, length, more to come, time. Their bytes are those of one of two long texts at
 /// their place, so that what is joined can be checked.
 pub fn fragments(data: &[u8]) {
-    let limits = FragmentLimits { fragment_datagrams_max: 3, fragment_bytes_max: 4096, fragment_timeout_ms: 50 };
+    let limits = FragmentLimits {
+        fragment_datagrams_max: 3,
+        fragment_bytes_max: 16_384,
+        fragment_versions_max: 8,
+        fragment_timeout_ms: 50,
+        fragment_completed_ms: 20,
+    };
     let mut cache = Reassembler::new(limits);
     let mut input = Input::new(data);
     let mut now_ns = 0;
@@ -155,22 +178,43 @@ pub fn fragments(data: &[u8]) {
         let offset = u16::from(input.u8());
         let length = usize::from(input.u8());
         now_ns += u64::from(control >> 5) * 2_000_000;
-        let packet = fragment(u16::from(control & 7), offset, control & 8 != 0, length, control & 16 != 0);
+        let is_forged = control & 4 != 0 && length % 2 == 1;
+        let packet = fragment(u16::from(control & 3), offset, control & 8 != 0, length, control & 16 != 0, is_forged);
+        while let Some(part) = cache.next_expired(now_ns) {
+            assert!(part.is_truncated());
+            check_datagram(&part);
+            cache.recycle(part);
+        }
         let decoded = decode_ip(&packet, Encapsulation::default(), &DecodeLimits::default());
         let Ok(Decoded::Fragment(fragment)) = decoded else { continue };
-        if let Some(datagram) = cache.insert(&fragment, now_ns) {
-            let expected = |at: usize| (at % 251) as u8;
-            let joined = datagram.payload.iter().enumerate().all(|(at, &byte)| byte == expected(at));
-            assert!(joined, "every byte stands where its fragment said");
-            let _ = decode_reassembled(&datagram, &DecodeLimits::default());
+        let mut readings = cache.insert(&fragment, &Origin { timestamp_ns: now_ns, ..Origin::default() });
+        let mut count = 0;
+        while let Some(datagram) = cache.next_reading(&mut readings) {
+            check_datagram(&datagram);
             cache.recycle(datagram);
+            count += 1;
+            assert!(cache.bytes_held() <= limits.fragment_bytes_max);
         }
-        assert!(cache.datagrams() <= limits.fragment_datagrams_max);
+        // Those of the open datagram, and of a complete one that the fragment contradicts.
+        assert!(count <= 2 * limits.fragment_versions_max);
+        assert!(cache.datagrams() + cache.completed_datagrams() <= limits.fragment_datagrams_max);
         assert!(cache.bytes_held() <= limits.fragment_bytes_max);
     }
 }
 
-fn fragment(identification: u16, eighths: u16, more: bool, length: usize, udp: bool) -> Vec<u8> {
+/// Every byte stands where a fragment said.
+fn check_datagram(datagram: &Datagram) {
+    let is_one_of_both = |(at, &byte): (usize, &u8)| byte == text(at, false) || byte == text(at, true);
+    assert!(datagram.payload.iter().enumerate().all(is_one_of_both), "every byte stands where its fragment said");
+    let _ = decode_reassembled(datagram, &DecodeLimits::default());
+}
+
+const fn text(at: usize, is_forged: bool) -> u8 {
+    let byte = (at % 251) as u8;
+    if is_forged { 255 - byte } else { byte }
+}
+
+fn fragment(identification: u16, eighths: u16, more: bool, length: usize, udp: bool, is_forged: bool) -> Vec<u8> {
     let total = (20 + length) as u16;
     let flags = u16::from(more) << 13 | eighths;
     let mut packet = vec![0x45, 0];
@@ -179,6 +223,6 @@ fn fragment(identification: u16, eighths: u16, more: bool, length: usize, udp: b
     packet.extend_from_slice(&flags.to_be_bytes());
     packet.extend_from_slice(&[64, if udp { 17 } else { 6 }, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
     let start = usize::from(eighths) * 8;
-    packet.extend((start..start + length).map(|at| (at % 251) as u8));
+    packet.extend((start..start + length).map(|at| text(at, is_forged)));
     packet
 }

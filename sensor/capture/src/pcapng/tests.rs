@@ -124,7 +124,7 @@ fn sections_of_different_byte_orders_have_their_own_interfaces() {
 #[test]
 fn frames_of_unsupported_and_unknown_interfaces_count() {
     let file = start(ByteOrder::Little)
-        .interface(LinkType(107), 0, &[])
+        .interface(LinkType(3), 0, &[])
         .interface(LinkType::ETHERNET, 0, &[])
         .enhanced(0, 1, 1, b"a")
         .enhanced(1, 2, 1, b"b")
@@ -136,15 +136,15 @@ fn frames_of_unsupported_and_unknown_interfaces_count() {
     assert_eq!(statistics.frames_unsupported, 3);
     let warnings: Vec<_> = statistics.warnings.iter().map(|warning| warning.message.to_string()).collect();
     assert_eq!(warnings.len(), 2);
-    assert!(warnings[0].contains("link type 107 (FRELAY)") && warnings[1].contains("not described"), "{warnings:?}");
+    assert!(warnings[0].contains("link type 3 (AX25)") && warnings[1].contains("not described"), "{warnings:?}");
 }
 
 #[test]
 fn no_supported_interface_at_all_is_an_error() {
-    let file = start(ByteOrder::Big).interface(LinkType(107), 0, &[]).interface(LinkType(10), 0, &[]);
+    let file = start(ByteOrder::Big).interface(LinkType(3), 0, &[]).interface(LinkType(2), 0, &[]);
     for bytes in [&file.bytes, &file.clone().enhanced(0, 1, 1, b"a").bytes] {
         let error = read(bytes).unwrap_err();
-        assert!(matches!(error, CaptureError::LinkType { number: 107, .. }), "{error}");
+        assert!(matches!(error, CaptureError::LinkType { number: 3, .. }), "{error}");
     }
     assert_eq!(read(&start(ByteOrder::Big).bytes).unwrap().0, []);
 }
@@ -269,7 +269,7 @@ fn interfaces_without_end_are_bounded() {
     assert_eq!(statistics.frames_unsupported, 1);
     file = file.section(order);
     for _ in 0..2000 {
-        file = file.interface(LinkType(107), 0, &[]);
+        file = file.interface(LinkType(3), 0, &[]);
     }
     let (_, statistics) = read(&file.bytes).unwrap();
     assert_eq!(statistics.warnings.len(), super::super::WARNINGS_MAX);
