@@ -12,7 +12,7 @@ use vigie_handshake::tls::Ja4Raw;
 /// A flow, with its counts up to the event.
 #[derive(Clone, Debug)]
 pub struct Flow {
-    /// Identifier of the flow, the same on every replay; fits a signed 64-bit integer.
+    /// Identifier of the flow, the same on every replay; at most 2^53 - 1.
     pub id: u64,
     /// Address that opened the flow.
     pub client: Address,
@@ -41,6 +41,8 @@ pub struct Flow {
     /// Bytes on the wire server → client.
     pub bytes_to_client: u64,
 }
+
+use crate::text::BoundedText;
 
 pub use crate::detect::Evidence;
 pub use vigie_handshake::dns::{DnsAnswer, DnsRecord};
@@ -86,6 +88,19 @@ pub struct Hello {
     pub partial: bool,
     /// User agent of a gQUIC CHLO.
     pub user_agent: Option<String>,
+    /// Which of its texts were cut.
+    pub cut: CutTexts,
+}
+
+/// The texts of a hello that were longer than events may hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CutTexts {
+    /// The server name.
+    pub server_name: bool,
+    /// The list of protocols.
+    pub alpn: bool,
+    /// The user agent.
+    pub user_agent: bool,
 }
 
 impl Hello {
@@ -107,6 +122,8 @@ pub struct Alert {
     pub evidence: Evidence,
     /// The name that matched, normalised; `None` if the address matched.
     pub name: Option<String>,
+    /// What was sent in place of the name, escaped, if it is no host name but reads as one.
+    pub name_as_sent: Option<BoundedText>,
     /// The rule that matched.
     pub rule: Arc<Rule>,
     /// The hello, if the flow had one.

@@ -9,6 +9,7 @@
 //!
 //! Each module uses only those above it; a test checks that.
 
+pub mod text;
 pub mod detect;
 pub mod event;
 pub mod country;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use vigie_decode::{Encapsulation, TunnelKind};
 use vigie_handshake::tls::{Ja4, Ja4Raw};
 use vigie_journal::eve;
-use vigie_journal::record::{self, Body, Record, Stats};
+use vigie_journal::record::{self, Body, Record, Stats, Truncated};
 use vigie_signatures::{Bundle, Rule};
 
 use crate::country::country;
@@ -34,7 +34,8 @@ pub struct Context {
 pub fn encode(event: &Event, context: &Context, out: &mut Vec<u8>) {
     let mut write = |frame_number, flow, body| {
         let (host, flow) = (context.sensor_name.as_deref(), flow_record(flow, context));
-        eve::encode(&Record { timestamp_ns: event.timestamp_ns, frame_number, host, flow, body }, out);
+        let truncated = truncated(&event.fact);
+        eve::encode(&Record { timestamp_ns: event.timestamp_ns, frame_number, host, flow, body, truncated }, out);
     };
     let frame_number = Some(event.frame_number);
     match &event.fact {
@@ -50,6 +51,25 @@ pub fn encode(event: &Event, context: &Context, out: &mut Vec<u8>) {
         Fact::Dns(flow, answer) => write(frame_number, flow, Body::Dns(dns_record(answer))),
         // A flow's end is not about one packet.
         Fact::FlowEnd(flow, end, rule) => write(None, flow, Body::FlowEnd(end_record(*end, rule.as_deref()))),
+    }
+}
+
+/// Which texts of an event are not whole.
+fn truncated(fact: &Fact) -> Truncated {
+    let of_hello = |hello: &Hello| Truncated {
+        server_name: hello.cut.server_name,
+        alpn: hello.cut.alpn,
+        user_agent: hello.cut.user_agent,
+        ..Truncated::default()
+    };
+    match fact {
+        Fact::Alert(alert) => Truncated {
+            name_as_sent: alert.name_as_sent.as_ref().is_some_and(|sent| sent.is_cut),
+            ..alert.hello.as_ref().map(of_hello).unwrap_or_default()
+        },
+        Fact::Hello(_, hello) => of_hello(hello),
+        Fact::Dns(_, answer) => Truncated { answers: answer.is_cut, ..Truncated::default() },
+        Fact::FlowEnd(..) => Truncated::default(),
     }
 }
 
@@ -121,6 +141,7 @@ fn alert_record<'a>(alert: &'a Alert, text: &'a str, ja4: Option<&'a Ja4>, conte
         evidence: alert.evidence.as_str(),
         app_proto: app_proto(alert),
         name: alert.name.as_deref(),
+        name_as_sent: alert.name_as_sent.as_ref().map(|sent| sent.text.as_str()),
         server_asn: alert.rule.asn.or_else(|| context.bundle.as_ref()?.asn(server)),
         server_country: country(server),
         hello: alert.hello.as_ref().map(|hello| hello_record(hello, ja4)),

@@ -28,7 +28,10 @@ pub struct Replay {
 
 /// Alerts, and a record of every hello and every DNS answer.
 pub fn everything_named() -> Settings {
-    Settings { event_types: EventTypes { tls: true, quic: true, dns: true, flows: false }, ..Settings::default() }
+    Settings {
+        event_types: EventTypes { tls: true, quic: true, dns: true, ..EventTypes::default() },
+        ..Settings::default()
+    }
 }
 
 /// Reads a capture file.

@@ -9,8 +9,11 @@ use std::sync::Arc;
 
 use jsonschema::Validator;
 use serde_json::Value;
-use vigie::event::{Alert, DnsAnswer, DnsRecord, Ech, Event, Evidence, Fact, Flow, FlowEnd, Hello, HelloTransport};
+use vigie::event::{
+    Alert, CutTexts, DnsAnswer, DnsRecord, Ech, Event, Evidence, Fact, Flow, FlowEnd, Hello, HelloTransport,
+};
 use vigie::record::{Context, encode, encode_stats};
+use vigie::text::BoundedText;
 use vigie_decode::{Address, Encapsulation, Tunnel, TunnelKind};
 use vigie_handshake::opening::Desync;
 use vigie_handshake::tls::{ClientHello, Ja4Raw, Ja4Transport};
@@ -47,7 +50,7 @@ fn flow(protocol: u8, v6: bool, tunnel: Option<TunnelKind>) -> Flow {
         true => Address::v6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]),
     };
     Flow {
-        id: i64::MAX as u64,
+        id: vigie_flow::FLOW_ID_MAX,
         client: address(1),
         client_port: 65535,
         server: address(2),
@@ -112,6 +115,7 @@ fn hello(transport: HelloTransport, version: u16, full: bool) -> Hello {
         ech: full.then_some(Ech::Offered),
         partial: !full,
         user_agent: text("Chrome/1"),
+        cut: CutTexts { server_name: full, alpn: full, user_agent: full },
     }
 }
 
@@ -142,6 +146,7 @@ fn dns(answers: usize) -> DnsAnswer {
         question: "www.tiktok.com".to_owned(),
         question_type: if answers == 0 { 65_535 } else { 1 },
         answers: (0..answers).map(record).collect(),
+        is_cut: answers == 7,
     }
 }
 
@@ -181,10 +186,14 @@ fn facts() -> Vec<Fact> {
                 facts.push(Fact::Alert(Box::new(Alert {
                     flow: flow.clone(),
                     evidence,
+                    name_as_sent: name.as_ref().map(|_| BoundedText { text: "a:1".to_owned(), is_cut: true }),
                     name,
                     rule,
                     hello,
-                    desync: Desync::default(),
+                    desync: Desync::ALL.iter().fold(Desync::NONE, |mut all, (reason, _)| {
+                        all.add(*reason);
+                        all
+                    }),
                 })));
             }
         }

@@ -23,7 +23,12 @@ use vigie_skip::skipped;
 #[test]
 fn every_count_of_a_worker_has_its_place_among_the_families() {
     let limits = Limits { flows_max: 1024, ..Limits::default() };
-    let names = Arc::new(AddressNames::new(NameLimits { entries_max: 16, ttl_min_s: 1, ttl_max_s: 2 }));
+    let names = Arc::new(AddressNames::new(NameLimits {
+        entries_max: 16,
+        ttl_min_s: 1,
+        ttl_max_s: 2,
+        ..NameLimits::default()
+    }));
     let worker = Worker::new(&limits, EventTypes::default(), Bundle::builtin(), names, HashKey::REPLAY, Share::ALL);
     let told: Vec<(&str, &str)> = worker.all_counts().iter().map(|&(family, reason, _)| (family, reason)).collect();
     let unmapped: Vec<_> = told.iter().filter(|(family, reason)| worker_count(family, reason).is_none()).collect();

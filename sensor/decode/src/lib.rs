@@ -9,7 +9,8 @@
 //! Pure functions over bytes without allocation; only the reassembly of fragments has state. The common path (Ethernet, IP,
 //! TCP or UDP) reads its headers with `etherparse`'s single slices. Each rarer layer has a function of its own that calls
 //! the next; `state` bounds how deep that goes. A new link type goes to `link_type` or `capture_header`, a new EtherType to
-//! `link`, a new tunnel to the module of the protocol below it: `gre`, `tunnel` (IP protocol numbers), `udp_tunnel`, or `shim` (between link layer and IP).
+//! `link`, a new tunnel to the module of the protocol below it: `gre`, `tunnel` (IP protocol numbers), `udp_tunnel`, or
+//! `shim` (between link layer and IP).
 
 #![forbid(unsafe_code)]
 

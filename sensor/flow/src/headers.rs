@@ -136,6 +136,17 @@ impl PacketHeaders {
         }
     }
 
+    /// The payload of the frame that this was [read](Self::read) from; what follows a datagram in its packet included.
+    #[inline]
+    pub fn payload<'a>(&self, frame: &Frame<'a>) -> &'a [u8] {
+        let bytes = frame.data.get(usize::from(self.transport_start)..self.packet_end as usize).unwrap_or_default();
+        let header_length = match bytes.get(12) {
+            Some(offset) if self.key.protocol == TCP => usize::from(offset >> 4) * 4,
+            _ => 8,
+        };
+        bytes.get(header_length..).unwrap_or_default()
+    }
+
     /// The encapsulation of a frame that the fast path reads.
     pub fn encapsulation(frame: &Frame<'_>) -> Encapsulation {
         let mut encapsulation = Encapsulation::default();

@@ -23,6 +23,9 @@ impl Side {
     }
 }
 
+/// The largest flow id: all whole numbers up to it are exact in JSON (RFC 8259 §6).
+pub const FLOW_ID_MAX: u64 = (1 << 53) - 1;
+
 /// The innermost 5-tuple, the same for both directions, and the virtual network it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -80,12 +83,12 @@ impl FlowKey {
     }
 
     /// A number for the flow that is the same on every machine and replay, given the time of its first packet. It stands in
-    /// events: how it is made does not change.
+    /// events, whose readers may take numbers for floating-point ones: it has 53 bits.
     pub fn stable_id(&self, first_seen_ns: u64) -> u64 {
         let [a, b, c] = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0];
         let (first, second, rest) = (self.fold_low(a, b), self.fold_high(c, first_seen_ns), self.ports_and_network);
         let last = second ^ u64::from(self.protocol) ^ fold(rest ^ first_seen_ns, a | 1);
-        fold(first ^ rest ^ c, last) & 0x7fff_ffff_ffff_ffff
+        fold(first ^ rest ^ c, last) & FLOW_ID_MAX
     }
 
     /// Keyed hash: multiplications folded to their halves, every word of the key under its own secret.
@@ -209,6 +212,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn flow_ids_are_exact_in_floating_point(a: u128, b: u128, p: u16, q: u16, first_seen_ns: u64) {
+            let id = FlowKey::of(&packet(a, b, p, q)).0.stable_id(first_seen_ns);
+            prop_assert!(id <= FLOW_ID_MAX);
+            prop_assert_eq!(id as f64 as u64, id);
+        }
+
         #[test]
         fn both_directions_have_one_key(a: u128, b: u128, p: u16, q: u16) {
             let (there, side) = FlowKey::of(&packet(a, b, p, q));

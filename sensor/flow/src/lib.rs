@@ -14,5 +14,5 @@ pub mod memory;
 pub mod table;
 
 pub use headers::PacketHeaders;
-pub use key::{FlowKey, HashKey, Side};
+pub use key::{FLOW_ID_MAX, FlowKey, HashKey, Side};
 pub use table::{FlowEntry, FlowTable, Lookup, PrimaryBucket, Probe, Slot};

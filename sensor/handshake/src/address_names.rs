@@ -11,6 +11,7 @@ use dashmap::DashMap;
 use foldhash::quality::RandomState;
 
 use super::dns;
+use super::neighbours::Neighbours;
 use vigie_decode::Address;
 
 /// Entries in one bucket. A look-up, or the search for an expired entry to replace, covers one bucket.
@@ -29,11 +30,13 @@ pub struct Limits {
     pub ttl_min_s: u32,
     /// A name is forgotten after so long, whatever the answer says.
     pub ttl_max_s: u32,
+    /// How many hosts are known by their link-layer address, rounded up to whole buckets of 8.
+    pub neighbours_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { entries_max: 262_144, ttl_min_s: 300, ttl_max_s: 86_400 }
+        Self { entries_max: 262_144, ttl_min_s: 300, ttl_max_s: 86_400, neighbours_max: 16_384 }
     }
 }
 
@@ -52,6 +55,7 @@ pub struct AddressNames<S: BuildHasher + Clone = RandomState> {
     bucket_count: u32,
     limits: Limits,
     hasher: S,
+    neighbours: Neighbours,
     entries: AtomicUsize,
     has_answers_to_anyone: AtomicBool,
     refused: AtomicU64,
@@ -111,6 +115,7 @@ impl<S: BuildHasher + Clone> AddressNames<S> {
             bucket_count,
             limits,
             hasher,
+            neighbours: Neighbours::new(limits.neighbours_max, RandomState::default()),
             entries: AtomicUsize::new(0),
             has_answers_to_anyone: AtomicBool::new(false),
             refused: AtomicU64::new(0),
@@ -142,6 +147,11 @@ impl<S: BuildHasher + Clone> AddressNames<S> {
         client
             .and_then(|client| find(Some(client)))
             .or_else(|| if self.has_answers_to_anyone.load(Ordering::Relaxed) { find(None) } else { None })
+    }
+
+    /// The hosts that answers went to.
+    pub const fn neighbours(&self) -> &Neighbours {
+        &self.neighbours
     }
 
     /// How many entries are held, expired ones included.

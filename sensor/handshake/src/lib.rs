@@ -5,7 +5,7 @@
 //!
 //! **Out:** the ClientHello of TLS, QUIC and DTLS with server name, ALPN, ECH and JA4 ([`tls`], [`quic`], [`dtls`]); host
 //! names of HTTP/1 and SOCKS requests ([`http`], [`socks`]); the names in a server's certificate
-//! ([`tls::certificate`]); addresses and names of DNS answers ([`dns`], [`address_names`]).
+//! ([`tls::certificate`]); addresses and names of DNS answers ([`dns`], [`address_names`]), and which addresses one host has ([`neighbours`]).
 //!
 //! **Not here:** no decryption beyond QUIC Initials, whose keys are public (RFC 9001 §5.2); no content after the
 //! handshake; no verdict on a name, which belongs to the signatures; no I/O and no clock. Link and network headers are
@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 pub mod evidence;
+pub mod neighbours;
 pub mod address_names;
 pub mod dns;
 pub mod http;

@@ -48,6 +48,8 @@ reasons! {
     URGENT = 9, "urgent";
     /// Hellos with different names came before the server answered.
     HELLOS = 10, "hellos";
+    /// Fragments of an IP datagram contradict each other.
+    FRAGMENTS = 11, "fragments";
 }
 
 impl Desync {
@@ -60,6 +62,9 @@ impl Desync {
         (Self::PAWS, "paws"),
         (Self::ACK_WINDOW, "ack-window"),
     ];
+
+    /// No reason.
+    pub const NONE: Self = Self(0);
 
     /// Whether there is none.
     pub const fn is_empty(self) -> bool {

@@ -83,6 +83,12 @@ impl TcpInspector {
         }
     }
 
+    /// Whether DNS was found on the connection.
+    #[inline]
+    pub const fn carries_dns(&self) -> bool {
+        self.dns.is_some()
+    }
+
     /// Whether a connection on the port of DNS carries DNS: any that does not begin like TLS. As a message length (RFC 1035
     /// §4.2.2), TLS's first two bytes would announce more than 5 kB.
     pub fn is_dns(&self, payload: &[u8]) -> bool {

@@ -13,7 +13,7 @@ pub use incident::encode_incident;
 
 use crate::community_id::{ICMP, ICMP6, community_id, icmp_message};
 use crate::json::{self, Object};
-use crate::record::{Alert, Body, Flow, FlowEnd, FlowEndReason, Hello, HelloTransport, Record, Stats};
+use crate::record::{Alert, Body, Flow, FlowEnd, FlowEndReason, Hello, HelloTransport, Record, Stats, Truncated};
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -61,8 +61,27 @@ pub fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
             write_flow_end(&mut object, flow, *end);
         }
     }
+    write_truncated(&mut object, record);
     object.close();
     out.push(b'\n');
+}
+
+/// Writes which texts are not whole. Suricata's objects have no field for that, but its events may have flow bits.
+fn write_truncated(object: &mut Object<'_>, record: &Record<'_>) {
+    if record.truncated == Truncated::default() {
+        return;
+    }
+    let Truncated { server_name, alpn, user_agent, name_as_sent, answers } = record.truncated;
+    let words = [
+        (server_name, "sni_truncated"),
+        (alpn, "client_alpns_truncated"),
+        (user_agent, "ua_truncated"),
+        (name_as_sent, "name_as_sent_truncated"),
+        (answers, "answers_truncated"),
+    ];
+    let mut metadata = object.object("metadata");
+    metadata.texts("flowbits", words.into_iter().filter(|(is_truncated, _)| *is_truncated).map(|(_, word)| word));
+    metadata.close();
 }
 
 /// Appends a `stats` record as one line, newline included.
@@ -205,6 +224,9 @@ fn write_metadata(metadata: &mut Object<'_>, alert: &Alert<'_>, flow: &Flow<'_>)
     metadata.texts("confidence", [signature.confidence]);
     if let Some(name) = alert.name {
         metadata.texts("name", [name]);
+    }
+    if let Some(sent) = alert.name_as_sent {
+        metadata.texts("name_as_sent", [sent]);
     }
     metadata.texts("match", [signature.match_kind]);
     metadata.texts("rule", [signature.rule]);

@@ -16,6 +16,8 @@ pub struct Record<'a> {
     pub flow: Flow<'a>,
     /// What happened on it.
     pub body: Body<'a>,
+    /// Which of its texts are not whole.
+    pub truncated: Truncated,
 }
 
 /// What happened on a flow.
@@ -36,7 +38,7 @@ pub enum Body<'a> {
 /// A flow and its counts so far. Its source is the client, its destination the server.
 #[derive(Clone, Debug)]
 pub struct Flow<'a> {
-    /// The same on every replay; fits a signed 64-bit integer.
+    /// The same on every replay; at most 2^53 - 1.
     pub id: u64,
     /// Who opened the flow.
     pub client: IpAddr,
@@ -94,6 +96,8 @@ pub struct Alert<'a> {
     pub app_proto: &'a str,
     /// The name that matched; `None` for an address.
     pub name: Option<&'a str>,
+    /// What was sent in place of the name, if it is no host name but reads as one.
+    pub name_as_sent: Option<&'a str>,
     /// Autonomous system of the server.
     pub server_asn: Option<u32>,
     /// ISO 3166-1 alpha-2 code of the country to which the server's address is registered.
@@ -167,6 +171,21 @@ pub struct Hello<'a> {
     pub partial: bool,
     /// User agent of a CHLO.
     pub user_agent: Option<&'a str>,
+}
+
+/// Texts that were longer than an event may hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Truncated {
+    /// The server name.
+    pub server_name: bool,
+    /// The list of protocols.
+    pub alpn: bool,
+    /// The user agent.
+    pub user_agent: bool,
+    /// What was sent in place of a name.
+    pub name_as_sent: bool,
+    /// The records of a DNS answer.
+    pub answers: bool,
 }
 
 /// A DNS answer.

@@ -16,10 +16,12 @@ use super::findings::Findings;
 use super::progress::Progress;
 use super::summary::{Inspected, summary};
 use super::terminal::{Terminal, eprint, ignore_broken_pipe, print};
+use super::words::printable;
 use crate::event::{Event, Fact};
 use crate::read::{self, Settings, Totals};
 use crate::record::{self, Context};
 use crate::settings::Limits;
+use crate::text::interface_name;
 use crate::worker::EventTypes;
 use vigie_capture::{CaptureError, Files, FilesOptions, Source, SourceStatistics};
 use vigie_journal::JsonLines;
@@ -127,6 +129,7 @@ fn event_types(events: &[EventType]) -> EventTypes {
         quic: events.contains(&EventType::Quic),
         dns: events.contains(&EventType::Dns),
         flows: events.contains(&EventType::Flow),
+        ..EventTypes::default()
     }
 }
 
@@ -147,7 +150,7 @@ impl Run {
     /// Takes the progress since the last time. The run goes on while events can be written.
     fn take_progress(&mut self, progress: read::Progress<'_>) -> ControlFlow<()> {
         if self.context.interfaces.len() < progress.interfaces.len() {
-            self.context.interfaces = progress.interfaces.to_vec();
+            self.context.interfaces = progress.interfaces.iter().map(|name| interface_name(name)).collect();
         }
         for event in progress.events.drain(..) {
             self.add_event(event);
@@ -215,7 +218,7 @@ fn inspected(arguments: &ReadArguments, totals: &Totals, error: Option<&CaptureE
         counts.map(|(family, reason, times)| ((*family).to_owned(), (*reason).to_owned(), *times)).collect();
     unread.push(("capture".to_owned(), "unsupported link type".to_owned(), source.frames_unsupported));
     Inspected {
-        files: arguments.files.iter().map(|path| path.display().to_string()).collect(),
+        files: arguments.files.iter().map(|path| printable(&path.to_string_lossy())).collect(),
         frames: totals.frames,
         bytes: totals.bytes,
         flows: totals.flows,
@@ -226,7 +229,7 @@ fn inspected(arguments: &ReadArguments, totals: &Totals, error: Option<&CaptureE
         dtls_hellos: totals.hellos_dtls,
         dns_answers: totals.dns_answers,
         unread,
-        warnings: source.warnings.iter().map(ToString::to_string).collect(),
+        warnings: source.warnings.iter().map(|warning| printable(&warning.to_string())).collect(),
         warnings_left_out: source.warnings_left_out,
         not_read: not_read(source, error),
         not_read_left_out: source.failures_left_out,
@@ -238,7 +241,8 @@ fn not_read(source: &SourceStatistics, error: Option<&CaptureError>) -> Vec<Stri
     let stopped = source.is_stopped.then(|| "interrupted: what follows in the captures".to_owned());
     let damaged = source.files_damaged.iter().map(|file| format!("{}: what follows damage", file.display()));
     let failed = source.failures.iter().map(|failure| failure.message.clone());
-    stopped.into_iter().chain(error.map(ToString::to_string)).chain(failed).chain(damaged).collect()
+    let all = stopped.into_iter().chain(error.map(ToString::to_string)).chain(failed).chain(damaged);
+    all.map(|line| printable(&line)).collect()
 }
 
 /// The failure of a command of which some files could not be read.

@@ -24,6 +24,22 @@ pub fn counted(value: u64, noun: &str) -> String {
     format!("{} {noun}{}", count(value), if value == 1 { "" } else { "s" })
 }
 
+/// A text that others chose, such as the name of a file: what a terminal might obey, or what changes the order of letters, is
+/// escaped.
+pub fn printable(text: &str) -> String {
+    let is_order =
+        |character| matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() || is_order(character) {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
 /// Bytes in decimal units, two or three digits of them.
 pub fn bytes(value: u64) -> String {
     const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
@@ -83,6 +99,12 @@ pub fn quoted_path(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_files_command_no_terminal() {
+        assert_eq!(printable("Mitschnitt à.pcap"), "Mitschnitt à.pcap");
+        assert_eq!(printable("a\u{1b}[2J\n\u{202e}b\u{9b}1m\u{7f}"), "a\\u{1b}[2J\\n\\u{202e}b\\u{9b}1m\\u{7f}");
+    }
 
     #[test]
     fn numbers_as_people_read_them() {

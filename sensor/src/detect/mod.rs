@@ -1,5 +1,7 @@
 //! Signature matching: the rule that matches a host name or a server address. Names match on label boundaries only,
-//! addresses by known prefixes. Each rule says itself whether it may raise an alert alone.
+//! addresses by known prefixes. What is no host name is matched by what people read in it. Each rule says itself whether it may raise an alert alone.
+
+mod odd_name;
 
 use std::sync::Arc;
 
@@ -7,6 +9,11 @@ use vigie_signatures::{Bundle, Name, Rule, normalise};
 
 use vigie_decode::Address;
 pub use vigie_handshake::Evidence;
+
+use crate::text::BoundedText;
+
+/// Bytes of an odd name that are kept for its event.
+const NAME_AS_SENT_BYTES_MAX: usize = 512;
 
 /// A rule that matched a flow.
 #[derive(Clone, Debug)]
@@ -17,6 +24,8 @@ pub struct Match {
     pub evidence: Evidence,
     /// The name that matched, normalised; `None` if the address matched.
     pub name: Option<String>,
+    /// What was sent, escaped, if it is no host name but reads as one.
+    pub name_as_sent: Option<BoundedText>,
 }
 
 /// The result of matching a name.
@@ -43,14 +52,39 @@ pub fn match_name(bundle: &Bundle, raw: &[u8], evidence: Evidence) -> NameMatch 
     let mut buffer = [0; 256];
     match normalise(raw, &mut buffer) {
         Name::Host(host) => match bundle.name(host) {
-            Some(rule) => NameMatch::Matched(Match { rule: Arc::clone(rule), evidence, name: Some(host.to_owned()) }),
+            Some(rule) => {
+                let (rule, name) = (Arc::clone(rule), Some(host.to_owned()));
+                NameMatch::Matched(Match { rule, evidence, name, name_as_sent: None })
+            }
             None => NameMatch::Unmatched,
         },
-        Name::IpLiteral(_) | Name::NotAHostName => NameMatch::NotAHostName,
+        Name::IpLiteral(_) => NameMatch::NotAHostName,
+        Name::NotAHostName => match_odd_name(bundle, raw, evidence),
     }
+}
+
+/// Matches a name that is no host name by what people read in it.
+#[cold]
+fn match_odd_name(bundle: &Bundle, raw: &[u8], evidence: Evidence) -> NameMatch {
+    let mut buffer = [0; 256];
+    for name in odd_name::readings(raw) {
+        if let Name::Host(host) = normalise(name.as_bytes(), &mut buffer)
+            && let Some(rule) = bundle.name(host)
+        {
+            let (rule, name) = (Arc::clone(rule), Some(host.to_owned()));
+            let name_as_sent = Some(BoundedText::escaped(raw, NAME_AS_SENT_BYTES_MAX));
+            return NameMatch::Matched(Match { rule, evidence, name, name_as_sent });
+        }
+    }
+    NameMatch::NotAHostName
 }
 
 /// Matches the address of a server.
 pub fn match_address(bundle: &Bundle, server: Address) -> Option<Match> {
-    bundle.address(server.ip()).map(|rule| Match { rule: Arc::clone(rule), evidence: Evidence::Prefix, name: None })
+    bundle.address(server.ip()).map(|rule| Match {
+        rule: Arc::clone(rule),
+        evidence: Evidence::Prefix,
+        name: None,
+        name_as_sent: None,
+    })
 }

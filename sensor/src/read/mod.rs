@@ -150,6 +150,7 @@ impl Replay {
     fn new(source: &dyn Source, settings: &Settings, bundle: Arc<Bundle>, share: Share) -> Self {
         let names = Arc::new(AddressNames::new(address_names::Limits {
             entries_max: settings.limits.address_names_max,
+            neighbours_max: settings.limits.neighbours_max,
             ..address_names::Limits::default()
         }));
         let mut limits = settings.limits.clone();

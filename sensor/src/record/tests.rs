@@ -6,7 +6,7 @@ use vigie_handshake::tls::{ClientHello, Ja4Transport};
 use vigie_signatures::{Class, Confidence, MatchKind, Role};
 
 use super::*;
-use crate::event::{DnsRecord, Order};
+use crate::event::{CutTexts, DnsRecord, Order};
 
 const START_NS: u64 = 1_795_298_705_123_456_789;
 
@@ -33,7 +33,7 @@ pub fn rule() -> Rule {
 
 fn flow() -> Flow {
     Flow {
-        id: 1_234_567_890_123_456_789,
+        id: 1_234_567_890_123_456,
         client: Address::v4([10, 1, 2, 3]),
         client_port: 50123,
         server: Address::v4([8, 8, 8, 8]),
@@ -69,11 +69,20 @@ fn hello(transport: HelloTransport) -> Hello {
         ech: None,
         partial: false,
         user_agent: None,
+        cut: CutTexts::default(),
     }
 }
 
 fn alert(evidence: Evidence, hello: Option<Hello>) -> Alert {
-    Alert { flow: flow(), evidence, name: None, rule: Arc::new(rule()), hello, desync: Desync::default() }
+    Alert {
+        flow: flow(),
+        evidence,
+        name: None,
+        name_as_sent: None,
+        rule: Arc::new(rule()),
+        hello,
+        desync: Desync::default(),
+    }
 }
 
 fn line(fact: Fact, context: &Context) -> String {
@@ -106,7 +115,7 @@ fn an_alert_says_all_that_is_known() {
     let line = line(Fact::Alert(Box::new(alert)), &context);
     let severity = format!(r#""severity":{},"#, rule().severity());
     for expected in [
-        r#"{"timestamp":"2026-11-21T22:05:05.123456+0000","flow_id":1234567890123456789,"pcap_cnt":4,"in_iface":"eth0","#,
+        r#"{"timestamp":"2026-11-21T22:05:05.123456+0000","flow_id":1234567890123456,"pcap_cnt":4,"in_iface":"eth0","#,
         r#""event_type":"alert","vlan":[100,7],"src_ip":"10.1.2.3","src_port":50123,"dest_ip":"8.8.8.8","dest_port":443,"#,
         r#""host":"tap-1","tunnel":{"src_ip":"192.0.2.1","dest_ip":"2001:db8::2","proto":"UDP","depth":1},"#,
         r#""app_proto":"tls","alert":{"action":"allowed","gid":1,"signature_id":8100001,"rev":1,"#,
@@ -193,8 +202,14 @@ fn a_dns_answer_and_a_flow_that_ended() {
         ttl_s: 300,
         data: "www.tiktok.com.edgesuite.net".to_owned(),
     }];
-    let answer =
-        DnsAnswer { id: 48879, flags: 0x8180, question: "www.tiktok.com".to_owned(), question_type: 65, answers };
+    let answer = DnsAnswer {
+        id: 48879,
+        flags: 0x8180,
+        question: "www.tiktok.com".to_owned(),
+        question_type: 65,
+        answers,
+        is_cut: false,
+    };
     let dns = line(Fact::Dns(Box::new(flow()), Box::new(answer)), &Context::default());
     let expected = r#""id":48879,"flags":"8180","#;
     assert!(dns.contains(expected), "{dns}");

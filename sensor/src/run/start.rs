@@ -47,6 +47,7 @@ impl Prepared {
     pub fn new(settings: &Settings, bundle: &Arc<Bundle>, workers: usize, log: &Log) -> Result<Self, RunError> {
         let names = Arc::new(AddressNames::new(address_names::Limits {
             entries_max: settings.limits.address_names_max,
+            neighbours_max: settings.limits.neighbours_max,
             ..address_names::Limits::default()
         }));
         let secret = HashKey::random().map_err(|error| system("get random numbers", &error))?;
@@ -189,6 +190,7 @@ fn event_types(records: &[Record]) -> EventTypes {
         quic: records.contains(&Record::Quic),
         dns: records.contains(&Record::Dns),
         flows: records.contains(&Record::Flow),
+        ..EventTypes::default()
     }
 }
 

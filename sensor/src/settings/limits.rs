@@ -6,6 +6,7 @@ use vigie_decode::fragments::FragmentLimits;
 use vigie_handshake::quic::QuicLimits;
 
 use super::{Limits, Settings};
+use crate::text::TextLimits;
 
 impl Limits {
     /// Sets a limit by its name.
@@ -36,6 +37,16 @@ impl Limits {
             fragment_versions_max: self.fragment_versions_max,
             fragment_timeout_ms: self.fragment_timeout_ms as u64,
             fragment_completed_ms: self.fragment_completed_ms as u64,
+        }
+    }
+
+    /// Limits for texts in events.
+    pub fn texts(&self) -> TextLimits {
+        TextLimits {
+            name_bytes_max: self.event_name_bytes_max,
+            alpn_bytes_max: self.event_alpn_bytes_max,
+            user_agent_bytes_max: self.event_user_agent_bytes_max,
+            answers_bytes_max: self.event_answers_bytes_max,
         }
     }
 

@@ -12,6 +12,8 @@ const FLOW_TAG_BYTES: u64 = 4;
 const RECORD_BYTES: u64 = 112;
 /// Bytes of an address that has a name: its entry, and a name of usual length.
 const ADDRESS_NAME_BYTES: u64 = 112;
+/// Bytes of a host that is known by its link-layer address.
+const NEIGHBOUR_BYTES: u64 = 256;
 
 /// Bytes by use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,10 +42,12 @@ impl MemoryNeed {
         let each = [records, limits.reassembly_bytes_max as u64, limits.fragment_bytes_max as u64];
         let each = each.into_iter().fold(0_u64, u64::saturating_add);
         let names = (limits.address_names_max as u64).saturating_mul(ADDRESS_NAME_BYTES);
+        let neighbours = (limits.neighbours_max as u64).saturating_mul(NEIGHBOUR_BYTES);
+        let shared = names.saturating_add(neighbours);
         Self {
             rings_bytes: rings.saturating_mul(capture.ring_bytes as u64),
             tables_bytes: workers.saturating_mul(table),
-            work_bytes: workers.saturating_mul(each).saturating_add(names),
+            work_bytes: workers.saturating_mul(each).saturating_add(shared),
         }
     }
 

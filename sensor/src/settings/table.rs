@@ -117,6 +117,17 @@ settings! {
         fragment_completed_ms: usize = 1_000, Rule::Range(0, 1_073_741_824), Restart;
         /// Addresses for which a name from DNS is kept.
         address_names_max: usize = 262_144, Rule::Range(16, 1_000_000_000), Restart;
+        /// Hosts whose IPv4 and IPv6 addresses are known as one client's by their link-layer address; when it is reached, one
+        /// that was silent for long is forgotten.
+        neighbours_max: usize = 16_384, Rule::Range(8, 16_777_216), Restart;
+        /// Bytes of a server name in an event; what is longer is cut.
+        event_name_bytes_max: usize = 512, Rule::Range(256, 1_024), Restart;
+        /// Bytes of all protocols of a hello's ALPN list in an event; what is beyond is left out.
+        event_alpn_bytes_max: usize = 1_024, Rule::Range(64, 2_048), Restart;
+        /// Bytes of a user agent in an event; what is longer is cut.
+        event_user_agent_bytes_max: usize = 512, Rule::Range(64, 1_024), Restart;
+        /// Bytes of all records of a DNS answer in an event; what is beyond is left out.
+        event_answers_bytes_max: usize = 4_096, Rule::Range(512, 6_144), Restart;
     }
 
     /// Where events go.

@@ -3,7 +3,7 @@
 use vigie_flow::{FlowEntry, Slot};
 use vigie_handshake::udp::Lent;
 
-use super::flows::{FOREIGN, NAMED, PAYLOAD, SETTLED, client_of, event_flow, with_client};
+use super::flows::{FOREIGN, NAMED, PAYLOAD, SETTLED, client_of, desync_of, event_flow, with_client};
 use super::packet::FrameInfo;
 use super::records::{FlowRecord, Inspection};
 use super::report::take_partial_hellos;
@@ -89,6 +89,7 @@ impl Worker {
         };
         let flow = event_flow(&entry, Some(record), &last);
         for (_, finding) in findings {
+            let finding = finding.with_desync(desync_of(&entry));
             self.emit_finding(&flow, &mut record.alerted, &last, finding, emit);
         }
         if self.event_types.flows || record.alerted.is_some() {

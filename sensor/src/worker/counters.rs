@@ -40,6 +40,16 @@ counters! {
     RecordsExhausted: "limit", "records_exhausted";
     /// Inspections evicted because all of them together held too many bytes.
     ReassemblyBytes: "limit", "reassembly_bytes_max";
+    /// Hosts forgotten for others.
+    NeighboursEvicted: "limit", "neighbours_max";
+    /// Server names cut in events.
+    NamesCut: "limit", "event_name_bytes_max";
+    /// ALPN lists cut in events.
+    AlpnCut: "limit", "event_alpn_bytes_max";
+    /// User agents cut in events.
+    UserAgentsCut: "limit", "event_user_agent_bytes_max";
+    /// DNS answers cut in events.
+    AnswersCut: "limit", "event_answers_bytes_max";
     /// ClientHellos over TCP.
     HellosTls: "hello", "tls";
     /// ClientHellos over QUIC, gQUIC's CHLO among them.

@@ -1,17 +1,47 @@
 //! Step 4 for DNS: remember which names the answers resolve, and emit the answers if they are to be reported. A flow of DNS
 //! never settles.
 
-use vigie_decode::{Address, Segment};
-use vigie_flow::Slot;
+use vigie_decode::{Address, Segment, Transport};
+use vigie_flow::{FlowKey, Slot};
 use vigie_handshake::address_names::AddressNames;
-use vigie_handshake::dns;
+use vigie_handshake::{dns, udp};
 
 use super::findings::EventTypes;
 use super::flows::event_flow;
 use super::packet::{FlowPacket, FrameInfo};
 use super::records::Inspection;
-use super::{Counter, Counters, Worker};
+use super::{Counter, Counters, DNS_PORT, Worker};
 use crate::event::{DnsAnswer, Event, Fact};
+
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+/// Whether a datagram is DNS: on the port of DNS all are that open no handshake, on any other port those that look like it.
+#[inline]
+pub(super) fn is_dns(key: &FlowKey, payload: &[u8]) -> bool {
+    if key.has_port(DNS_PORT) { !udp::opens_a_handshake(payload) } else { is_dns_elsewhere(key, payload) }
+}
+
+/// Whether a packet is DNS by its looks, although neither of its ports is that of DNS.
+#[inline]
+pub(super) fn is_dns_elsewhere(key: &FlowKey, payload: &[u8]) -> bool {
+    let ports = (key.low_port(), key.high_port());
+    match key.protocol {
+        UDP => dns::is_datagram_on_other_ports(ports, payload),
+        TCP => dns::is_segment_on_other_ports(ports, payload),
+        _ => false,
+    }
+}
+
+/// Whether a packet is of DNS, whose answers all workers remember.
+pub(super) fn is_dns_packet(packet: &FlowPacket<'_>) -> bool {
+    packet.key.has_port(DNS_PORT)
+        || match packet.transport {
+            Transport::Udp(datagram) => is_dns_elsewhere(packet.key, datagram.payload),
+            Transport::Tcp(segment) => is_dns_elsewhere(packet.key, segment.payload),
+            Transport::Other => false,
+        }
+}
 
 impl Worker {
     /// Inspects a DNS message over UDP.
@@ -26,6 +56,9 @@ impl Worker {
         let Some(message) = dns::Message::parse(payload) else { return };
         let client = if message.is_response() { packet.side.opposite() } else { packet.side };
         self.set_client(slot, client);
+        if message.is_response() {
+            self.note_dns_client(packet);
+        }
         let mut answers = AnswerReader {
             names: &self.names,
             counters: &mut self.counters,
@@ -59,9 +92,16 @@ impl Worker {
             now_ns: packet.frame.timestamp_ns,
             reported: Vec::new(),
         };
-        inspector.dns(packet.side, segment, &self.handshake_limits, |message| answers.read(message));
+        let mut has_answers = false;
+        inspector.dns(packet.side, segment, &self.handshake_limits, |message| {
+            has_answers |= message.is_response();
+            answers.read(message);
+        });
         let reported = answers.reported;
         self.inspection_bytes = (self.inspection_bytes + inspector.memory_bytes()).saturating_sub(bytes_before);
+        if has_answers {
+            self.note_dns_client(packet);
+        }
         self.emit_answers(&packet.frame, slot, record_id, reported, emit);
         self.enforce_memory_limit(emit);
     }
@@ -100,7 +140,11 @@ impl AnswerReader<'_> {
         self.counters.add(Counter::DnsAnswers, 1);
         self.names.insert_answer(Some(self.client), message, self.now_ns);
         if self.event_types.dns {
-            self.reported.extend(message.to_answer());
+            if let Some(mut answer) = message.to_answer() {
+                answer.cut(self.event_types.texts.answers_bytes_max);
+                self.counters.add(Counter::AnswersCut, u64::from(answer.is_cut));
+                self.reported.push(answer);
+            }
         }
     }
 }

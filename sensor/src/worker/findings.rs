@@ -5,7 +5,8 @@ use vigie_signatures::{Bundle, Name, normalise};
 
 use super::counters::{Counter, Counters, HelloCounters};
 use crate::detect::{self, Evidence, Match, NameMatch};
-use crate::event::{Ech, Hello, HelloTransport};
+use crate::event::{CutTexts, Ech, Hello, HelloTransport};
+use crate::text::{BoundedText, TextLimits, escaped_list};
 use vigie_handshake::opening::Desync;
 use vigie_handshake::quic::Chlo;
 use vigie_handshake::tcp;
@@ -22,6 +23,8 @@ pub struct EventTypes {
     pub dns: bool,
     /// Every flow, at its end.
     pub flows: bool,
+    /// How long their texts may be.
+    pub texts: TextLimits,
 }
 
 /// What a hello or a name in clear text showed, and the rule that matches it.
@@ -63,10 +66,13 @@ impl HandshakeFinding {
         finding.may_show_certificate =
             transport == HelloTransport::Tcp && finding.hides_name && tcp::may_show_certificate(hello);
         if reports_hello || finding.hides_name || finding.raises_alert() {
+            let mut cut = CutTexts::default();
+            let (alpn, alpn_is_cut) = escaped_list(hello.alpn(), event_types.texts.alpn_bytes_max);
+            cut.alpn = alpn_is_cut;
             finding.hello = Some(Hello {
                 transport,
-                server_name: hello.server_name().map(printable_name),
-                alpn: hello.alpn().map(|protocol| protocol.escape_ascii().to_string()).collect(),
+                server_name: printable_name(hello.server_name(), &event_types.texts, &mut cut),
+                alpn,
                 version: hello.highest_version(),
                 ja4: ja4(hello, transport),
                 ech: ech.map(|extension| match extension.judge() {
@@ -76,7 +82,9 @@ impl HandshakeFinding {
                 }),
                 partial: !hello.is_complete(),
                 user_agent: None,
+                cut,
             });
+            count_cut(cut, counters);
         }
         finding
     }
@@ -88,16 +96,24 @@ impl HandshakeFinding {
             Self::from_server_name(chlo.sni(), chlo.complete(), transport, Evidence::QuicSni, bundle, counters);
         finding.reports_hello = event_types.quic;
         if finding.reports_hello || finding.hides_name || finding.raises_alert() {
+            let mut cut = CutTexts::default();
+            let user_agent = chlo.user_agent().map(|agent| {
+                let agent = BoundedText::escaped(agent, event_types.texts.user_agent_bytes_max);
+                cut.user_agent = agent.is_cut;
+                agent.text
+            });
             finding.hello = Some(Hello {
                 transport,
-                server_name: chlo.sni().map(printable_name),
+                server_name: printable_name(chlo.sni(), &event_types.texts, &mut cut),
                 alpn: Vec::new(),
                 version: 0,
                 ja4: None,
                 ech: None,
                 partial: !chlo.complete(),
-                user_agent: chlo.user_agent().map(|agent| agent.escape_ascii().to_string()),
+                user_agent,
+                cut,
             });
+            count_cut(cut, counters);
         }
         finding
     }
@@ -137,13 +153,22 @@ impl HandshakeFinding {
         };
         counters.add(hello_counters.with_name, 1);
         match detect::match_name(bundle, name, evidence) {
-            NameMatch::Matched(matched) => Self { matched: Some(matched), ..Self::default() },
+            NameMatch::Matched(matched) => {
+                counters.add(hello_counters.not_a_host_name, u64::from(matched.name_as_sent.is_some()));
+                Self { matched: Some(matched), ..Self::default() }
+            }
             NameMatch::Unmatched => Self { hides_name: detect::is_ech_public_name(name), ..Self::default() },
             NameMatch::NotAHostName => {
                 counters.add(hello_counters.not_a_host_name, 1);
                 Self { hides_name: true, ..Self::default() }
             }
         }
+    }
+
+    /// The finding with more reasons why bytes contradict each other.
+    pub fn with_desync(mut self, more: Desync) -> Self {
+        self.desync.add(more);
+        self
     }
 
     /// Whether the finding leads to an event.
@@ -156,13 +181,22 @@ impl HandshakeFinding {
     }
 }
 
-/// A name as events show it: a host name is normalised; in anything else, unprintable bytes are escaped.
-fn printable_name(raw: &[u8]) -> String {
+/// A server name as events show it: a host name is normalised; anything else is escaped, and cut if it is too long.
+fn printable_name(raw: Option<&[u8]>, limits: &TextLimits, cut: &mut CutTexts) -> Option<String> {
+    let raw = raw?;
     let mut buffer = [0; 256];
-    match normalise(raw, &mut buffer) {
-        Name::Host(host) => host.to_owned(),
-        Name::IpLiteral(_) | Name::NotAHostName => raw.escape_ascii().to_string(),
+    if let Name::Host(host) = normalise(raw, &mut buffer) {
+        return Some(host.to_owned());
     }
+    let BoundedText { text, is_cut } = BoundedText::escaped(raw, limits.name_bytes_max);
+    cut.server_name = is_cut;
+    Some(text)
+}
+
+fn count_cut(cut: CutTexts, counters: &mut Counters) {
+    counters.add(Counter::NamesCut, u64::from(cut.server_name));
+    counters.add(Counter::AlpnCut, u64::from(cut.alpn));
+    counters.add(Counter::UserAgentsCut, u64::from(cut.user_agent));
 }
 
 fn ja4(hello: &ClientHello<'_>, transport: HelloTransport) -> Option<Ja4Raw> {

@@ -2,6 +2,7 @@
 
 use vigie_decode::{Segment, Transport};
 use vigie_flow::{FlowEntry, Side, Slot};
+use vigie_handshake::opening::Desync;
 
 use super::packet::{FlowPacket, FrameInfo};
 use super::records::{FlowRecord, Insertion, Inspection};
@@ -22,6 +23,8 @@ pub(super) const PAYLOAD: u8 = 8;
 pub(super) const NAMED: u8 = 64;
 /// Mark: another worker owns the flow; this one only remembers its DNS answers.
 pub(super) const FOREIGN: u8 = 16;
+/// Mark: a packet is from fragments that contradict each other.
+pub(super) const DISPUTED: u8 = 128;
 
 impl Worker {
     /// Opens the flow of a packet in a slot.
@@ -143,6 +146,11 @@ impl Worker {
 /// The client by a flow's marks.
 pub(super) const fn client_of(marks: u8) -> Side {
     if marks & CLIENT_IS_HIGH != 0 { Side::High } else { Side::Low }
+}
+
+/// Why packets of a flow contradict each other, by its marks.
+pub(super) const fn desync_of(entry: &FlowEntry) -> Desync {
+    if entry.marks & DISPUTED != 0 { Desync::FRAGMENTS } else { Desync::NONE }
 }
 
 /// The marks of a flow with this client.

@@ -3,7 +3,8 @@
 use std::slice::Windows;
 
 use super::DNS_PORT;
-use vigie_decode::{DecodeError, DecodeLimits, Decoded};
+use super::dns::is_dns_elsewhere;
+use vigie_decode::{DecodeError, DecodeLimits, Decoded, Packet, Transport};
 use vigie_flow::memory::prefetch;
 use vigie_flow::{HashKey, PacketHeaders};
 use vigie_wire::Frame;
@@ -22,13 +23,22 @@ pub struct ParsedFrame {
     pub(super) index: u32,
     /// [`PacketHeaders::read`] understood the frame, so the decoder is not needed.
     pub(super) is_plain: bool,
+    /// The frame is of DNS on another port than that of DNS.
+    pub(super) is_dns_elsewhere: bool,
     /// The worker that gets the frame owns its flow. Otherwise it gets the frame for the clock or for DNS.
     pub(super) is_owned: bool,
 }
 
 impl ParsedFrame {
     /// No frame yet.
-    pub const EMPTY: Self = Self { headers: PacketHeaders::NONE, hash: 0, index: 0, is_plain: false, is_owned: true };
+    pub const EMPTY: Self = Self {
+        headers: PacketHeaders::NONE,
+        hash: 0,
+        index: 0,
+        is_plain: false,
+        is_dns_elsewhere: false,
+        is_owned: true,
+    };
 
     /// Sets the index of the frame in its block.
     pub const fn set_index(&mut self, index: u32) {
@@ -44,7 +54,7 @@ impl ParsedFrame {
     /// flow, since a fragment may complete a packet of any flow, and an aggregate may hold several.
     pub fn is_for_every_worker(&self) -> bool {
         let key = &self.headers.key;
-        key.protocol == PacketHeaders::NONE.key.protocol || key.has_port(DNS_PORT)
+        key.protocol == PacketHeaders::NONE.key.protocol || key.has_port(DNS_PORT) || self.is_dns_elsewhere
     }
 
     /// The number of the worker that owns the flow, of so many.
@@ -61,9 +71,18 @@ pub fn parse_headers(frames: &[Frame<'_>], parsed: &mut [ParsedFrame], limits: &
     for (frame, parsed) in frames.iter().zip(parsed) {
         prefetch.advance();
         parsed.is_plain = parsed.headers.read(frame);
-        if !parsed.is_plain {
-            parsed.headers = headers_of(&vigie_decode::decode(frame, limits));
-        }
+        let payload = if parsed.is_plain {
+            parsed.headers.payload(frame)
+        } else {
+            let decoded = vigie_decode::decode(frame, limits);
+            parsed.headers = headers_of(&decoded);
+            match &decoded {
+                Ok(Decoded::Packet(Packet { transport: Transport::Tcp(segment), .. })) => segment.payload,
+                Ok(Decoded::Packet(Packet { transport: Transport::Udp(datagram), .. })) => datagram.payload,
+                _ => &[],
+            }
+        };
+        parsed.is_dns_elsewhere = is_dns_elsewhere(&parsed.headers.key, payload);
         parsed.hash = parsed.headers.key.hash(secret);
     }
 }

@@ -12,7 +12,7 @@
 //! 5. `findings.rs` matches the name against the signatures.
 //! 6. `report.rs` emits the events, and settles the flow.
 //!
-//! `flows.rs` has what a flow is in the table, `records.rs` the records that some flows have besides, `clock.rs` finds the
+//! `neighbours.rs` joins the addresses of a host. `flows.rs` has what a flow is in the table, `records.rs` the records that some flows have besides, `clock.rs` finds the
 //! flows that have timed out, `close.rs` ends them. `counters.rs` lists what is counted.
 //!
 //! Not here: where frames come from (`vigie_capture`), how bytes are parsed (`vigie_decode`, `vigie_handshake`), and where
@@ -26,6 +26,7 @@ mod dns;
 mod findings;
 mod flows;
 mod headers;
+mod neighbours;
 mod packet;
 mod records;
 mod report;
@@ -47,6 +48,7 @@ use vigie_signatures::Bundle;
 use batch::TablePosition;
 use clock::{EPOCH_NS, EPOCH_S};
 use headers::owner;
+use neighbours::ClientMacs;
 use records::Records;
 
 use crate::event::Order;
@@ -102,10 +104,13 @@ pub struct Worker {
     /// A flow without a packet for more epochs than this has timed out.
     idle_epochs: u8,
     share: Share,
+    client_macs: ClientMacs,
     /// The order of the next event.
     order: Order,
     /// The packet being handled belongs to another worker's flow.
     is_foreign: bool,
+    /// The packet being handled is from fragments that contradict each other.
+    is_disputed: bool,
     /// Inspectors to be reused. They are boxed because records hold them in boxes.
     #[allow(clippy::vec_box)]
     tcp_pool: Vec<Box<TcpInspector>>,
@@ -134,7 +139,7 @@ impl Worker {
         // A flow has one record at most.
         let records_max = if event_types.flows { limits.flows_max } else { limits.records_max.min(limits.flows_max) };
         Self {
-            event_types,
+            event_types: EventTypes { texts: limits.texts(), ..event_types },
             bundle,
             names,
             table: FlowTable::new(limits.flows_max, secret),
@@ -150,8 +155,10 @@ impl Worker {
             epoch_ends_ns: EPOCH_NS,
             idle_epochs: (limits.idle_timeout_s as u64 / EPOCH_S).clamp(1, 200) as u8,
             share,
+            client_macs: ClientMacs::default(),
             order: Order { at_frame: 0, last_frame: u64::MAX, ordinal: 0 },
             is_foreign: false,
+            is_disputed: false,
             tcp_pool: Vec::new(),
             udp_pool: Vec::new(),
             quic_scratch: quic::Scratch::default(),

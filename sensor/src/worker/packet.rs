@@ -6,8 +6,9 @@ use vigie_decode::{Address, DecodeError, Decoded, Encapsulation, Segment, Transp
 use vigie_flow::{FlowEntry, FlowKey, Lookup, PacketHeaders, Side, Slot};
 use vigie_wire::Frame;
 
-use super::flows::{SETTLED, WATCHED};
-use super::{Counter, DNS_PORT, ParsedFrame, Worker};
+use super::dns::is_dns_packet;
+use super::flows::{DISPUTED, SETTLED, WATCHED};
+use super::{Counter, ParsedFrame, Worker};
 use crate::event::{Event, FlowEnd, Order};
 
 /// When and where a frame was captured.
@@ -178,7 +179,10 @@ impl Worker {
 
     fn handle_datagram(&mut self, source: &mut PacketSource, datagram: Datagram, emit: &mut dyn FnMut(Event)) {
         let decoded = vigie_decode::decode_reassembled(&datagram, &self.decode_limits);
+        let was_disputed = self.is_disputed;
+        self.is_disputed |= datagram.is_disputed;
         self.handle_decoded(source, &decoded, emit);
+        self.is_disputed = was_disputed;
         self.reassembler.recycle(datagram);
     }
 
@@ -222,7 +226,7 @@ impl Worker {
     /// Handles a packet if the worker owns its flow, or if it is DNS.
     fn handle_packet(&mut self, packet: &FlowPacket<'_>, slot: Option<Slot>, emit: &mut dyn FnMut(Event)) {
         if !self.share.owns(packet.hash) {
-            if packet.key.has_port(DNS_PORT) {
+            if is_dns_packet(packet) {
                 self.handle_foreign_dns(packet);
             }
             return;
@@ -250,6 +254,9 @@ impl Worker {
             Side::High => &mut entry.from_high,
         };
         let is_full = FlowEntry::count(counter, packet.frame.wire_length);
+        if self.is_disputed {
+            entry.marks |= DISPUTED;
+        }
         let (marks, record_id) = (entry.marks, entry.record);
         if is_full {
             self.move_counts_to_record(slot);

@@ -8,7 +8,7 @@ use vigie_handshake::udp::Lent;
 use vigie_signatures::{Bundle, Rule};
 
 use super::findings::{EventTypes, HandshakeFinding};
-use super::flows::{CLIENT_IS_HIGH, client_of, event_flow};
+use super::flows::{CLIENT_IS_HIGH, client_of, desync_of, event_flow};
 use super::packet::FrameInfo;
 use super::records::Inspection;
 use super::tcp::tcp_inspector;
@@ -113,7 +113,8 @@ impl Worker {
         let (client, server) =
             if entry.marks & CLIENT_IS_HIGH != 0 { (key.high, key.low) } else { (key.low, key.high) };
         let by_dns = || {
-            let name = self.names.lookup(Some(client), server, now_ns)?;
+            let name = self.names.lookup(Some(client), server, now_ns);
+            let name = name.or_else(|| self.name_told_to_host(client, server, now_ns))?;
             match detect::match_name(&self.bundle, name.as_bytes(), Evidence::Dns) {
                 NameMatch::Matched(matched) => Some(matched),
                 NameMatch::Unmatched | NameMatch::NotAHostName => None,
@@ -137,6 +138,7 @@ impl Worker {
         }
         let (Some(entry), Some(record)) = (self.table.get(slot), self.records.get_mut(record_id)) else { return };
         let mut alerted = record.alerted.take();
+        let finding = finding.with_desync(desync_of(entry));
         let flow = event_flow(entry, Some(record), frame);
         self.emit_finding(&flow, &mut alerted, frame, finding, emit);
         if let Some(record) = self.records.get_mut(record_id) {
@@ -166,7 +168,8 @@ impl Worker {
         if reports_hello && let Some(hello) = &hello {
             self.emit(frame, Fact::Hello(Box::new(flow.clone()), Box::new(hello.clone())), emit);
         }
-        let Some(Match { rule, evidence, name }) = matched.filter(|matched| matched.rule.raises_alert()) else {
+        let Some(Match { rule, evidence, name, name_as_sent }) = matched.filter(|matched| matched.rule.raises_alert())
+        else {
             return;
         };
         // The name of a decoy does not keep the true one from its alert.
@@ -175,7 +178,7 @@ impl Worker {
         if alerted.is_none() || is_other_service {
             *alerted = Some(Arc::clone(&rule));
             self.counters.add(Counter::Alerts, 1);
-            let alert = Alert { flow: flow.clone(), evidence, name, rule, hello, desync };
+            let alert = Alert { flow: flow.clone(), evidence, name, name_as_sent, rule, hello, desync };
             self.emit(frame, Fact::Alert(Box::new(alert)), emit);
         }
     }

@@ -11,6 +11,7 @@ use vigie_handshake::tls::certificate::for_each_name;
 use vigie_handshake::versions::name_hash;
 use vigie_signatures::Bundle;
 
+use super::dns::is_dns_elsewhere;
 use super::findings::{EventTypes, HandshakeFinding};
 use super::flows::{CLIENT_KNOWN, PAYLOAD, SETTLED, WATCHED, client_of, with_client};
 use super::packet::{FlowPacket, FrameInfo};
@@ -153,6 +154,9 @@ impl Worker {
         finding.desync = opening.desync();
         record.reported_name = hello.server_name().map_or(record.reported_name, short_hash);
         self.set_client(slot, packet.side);
+        if finding.hides_name {
+            self.note_client_mac(packet, slot);
+        }
         self.report_hello(&packet.frame, slot, record_id, finding, emit);
         true
     }
@@ -176,7 +180,8 @@ impl Worker {
             }
             return self.inspect_certificate(packet, segment, slot, record_id, emit);
         }
-        if packet.key.has_port(DNS_PORT) && inspector.is_dns(segment.payload) {
+        let may_be_dns = packet.key.has_port(DNS_PORT) || is_dns_elsewhere(packet.key, segment.payload);
+        if (may_be_dns || inspector.carries_dns()) && inspector.is_dns(segment.payload) {
             return self.inspect_tcp_dns(packet, segment, slot, record_id, emit);
         }
         let bytes_before = inspector.memory_bytes_of(side);
@@ -218,6 +223,9 @@ impl Worker {
         match hello {
             Some(finding) => {
                 self.set_client(slot, side);
+                if finding.hides_name {
+                    self.note_client_mac(packet, slot);
+                }
                 self.report_hello(frame, slot, record_id, HandshakeFinding { desync, ..finding }, emit);
             }
             None if is_done && has_name => self.settle_and_watch(slot, record_id),

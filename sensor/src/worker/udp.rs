@@ -7,11 +7,12 @@ use vigie_handshake::udp::Lent;
 use vigie_handshake::{quic, udp};
 use vigie_signatures::Bundle;
 
+use super::dns::is_dns;
 use super::findings::{EventTypes, HandshakeFinding};
 use super::flows::{NAMED, PAYLOAD, client_of};
 use super::packet::{FlowPacket, FrameInfo};
 use super::records::Inspection;
-use super::{Counters, DNS_PORT, Worker};
+use super::{Counters, Worker};
 use crate::event::{Event, HelloTransport};
 
 /// The shortest datagram in which a client sends an Initial (RFC 9000 §14.1).
@@ -28,7 +29,7 @@ impl Worker {
     ) {
         let (frame, payload) = (&packet.frame, datagram.payload);
         self.set_mark(slot, PAYLOAD);
-        if packet.key.has_port(DNS_PORT) && !udp::opens_a_handshake(payload) {
+        if is_dns(packet.key, payload) {
             return self.inspect_udp_dns(packet, payload, slot, emit);
         }
         let record_id = self.record_of(slot, packet, emit);
@@ -82,7 +83,9 @@ impl Worker {
         }
         for finding in first.into_iter().chain(others) {
             self.set_client(slot, client.unwrap_or(packet.side));
-            if !finding.hides_name {
+            if finding.hides_name {
+                self.note_client_mac(packet, slot);
+            } else {
                 self.set_mark(slot, NAMED);
             }
             self.report(&packet.frame, slot, record_id, finding, emit);

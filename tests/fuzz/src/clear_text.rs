@@ -40,7 +40,7 @@ pub fn dns(data: &[u8]) {
 
 /// A small map under a script of insertions and look-ups, against what a list of them would say.
 pub fn address_names(data: &[u8]) {
-    let limits = Limits { entries_max: 64, ttl_min_s: 2, ttl_max_s: 20 };
+    let limits = Limits { entries_max: 64, ttl_min_s: 2, ttl_max_s: 20, ..Limits::default() };
     let names = AddressNames::new(limits);
     let mut told: Vec<(Option<Address>, Address, String, u64)> = Vec::new();
     let mut input = Input::new(data);

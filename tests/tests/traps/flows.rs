@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 use vigie_tests::hello::Hello;
-use vigie_tests::packets::{CLIENT, SERVER, tagged, udp, vxlan};
+use vigie_tests::packets::{CLIENT, SERVER, tagged, udp, udp_in_fragments, vxlan};
 use vigie_tests::quic::hello_datagram;
-use vigie_tests::replay::everything_named;
+use vigie_tests::replay::{Replay, everything_named};
 use vigie_tests::tape::Tape;
 use vigie_tests::tcp::Connection;
 
@@ -143,4 +143,27 @@ fn many_flows_do_not_mix() {
     assert_eq!(replay.said(), ports.iter().map(line).collect::<Vec<_>>());
     assert_eq!(replay.alerts().count(), 100);
     assert_eq!(alert("tls-sni", NAME).len(), 1);
+}
+
+#[test]
+fn fragments_that_contradict_each_other_are_told() {
+    let (hello, decoy) = (Hello::to(NAME), Hello::to("www.python.org"));
+    let fragments = |hello: &Hello| {
+        let datagram = hello_datagram(b"fragments", &hello.message());
+        udp_in_fragments(CLIENT, SERVER, &datagram, 7, 640)
+    };
+    let (fragments, forged) = (fragments(&hello), fragments(&decoy));
+    assert_eq!((fragments.len(), forged.len()), (2, 2));
+    let replay = Tape::of(fragments.clone()).replay();
+    assert_told(&replay, &[]);
+    let replay = Tape::of([fragments[0].clone(), forged[0].clone(), fragments[1].clone()]).replay();
+    assert_told(&replay, &["fragments"]);
+    assert!(replay.eve().contains(r#""desync":["fragments"]"#), "{}", replay.eve());
+}
+
+/// One alert for [`NAME`], with these words.
+fn assert_told(replay: &Replay, desync: &[&str]) {
+    assert_eq!(replay.alerted(), alert("quic-sni", NAME));
+    let words: Vec<_> = replay.alerts().flat_map(|alert| alert.desync.words()).collect();
+    assert_eq!(words, desync);
 }

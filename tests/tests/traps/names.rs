@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use vigie_tests::dns;
 use vigie_tests::hello::Hello;
-use vigie_tests::packets::{CLIENT, SERVER};
+use vigie_tests::packets::{CLIENT, SERVER, udp};
 use vigie_tests::replay::Replay;
 use vigie_tests::tape::Tape;
 use vigie_tests::tcp::Connection;
@@ -60,17 +60,44 @@ fn names_that_are_none_are_told_and_harmless() {
         ("an IPv6 address", b"2001:db8::1", "2001:db8::1".to_owned()),
         ("255 bytes", &long, String::from_utf8(long.clone()).unwrap()),
         ("a label of 64 bytes", &[b'a'; 64], "a".repeat(64)),
-        ("a NUL within", b"www.tiktok.com\0.example", "www.tiktok.com\\x00.example".to_owned()),
-        ("a line break", b"www.tiktok.com\nx", "www.tiktok.com\\nx".to_owned()),
-        ("no UTF-8", b"\xff\xfe.tiktok.com", "\\xff\\xfe.tiktok.com".to_owned()),
-        ("an empty label", b"www..tiktok.com", "www..tiktok.com".to_owned()),
-        ("a space", b" www.tiktok.com", " www.tiktok.com".to_owned()),
+        ("no UTF-8", b"\xff\xfe.example", "\\xff\\xfe.example".to_owned()),
+        (
+            "a NUL behind another name",
+            b"www.example.org\0www.tiktok.com",
+            "www.example.org\\x00www.tiktok.com".to_owned(),
+        ),
+        ("a path", b"www.example.org/www.tiktok.com", "www.example.org/www.tiktok.com".to_owned()),
+        ("a user", b"www.tiktok.com@www.example.org", "www.tiktok.com@www.example.org".to_owned()),
     ] {
         assert_eq!(long.len(), 255);
         let replay = hello(&Hello::to_bytes(name));
         assert_eq!((replay.said(), replay.alerted()), (tls(&said), none()), "{what}");
         assert_eq!(replay.count("hello_tls", "not_a_host_name"), 1, "{what}");
     }
+}
+
+#[test]
+fn names_that_people_read_alert_and_say_what_was_sent() {
+    for (name, said) in [
+        (&b"www.tiktok.com:443"[..], "www.tiktok.com:443"),
+        (b"www.tiktok.com\0.example", "www.tiktok.com\\x00.example"),
+        (b"www.tiktok.com\nx", "www.tiktok.com\\nx"),
+        (b"\xff\xfe.www.tiktok.com", "\\xff\\xfe.www.tiktok.com"),
+        (b"www..tiktok.com", "www..tiktok.com"),
+        (b".www.tiktok.com", ".www.tiktok.com"),
+        (b"www.tiktok.com..", "www.tiktok.com.."),
+        (b" www.tiktok.com ", " www.tiktok.com "),
+        (b"*.www.tiktok.com", "*.www.tiktok.com"),
+        (b"https://www.tiktok.com/@user", "https://www.tiktok.com/@user"),
+    ] {
+        let replay = hello(&Hello::to_bytes(name));
+        assert_eq!((replay.said(), replay.alerted()), (tls(said), alert("tls-sni", NAME)), "{said}");
+        assert_eq!(replay.count("hello_tls", "not_a_host_name"), 1, "{said}");
+        let eve = replay.eve();
+        let sent = format!(r#""name":["{NAME}"],"name_as_sent":["{}"]"#, said.replace('\\', "\\\\"));
+        assert!(eve.contains(&sent), "{sent} in {eve}");
+    }
+    assert!(!hello(&Hello::to(NAME)).eve().contains("name_as_sent"));
 }
 
 #[test]
@@ -113,6 +140,73 @@ fn what_dns_told_another_client_names_nothing() {
     // Nor does it displace what this client was told of the same address.
     let told = [dns::told(CLIENT.ip(), "www.example.org", SERVER.ip()), dns::told(neighbour, NAME, SERVER.ip())];
     assert_eq!(nameless_after(told, SERVER).alerted(), none());
+}
+
+#[test]
+fn dns_is_known_on_any_port() {
+    let resolver = |port| SocketAddr::new("198.51.100.53".parse().unwrap(), port);
+    let client = SocketAddr::new(CLIENT.ip(), 54_321);
+    let answer = dns::answer(NAME, SERVER.ip(), 60);
+    for port in [1, 443, 1_253, 5_300, 5_353, 65_535] {
+        let replay = nameless_after([udp(resolver(port), client, &answer)], SERVER);
+        assert_eq!((replay.answers().count(), replay.alerted()), (1, alert("dns", NAME)), "UDP port {port}");
+        let connection = Connection::between(client, resolver(port));
+        let message = [&(answer.len() as u16).to_be_bytes()[..], &answer].concat();
+        let told = connection.opening().into_iter().chain([connection.from_server(0, &message)]);
+        let replay = nameless_after(told, SERVER);
+        assert_eq!((replay.answers().count(), replay.alerted()), (1, alert("dns", NAME)), "TCP port {port}");
+    }
+    // What is named on the local network only.
+    for port in [137, 5_355] {
+        let replay = nameless_after([udp(resolver(port), client, &answer)], SERVER);
+        assert_eq!((replay.answers().count(), replay.alerted()), (0, none()), "port {port}");
+    }
+    let multicast = udp(resolver(5_353), SocketAddr::new(CLIENT.ip(), 5_353), &answer);
+    assert_eq!(nameless_after([multicast], SERVER).answers().count(), 0);
+}
+
+/// The frame sent to or from another link-layer address than usual.
+fn between_macs(mut frame: Vec<u8>, destination: u8, source: u8) -> Vec<u8> {
+    (frame[5], frame[11]) = (destination, source);
+    frame
+}
+
+#[test]
+fn a_host_with_both_versions_of_ip_is_one_client() {
+    const HOST: u8 = 0x11;
+    const OTHER_HOST: u8 = 0x12;
+    const ROUTER: u8 = 0x99;
+    let (v4, other_v4): (IpAddr, IpAddr) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
+    let client: SocketAddr = "[2001:db8::1]:40000".parse().unwrap();
+    let server: SocketAddr = "[2001:db8:1::80]:443".parse().unwrap();
+    let told = |host, mac| between_macs(dns::told(host, NAME, server.ip()), mac, ROUTER);
+    let hello = |mac, hop_limit| {
+        let frames = Connection::between(client, server).saying(&Hello::nameless().record());
+        frames.into_iter().map(move |frame| {
+            let is_clients = frame[22 + 15] == 1;
+            let mut frame =
+                if is_clients { between_macs(frame, ROUTER, mac) } else { between_macs(frame, mac, ROUTER) };
+            frame[21] = hop_limit;
+            frame
+        })
+    };
+    let alerted = |told: Vec<Vec<u8>>, hello: Vec<Vec<u8>>| Tape::of(told).then(hello).replay().alerted();
+    let expected = vec![format!("dns {client} > {server} {NAME}: tiktok")];
+    assert_eq!(alerted(vec![told(v4, HOST)], hello(HOST, 64).collect()), expected);
+    assert_eq!(alerted(vec![told(v4, HOST)], hello(HOST, 63).collect()), none(), "a router forwarded it");
+    assert_eq!(alerted(vec![told(v4, HOST)], hello(OTHER_HOST, 64).collect()), none(), "another host");
+    let of_router = vec![told(v4, HOST), told(other_v4, HOST)];
+    assert_eq!(alerted(of_router, hello(HOST, 64).collect()), none(), "several hosts behind the address");
+    // And the other way round.
+    let v4_server: SocketAddr = "192.0.2.80:443".parse().unwrap();
+    let v4_client: SocketAddr = "10.0.0.1:40000".parse().unwrap();
+    let told = between_macs(dns::told(client.ip(), NAME, v4_server.ip()), HOST, ROUTER);
+    let frames = Connection::between(v4_client, v4_server).saying(&Hello::nameless().record());
+    let frames = frames.into_iter().map(|frame| {
+        let is_clients = frame[26] == 10;
+        if is_clients { between_macs(frame, ROUTER, HOST) } else { between_macs(frame, HOST, ROUTER) }
+    });
+    assert_eq!(alerted(vec![told], frames.collect()), [format!("dns {v4_client} > {v4_server} {NAME}: tiktok")]);
 }
 
 #[test]

@@ -13,6 +13,26 @@ pub struct DnsAnswer {
     pub question_type: u16,
     /// Owner, type, TTL in seconds and printable data of each answer.
     pub answers: Vec<DnsRecord>,
+    /// Further records were left out.
+    pub is_cut: bool,
+}
+
+impl DnsAnswer {
+    /// Leaves out the records behind those that have `bytes_max` together, as events write them.
+    pub fn cut(&mut self, bytes_max: usize) {
+        /// What an event writes besides the texts of a record: the names of its fields, its type and time to live.
+        const RECORD_BYTES: usize = 64;
+        let mut left = bytes_max;
+        let fits = self.answers.iter().take_while(|record| {
+            let bytes = RECORD_BYTES + record.name.len() + record.data.len();
+            let fits = bytes <= left;
+            left = left.saturating_sub(bytes);
+            fits
+        });
+        let fitting = fits.count();
+        self.is_cut |= fitting < self.answers.len();
+        self.answers.truncate(fitting);
+    }
 }
 
 /// One resource record of an answer.

@@ -20,7 +20,10 @@ use vigie_wire::Cursor;
 pub const PORT: u16 = 53;
 
 /// Ports on which the format is DNS's but the names are of the local network: NetBIOS, multicast DNS, LLMNR.
-pub const LOCAL_NAME_PORTS: [u16; 3] = [137, 5353, 5355];
+pub const LOCAL_NAME_PORTS: [u16; 3] = [137, MULTICAST_PORT, 5355];
+
+/// The port of multicast DNS.
+const MULTICAST_PORT: u16 = 5353;
 
 /// How many records of an answer are looked at.
 pub const ANSWERS_MAX: usize = 128;
@@ -29,6 +32,8 @@ pub const ANSWERS_MAX: usize = 128;
 pub const ADDRESSES_MAX: usize = 256;
 
 const HEADER_BYTES: usize = 12;
+/// How many questions a header announces, in nearly every message.
+const ONE_QUESTION: [u8; 2] = [0, 1];
 const RESPONSE: u16 = 0x8000;
 const OPCODE: u16 = 0x7800;
 const TRUNCATED: u16 = 0x0200;
@@ -48,6 +53,33 @@ pub fn looks_like_dns(payload: &[u8]) -> bool {
         && Question::read(payload, HEADER_BYTES).is_some_and(|(question, _)| {
             question.record_type != 0 && matches!(question.class, CLASS_INTERNET | CLASS_ANY)
         })
+}
+
+/// Whether a datagram between two ports of which none is the [port](PORT) of DNS is most likely DNS. The first test is cheap:
+/// nearly all other datagrams fail it.
+#[inline]
+pub fn is_datagram_on_other_ports(ports: (u16, u16), payload: &[u8]) -> bool {
+    payload.get(4..6) == Some(&ONE_QUESTION) && !have_local_names(ports) && looks_like_dns(payload)
+}
+
+/// Whether a segment between two ports of which none is the [port](PORT) of DNS most likely begins with a DNS message, or the
+/// first part of one (RFC 1035 §4.2.2).
+#[inline]
+pub fn is_segment_on_other_ports(ports: (u16, u16), payload: &[u8]) -> bool {
+    payload.get(6..8) == Some(&ONE_QUESTION) && !have_local_names(ports) && begins_with_dns(payload)
+}
+
+fn begins_with_dns(stream: &[u8]) -> bool {
+    stream.split_first_chunk::<2>().is_some_and(|(&length, message)| {
+        looks_like_dns(message.get(..usize::from(u16::from_be_bytes(length))).unwrap_or(message))
+    })
+}
+
+/// Whether names between two ports are of the local network. Multicast DNS goes from its port to its port (RFC 6762 §5); a
+/// resolver on that port is asked from another.
+fn have_local_names((one, other): (u16, u16)) -> bool {
+    let is_local = |port: u16| port != MULTICAST_PORT && LOCAL_NAME_PORTS.contains(&port);
+    is_local(one) || is_local(other) || (one, other) == (MULTICAST_PORT, MULTICAST_PORT)
 }
 
 /// A DNS message whose header and question were read.
@@ -191,6 +223,7 @@ impl<'a> Message<'a> {
             question: printable(question.name),
             question_type: question.record_type,
             answers: self.answers().map(record).collect(),
+            is_cut: usize::from(self.header.answers) > ANSWERS_MAX,
         })
     }
 

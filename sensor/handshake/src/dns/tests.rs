@@ -118,6 +118,35 @@ fn an_answer_is_bounded() {
 }
 
 #[test]
+fn an_answer_is_cut_behind_a_whole_record() {
+    let mut answer = Message::parse(&akamai_answer()).unwrap().to_answer().unwrap();
+    assert!(!answer.is_cut && answer.answers.len() == 4);
+    let bytes = |record: &DnsRecord| 64 + record.name.len() + record.data.len();
+    let two: usize = answer.answers.iter().take(2).map(bytes).sum();
+    answer.cut(answer.answers.iter().map(bytes).sum());
+    assert!(!answer.is_cut && answer.answers.len() == 4);
+    answer.cut(two);
+    assert!(answer.is_cut && answer.answers.len() == 2);
+    answer.cut(two - 1);
+    assert_eq!(answer.answers.len(), 1);
+}
+
+#[test]
+fn knows_dns_on_other_ports() {
+    let bytes = akamai_answer();
+    assert!(is_datagram_on_other_ports((1_253, 33_333), &bytes));
+    assert!(is_datagram_on_other_ports((5_353, 33_333), &bytes));
+    assert!(!is_datagram_on_other_ports((5_353, 5_353), &bytes), "multicast DNS");
+    assert!(!is_datagram_on_other_ports((33_333, 137), &bytes) && !is_datagram_on_other_ports((5_355, 9), &bytes));
+    let stream = [&(bytes.len() as u16).to_be_bytes()[..], &bytes].concat();
+    let is_dns = |stream: &[u8]| is_segment_on_other_ports((1_253, 33_333), stream);
+    assert!(is_dns(&stream) && is_dns(&stream[..60]), "whole, and its first part");
+    assert!(is_dns(&[&stream[..], &[0, 9]].concat()), "and more");
+    assert!(!is_dns(&bytes) && !is_dns(&stream[..8]) && !is_dns(b""));
+    assert!(!is_dns(&[&[0, 12][..], &bytes].concat()), "a shorter message");
+}
+
+#[test]
 fn knows_dns_from_what_is_none() {
     let query = message(0x0100, 0, b"\x03www\x06tiktok\x03com\0", record_type::A);
     assert!(looks_like_dns(&query));

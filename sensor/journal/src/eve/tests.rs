@@ -10,7 +10,7 @@ const JA4: &str = "t13d1516h2_8daaf6152771_e5627efa2ab1";
 
 fn flow() -> Flow<'static> {
     Flow {
-        id: 1_234_567_890_123_456_789,
+        id: 1_234_567_890_123_456,
         client: IpAddr::V4(Ipv4Addr::new(10, 1, 2, 3)),
         client_port: 50123,
         server: IpAddr::V4(Ipv4Addr::new(8, 8, 8, 8)),
@@ -49,6 +49,7 @@ fn alert(sources: &[String]) -> Alert<'_> {
         evidence: "prefix",
         app_proto: "failed",
         name: None,
+        name_as_sent: None,
         server_asn: None,
         server_country: Some("US"),
         hello: None,
@@ -76,7 +77,7 @@ fn texts(texts: &[&str]) -> Vec<String> {
 
 fn record<'a>(flow: Flow<'a>, body: Body<'a>) -> Record<'a> {
     let frame_number = if matches!(body, Body::FlowEnd(_)) { None } else { Some(4) };
-    Record { timestamp_ns: START_NS, frame_number, host: None, flow, body }
+    Record { timestamp_ns: START_NS, frame_number, host: None, flow, body, truncated: Truncated::default() }
 }
 
 fn line(record: &Record<'_>) -> String {
@@ -89,7 +90,7 @@ fn line(record: &Record<'_>) -> String {
     line
 }
 
-const HEAD: &str = r#"{"timestamp":"2026-11-21T22:05:05.123456+0000","flow_id":1234567890123456789,"pcap_cnt":4,"#;
+const HEAD: &str = r#"{"timestamp":"2026-11-21T22:05:05.123456+0000","flow_id":1234567890123456,"pcap_cnt":4,"#;
 const TUPLE: &str = r#""src_ip":"10.1.2.3","src_port":50123,"dest_ip":"8.8.8.8","dest_port":443,"#;
 
 fn id(protocol: u8) -> String {
@@ -250,7 +251,7 @@ fn flows_without_ports() {
 #[test]
 fn a_flow_that_ended() {
     let expected = [
-        r#"{"timestamp":"2026-11-21T22:05:05.123456+0000","flow_id":1234567890123456789,"event_type":"flow","#,
+        r#"{"timestamp":"2026-11-21T22:05:05.123456+0000","flow_id":1234567890123456,"event_type":"flow","#,
         TUPLE,
         r#""proto":"TCP","ip_v":4,"community_id":""#,
         &id(TCP),
