@@ -148,6 +148,8 @@ pub enum FlowEnd {
 pub enum Fact {
     /// A flow matched a rule that raises an alert.
     Alert(Box<Alert>),
+    /// A flow matched a rule that raises no alert by itself.
+    Sighting(Box<Alert>),
     /// A hello was read; event type `tls` or `quic`.
     Hello(Box<Flow>, Box<Hello>),
     /// A DNS answer was read.

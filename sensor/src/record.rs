@@ -39,7 +39,7 @@ pub fn encode(event: &Event, context: &Context, out: &mut Vec<u8>) {
     };
     let frame_number = Some(event.frame_number);
     match &event.fact {
-        Fact::Alert(alert) => {
+        Fact::Alert(alert) | Fact::Sighting(alert) => {
             let ja4 = alert.hello.as_ref().and_then(fingerprint);
             let text = signature_text(&alert.rule);
             write(frame_number, &alert.flow, Body::Alert(alert_record(alert, &text, ja4.as_ref(), context)));

@@ -89,11 +89,12 @@ pub struct ReadArguments {
     #[arg(long)]
     pub fail_on_alert: bool,
 
-    /// Event types to write, separated by commas; all but `alert` record the names of ALL traffic [default: alert].
+    /// Event types to write, separated by commas; all but `alert` and `sighting` record the names of ALL traffic [default:
+    /// alert].
     ///
-    /// PRIVACY: all types but `alert` record the traffic of EVERYBODY in the capture, with every name that was
-    /// contacted, banned or not. Use them for tests and for captures of your own traffic. `alert` records only flows
-    /// that matched a signature.
+    /// PRIVACY: all types but `alert` and `sighting` record the traffic of EVERYBODY in the capture, with every name that
+    /// was contacted, banned or not. Use them for tests and for captures of your own traffic. `alert` and `sighting`
+    /// record only flows that matched a signature; `sighting` also those that raise no alert by themselves.
     #[arg(long, value_name = "TYPES", value_enum, value_delimiter = ',', default_values_t = [EventType::Alert],
           hide_default_value = true)]
     pub events: Vec<EventType>,
@@ -246,8 +247,10 @@ pub enum BansCommand {
 /// Types of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum EventType {
-    /// Flows that matched a signature.
+    /// Flows that matched a signature which raises an alert.
     Alert,
+    /// Flows that matched any signature, whatever it says.
+    Sighting,
     /// Every TLS and DTLS hello, with its name.
     Tls,
     /// Every QUIC hello, with its name.
@@ -264,6 +267,7 @@ impl EventType {
         use crate::event::HelloTransport::{Dtls, Quic, Tcp};
         match fact {
             Fact::Alert(_) => Self::Alert,
+            Fact::Sighting(_) => Self::Sighting,
             Fact::Hello(_, hello) => match hello.transport {
                 Tcp | Dtls => Self::Tls,
                 Quic(_) => Self::Quic,

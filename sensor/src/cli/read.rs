@@ -129,6 +129,7 @@ fn event_types(events: &[EventType]) -> EventTypes {
         quic: events.contains(&EventType::Quic),
         dns: events.contains(&EventType::Dns),
         flows: events.contains(&EventType::Flow),
+        sightings: events.contains(&EventType::Sighting),
         ..EventTypes::default()
     }
 }
@@ -164,15 +165,21 @@ impl Run {
         match &event.fact {
             Fact::Alert(alert) => self.findings.add_alert(alert),
             Fact::FlowEnd(flow, _, Some(rule)) => self.findings.add_flow_end(flow, rule),
-            Fact::FlowEnd(..) | Fact::Hello(..) | Fact::Dns(..) => {}
+            Fact::FlowEnd(..) | Fact::Hello(..) | Fact::Dns(..) | Fact::Sighting(_) => {}
         }
-        if self.lines.is_some() && self.write_error.is_none() && self.events.contains(&EventType::of(&event.fact)) {
+        if self.lines.is_some() && self.write_error.is_none() && self.is_wanted(&event.fact) {
             self.waiting.push(event);
             // At the end of a capture all flows end at once.
             if self.waiting.len() >= WAITING_EVENTS_MAX {
                 self.write();
             }
         }
+    }
+
+    /// Whether a fact is written. A flow that raised an alert was sighted, too.
+    fn is_wanted(&self, fact: &Fact) -> bool {
+        let is_of = |event_type| self.events.contains(&event_type);
+        is_of(EventType::of(fact)) || (matches!(fact, Fact::Alert(_)) && is_of(EventType::Sighting))
     }
 
     /// Writes the events that wait. A failure ends the run.

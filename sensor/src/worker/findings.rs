@@ -25,6 +25,8 @@ pub struct EventTypes {
     pub flows: bool,
     /// How long their texts may be.
     pub texts: TextLimits,
+    /// Every flow that matched a signature, also one that raises no alert by itself.
+    pub sightings: bool,
 }
 
 /// What a hello or a name in clear text showed, and the rule that matches it.
@@ -34,6 +36,8 @@ pub struct HandshakeFinding {
     pub hello: Option<Hello>,
     /// Hellos of this kind are reported, alert or not.
     pub reports_hello: bool,
+    /// The match is reported, alert or not.
+    pub reports_match: bool,
     /// The rule that matches; it may be one that raises no alert.
     pub matched: Option<Match>,
     /// The hello has no name, or one that may hide the true name.
@@ -63,9 +67,10 @@ impl HandshakeFinding {
         let mut finding =
             Self::from_server_name(hello.server_name(), hello.is_complete(), transport, evidence, bundle, counters);
         finding.reports_hello = reports_hello;
+        finding.reports_match = event_types.sightings && finding.matched.is_some();
         finding.may_show_certificate =
             transport == HelloTransport::Tcp && finding.hides_name && tcp::may_show_certificate(hello);
-        if reports_hello || finding.hides_name || finding.raises_alert() {
+        if finding.emits_event() || finding.hides_name {
             let mut cut = CutTexts::default();
             let (alpn, alpn_is_cut) = escaped_list(hello.alpn(), event_types.texts.alpn_bytes_max);
             cut.alpn = alpn_is_cut;
@@ -95,7 +100,8 @@ impl HandshakeFinding {
         let mut finding =
             Self::from_server_name(chlo.sni(), chlo.complete(), transport, Evidence::QuicSni, bundle, counters);
         finding.reports_hello = event_types.quic;
-        if finding.reports_hello || finding.hides_name || finding.raises_alert() {
+        finding.reports_match = event_types.sightings && finding.matched.is_some();
+        if finding.emits_event() || finding.hides_name {
             let mut cut = CutTexts::default();
             let user_agent = chlo.user_agent().map(|agent| {
                 let agent = BoundedText::escaped(agent, event_types.texts.user_agent_bytes_max);
@@ -173,7 +179,7 @@ impl HandshakeFinding {
 
     /// Whether the finding leads to an event.
     pub fn emits_event(&self) -> bool {
-        self.reports_hello || self.raises_alert()
+        self.reports_hello || self.reports_match || self.raises_alert()
     }
 
     fn raises_alert(&self) -> bool {

@@ -132,7 +132,8 @@ impl Worker {
         finding: HandshakeFinding,
         emit: &mut dyn FnMut(Event),
     ) {
-        if !finding.emits_event() {
+        let is_sighting = self.event_types.sightings && finding.matched.is_some();
+        if !finding.emits_event() && !is_sighting {
             self.count_match(&finding);
             return;
         }
@@ -153,8 +154,8 @@ impl Worker {
         }
     }
 
-    /// Emits the events of a finding: the hello, if hellos are reported, and the alert, if the rule raises one. `alerted`
-    /// keeps the rule of the flow's alert, so that there is no second one.
+    /// Emits the events of a finding: the hello, if hellos are reported, and the alert, if the rule raises one, else the
+    /// sighting, if these are reported. `alerted` keeps the rule of the flow's alert, so that there is no second one.
     pub(super) fn emit_finding(
         &mut self,
         flow: &Flow,
@@ -168,10 +169,14 @@ impl Worker {
         if reports_hello && let Some(hello) = &hello {
             self.emit(frame, Fact::Hello(Box::new(flow.clone()), Box::new(hello.clone())), emit);
         }
-        let Some(Match { rule, evidence, name, name_as_sent }) = matched.filter(|matched| matched.rule.raises_alert())
-        else {
+        let Some(Match { rule, evidence, name, name_as_sent }) = matched else { return };
+        if !rule.raises_alert() {
+            if self.event_types.sightings && alerted.is_none() {
+                let sighting = Alert { flow: flow.clone(), evidence, name, name_as_sent, rule, hello, desync };
+                self.emit(frame, Fact::Sighting(Box::new(sighting)), emit);
+            }
             return;
-        };
+        }
         // The name of a decoy does not keep the true one from its alert.
         let is_other_service =
             !desync.is_empty() && alerted.as_ref().is_some_and(|alerted| alerted.service != rule.service);
