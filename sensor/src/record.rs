@@ -16,7 +16,7 @@ use vigie_signatures::{Bundle, Rule};
 
 use crate::country::country;
 use crate::event::{Alert, DnsAnswer, Ech, Event, Evidence, Fact, Flow, FlowEnd, Hello, HelloTransport};
-pub use incident::encode_incident;
+pub use incident::{encode_incident, sighting_id};
 pub use signature::signature_text;
 
 /// What is true for all events of a run.
@@ -32,6 +32,11 @@ pub struct Context {
 
 /// Appends `event` as one EVE line, newline included.
 pub fn encode(event: &Event, context: &Context, out: &mut Vec<u8>) {
+    encode_under(event, context, &[], out);
+}
+
+/// As [`encode`]; an alert has these facts of its incident, too.
+pub fn encode_under(event: &Event, context: &Context, incident: &[(&'static str, Vec<String>)], out: &mut Vec<u8>) {
     let mut write = |frame_number, flow, body| {
         let (host, flow) = (context.sensor_name.as_deref(), flow_record(flow, context));
         let truncated = truncated(&event.fact);
@@ -42,7 +47,8 @@ pub fn encode(event: &Event, context: &Context, out: &mut Vec<u8>) {
         Fact::Alert(alert) | Fact::Sighting(alert) => {
             let ja4 = alert.hello.as_ref().and_then(fingerprint);
             let text = signature_text(&alert.rule);
-            write(frame_number, &alert.flow, Body::Alert(alert_record(alert, &text, ja4.as_ref(), context)));
+            let alert_record = record::Alert { incident, ..alert_record(alert, &text, ja4.as_ref(), context) };
+            write(frame_number, &alert.flow, Body::Alert(alert_record));
         }
         Fact::Hello(flow, hello) => {
             let ja4 = fingerprint(hello);
@@ -146,6 +152,7 @@ fn alert_record<'a>(alert: &'a Alert, text: &'a str, ja4: Option<&'a Ja4>, conte
         server_country: country(server),
         hello: alert.hello.as_ref().map(|hello| hello_record(hello, ja4)),
         desync: alert.desync.words().collect(),
+        incident: &[],
     }
 }
 

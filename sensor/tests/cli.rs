@@ -470,3 +470,18 @@ fn a_reader_that_goes_away_is_no_error() {
     assert_eq!((child.wait().unwrap().code(), errors.as_str()), (Some(SUCCESS), ""));
     assert!(serde_json::from_str::<Value>(&line).is_ok(), "{line}");
 }
+
+#[test]
+fn sightings_are_all_flows_that_matched() {
+    let of = |types: &str| {
+        let output = vigie(&["read", "--json", "--events", types, &capture("browsing.pcapng")]);
+        assert_eq!(output.status.code(), Some(SUCCESS), "{}", err(&output));
+        out(&output).lines().map(ToOwned::to_owned).collect::<Vec<String>>()
+    };
+    let (alerts, sightings) = (of("alert"), of("sighting"));
+    assert!(!alerts.is_empty() && alerts.iter().all(|alert| sightings.contains(alert)));
+    assert_eq!(of("alert,sighting"), sightings, "none is written twice");
+    let flows: std::collections::HashSet<String> =
+        sightings.iter().map(|line| serde_json::from_str::<Value>(line).unwrap()["flow_id"].to_string()).collect();
+    assert_eq!(flows.len(), sightings.len(), "one for each flow");
+}

@@ -219,3 +219,81 @@ fn verdicts_may_be_asked_for_together_with_json() {
     assert_eq!(both.stdout, judge(&["--verdicts", "-"], &input).stdout);
     assert_eq!(judge(&["--as-of", "soon", "-"], &input).status.code(), Some(64));
 }
+
+fn read(arguments: &[&str]) -> Output {
+    let capture = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/captures/browsing.pcapng");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vigie"));
+    command.arg("read").args(arguments).arg(capture).env_remove("VIGIE_SENSOR_NAME").output().unwrap()
+}
+
+fn events(output: &Output) -> Vec<Value> {
+    let text = std::str::from_utf8(&output.stdout).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn policy(text: &str) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ministry.toml");
+    fs::write(&path, text).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    (folder, path)
+}
+
+#[test]
+fn a_judged_capture_has_alerts_only_under_incidents() {
+    let judged = read(&["--json", "--as-of", "2026-11-27"]);
+    assert_eq!(judged.status.code(), Some(0), "{judged:?}");
+    let events = events(&judged);
+    let of = |gid: u64| events.iter().filter(move |event| event["alert"]["gid"] == gid);
+    let metadata =
+        |event: &Value, key: &str| event["alert"]["metadata"][key][0].as_str().unwrap_or_default().to_owned();
+    let opened: std::collections::HashSet<(String, String, String)> = of(7)
+        .filter(|event| metadata(event, "incident_state") == "opened")
+        .map(|event| {
+            let client = event["src_ip"].as_str().unwrap().to_owned();
+            (metadata(event, "incident"), client, metadata(event, "service"))
+        })
+        .collect();
+    assert!(!opened.is_empty() && of(1).count() > opened.len(), "{events:#?}");
+    for alert in of(1) {
+        let client = alert["src_ip"].as_str().unwrap().to_owned();
+        let incident = metadata(alert, "incident");
+        assert!(opened.iter().any(|known| known.0 == incident && known.1 == client), "{alert}");
+        assert!(!metadata(alert, "ban").is_empty() && metadata(alert, "event_id").len() == 16, "{alert}");
+    }
+    let closed = of(7).filter(|event| metadata(event, "incident_state") == "closed").count();
+    assert_eq!(closed, opened.len());
+    let parallel = read(&["--json", "--as-of", "2026-11-27", "--workers", "3"]);
+    assert_eq!(parallel.stdout, judged.stdout, "the same for any number of workers");
+}
+
+#[test]
+fn a_judged_capture_tells_a_story() {
+    let (_folder, path) = policy("[[ban]]\nuse = \"fr\"\n");
+    let output = read(&["--policy", &path, "--as-of", "2026-11-27", "--fail-on-incident"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("\nSEV  CLIENT") && text.contains("fr of 2023-03-24"), "{text}");
+    assert!(
+        text.contains(&format!("\nJudged by {path}: every client counts as an official device; ban: fr.\n")),
+        "{text}"
+    );
+    let (_folder, wrong) = policy("[[ban]]\nuse = \"nowhere\"\n");
+    assert_eq!(read(&["--policy", &wrong]).status.code(), Some(78));
+}
+
+#[test]
+fn who_is_out_of_scope_leaves_no_trace() {
+    let (_folder, path) =
+        policy("[[scope]]\nname = \"elsewhere\"\nkind = \"official\"\nprefixes = [\"198.51.100.0/24\"]\n");
+    let json = read(&["--json", "--policy", &path, "--as-of", "2026-11-27"]);
+    assert_eq!((json.status.code(), json.stdout.len()), (Some(0), 0), "{json:?}");
+    let story = String::from_utf8(read(&["--policy", &path, "--as-of", "2026-11-27"]).stdout).unwrap();
+    assert!(
+        story.contains("No banned or watched service was recognised.") && story.contains("out of scope."),
+        "{story}"
+    );
+    for client in events(&read(&["--json"])).iter().map(|event| event["src_ip"].as_str().unwrap().to_owned()) {
+        assert!(!story.contains(&client), "{client}: {story}");
+    }
+}

@@ -255,6 +255,11 @@ fn write_metadata(metadata: &mut Object<'_>, alert: &Alert<'_>, flow: &Flow<'_>)
     if !alert.desync.is_empty() {
         metadata.texts("desync", alert.desync.iter().copied());
     }
+    for (key, texts) in alert.incident {
+        if !texts.is_empty() {
+            metadata.texts(key, texts.iter().map(String::as_str));
+        }
+    }
 }
 
 /// The event type of a hello, also the field in which it stands. EVE has none for DTLS: it is `tls` over UDP.

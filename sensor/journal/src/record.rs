@@ -106,6 +106,8 @@ pub struct Alert<'a> {
     pub hello: Option<Hello<'a>>,
     /// Why bytes of the connection contradict each other; empty where they do not.
     pub desync: Vec<&'a str>,
+    /// Facts of the incident that the alert belongs to; empty ones are left out.
+    pub incident: &'a [(&'static str, Vec<String>)],
 }
 
 /// A signature, and the rule of it that matched.

@@ -89,7 +89,19 @@ pub struct ReadArguments {
     #[arg(long)]
     pub fail_on_alert: bool,
 
-    /// Event types to write, separated by commas; all but `alert` and `sighting` record the names of ALL traffic [default:
+    /// Exit with code 1 if there was an incident. Judges, as --policy does.
+    #[arg(long)]
+    pub fail_on_incident: bool,
+
+    /// By which policy to judge; without one of these options nothing is judged, and each flow is told by itself.
+    #[command(flatten)]
+    pub policy: super::policy::PolicyArguments,
+
+    /// Show every client in the story of a judged capture, however many there are.
+    #[arg(long)]
+    pub all: bool,
+
+    /// Event types to write where nothing is judged, separated by commas; all but `alert` and `sighting` record the names of ALL traffic [default:
     /// alert].
     ///
     /// PRIVACY: all types but `alert` and `sighting` record the traffic of EVERYBODY in the capture, with every name that
@@ -123,6 +135,13 @@ pub struct ReadArguments {
     /// Show a progress bar on the terminal; `auto` shows it for captures above 64 MiB.
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = When::Auto)]
     pub progress: When,
+}
+
+impl ReadArguments {
+    /// Whether a policy judges what is read.
+    pub const fn is_judged(&self) -> bool {
+        self.policy.policy.is_some() || self.policy.as_of.is_some() || self.fail_on_incident
+    }
 }
 
 /// Parses a number from `least` to `most`.

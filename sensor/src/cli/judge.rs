@@ -1,19 +1,18 @@
 //! `vigie judge`: logs of other tools in; verdicts, incidents, a story for people and an exit code out.
 
-mod story;
+pub(super) mod story;
 mod verdicts;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use vigie_judgement::policy::Policy;
 use vigie_judgement::{Cases, Finding, IncidentLimits, Incidents, Recogniser, Thresholds};
 use vigie_signatures::Clients;
 
-use super::bans::day;
 use super::bundle;
 use super::exit::{Exit, Failure};
+use super::policy::PolicyArguments;
 use super::terminal::{Terminal, eprint, ignore_broken_pipe, print};
 use super::words::{count, counted, quoted_path};
 use crate::judge::files::{self, Report};
@@ -34,8 +33,7 @@ const CASES_MAX: usize = 1 << 18;
                   JSON (ssl, quic, http, dns, conn), and plain JSON lines with: time (RFC 3339, or seconds since 1970) \
                   or seconds; client; name or server; and as far as known ja4, bytes_toclient, bytes_toserver, \
                   answered. The formats may be mixed. Several files are read together in the order of time; lines may \
-                  be up to 60 seconds out of order.\n\nEvery client counts as an official device; the French ban \
-                  applies, and all of ByteDance's services are watched.",
+                  be up to 60 seconds out of order.",
     after_help = "Examples:\n  vigie judge eve.json\n  vigie judge ssl.log conn.log dns.log\n  \
                   zcat eve.json.*.gz | vigie judge --verdicts - > verdicts.jsonl"
 )]
@@ -62,9 +60,9 @@ pub struct JudgeArguments {
     #[arg(long)]
     pub all: bool,
 
-    /// Judge by the bans in force on this day, such as 2023-12-31, whatever the time of a line.
-    #[arg(long, value_name = "DATE")]
-    pub as_of: Option<String>,
+    /// The policy.
+    #[command(flatten)]
+    pub policy: PolicyArguments,
 
     /// Folder of signature files (*.toml) that add to and override the built-in signatures; may be repeated, later
     /// folders override earlier ones.
@@ -81,12 +79,11 @@ pub fn run(arguments: &JudgeArguments, terminal: Terminal) -> Result<Exit, Failu
     if arguments.verdicts {
         return write_verdicts(arguments, &recogniser);
     }
-    let as_of = arguments.as_of.as_deref().map(|text| day(Some(text))).transpose()?;
-    let policy = Policy::builtin().as_of(as_of);
     let bundle = recogniser.bundle();
+    let policy = arguments.policy.load(bundle)?;
     let mut incidents = Incidents::new(Thresholds::default(), CASES_MAX, IncidentLimits::default());
     let mut output = Output::new(arguments.json);
-    let reports = read(&arguments.files, &recogniser, &mut |sighting| {
+    let reports = read(&arguments.files, &recogniser, &mut |sighting, _| {
         incidents.sighting(&policy, bundle, sighting, &mut |finding| output.take(&finding));
     })?;
     incidents.end(&policy, bundle, &mut |finding| output.take(&finding));
@@ -96,7 +93,9 @@ pub fn run(arguments: &JudgeArguments, terminal: Terminal) -> Result<Exit, Failu
     if arguments.json {
         output.finish()?;
     } else {
-        print(&output.story.text(&policy, &incidents.counts(), &reports, arguments.all, terminal.stdout_style()))?;
+        let read = story::Read::of(&reports);
+        let judged = story::Judged { policy: &policy, by: arguments.policy.name(), counts: incidents.counts(), read };
+        print(&output.story.text(&judged, arguments.all, terminal.stdout_style()))?;
     }
     outcome(&reports, arguments.fail_on_incident && has_incident)
 }
@@ -105,7 +104,7 @@ pub fn run(arguments: &JudgeArguments, terminal: Terminal) -> Result<Exit, Failu
 fn write_verdicts(arguments: &JudgeArguments, recogniser: &Recogniser) -> Result<Exit, Failure> {
     let mut cases = Cases::new(Thresholds::default(), CASES_MAX);
     let mut verdicts = Verdicts::default();
-    let reports = read(&arguments.files, recogniser, &mut |sighting| {
+    let reports = read(&arguments.files, recogniser, &mut |sighting, _| {
         cases.sighting(sighting, &mut |change| verdicts.add(&change));
     })?;
     cases.end(&mut |change| verdicts.add(&change));

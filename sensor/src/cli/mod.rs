@@ -13,6 +13,7 @@ pub mod findings;
 pub mod generate;
 pub mod interfaces;
 pub mod judge;
+pub mod policy;
 pub mod progress;
 pub mod read;
 pub mod run;

@@ -1,5 +1,7 @@
 //! `vigie read`: captures in; events, a summary and an exit code out.
 
+mod judged;
+
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -57,6 +59,9 @@ pub fn run(arguments: &ReadArguments, terminal: Terminal) -> Result<Exit, Failur
     if target.is_none() && arguments.events != [EventType::Alert] {
         let what = "--events chooses the events to write, but none are written";
         return Err(Failure::new(Exit::Usage, what, "add --json or --output FILE"));
+    }
+    if arguments.is_judged() {
+        return judged::run(arguments, terminal);
     }
     let bundle = bundle::load(&arguments.signatures)?;
     let stop = stop_on_interrupt();
@@ -286,14 +291,18 @@ fn print_summary(
     if terminal.stderr {
         eprint(&summary(inspected, &run.findings, terminal.stderr_style()));
     } else {
-        inspected
-            .not_read
-            .iter()
-            .take(WARNINGS_PRINTED_MAX)
-            .for_each(|line| eprint(&format!("vigie: not read: {line}\n")));
-        inspected.warnings.iter().take(WARNINGS_PRINTED_MAX).for_each(|warning| eprint(&format!("vigie: {warning}\n")));
+        print_warnings(inspected);
     }
     Ok(())
+}
+
+/// What was not read, and oddities of the captures, a line each on the standard error.
+fn print_warnings(inspected: &Inspected) {
+    let lines = |lines: &[String], before: &str| {
+        lines.iter().take(WARNINGS_PRINTED_MAX).for_each(|line| eprint(&format!("vigie: {before}{line}\n")));
+    };
+    lines(&inspected.not_read, "not read: ");
+    lines(&inspected.warnings, "");
 }
 
 /// The failure of a command whose capture failed.

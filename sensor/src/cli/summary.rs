@@ -60,8 +60,13 @@ pub struct Inspected {
 }
 
 impl Inspected {
+    /// How much was read; empty if nothing was.
+    pub fn volume(&self) -> String {
+        if self.frames == 0 { String::new() } else { format!("{} read", counted(self.frames, "packet")) }
+    }
+
     /// Whether all that was given was read to its end.
-    fn is_complete(&self) -> bool {
+    pub fn is_complete(&self) -> bool {
         self.not_read.is_empty() && self.not_read_left_out == 0
     }
 }
@@ -77,6 +82,20 @@ pub fn summary(inspected: &Inspected, findings: &Findings, style: Style) -> Stri
         0 => push_no_findings(&mut text, inspected, style),
         _ => push_findings(&mut text, inspected, findings, style),
     }
+    push_not_read(&mut text, inspected, style);
+    push_unread(&mut text, inspected, style);
+    push_warnings(&mut text, inspected, style);
+    text
+}
+
+/// The summary around a story, which says what was found.
+pub fn with_story(inspected: &Inspected, story: &str, style: Style) -> String {
+    let mut text = String::new();
+    for line in header(inspected) {
+        push_line(&mut text, &line);
+    }
+    text.push('\n');
+    text.push_str(story);
     push_not_read(&mut text, inspected, style);
     push_unread(&mut text, inspected, style);
     push_warnings(&mut text, inspected, style);

@@ -145,8 +145,8 @@ pub struct Contacts<'r> {
     counts: Counts,
 }
 
-/// Takes a sighting.
-pub type Sighted<'s> = dyn FnMut(&Sighting<'_>) + 's;
+/// Takes a sighting, and the flow that it is of, if it is of a new one.
+pub type Sighted<'s> = dyn FnMut(&Sighting<'_>, Option<FlowKey>) + 's;
 
 impl<'r> Contacts<'r> {
     /// None yet.
@@ -274,7 +274,7 @@ impl<'r> Contacts<'r> {
             return;
         }
         self.counts.contacts += u64::from(contact.kind != Kind::MoreBytes);
-        sighted(&Sighting {
+        let sighting = Sighting {
             time_ns: contact.time_ns,
             client: &contact.client,
             origin: &contact.origin,
@@ -289,7 +289,8 @@ impl<'r> Contacts<'r> {
             bytes_to_server: contact.bytes_to_server,
             server_country: contact.server.filter(|_| contact.kind == Kind::Flow).and_then(country),
             is_cleartext: contact.is_cleartext,
-        });
+        };
+        sighted(&sighting, contact.flow.filter(|_| contact.kind == Kind::Flow));
     }
 
     /// Whether a contact was answered. That no answer was logged tells something only where others were answered in that

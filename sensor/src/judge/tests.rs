@@ -60,9 +60,9 @@ fn judged(limits: Limits, records: Vec<Record<'_>>) -> (Vec<Ended>, Counts) {
         }
     };
     for record in records {
-        contacts.take(record, &mut |sighting| cases.sighting(sighting, &mut tell));
+        contacts.take(record, &mut |sighting, _| cases.sighting(sighting, &mut tell));
     }
-    let counts = contacts.finish(&mut |sighting| cases.sighting(sighting, &mut tell));
+    let counts = contacts.finish(&mut |sighting, _| cases.sighting(sighting, &mut tell));
     cases.end(&mut tell);
     (episodes, counts)
 }
@@ -175,9 +175,9 @@ fn attempt(answered: Answered, others: Option<u64>) -> Option<bool> {
     let mut attempt = None;
     let mut tell = |change: Change<'_>| attempt = change.judgement.attempt;
     for record in records {
-        contacts.take(record, &mut |sighting| cases.sighting(sighting, &mut tell));
+        contacts.take(record, &mut |sighting, _| cases.sighting(sighting, &mut tell));
     }
-    contacts.finish(&mut |sighting| cases.sighting(sighting, &mut tell));
+    contacts.finish(&mut |sighting, _| cases.sighting(sighting, &mut tell));
     cases.end(&mut tell);
     attempt
 }

@@ -4,6 +4,9 @@ use vigie_journal::eve;
 use vigie_journal::record;
 use vigie_judgement::{Client, Incident, IncidentChange, Step};
 
+use super::Context;
+use crate::event::{Event, Fact};
+
 /// Appends a change of an incident as one EVE line, newline included.
 pub fn encode_incident(change: &IncidentChange<'_>, sensor_name: Option<&str>, out: &mut Vec<u8>) {
     let incident = change.incident;
@@ -93,11 +96,25 @@ fn signature_text(change: &IncidentChange<'_>) -> String {
     format!("vigie incident {state}: {service_name}, {verdict} ({kind}), {}", ban.id)
 }
 
+/// The id of the alert on a flow.
+pub fn sighting_id(event: &Event, context: &Context) -> String {
+    let (flow, signature) = match &event.fact {
+        Fact::Alert(alert) | Fact::Sighting(alert) => (alert.flow.id, alert.rule.signature_id),
+        _ => (0, 0),
+    };
+    let sensor_name = context.sensor_name.as_deref().unwrap_or_default();
+    hash(&format!("{sensor_name}\0{flow}\0{signature}\0{}", event.timestamp_ns))
+}
+
 /// 16 hex digits, the same on a replay, so that receivers drop what they have.
 fn event_id(change: &IncidentChange<'_>, sensor_name: Option<&str>) -> String {
     let Incident { id, revision, .. } = change.incident;
     let text =
         format!("{}\0{id}\0{}\0{revision}\0{}", sensor_name.unwrap_or_default(), change.step.as_str(), change.time_ns);
+    hash(&text)
+}
+
+fn hash(text: &str) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
     digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -54,6 +54,7 @@ fn alert(sources: &[String]) -> Alert<'_> {
         server_country: Some("US"),
         hello: None,
         desync: Vec::new(),
+        incident: &[],
     }
 }
 

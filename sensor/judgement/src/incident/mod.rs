@@ -46,6 +46,8 @@ pub enum Finding<'f> {
     Verdict {
         /// The verdict and its episode.
         change: &'f Change<'f>,
+        /// Name of the service for people.
+        service_name: &'f str,
         /// Id of the first ban that covers it.
         ban: &'f str,
         /// Whether the ban covers the service without forbidding this.
@@ -102,22 +104,37 @@ impl Incidents {
         self.cases.evicted()
     }
 
-    /// Takes a sighting. Its client is whoever the policy says.
-    pub fn sighting(&mut self, policy: &Policy, bundle: &Bundle, sighting: &Sighting<'_>, tell: &mut Tell<'_>) {
+    /// Takes a sighting. Its client is whoever the policy says; none if nothing may be recorded of it.
+    pub fn sighting(
+        &mut self,
+        policy: &Policy,
+        bundle: &Bundle,
+        sighting: &Sighting<'_>,
+        tell: &mut Tell<'_>,
+    ) -> Option<Client> {
         self.advance(policy, bundle, sighting.time_ns, tell);
-        let Some(service) = bundle.service(sighting.service) else { return };
+        let service = bundle.service(sighting.service)?;
         let subject = subject(sighting.origin, sighting.time_ns);
         let client = match policy.rule(&subject, service) {
-            Ruling::OutOfScope => return self.counts.out_of_scope += 1,
+            Ruling::OutOfScope => {
+                self.counts.out_of_scope += 1;
+                return None;
+            }
             Ruling::Excused(_) => {
                 self.counts.excused += 1;
                 self.register.excuse(sighting, tell);
-                return;
+                return None;
             }
-            Ruling::Counted(_) => return self.counts.shared += 1,
+            Ruling::Counted(_) => {
+                self.counts.shared += 1;
+                return None;
+            }
             Ruling::NotBanned => match self.supported(policy, bundle, sighting, &subject) {
                 Some(client) => client,
-                None => return self.counts.not_banned += 1,
+                None => {
+                    self.counts.not_banned += 1;
+                    return None;
+                }
             },
             Ruling::Judged(judged) => {
                 self.counts.judged += 1;
@@ -128,6 +145,7 @@ impl Incidents {
         self.register.seen(policy, &sighting, tell);
         let Self { cases, register, .. } = self;
         cases.sighting(&sighting, &mut |change| on_change(register, policy, bundle, &change, tell));
+        Some(client)
     }
 
     /// Time has gone on: episodes end, and incidents of days that are over close.
@@ -142,6 +160,11 @@ impl Incidents {
         let Self { cases, register, .. } = self;
         cases.end(&mut |change| on_change(register, policy, bundle, &change, tell));
         register.close_all(Closing::InputEnded, tell);
+    }
+
+    /// Whether a client and service have an open incident.
+    pub fn is_open(&self, client: &Client, service: &Arc<str>) -> bool {
+        self.register.is_open(client, service)
     }
 
     /// The incidents for which a sighting may raise an alert: open ones of the client and service that have raised less
@@ -202,7 +225,7 @@ fn on_change(register: &mut Register, policy: &Policy, bundle: &Bundle, change: 
     }
     let ban = judged.bans.first().map_or("", |covering| &covering.ban.ban().id);
     let is_reported = !is_incident && kind.is_use();
-    tell(Finding::Verdict { change, ban, is_reported });
+    tell(Finding::Verdict { change, service_name: &service.name, ban, is_reported });
 }
 
 /// Name of a service for people.

@@ -225,6 +225,10 @@ impl Register {
         }
     }
 
+    pub fn is_open(&self, client: &Client, service: &Arc<str>) -> bool {
+        self.open.contains_key(&CaseKey { client: client.clone(), service: Arc::clone(service) })
+    }
+
     /// The incidents for which a sighting may raise an alert. The others count it.
     pub fn alert(&mut self, client: &Client, service: &Arc<str>, time_ns: u64) -> Vec<&Incident> {
         let case = CaseKey { client: client.clone(), service: Arc::clone(service) };

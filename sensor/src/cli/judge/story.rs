@@ -33,6 +33,41 @@ struct Line {
     why: String,
 }
 
+/// What was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Read {
+    /// How much, in words; empty if nothing was.
+    pub words: String,
+    /// Whether all that was given was read.
+    pub is_complete: bool,
+}
+
+impl Read {
+    /// From the lines of logs.
+    pub fn of(reports: &[Report]) -> Self {
+        let lines: u64 = reports.iter().map(|report| report.lines).sum();
+        let bad: u64 = reports.iter().map(|report| report.bad).sum();
+        let words = match (lines, bad) {
+            (0, _) => String::new(),
+            (lines, 0) => format!("{} read", counted(lines, "line")),
+            (lines, bad) => format!("{} read, {} more could not be used", counted(lines - bad, "line"), count(bad)),
+        };
+        Self { words, is_complete: bad == 0 && reports.iter().all(|report| report.error.is_none()) }
+    }
+}
+
+/// By what the story was judged.
+pub struct Judged<'j> {
+    /// The policy.
+    pub policy: &'j Policy,
+    /// How people call it.
+    pub by: String,
+    /// Sightings that led to no incident.
+    pub counts: Counts,
+    /// What was read.
+    pub read: Read,
+}
+
 /// What is kept for the story.
 #[derive(Default)]
 pub struct Story {
@@ -42,6 +77,8 @@ pub struct Story {
     reported: BTreeMap<CaseKey, Line>,
     verdicts: BTreeMap<CaseKey, Judgement>,
     left_out: u64,
+    /// Last contact that was judged.
+    last_ns: Option<u64>,
 }
 
 impl Story {
@@ -60,19 +97,22 @@ impl Story {
                     self.left_out += 1;
                 }
             }
-            Finding::Verdict { change, ban, is_reported } => self.verdict(change, ban, *is_reported),
+            Finding::Verdict { change, service_name, ban, is_reported } => {
+                self.verdict(change, service_name, ban, *is_reported);
+            }
         }
     }
 
-    fn verdict(&mut self, change: &Change<'_>, ban: &str, is_reported: bool) {
+    fn verdict(&mut self, change: &Change<'_>, service_name: &str, ban: &str, is_reported: bool) {
         let key = CaseKey { client: change.client.clone(), service: Arc::clone(change.service) };
         let is_reported = is_reported && !self.of_incidents.contains(&key);
         if is_reported && (self.reported.len() < KEPT_MAX || self.reported.contains_key(&key)) {
-            self.reported.entry(key.clone()).or_insert_with(|| of_verdict(change, ban));
+            self.reported.entry(key.clone()).or_insert_with(|| of_verdict(change, service_name, ban));
         }
         if !change.is_over {
             return;
         }
+        self.last_ns = self.last_ns.max(Some(change.episode.last_ns));
         if let Some(known) = self.verdicts.get_mut(&key) {
             known.rise(change.judgement.clone());
         } else if self.verdicts.len() < KEPT_MAX {
@@ -88,7 +128,7 @@ impl Story {
     }
 
     /// The story, ending in a newline.
-    pub fn text(&self, policy: &Policy, counts: &Counts, reports: &[Report], all: bool, style: Style) -> String {
+    pub fn text(&self, judged: &Judged<'_>, all: bool, style: Style) -> String {
         let mut lines: Vec<&Line> = self.incidents.values().chain(self.reported.values()).collect();
         lines.sort_unstable();
         let mut text = match lines.len() {
@@ -99,55 +139,62 @@ impl Story {
                 format!("{}{note}\n\n", fitted(&rolled_up(&lines), style))
             }
         };
-        text.push_str(&format!("Judged by the built-in policy: {}.\n", policy.summary()));
-        text.push_str(&self.totals(counts, reports));
+        let Judged { policy, by, .. } = judged;
+        text.push_str(&format!("Judged by {by}: {}.\n", policy.summary()));
+        if self.last_ns.is_some_and(|last_ns| policy.is_before_every_ban(last_ns)) {
+            text.push_str(
+                "All of it is older than every ban in use; --as-of DATE judges by the bans of another day.\n",
+            );
+        }
+        text.push_str(&self.totals(judged));
         if self.left_out > 0 {
             text.push_str(&format!("{} not shown: too many.\n", counted(self.left_out, "finding")));
         }
         text
     }
 
+    /// Contacts of whom nothing is told, as totals: fewer than five are not told apart.
+    fn excused(&self, counts: &Counts) -> String {
+        let groups = [
+            (counts.excused, "under a derogation"),
+            (counts.out_of_scope, "out of scope"),
+            (counts.shared, "of shared addresses"),
+        ];
+        let told = groups.iter().filter(|(number, _)| *number > 0).map(|(number, whose)| match number {
+            1..5 => format!("fewer than 5 contacts {whose}"),
+            _ => format!("{} {whose}", counted(*number, "contact")),
+        });
+        let told: Vec<String> = told.collect();
+        if told.is_empty() { String::new() } else { format!(" Not recorded: {}.", told.join(", ")) }
+    }
+
     /// What was read, and how many clients there are of each verdict.
-    fn totals(&self, counts: &Counts, reports: &[Report]) -> String {
+    fn totals(&self, judged: &Judged<'_>) -> String {
+        let Judged { counts, read: Read { words, is_complete }, .. } = judged;
         let clients = |verdict| {
             let of_verdict = self.verdicts.iter().filter(|(_, judgement)| judgement.verdict() == verdict);
             count(of_verdict.map(|(key, _)| &key.client).collect::<BTreeSet<&Client>>().len() as u64)
         };
-        let read = read(reports);
+        let excused = self.excused(counts);
         if self.verdicts.is_empty() {
-            let lines: u64 = reports.iter().map(|report| report.lines).sum();
-            return match (lines, is_complete(reports), counts.not_banned) {
-                (0, ..) => format!("{read}\n"),
-                (_, false, _) => format!("Not everything was read. Nothing was found in what was: {read}.\n"),
-                (_, true, 0) => format!("No banned or watched service was recognised. {read}.\n"),
+            return match (words.as_str(), is_complete, counts.not_banned) {
+                ("", ..) => "Nothing was read, so nothing could be recognised.\n".to_owned(),
+                (_, false, _) => format!("Not everything was read. Nothing was found in what was: {words}.{excused}\n"),
+                (_, true, 0) => format!("No banned or watched service was recognised. {words}.{excused}\n"),
                 (_, true, others) => format!(
-                    "No banned or watched service was recognised; {} with others. {read}.\n",
+                    "No banned or watched service was recognised; {} with others. {words}.{excused}\n",
                     counted(others, "contact")
                 ),
             };
         }
         let incidents = counted(self.incidents.len() as u64, "incident");
         format!(
-            "{incidents}. Clients: {} app, {} web, {} undetermined, {} embed. {read}.\n",
+            "{incidents}. Clients: {} app, {} web, {} undetermined, {} embed. {words}.{excused}\n",
             clients(Verdict::App),
             clients(Verdict::Web),
             clients(Verdict::Undetermined),
             clients(Verdict::Embed)
         )
-    }
-}
-
-fn is_complete(reports: &[Report]) -> bool {
-    reports.iter().all(|report| report.bad == 0 && report.error.is_none())
-}
-
-fn read(reports: &[Report]) -> String {
-    let lines: u64 = reports.iter().map(|report| report.lines).sum();
-    let bad: u64 = reports.iter().map(|report| report.bad).sum();
-    match (lines, bad) {
-        (0, _) => "No line was read, so nothing could be recognised.".to_owned(),
-        (lines, 0) => format!("{} read", counted(lines, "line")),
-        (lines, bad) => format!("{} read, {} more could not be used", counted(lines - bad, "line"), count(bad)),
     }
 }
 
@@ -171,12 +218,12 @@ fn of_incident(incident: &Incident) -> Line {
     }
 }
 
-fn of_verdict(change: &Change<'_>, ban: &str) -> Line {
+fn of_verdict(change: &Change<'_>, service_name: &str, ban: &str) -> Line {
     Line {
         severity: u8::MAX,
         first_ns: change.episode.first_ns,
         client: client_text(change.client, ""),
-        service: change.service.to_string(),
+        service: service_name.to_owned(),
         verdict: verdict_text(change.judgement),
         ban: format!("not forbidden by {ban}"),
         why: why(change.judgement),

@@ -1,5 +1,7 @@
+use super::story::{Judged, Read};
 use super::*;
 use crate::cli::terminal::Style;
+use vigie_judgement::policy::Policy;
 use vigie_signatures::Bundle;
 
 const STYLE: Style = Style { width: 160, colour: false };
@@ -32,7 +34,7 @@ fn judged(text: &str, policy: &Policy) -> (Output, vigie_judgement::Counts, Vec<
     let bundle = recogniser.bundle();
     let mut incidents = Incidents::new(Thresholds::default(), CASES_MAX, IncidentLimits::default());
     let mut output = Output::new(false);
-    let reports = read(&[path], &recogniser, &mut |sighting| {
+    let reports = read(&[path], &recogniser, &mut |sighting, _| {
         incidents.sighting(policy, bundle, sighting, &mut |finding| output.take(&finding));
     })
     .unwrap();
@@ -40,10 +42,14 @@ fn judged(text: &str, policy: &Policy) -> (Output, vigie_judgement::Counts, Vec<
     (output, incidents.counts(), reports)
 }
 
+fn story_by(policy: &Policy, text: &str, all: bool, style: Style) -> String {
+    let (output, counts, reports) = judged(text, policy);
+    let judged = Judged { policy, by: PolicyArguments::default().name(), counts, read: Read::of(&reports) };
+    output.story.text(&judged, all, style)
+}
+
 fn story(text: &str, all: bool, style: Style) -> String {
-    let policy = Policy::builtin();
-    let (output, counts, reports) = judged(text, &policy);
-    output.story.text(&policy, &counts, &reports, all, style)
+    story_by(&Policy::builtin(), text, all, style)
 }
 
 #[test]
@@ -53,7 +59,7 @@ fn verdicts_have_seven_fields_in_a_fixed_order() {
     std::fs::write(&path, office()).unwrap();
     let mut cases = Cases::new(Thresholds::default(), CASES_MAX);
     let mut verdicts = Verdicts::default();
-    read(&[path], &recogniser(), &mut |sighting| cases.sighting(sighting, &mut |change| verdicts.add(&change)))
+    read(&[path], &recogniser(), &mut |sighting, _| cases.sighting(sighting, &mut |change| verdicts.add(&change)))
         .unwrap();
     cases.end(&mut |change| verdicts.add(&change));
     let json = verdicts.json();
@@ -115,10 +121,10 @@ fn a_day_before_every_ban_has_no_incident() {
     let has_incident = |as_of| {
         let tnc = line(1_577_836_801, "10.0.0.9", "tnc16-normal-no1a.tiktokv.eu");
         let text = [early.clone(), tnc, line(1_577_836_802, "10.0.0.9", "frontier.tiktokv-eu.com")].concat();
-        let (output, ..) = judged(&text, &Policy::builtin().as_of(as_of));
-        output.story.text(&Policy::builtin(), &vigie_judgement::Counts::default(), &[], false, STYLE)
+        story_by(&Policy::builtin().as_of(as_of), &text, false, STYLE)
     };
-    assert!(has_incident(None).contains("watched"), "only what is watched has no beginning");
+    assert!(has_incident(None).contains("  watched  "), "only what is watched has no beginning");
+    assert!(has_incident(None).contains("\nAll of it is older than every ban in use; --as-of DATE judges"));
     assert!(has_incident(Some(time::macros::date!(2026 - 11 - 27))).contains("fr of 2023-03-24"));
 }
 
@@ -135,7 +141,7 @@ fn nothing_says_all_clear_after_bad_lines() {
         last(&format!("{good}nonsense\n")),
         "Not everything was read. Nothing was found in what was: 1 line read, 1 more could not be used."
     );
-    assert_eq!(last(""), "No line was read, so nothing could be recognised.");
+    assert_eq!(last(""), "Nothing was read, so nothing could be recognised.");
     let (.., reports) = judged(&format!("{good}nonsense\n"), &Policy::builtin());
     let failure = outcome(&reports, true).unwrap_err();
     assert_eq!(failure.exit, Exit::BadData);
@@ -158,4 +164,15 @@ fn another_tools_words_cannot_command_the_terminal() {
     let text = line(10, "phone\\u001b[2J\\n7", "www.capcut.com");
     let story = story(&text, false, STYLE);
     assert!(story.contains("  3  phone[2J7  CapCut") && !story.contains('\u{1b}'), "{story}");
+}
+
+#[test]
+fn whom_the_policy_does_not_cover_is_a_count_without_a_name() {
+    use vigie_judgement::policy::{PolicyParts, ScopeKind};
+    let parts = || PolicyParts { unlisted: Some(ScopeKind::Guest), ..PolicyParts::default() };
+    let few = story_by(&Policy::new(parts()).unwrap(), &office(), false, STYLE);
+    assert!(few.ends_with(" 5 lines read. Not recorded: 5 contacts out of scope.\n"), "{few}");
+    assert!(!few.contains("10.0.0."), "{few}");
+    let fewer = story_by(&Policy::new(parts()).unwrap(), &line(1, "10.0.0.1", "www.tiktok.com"), false, STYLE);
+    assert!(fewer.ends_with(" Not recorded: fewer than 5 contacts out of scope.\n"), "{fewer}");
 }
