@@ -278,6 +278,7 @@ fn a_judged_capture_tells_a_story() {
         text.contains(&format!("\nJudged by {path}: every client counts as an official device; ban: fr.\n")),
         "{text}"
     );
+    assert_eq!(read(&["--json", "--events", "sighting", "--policy", &path]).status.code(), Some(64));
     let (_folder, wrong) = policy("[[ban]]\nuse = \"nowhere\"\n");
     assert_eq!(read(&["--policy", &wrong]).status.code(), Some(78));
 }

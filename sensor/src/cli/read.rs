@@ -61,6 +61,10 @@ pub fn run(arguments: &ReadArguments, terminal: Terminal) -> Result<Exit, Failur
         return Err(Failure::new(Exit::Usage, what, "add --json or --output FILE"));
     }
     if arguments.is_judged() {
+        if arguments.events != [EventType::Alert] {
+            let what = "--events chooses among all events, but a policy says which are written";
+            return Err(Failure::new(Exit::Usage, what, "leave out --events, or the policy"));
+        }
         return judged::run(arguments, terminal);
     }
     let bundle = bundle::load(&arguments.signatures)?;
