@@ -69,7 +69,7 @@ fn truncated(fact: &Fact) -> Truncated {
         ..Truncated::default()
     };
     match fact {
-        Fact::Alert(alert) => Truncated {
+        Fact::Alert(alert) | Fact::Sighting(alert) => Truncated {
             name_as_sent: alert.name_as_sent.as_ref().is_some_and(|sent| sent.is_cut),
             ..alert.hello.as_ref().map(of_hello).unwrap_or_default()
         },
