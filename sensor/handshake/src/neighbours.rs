@@ -102,7 +102,7 @@ impl<S: BuildHasher> Neighbours<S> {
     fn bucket(&self, mac: MacAddress) -> Option<&Mutex<Bucket>> {
         let hash = self.hasher.hash_one(mac);
         // The high half of the product spreads the hash evenly without a division.
-        self.buckets.get((u128::from(hash) * self.buckets.len() as u128 >> 64) as usize)
+        self.buckets.get(((u128::from(hash) * self.buckets.len() as u128) >> 64) as usize)
     }
 }
 

@@ -139,12 +139,12 @@ impl AnswerReader<'_> {
         }
         self.counters.add(Counter::DnsAnswers, 1);
         self.names.insert_answer(Some(self.client), message, self.now_ns);
-        if self.event_types.dns {
-            if let Some(mut answer) = message.to_answer() {
-                answer.cut(self.event_types.texts.answers_bytes_max);
-                self.counters.add(Counter::AnswersCut, u64::from(answer.is_cut));
-                self.reported.push(answer);
-            }
+        if self.event_types.dns
+            && let Some(mut answer) = message.to_answer()
+        {
+            answer.cut(self.event_types.texts.answers_bytes_max);
+            self.counters.add(Counter::AnswersCut, u64::from(answer.is_cut));
+            self.reported.push(answer);
         }
     }
 }
