@@ -130,6 +130,8 @@ pub struct Alert {
     pub hello: Option<Hello>,
     /// Why other bytes of the connection contradict those that matched.
     pub desync: Desync,
+    /// Later alerts of the same client and signature that are not written, because they were too many.
+    pub summarised: u64,
 }
 
 /// Why a flow ended.
@@ -181,4 +183,20 @@ pub struct Event {
     pub order: Order,
     /// What the event says.
     pub fact: Fact,
+}
+
+impl Event {
+    /// Bytes of memory used, the struct included.
+    pub fn memory_bytes(&self) -> usize {
+        let fact = match &self.fact {
+            Fact::Alert(alert) => {
+                let name = alert.name.as_ref().map_or(0, String::capacity);
+                size_of::<Alert>() + name + alert.hello.as_ref().map_or(0, Hello::memory_bytes)
+            }
+            Fact::Hello(_, hello) => size_of::<Flow>() + hello.memory_bytes(),
+            Fact::Dns(_, answer) => size_of::<Flow>() + answer.memory_bytes(),
+            Fact::FlowEnd(..) => size_of::<Flow>(),
+        };
+        size_of::<Self>() + fact
+    }
 }

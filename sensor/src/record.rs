@@ -153,6 +153,7 @@ fn alert_record<'a>(alert: &'a Alert, text: &'a str, ja4: Option<&'a Ja4>, conte
         hello: alert.hello.as_ref().map(|hello| hello_record(hello, ja4)),
         desync: alert.desync.words().collect(),
         incident: &[],
+        summarised: alert.summarised,
     }
 }
 

@@ -196,12 +196,30 @@ impl Daemon {
     /// # Panics
     /// The program cannot be run.
     pub fn spawn(namespace: &Namespace, folder: &Folder, arguments: &[&str]) -> Self {
+        Self::spawn_with(namespace, folder, arguments, &[])
+    }
+
+    /// Starts one with these environment variables, and waits until it runs.
+    ///
+    /// # Panics
+    /// It does not come up.
+    pub fn start_with(namespace: &Namespace, folder: &Folder, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut daemon = Self::spawn_with(namespace, folder, arguments, variables);
+        daemon.wait_until_it_says("running: ");
+        daemon
+    }
+
+    fn spawn_with(namespace: &Namespace, folder: &Folder, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         namespace.run("ip link set lo up");
         let program = binary().to_string_lossy();
         let mut command = namespace.command(&program);
         command.arg("run").args(arguments).args(["--set", &format!("privilege.user={USER}")]);
         if !arguments.contains(&"--config") {
             command.arg("--config").arg("/dev/null");
+        }
+        if !arguments.iter().any(|argument| argument.starts_with("events.alerts_per_minute_max=")) {
+            // Tests count each alert, and have few clients.
+            command.args(["--set", "events.alerts_per_minute_max=0"]);
         }
         if !arguments.contains(&"--events-file") {
             command.args(["--events-file", &folder.text_path("eve.json")]);
@@ -210,6 +228,7 @@ impl Daemon {
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("VIGIE_")) {
             command.env_remove(name);
         }
+        command.envs(variables.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("ip runs");
         let said = Arc::new(Mutex::new(String::new()));

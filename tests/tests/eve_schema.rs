@@ -194,6 +194,7 @@ fn facts() -> Vec<Fact> {
                         all.add(*reason);
                         all
                     }),
+                    summarised: 41,
                 })));
             }
         }

@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use vigie_decode::{Address, NetworkHeader, Segment, Transport, UdpDatagram};
 use vigie_flow::Side;
-use vigie_handshake::address_names::{self, AddressNames};
+use vigie_handshake::address_names::{self, AddressNames, Query};
 use vigie_handshake::dns::Message;
 use vigie_handshake::quic::Scratch;
 use vigie_handshake::tcp::TcpInspector;
@@ -232,7 +232,7 @@ impl Workload for Dns {
     fn run(&mut self) {
         for (client, answer) in &self.answers {
             let message = Message::parse(black_box(answer)).expect("an answer");
-            self.names.insert_answer(Some(*client), &message, crate::ring::NOW_NS);
+            self.names.insert_answer(Some(*client), Query::Seen, &message, crate::ring::NOW_NS);
         }
         assert!(!self.names.is_empty());
     }

@@ -4,12 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::file::{Assignment, FILE_BYTES_MAX, unknown_key};
 use crate::finding::one_line;
 use crate::suggestion::nearest;
 use crate::{ConfigErrors, Definition, Fault, File, Finding, Machine, Origin, RawValue, Review, Schema, Severity};
+
+/// How long the writer of a pipe may take.
+const PIPE_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Where the file comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,8 +143,34 @@ fn read<S: Schema>(source: &Source, findings: &mut Vec<Finding>) -> (Option<Stri
 /// The bytes of a file; of a file that is too large, one byte more than is allowed.
 fn read_limited(path: &std::path::Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    fs::File::open(path)?.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    if fs::metadata(path)?.file_type().is_fifo() {
+        read_pipe(path, &mut bytes)?;
+    } else {
+        fs::File::open(path)?.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    }
     Ok(bytes)
+}
+
+/// Reads a pipe, such as a shell gives for a command's output. To wait for a writer who never comes would be to hang.
+fn read_pipe(path: &std::path::Path, bytes: &mut Vec<u8>) -> io::Result<()> {
+    /// O_NONBLOCK of Linux (fcntl.h); the same on all architectures for which there are packages.
+    const NONBLOCKING: i32 = 0o4000;
+    let mut file = fs::OpenOptions::new().read(true).custom_flags(NONBLOCKING).open(path)?;
+    let began = Instant::now();
+    let mut chunk = [0; 4_096];
+    while bytes.len() <= FILE_BYTES_MAX {
+        match file.read(&mut chunk) {
+            Ok(0) if bytes.is_empty() => return Err(io::Error::other("it is a pipe to which nobody writes")),
+            Ok(0) => return Ok(()),
+            Ok(count) => bytes.extend_from_slice(chunk.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && began.elapsed() < PIPE_WAIT_MAX => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 fn environment<S: Schema>(

@@ -260,6 +260,12 @@ fn write_metadata(metadata: &mut Object<'_>, alert: &Alert<'_>, flow: &Flow<'_>)
             metadata.texts(key, texts.iter().map(String::as_str));
         }
     }
+    if alert.summarised > 0 {
+        let out = metadata.key("summarised");
+        out.extend_from_slice(b"[\"");
+        json::decimal(out, alert.summarised);
+        out.extend_from_slice(b"\"]");
+    }
 }
 
 /// The event type of a hello, also the field in which it stands. EVE has none for DTLS: it is `tls` over UDP.

@@ -108,6 +108,8 @@ pub struct Alert<'a> {
     pub desync: Vec<&'a str>,
     /// Facts of the incident that the alert belongs to; empty ones are left out.
     pub incident: &'a [(&'static str, Vec<String>)],
+    /// Later alerts of the same client and signature for which this one stands.
+    pub summarised: u64,
 }
 
 /// A signature, and the rule of it that matched.

@@ -195,7 +195,16 @@ pub(crate) mod tests {
 
     pub(crate) fn alert(flow: Flow, rule: Rule, evidence: Evidence, name: &str) -> Alert {
         let name = (!name.is_empty()).then(|| name.to_owned());
-        Alert { flow, evidence, name, name_as_sent: None, rule: Arc::new(rule), hello: None, desync: Desync::default() }
+        Alert {
+            flow,
+            evidence,
+            name,
+            name_as_sent: None,
+            rule: Arc::new(rule),
+            hello: None,
+            desync: Desync::default(),
+            summarised: 0,
+        }
     }
 
     #[test]

@@ -143,7 +143,6 @@ fn read_with_one(
 /// A worker that reads a capture.
 struct Replay {
     worker: Worker,
-    names: Arc<AddressNames>,
 }
 
 impl Replay {
@@ -156,8 +155,8 @@ impl Replay {
         let mut limits = settings.limits.clone();
         // All workers together have room for as many flows as a single one.
         limits.flows_max = limits.flows_max.min(flows_possible(source)).div_ceil(share.count as usize);
-        let worker = Worker::new(&limits, settings.event_types, bundle, Arc::clone(&names), HashKey::REPLAY, share);
-        Self { worker, names }
+        let worker = Worker::new(&limits, settings.event_types, bundle, names, HashKey::REPLAY, share);
+        Self { worker }
     }
 
     /// Reads one batch. False at the end.
@@ -201,7 +200,6 @@ fn totals(replays: &[Replay], source: SourceStatistics) -> Totals {
             }
         }
     }
-    counters.push(("limit", "address_names_max", first.names.refused()));
     counters.retain(|&(_, _, count)| count > 0);
     let (first_seen_ns, last_seen_ns) = source.seen_ns.unwrap_or_default();
     Totals {

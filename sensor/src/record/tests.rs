@@ -82,6 +82,7 @@ fn alert(evidence: Evidence, hello: Option<Hello>) -> Alert {
         rule: Arc::new(rule()),
         hello,
         desync: Desync::default(),
+        summarised: 0,
     }
 }
 

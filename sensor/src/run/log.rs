@@ -2,27 +2,34 @@
 //! (sd-daemon(3)), or JSON.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::settings::{Level, Log as LogSettings, LogFormat};
+
+/// Bytes of a line; the rest is cut.
+const LINE_BYTES_MAX: usize = 2_048;
 
 /// The log of a running sensor.
 #[derive(Debug)]
 pub struct Log {
     settings: Mutex<LogSettings>,
     is_journal: bool,
+    /// Lines that could not be written.
+    left_out: AtomicU64,
 }
 
 impl Log {
     /// A log with these settings.
     pub fn new(settings: LogSettings) -> Self {
         let is_journal = std::env::var_os("JOURNAL_STREAM").is_some() && !io::stderr().is_terminal();
-        Self { settings: Mutex::new(settings), is_journal }
+        Self { settings: Mutex::new(settings), is_journal, left_out: AtomicU64::new(0) }
     }
 
     /// Replaces the settings.
@@ -58,9 +65,35 @@ impl Log {
             LogFormat::Text if self.is_journal => format!("<{}>{text}\n", priority(level)),
             LogFormat::Text => format!("vigie: {}{text}\n", if level == Level::Info { "" } else { prefix(level) }),
         };
-        // An error here has no other place to be reported.
-        let _ = io::stderr().write_all(line.as_bytes());
+        self.write_line(&line);
     }
+}
+
+impl Log {
+    /// Writes a line if that does not block: a pipe that nobody reads must not stop the sensor. How many lines were left out is
+    /// said when there is room again.
+    fn write_line(&self, line: &str) {
+        let left_out = self.left_out.swap(0, Ordering::Relaxed);
+        if !has_room(&io::stderr()) {
+            self.left_out.fetch_add(left_out + 1, Ordering::Relaxed);
+            return;
+        }
+        // A pipe with room takes so many bytes at once (PIPE_BUF, pipe(7)).
+        let end =
+            (0..=line.len().min(LINE_BYTES_MAX)).rev().find(|&end| line.is_char_boundary(end)).unwrap_or_default();
+        let (line, newline) = (line.get(..end).unwrap_or_default(), if end < line.len() { "\n" } else { "" });
+        // An error here has no other place to be reported.
+        let _ = io::stderr().write_all(format!("{line}{newline}").as_bytes());
+        if left_out > 0 {
+            let _ = io::stderr().write_all(format!("vigie: {left_out} lines of this log were left out\n").as_bytes());
+        }
+    }
+}
+
+/// Whether a write of a line would not block.
+fn has_room(target: &impl AsFd) -> bool {
+    let mut entries = [PollFd::new(target.as_fd(), PollFlags::POLLOUT)];
+    poll(&mut entries, PollTimeout::ZERO) != Ok(0)
 }
 
 const fn priority(level: Level) -> u8 {

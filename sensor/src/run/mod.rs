@@ -14,9 +14,16 @@
 //! `start.rs` prepares and starts the threads, `watch.rs` watches, reloads and stops.
 
 mod advice;
+pub(crate) mod alert_rate;
+mod channel;
+mod guarded;
+mod live_clock;
 pub mod log;
+mod names_wait;
 mod notify;
 pub mod outbox;
+mod packet_clocks;
+mod quarantine;
 pub mod snapshot;
 mod start;
 mod watch;
@@ -96,6 +103,9 @@ pub fn run(layers: &Layers, loaded: Loaded, load_signatures: LoadSignatures<'_>)
     let settings = loaded.settings.clone();
     let log = Arc::new(Log::new(settings.log.clone()));
     let signals = Signals::register()?;
+    for exposure in settings.exposures(loaded.file.as_deref().map(std::path::Path::new)) {
+        log.warning(&format!("{}: {}", exposure.path.display(), exposure.what));
+    }
     let service_manager = ServiceManager::connect();
     let bundle = load_signatures(&settings).map_err(RunError::Signatures)?;
     let policy = LoadedPolicy::of(&loaded, &bundle)?;

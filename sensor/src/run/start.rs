@@ -10,8 +10,13 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::bounded;
 use vigie_signatures::Bundle;
 
+use super::alert_rate::AlertRate;
+use super::channel::channel;
+use super::guarded::GuardedWorker;
 use super::log::Log;
-use super::outbox::Outbox;
+use super::outbox::{Outbox, QueueLimits};
+use super::packet_clocks::PacketClocks;
+use super::quarantine::Quarantine;
 use super::snapshot::{CurrentSnapshot, Snapshot, SnapshotReader};
 use super::watch::Running;
 use super::worker_thread::{LiveSource, WorkerThread};
@@ -117,8 +122,13 @@ impl Prepared {
         log: &Arc<Log>,
     ) -> Result<Running, RunError> {
         let Self { workers, shared, interfaces } = self;
-        let (event_sender, events) = bounded(settings.events.channel_events_max);
+        let limits = &settings.events;
+        let (event_sender, events) = channel(limits.channel_events_max, limits.channel_bytes_max);
+        let queue = QueueLimits { events_max: limits.pending_events_max, bytes_max: limits.pending_bytes_max };
+        let clocks = Arc::new(PacketClocks::new(workers.len()));
         let commands = Arc::new(WriterCommands::new(fsync(settings)));
+        let quarantine = Quarantine::beside(&settings.events.file);
+        quarantine.remove_old(usize::MAX);
         let (report_sender, reports) = bounded(REPORTS_MAX * workers.len().max(1));
         let context = Context {
             sensor_name: Some(settings.sensor.name.clone()),
@@ -133,7 +143,9 @@ impl Prepared {
         let stop = Arc::new(AtomicBool::new(false));
         let mut threads = Vec::new();
         for (index, (source, worker)) in sources.into_iter().zip(workers).enumerate() {
-            let outbox = Outbox::new(event_sender.clone(), settings.events.pending_events_max);
+            let rate = AlertRate::new(settings.events.alerts_per_minute_max);
+            let outbox = Outbox::new(event_sender.clone(), queue, rate);
+            let worker = GuardedWorker::new(with_test_hooks(worker), settings.privacy.debug_until);
             let thread = WorkerThread::new(
                 index,
                 source,
@@ -144,6 +156,7 @@ impl Prepared {
                 report_sender.clone(),
                 settings.events.types.contains(&Record::Flow),
             );
+            let thread = thread.await_names(&clocks, settings);
             let (stop, log) = (Arc::clone(&stop), Arc::clone(log));
             let cpu = settings.capture.cpus.get(index).copied();
             threads.push(spawn(&format!("worker-{index}"), move || {
@@ -167,6 +180,8 @@ impl Prepared {
             log: Arc::clone(log),
             writes_stats: settings.events.types.contains(&Record::Stats),
             last_reports: Vec::new(),
+            quarantine,
+            metrics_failed: None,
             started: Instant::now(),
         })
     }
@@ -174,6 +189,21 @@ impl Prepared {
 
 fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, RunError> {
     thread::Builder::new().name(name.to_owned()).spawn(body).map_err(|error| system("start a thread", &error))
+}
+
+/// A worker that panics at the packets that a test names by their port; in programs that are built for tests only.
+#[cfg(debug_assertions)]
+fn with_test_hooks(mut worker: Worker) -> Worker {
+    let port = std::env::var("TEST_OF_VIGIE_PANIC_PORT").ok().and_then(|port| port.parse().ok());
+    if let Some(port) = port {
+        worker.panic_at_port(port);
+    }
+    worker
+}
+
+#[cfg(not(debug_assertions))]
+const fn with_test_hooks(worker: Worker) -> Worker {
+    worker
 }
 
 fn pin(cpu: usize, log: &Log) {

@@ -10,12 +10,15 @@ use time::OffsetDateTime;
 use vigie_signatures::Bundle;
 
 use super::advice;
+use super::guarded::WorkerPanic;
 use super::log::Log;
 use super::notify::ServiceManager;
+use super::outbox::Dropped;
+use super::quarantine::Quarantine;
 use super::snapshot::{CurrentSnapshot, Snapshot};
 use super::start::fsync;
 use super::worker_thread::Report;
-use super::writer::{GivenUp, WriterCommands};
+use super::writer::WriterCommands;
 use super::{LoadSignatures, RunError, Signals};
 use crate::policy::LoadedPolicy;
 use crate::settings::Settings;
@@ -29,6 +32,8 @@ use vigie_metrics::Serving;
 
 /// How often the watching thread polls.
 const WATCH_EVERY: Duration = Duration::from_millis(50);
+/// How often a failure that lasts is told.
+const TELL_AGAIN_EVERY: Duration = Duration::from_secs(60);
 /// A worker without progress for so long is stuck.
 const STALL_MAX: Duration = Duration::from_secs(10);
 /// How long events are still written when the sensor stops; service managers wait for 20 seconds.
@@ -38,8 +43,8 @@ const WRITER_STOP_MAX: Duration = Duration::from_secs(13);
 
 /// All threads of a sensor.
 pub struct Running {
-    pub(super) threads: Vec<JoinHandle<Result<u64, CaptureError>>>,
-    pub(super) writer: Option<JoinHandle<GivenUp>>,
+    pub(super) threads: Vec<JoinHandle<Result<Dropped, CaptureError>>>,
+    pub(super) writer: Option<JoinHandle<Dropped>>,
     pub(super) serving: Option<Serving>,
     pub(super) commands: Arc<WriterCommands>,
     pub(super) reports: Receiver<Report>,
@@ -52,6 +57,10 @@ pub struct Running {
     /// The last report of each worker.
     pub(super) last_reports: Vec<Report>,
     pub(super) started: Instant,
+    /// Where frames go that stopped a worker.
+    pub(super) quarantine: Quarantine,
+    /// When it was last told that the endpoint for Prometheus has failed.
+    pub(super) metrics_failed: Option<Instant>,
 }
 
 impl Running {
@@ -113,6 +122,7 @@ impl Running {
         if let Some(index) = self.threads.iter().position(JoinHandle::is_finished) {
             return Err(RunError::Failed(format!("worker {index} failed; without it the sensor would miss packets")));
         }
+        self.check_endpoint();
         if self.writer.as_ref().is_none_or(JoinHandle::is_finished) {
             return Err(RunError::Failed("the writer of events failed".to_owned()));
         }
@@ -123,8 +133,20 @@ impl Running {
         for change in std::mem::take(&mut report.changes) {
             if change.state == State::Up { self.log.info(&change.message) } else { self.log.warning(&change.message) }
         }
-        self.shared.alerts_lost(Loss::ChannelFull, std::mem::take(&mut report.alerts_lost));
-        self.shared.events_dropped(Loss::ChannelFull, std::mem::take(&mut report.records_dropped));
+        let set_by_s = std::mem::take(&mut report.clock_set_by_ns) / 1_000_000_000;
+        if report.worker == 0 && set_by_s != 0 {
+            let direction = if set_by_s < 0 { "back" } else { "forward" };
+            let seconds = set_by_s.unsigned_abs();
+            self.log
+                .warning(&format!("the clock of the packets was set {direction} by {seconds} s; flows keep their age"));
+        }
+        for panic in std::mem::take(&mut report.panics) {
+            self.set_aside(report.worker, &panic);
+        }
+        let dropped = std::mem::take(&mut report.dropped);
+        self.shared.alerts_lost(Loss::ChannelFull, dropped.alerts);
+        self.shared.events_dropped(Loss::ChannelFull, dropped.others);
+        self.shared.alerts_summarised(std::mem::take(&mut report.summarised));
         if report.worker == 0 {
             let before = self.last_reports.first().map(|report| report.interfaces.as_slice()).unwrap_or_default();
             for (place, interface) in report.interfaces.iter().enumerate() {
@@ -140,6 +162,31 @@ impl Running {
         }
         if let Some(place) = self.last_reports.get_mut(report.worker) {
             *place = report;
+        }
+    }
+
+    /// Keeps the frame that stopped a worker, and says so.
+    fn set_aside(&self, worker: usize, panic: &WorkerPanic) {
+        self.shared.worker_panicked(worker);
+        let kept = match &panic.frame {
+            None => "the packet that caused it is not known".to_owned(),
+            Some(frame) => match self.quarantine.set_aside(frame, worker) {
+                Ok(path) => format!("the packet that caused it is in {}", path.display()),
+                Err(error) => format!("the packet that caused it cannot be kept: {error}"),
+            },
+        };
+        self.log.error(&format!(
+            "worker {worker} stopped at a defect of the sensor and has started anew: {}; {kept}; please report it",
+            panic.message
+        ));
+    }
+
+    /// Says so once a minute if the endpoint for Prometheus has failed.
+    fn check_endpoint(&mut self) {
+        let is_dead = self.serving.as_ref().is_some_and(|serving| !serving.is_running());
+        if is_dead && self.metrics_failed.is_none_or(|told| told.elapsed() >= TELL_AGAIN_EVERY) {
+            self.metrics_failed = Some(Instant::now());
+            self.log.error("the metrics endpoint has failed and answers no more; restart the sensor to get it back");
         }
     }
 
@@ -244,7 +291,10 @@ impl Running {
                 }
             }
             match thread.join() {
-                Ok(Ok(lost)) => self.shared.alerts_lost(Loss::Shutdown, lost),
+                Ok(Ok(unsent)) => {
+                    self.shared.alerts_lost(Loss::Shutdown, unsent.alerts);
+                    self.shared.events_dropped(Loss::Shutdown, unsent.others);
+                }
                 Ok(Err(error)) => outcome = Err(error.into()),
                 Err(_) => outcome = Err(RunError::Failed(format!("worker {index} failed"))),
             }
@@ -259,12 +309,14 @@ impl Running {
         outcome = outcome.and(self.join_writer(began + WRITER_STOP_MAX));
         let stats = self.stats();
         self.log.info(&format!(
-            "stopped: {} packets, {} dropped by the kernel, {} flows, {} alerts, {} of them lost, {} other events lost",
+            "stopped: {} packets, {} dropped by the kernel, {} flows, {} alerts, {} of them lost, {} summarised, \
+             {} other events lost",
             stats.packets,
             stats.kernel_drops,
             stats.flows,
             stats.alerts,
             stats.alerts_lost,
+            self.shared.alerts_summarised_total(),
             self.shared.events_dropped_total(),
         ));
         if let Some(serving) = self.serving.take() {
@@ -286,7 +338,7 @@ impl Running {
             thread::sleep(WATCH_EVERY);
         }
         let given_up = writer.join().map_err(|_| RunError::Failed("the writer of events failed".to_owned()))?;
-        if given_up == GivenUp::default() {
+        if given_up == Dropped::default() {
             return Ok(());
         }
         Err(RunError::Failed(format!(

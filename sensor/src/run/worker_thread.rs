@@ -3,15 +3,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
-use super::outbox::Outbox;
+use super::guarded::{GuardedWorker, WorkerPanic};
+use super::live_clock::LiveClock;
+use super::names_wait::NamesWait;
+use super::outbox::{Dropped, Outbox};
+use super::packet_clocks::PacketClocks;
 use super::snapshot::SnapshotReader;
 use crate::event::{Event, Fact};
+use crate::settings::Settings;
 use crate::telemetry::{CaptureCells, CaptureCounts, Shared, WorkerCells};
-use crate::worker::Worker;
 use vigie_capture::live::{Change, InterfaceCounts, Live};
 use vigie_capture::{CaptureError, Source};
 
@@ -19,7 +23,7 @@ use vigie_capture::{CaptureError, Source};
 const PUBLISH_EVERY: Duration = Duration::from_millis(50);
 /// How often the worker reports to the watching thread.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
-/// How late packets may arrive. Without packets, flows time out by the system clock minus this.
+/// How late packets may arrive. Without packets, flows time out by the passing time minus this.
 const LATENESS_NS: u64 = 1_000_000_000;
 /// How long a worker without packets waits for room in the channel.
 const IDLE_FLUSH_MAX: Duration = Duration::from_millis(10);
@@ -61,17 +65,21 @@ pub struct Report {
     pub interfaces: Vec<InterfaceCounts>,
     /// Changes of interfaces since the last report.
     pub changes: Vec<Change>,
-    /// Alerts dropped since the last report.
-    pub alerts_lost: u64,
-    /// Other events dropped since the last report.
-    pub records_dropped: u64,
+    /// By how much the clock of the packets was set since the last report.
+    pub clock_set_by_ns: i64,
+    /// Panics since the last report.
+    pub panics: Vec<WorkerPanic>,
+    /// Events dropped since the last report.
+    pub dropped: Dropped,
+    /// Alerts since the last report for which another one stands.
+    pub summarised: u64,
 }
 
 /// A worker, and what its thread needs.
 pub struct WorkerThread {
     index: usize,
     source: Box<dyn LiveSource>,
-    worker: Worker,
+    worker: GuardedWorker,
     outbox: Outbox,
     snapshots: SnapshotReader,
     cells: Arc<WorkerCells>,
@@ -80,6 +88,8 @@ pub struct WorkerThread {
     reports: Sender<Report>,
     /// Whether to send the ends of flows. Workers emit those of flows with an alert in any case, for the summary of `read`.
     writes_flow_ends: bool,
+    clock: LiveClock,
+    names_wait: Option<NamesWait>,
     unreported: Report,
     busy: Duration,
     published: Instant,
@@ -92,7 +102,7 @@ impl WorkerThread {
     pub fn new(
         index: usize,
         source: Box<dyn LiveSource>,
-        worker: Worker,
+        worker: GuardedWorker,
         outbox: Outbox,
         snapshots: SnapshotReader,
         shared: &Arc<Shared>,
@@ -113,6 +123,8 @@ impl WorkerThread {
             shared: Arc::clone(shared),
             reports,
             writes_flow_ends,
+            clock: LiveClock::default(),
+            names_wait: None,
             unreported: Report { worker: index, ..Report::default() },
             busy: Duration::ZERO,
             published: now,
@@ -120,19 +132,32 @@ impl WorkerThread {
         }
     }
 
-    /// Processes frames until `stop`, then those that have arrived already, and ends all flows. Returns the number of alerts
-    /// that could not be sent in the end.
+    /// Has flows without a name wait for the other workers, if there are any.
+    pub fn await_names(mut self, clocks: &Arc<PacketClocks>, settings: &Settings) -> Self {
+        if clocks.workers() > 1 && settings.limits.waiting_flows_max > 0 {
+            self.worker.worker().await_names(settings.limits.waiting_flows_max);
+            self.names_wait = Some(NamesWait::new(self.index, Arc::clone(clocks), settings));
+        }
+        self
+    }
+
+    /// Processes frames until `stop`, then those that have arrived already, and ends all flows. Returns the events that
+    /// could not be sent in the end.
     ///
     /// # Errors
     /// The source failed.
-    pub fn run(mut self, stop: &AtomicBool) -> Result<u64, CaptureError> {
+    pub fn run(mut self, stop: &AtomicBool) -> Result<Dropped, CaptureError> {
         while !stop.load(Ordering::Relaxed) {
             self.step()?;
         }
         let deadline = Instant::now() + DRAIN_MAX;
         while Instant::now() < deadline && self.step()? {}
         let (outbox, writes_flow_ends) = (&mut self.outbox, self.writes_flow_ends);
-        self.worker.finish(&mut |event| send(outbox, event, writes_flow_ends));
+        if let Some(names_wait) = &self.names_wait {
+            names_wait.await_all();
+            self.worker.worker().stop_awaiting_names(&mut |event| send(outbox, event, writes_flow_ends));
+        }
+        self.worker.worker().finish(&mut |event| send(outbox, event, writes_flow_ends));
         self.source.refresh();
         self.publish();
         self.report(true);
@@ -141,14 +166,24 @@ impl WorkerThread {
 
     /// Processes one batch, or waits once. Whether there were frames.
     fn step(&mut self) -> Result<bool, CaptureError> {
-        let Self { source, worker, outbox, busy, snapshots, writes_flow_ends, .. } = self;
+        let Self { source, worker, outbox, busy, snapshots, writes_flow_ends, names_wait, clock, .. } = self;
+        let (index, set_by_ns) = (self.index, &mut self.unreported.clock_set_by_ns);
         let mut send = |event| send(outbox, event, *writes_flow_ends);
         let mut is_idle = true;
+        let mut last_ns = 0;
+        if let Some(names_wait) = names_wait {
+            names_wait.before_batch();
+        }
         source.next_batch(&mut |frames| {
             let began = Instant::now();
             // Here and not before the wait: these frames may have arrived after the reload was reported as done.
             if let Some(snapshot) = snapshots.changed() {
-                worker.use_signatures(Arc::clone(&snapshot.bundle));
+                worker.worker().use_signatures(Arc::clone(&snapshot.bundle));
+            }
+            last_ns = frames.last().map_or(0, |frame| frame.timestamp_ns);
+            if let Some(by_ns) = clock.batch(last_ns, began) {
+                worker.worker().clock_was_set(by_ns, index == 0);
+                *set_by_ns += by_ns;
             }
             worker.batch(frames, &mut send);
             *busy += began.elapsed();
@@ -156,10 +191,17 @@ impl WorkerThread {
         })?;
         if is_idle {
             if let Some(snapshot) = snapshots.changed() {
-                worker.use_signatures(Arc::clone(&snapshot.bundle));
+                worker.worker().use_signatures(Arc::clone(&snapshot.bundle));
             }
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
-            worker.pass_time(now.saturating_sub(LATENESS_NS), &mut send);
+            if let Some(now_ns) = clock.now_ns(Instant::now()) {
+                worker.worker().pass_time(now_ns.saturating_sub(LATENESS_NS), &mut send);
+            }
+        }
+        if let Some(names_wait) = names_wait {
+            names_wait.after_batch(if is_idle { None } else { Some(last_ns) });
+            if worker.worker().awaits_names() {
+                names_wait.resolve(worker.worker(), &mut send);
+            }
         }
         if is_idle {
             outbox.flush_until(Instant::now() + IDLE_FLUSH_MAX);
@@ -176,8 +218,9 @@ impl WorkerThread {
     fn publish(&mut self) {
         let elapsed = self.published.elapsed();
         self.published = Instant::now();
-        self.cells.publish(self.worker.all_counts().into_iter().map(|(_, _, count)| count));
-        let (flows, slots) = self.worker.flows();
+        self.outbox.release_held(self.published);
+        self.cells.publish(self.worker.counts());
+        let (flows, slots) = self.worker.worker().flows();
         self.cells.flows(flows, slots);
         let (waiting, depth) = self.outbox.depths();
         self.cells.channel(depth, self.outbox.channel_events_max(), waiting);
@@ -206,8 +249,11 @@ impl WorkerThread {
             }
         }
         self.unreported.interfaces = self.source.counts().to_vec();
-        self.unreported.alerts_lost += self.outbox.take_alerts_lost();
-        self.unreported.records_dropped += self.outbox.take_records_dropped();
+        self.unreported.panics.extend(self.worker.take_panics());
+        let dropped = self.outbox.take_dropped();
+        self.unreported.dropped.alerts += dropped.alerts;
+        self.unreported.dropped.others += dropped.others;
+        self.unreported.summarised += self.outbox.take_summarised();
         let report = std::mem::replace(&mut self.unreported, Report { worker: self.index, ..Report::default() });
         let refused = if is_last {
             self.reports.send_timeout(report, REPORT_EVERY).map_err(|error| error.into_inner())

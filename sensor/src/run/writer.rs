@@ -10,10 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::RecvTimeoutError;
 use vigie_signatures::Rule;
 
+use super::channel::EventReceiver;
 use super::log::Log;
+use super::outbox::Dropped;
 use super::snapshot::SnapshotReader;
 use crate::detect::Evidence;
 use crate::event::{Event, Fact};
@@ -90,18 +92,9 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The alert in a line of the journal's buffer: rule, evidence, and time of the packet.
 type WaitingAlert = (Arc<Rule>, Evidence, u64);
 
-/// What the writer could not write in the end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct GivenUp {
-    /// Alerts.
-    pub alerts: u64,
-    /// Other events.
-    pub others: u64,
-}
-
 /// The state of the writing thread.
 pub struct Writer {
-    events: Receiver<Event>,
+    events: EventReceiver,
     commands: Arc<WriterCommands>,
     snapshots: SnapshotReader,
     journal: Journal,
@@ -113,13 +106,13 @@ pub struct Writer {
     /// The lines in the journal's buffer; `None` is an event other than an alert.
     waiting: VecDeque<Option<WaitingAlert>>,
     failure_logged: Option<Instant>,
-    given_up: Option<GivenUp>,
+    given_up: Option<Dropped>,
 }
 
 impl Writer {
     /// A writer from a channel to a journal.
     pub fn new(
-        events: Receiver<Event>,
+        events: EventReceiver,
         commands: Arc<WriterCommands>,
         snapshots: SnapshotReader,
         journal: Journal,
@@ -145,7 +138,7 @@ impl Writer {
 
     /// Writes until all workers have ended, all their events are written or given up, and no more commands come. Returns
     /// what it has given up.
-    pub fn run(mut self) -> GivenUp {
+    pub fn run(mut self) -> Dropped {
         let mut is_over = false;
         while !is_over {
             match self.events.recv_timeout(POLL_EVERY) {
@@ -180,7 +173,7 @@ impl Writer {
             _ => None,
         };
         if let Some(given_up) = &mut self.given_up {
-            return given_up.count(alert.is_some(), &self.shared);
+            return count_lost(given_up, alert.is_some(), &self.shared);
         }
         self.journal.add_line(|line| record::encode(event, &self.context, line));
         self.waiting.push_back(alert);
@@ -251,7 +244,7 @@ impl Writer {
         let mut given_up = self.given_up.unwrap_or_default();
         if !is_written {
             self.journal.give_up();
-            self.waiting.drain(..).for_each(|alert| given_up.count(alert.is_some(), &self.shared));
+            self.waiting.drain(..).for_each(|alert| count_lost(&mut given_up, alert.is_some(), &self.shared));
         }
         self.given_up = Some(given_up);
     }
@@ -290,14 +283,12 @@ impl Writer {
     }
 }
 
-impl GivenUp {
-    fn count(&mut self, is_alert: bool, shared: &Shared) {
-        if is_alert {
-            self.alerts += 1;
-            shared.alerts_lost(Loss::SinkFailed, 1);
-        } else {
-            self.others += 1;
-            shared.events_dropped(Loss::SinkFailed, 1);
-        }
+fn count_lost(given_up: &mut Dropped, is_alert: bool, shared: &Shared) {
+    if is_alert {
+        given_up.alerts += 1;
+        shared.alerts_lost(Loss::SinkFailed, 1);
+    } else {
+        given_up.others += 1;
+        shared.events_dropped(Loss::SinkFailed, 1);
     }
 }

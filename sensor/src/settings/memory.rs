@@ -3,8 +3,12 @@
 use std::mem::size_of;
 
 use super::Settings;
+use crate::event::Event;
+use crate::run::alert_rate::HELD_BYTES_MAX;
+use crate::worker::WAITING_FLOW_BYTES_MAX;
 use vigie_capture::live::Backend;
 use vigie_flow::FlowEntry;
+use vigie_journal::BUFFER_BYTES;
 
 /// Bytes of tag and age for each flow.
 const FLOW_TAG_BYTES: u64 = 4;
@@ -24,6 +28,8 @@ pub struct MemoryNeed {
     pub tables_bytes: u64,
     /// Handshakes, fragments and names when every limit is reached.
     pub work_bytes: u64,
+    /// Events that wait to be written when they cannot be.
+    pub events_bytes: u64,
 }
 
 impl MemoryNeed {
@@ -39,7 +45,9 @@ impl MemoryNeed {
         let slots = (limits.flows_max as u64).saturating_add(limits.flows_max as u64 / 6);
         let table = slots.saturating_mul(size_of::<FlowEntry>() as u64 + FLOW_TAG_BYTES);
         let records = (limits.records_max.min(limits.flows_max) as u64).saturating_mul(RECORD_BYTES);
-        let each = [records, limits.reassembly_bytes_max as u64, limits.fragment_bytes_max as u64];
+        let waiting = if workers > 1 { limits.waiting_flows_max as u64 } else { 0 };
+        let waiting = waiting.saturating_mul(WAITING_FLOW_BYTES_MAX as u64);
+        let each = [records, limits.reassembly_bytes_max as u64, limits.fragment_bytes_max as u64, waiting];
         let each = each.into_iter().fold(0_u64, u64::saturating_add);
         let names = (limits.address_names_max as u64).saturating_mul(ADDRESS_NAME_BYTES);
         let neighbours = (limits.neighbours_max as u64).saturating_mul(NEIGHBOUR_BYTES);
@@ -48,11 +56,26 @@ impl MemoryNeed {
             rings_bytes: rings.saturating_mul(capture.ring_bytes as u64),
             tables_bytes: workers.saturating_mul(table),
             work_bytes: workers.saturating_mul(each).saturating_add(shared),
+            events_bytes: events_bytes(settings, workers),
         }
     }
 
     /// All of it.
     pub const fn total_bytes(&self) -> u64 {
-        self.rings_bytes.saturating_add(self.tables_bytes).saturating_add(self.work_bytes)
+        self.rings_bytes
+            .saturating_add(self.tables_bytes)
+            .saturating_add(self.work_bytes)
+            .saturating_add(self.events_bytes)
     }
+}
+
+/// Channel, queues of the workers, alerts that stand for others, and the writer's buffer.
+fn events_bytes(settings: &Settings, workers: u64) -> u64 {
+    let events = &settings.events;
+    let place = size_of::<Event>() as u64;
+    let queue = |events_max: usize, bytes_max: usize| (events_max as u64).saturating_mul(place) + bytes_max as u64;
+    let held = if events.alerts_per_minute_max > 0 { HELD_BYTES_MAX as u64 } else { 0 };
+    let each = queue(events.pending_events_max, events.pending_bytes_max).saturating_add(held);
+    let channel = queue(events.channel_events_max, events.channel_bytes_max);
+    workers.saturating_mul(each).saturating_add(channel).saturating_add(4 * BUFFER_BYTES as u64)
 }

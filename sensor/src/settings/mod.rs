@@ -6,6 +6,7 @@
 mod capture;
 mod choices;
 mod combinations;
+mod exposure;
 mod limits;
 mod memory;
 mod readiness;

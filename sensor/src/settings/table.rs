@@ -115,7 +115,8 @@ settings! {
         fragment_timeout_ms: usize = 30_000, Rule::Range(1, 1_073_741_824), Restart;
         /// Milliseconds that a complete datagram is kept for fragments that contradict it.
         fragment_completed_ms: usize = 1_000, Rule::Range(0, 1_073_741_824), Restart;
-        /// Addresses for which a name from DNS is kept.
+        /// Addresses for which a name from DNS is kept; when it is reached, answers that nobody asked for make room first,
+        /// then those that are old and unused, then those of the client with the most.
         address_names_max: usize = 262_144, Rule::Range(16, 1_000_000_000), Restart;
         /// Hosts whose IPv4 and IPv6 addresses are known as one client's by their link-layer address; when it is reached, one
         /// that was silent for long is forgotten.
@@ -128,6 +129,11 @@ settings! {
         event_user_agent_bytes_max: usize = 512, Rule::Range(64, 1_024), Restart;
         /// Bytes of all records of a DNS answer in an event; what is beyond is left out.
         event_answers_bytes_max: usize = 4_096, Rule::Range(512, 6_144), Restart;
+        /// Flows of a worker without a name that wait until DNS answers in the rings of other workers are read; further
+        /// ones do not wait.
+        waiting_flows_max: usize = 4_096, Rule::Range(0, 1_048_576), Restart;
+        /// Milliseconds that they wait at most, once or twice.
+        names_wait_ms: usize = 1_000, Rule::Range(1, 10_000), Restart;
     }
 
     /// Where events go.
@@ -148,6 +154,13 @@ settings! {
         channel_events_max: usize = 65_536, Rule::Range(16, 16_777_216), Restart;
         /// Events that a worker keeps and offers again later while `channel_events_max` is reached.
         pending_events_max: usize = 65_536, Rule::Range(16, 16_777_216), Restart;
+        /// Bytes of the events that wait between the workers and the writer.
+        channel_bytes_max: usize = 33_554_432, Rule::Range(65_536, 1_099_511_627_776), Restart;
+        /// Bytes of the events that a worker keeps while the channel is full.
+        pending_bytes_max: usize = 33_554_432, Rule::Range(65_536, 1_099_511_627_776), Restart;
+        /// Alerts of one client and signature that a worker writes in a minute. One more is written at its end, and says for
+        /// how many it stands (`alert.metadata.summarised`). 0: all are written.
+        alerts_per_minute_max: usize = 1_000, Rule::Range(0, 4_294_967_295), Restart;
         /// Seconds between `stats` records.
         stats_interval_s: u64 = 60, Rule::Range(1, 86_400), Live;
     }
@@ -187,7 +200,7 @@ settings! {
         /// Day on which the representatives of the staff were consulted.
         staff_consultation_date: Option<Day> = None, Rule::Any, Live;
         /// Last day on which the records tls, quic, dns and flow of `events.types` are written: they name the traffic of
-        /// everybody; empty: never.
+        /// everybody. Until then, packets that stop a worker are kept whole, else without addresses and payload; empty: never.
         debug_until: Option<Day> = None, Rule::Any, Restart;
     }
 

@@ -428,7 +428,7 @@ fn doubtful_combinations_give_warnings() {
         ),
         (
             "limits.flows_max = 100000000",
-            "vigie.toml:2: warning: limits.flows_max = 100_000_000: up to 29.9 GiB are needed, and this machine has 16.0 \
+            "vigie.toml:2: warning: limits.flows_max = 100_000_000: up to 30.1 GiB are needed, and this machine has 16.0 \
              GiB; make limits.flows_max or capture.workers smaller",
         ),
         (
@@ -681,13 +681,15 @@ fn a_reload_takes_what_may_change_live() {
 }
 
 #[test]
-fn memory_is_rings_tables_and_work() {
+fn memory_is_rings_tables_work_and_events() {
     let mut settings = loaded(INTERFACE).settings;
     settings.capture.interfaces.push("eth1".to_owned());
     let need = MemoryNeed::of(&settings);
     assert_eq!(need.rings_bytes, 4 * 2 * 67_108_864);
     assert_eq!(need.tables_bytes, 4 * 68 * (1_048_576 + 174_762));
-    assert_eq!(need.total_bytes(), need.rings_bytes + need.tables_bytes + need.work_bytes);
+    assert_eq!(need.total_bytes(), need.rings_bytes + need.tables_bytes + need.work_bytes + need.events_bytes);
+    let events = &settings.events;
+    assert!(need.events_bytes > (events.channel_bytes_max + 4 * events.pending_bytes_max) as u64);
     settings.capture.backend = Backend::Pcap;
     assert_eq!(MemoryNeed::of(&settings).rings_bytes, 2 * 67_108_864);
 }

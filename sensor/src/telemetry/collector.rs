@@ -106,6 +106,9 @@ fn workers(shared: &Shared, scrape: &mut Scrape) {
     for &(.., family, values) in WORKER_COUNTS.iter().filter(|count| !is_per_worker(count.2)) {
         scrape.add(family, values, 0);
     }
+    for (worker, panics) in locked(&shared.worker_panics).iter() {
+        scrape.add(WORKER_PANICS, &[&worker.to_string()], *panics);
+    }
     let now_ms = shared.now_ms();
     for (number, cells) in shared.workers.iter().enumerate() {
         let worker = number.to_string();
@@ -153,6 +156,7 @@ fn detection(shared: &Shared, scrape: &mut Scrape) {
 }
 
 fn losses(shared: &Shared, scrape: &mut Scrape) {
+    scrape.add(ALERTS_SUMMARISED, &[], shared.alerts_summarised_total());
     for reason in Loss::ALL {
         scrape.add(ALERTS_LOST, &[reason.as_str()], shared.alerts_lost.get(reason));
         scrape.add(EVENTS_DROPPED, &[reason.as_str()], shared.events_dropped.get(reason));

@@ -41,6 +41,8 @@ vigie_metrics::families! {
         "Recent share of time that the worker spent on packets, from 0 to 1.";
     WORKER_IDLE: Gauge, "vigie_worker_progress_age_seconds", ["worker"],
         "Seconds since the worker last completed a round of its loop, which it does without packets too.";
+    WORKER_PANICS: Counter, "vigie_worker_panics_total", ["worker"],
+        "How often a packet stopped the worker, which then started anew with an empty flow table; a defect of the sensor.";
     WORKER_FLOWS: Gauge, "vigie_worker_flows", ["worker"],
         "Flows in the worker's table.";
     WORKER_FLOW_SLOTS: Gauge, "vigie_worker_flow_slots", ["worker"],
@@ -105,6 +107,8 @@ vigie_metrics::families! {
         "Alerts written, by severity (1 is the highest) and verdict.";
     ALERTS_LOST: Counter, "vigie_alerts_lost_total", ["reason"],
         "Alerts that were raised but will never be written; must stay 0.";
+    ALERTS_SUMMARISED: Counter, "vigie_alerts_summarised_total", [],
+        "Alerts beyond events.alerts_per_minute_max, which are not written; another alert of the client and signature says how many.";
     EVENTS_DROPPED: Counter, "vigie_events_dropped_total", ["reason"],
         "Events other than alerts that were not written.";
     ALERT_LATENCY: Histogram, "vigie_alert_latency_seconds", [],

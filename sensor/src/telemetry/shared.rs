@@ -186,6 +186,8 @@ pub struct Shared {
     pub(super) detections: Mutex<Detections>,
     pub(super) alerts_lost: Losses,
     pub(super) events_dropped: Losses,
+    pub(super) alerts_summarised: AtomicU64,
+    pub(super) worker_panics: Mutex<BTreeMap<usize, u64>>,
     pub(super) latency: Histogram,
     pub(super) signatures: Mutex<Option<(SignatureFacts, SystemTime)>>,
     pub(super) reloads: Mutex<ReloadFacts>,
@@ -223,6 +225,8 @@ impl Shared {
             detections: Mutex::default(),
             alerts_lost: Losses::default(),
             events_dropped: Losses::default(),
+            alerts_summarised: AtomicU64::new(0),
+            worker_panics: Mutex::new((0..workers).map(|worker| (worker, 0)).collect()),
             latency: histogram(ALERT_LATENCY, LATENCY_BUCKETS)?,
             signatures: Mutex::default(),
             reloads: Mutex::default(),
@@ -263,7 +267,10 @@ impl Shared {
     /// written any more.
     pub fn unwritten_alerts_lost(&self, raised: u64) {
         let written: u64 = locked(&self.detections).alerts.values().sum();
-        self.alerts_lost(Loss::Shutdown, raised.saturating_sub(written + self.alerts_lost_total()));
+        self.alerts_lost(
+            Loss::Shutdown,
+            raised.saturating_sub(written + self.alerts_lost_total() + self.alerts_summarised_total()),
+        );
     }
 
     /// The sensor's name.
@@ -339,6 +346,21 @@ impl Shared {
     /// Alerts that will never be written.
     pub fn alerts_lost(&self, reason: Loss, count: u64) {
         self.alerts_lost.add(reason, count);
+    }
+
+    /// Alerts for which another one stands.
+    pub fn alerts_summarised(&self, count: u64) {
+        self.alerts_summarised.fetch_add(count, Relaxed);
+    }
+
+    /// All alerts for which another one stands.
+    pub fn alerts_summarised_total(&self) -> u64 {
+        self.alerts_summarised.load(Relaxed)
+    }
+
+    /// A packet stopped a worker, which has started anew.
+    pub fn worker_panicked(&self, worker: usize) {
+        *locked(&self.worker_panics).entry(worker).or_default() += 1;
     }
 
     /// Events other than alerts that will never be written.

@@ -135,7 +135,9 @@ impl Worker {
     #[cold]
     #[inline(never)]
     fn decode_headers<'f>(&self, frame: &Frame<'f>, decoded: &mut DecodedFrames<'f>) -> PacketHeaders {
+        self.decoding.set(frame.number);
         let result = vigie_decode::decode(frame, &self.decode_limits);
+        self.decoding.set(0);
         let headers = headers_of(&result);
         // Never full: a batch has no more frames.
         let _ = decoded.try_push(result);

@@ -35,6 +35,17 @@ impl Worker {
         }
     }
 
+    /// The clock that stamps the packets was set by so many nanoseconds. Flows and names keep their ages. `is_first` is
+    /// true for one of the workers that share their names.
+    pub fn clock_was_set(&mut self, by_ns: i64, is_first: bool) {
+        self.clock_shift_ns = self.clock_shift_ns.saturating_sub(by_ns);
+        self.epoch_ends_ns = self.epoch_ends_ns.saturating_add_signed(by_ns);
+        self.records.clock_was_set(by_ns);
+        if is_first {
+            self.names.clock_was_set(by_ns);
+        }
+    }
+
     /// Ends all flows, and emits what was pending.
     pub fn finish(&mut self, emit: &mut dyn FnMut(Event)) {
         self.end_all_datagrams(emit);
@@ -45,11 +56,12 @@ impl Worker {
     #[cold]
     #[inline(never)]
     fn begin_epoch(&mut self, timestamp_ns: u64, frame_number: u64, emit: &mut dyn FnMut(Event)) {
-        let epoch = timestamp_ns / EPOCH_NS;
+        let time_ns = timestamp_ns.saturating_add_signed(self.clock_shift_ns);
+        let epoch = time_ns / EPOCH_NS;
         // After a gap longer than the idle timeout all flows have timed out. So ages of one byte never wrap unnoticed.
-        let all = epoch - self.epoch > u64::from(self.idle_epochs);
+        let all = epoch.saturating_sub(self.epoch) > u64::from(self.idle_epochs);
         self.epoch = epoch;
-        self.epoch_ends_ns = epoch_end_ns(timestamp_ns);
+        self.epoch_ends_ns = epoch_end_ns(time_ns).saturating_add_signed(self.clock_shift_ns.saturating_neg());
         self.order = Order { at_frame: frame_number, last_frame: u64::MAX, ordinal: 0 };
         self.sweep(all, FlowEnd::Timeout, emit);
         self.end_expired_datagrams(timestamp_ns, frame_number, emit);

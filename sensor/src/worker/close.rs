@@ -7,6 +7,7 @@ use super::flows::{FOREIGN, NAMED, PAYLOAD, SETTLED, client_of, desync_of, event
 use super::packet::FrameInfo;
 use super::records::{FlowRecord, Inspection};
 use super::report::take_partial_hellos;
+use super::waiting::WaitingFlow;
 use super::{Counter, Worker};
 use crate::event::{Event, Fact, FlowEnd};
 
@@ -36,7 +37,11 @@ impl Worker {
             return false;
         }
         let is_undecided = entry.marks & PAYLOAD != 0 && entry.marks & (SETTLED | NAMED) == 0;
-        if is_undecided && self.match_without_name(entry, record.last_seen_ns).is_some() {
+        let may_match = || {
+            let time_ns = record.last_seen_ns;
+            self.awaits_names_of(time_ns) || self.match_without_name(entry, time_ns).is_some()
+        };
+        if is_undecided && may_match() {
             return false;
         }
         let inspection = self.records.discard(entry.record);
@@ -63,7 +68,8 @@ impl Worker {
     /// Emits the pending finding of a flow that ends, and its end.
     fn report_end(&mut self, entry: &FlowEntry, record: &mut FlowRecord, reason: FlowEnd, emit: &mut dyn FnMut(Event)) {
         let mut entry = *entry;
-        let pending_hello = record.hello.take().map(|hello| *hello);
+        let mut pending_hello = record.hello.take().map(|hello| *hello);
+        let mut awaits_names = false;
         let mut lent = Lent {
             scratch: &mut self.quic_scratch,
             limits: &self.handshake_limits,
@@ -74,11 +80,14 @@ impl Worker {
         if let Some(&(client, _)) = findings.first() {
             entry.marks = with_client(entry.marks, client);
         } else if entry.marks & PAYLOAD != 0 && entry.marks & (SETTLED | NAMED) == 0 {
-            let finding = self.find_without_name(&entry, record.last_seen_ns, pending_hello);
-            findings.extend(finding.map(|finding| (client_of(entry.marks), finding)));
+            awaits_names = self.awaits_names_of(record.last_seen_ns);
+            if !awaits_names {
+                let finding = self.find_without_name(&entry, record.last_seen_ns, pending_hello.take());
+                findings.extend(finding.map(|finding| (client_of(entry.marks), finding)));
+            }
         }
         self.recycle(std::mem::take(&mut record.inspection));
-        if findings.is_empty() && record.alerted.is_none() && !self.event_types.flows {
+        if findings.is_empty() && !awaits_names && record.alerted.is_none() && !self.event_types.flows {
             return;
         }
         let last = FrameInfo {
@@ -88,6 +97,12 @@ impl Worker {
             interface: record.interface,
         };
         let flow = event_flow(&entry, Some(record), &last);
+        if awaits_names {
+            let end = Some((reason, record.alerted.take()));
+            let (client_mac, desync) = (self.client_macs.get(flow.client), desync_of(&entry));
+            let waiting = WaitingFlow { flow, client_mac, frame: last, hello: pending_hello, desync, place: None, end };
+            return self.await_names_of(waiting, emit);
+        }
         for (_, finding) in findings {
             let finding = finding.with_desync(desync_of(&entry));
             self.emit_finding(&flow, &mut record.alerted, &last, finding, emit);
@@ -138,7 +153,7 @@ impl Worker {
     /// Evicts the stalest inspections while all of them together hold more than `reassembly_bytes_max`.
     pub(super) fn enforce_memory_limit(&mut self, emit: &mut dyn FnMut(Event)) {
         while self.inspection_bytes > self.limits.reassembly_bytes_max {
-            let Some(record_id) = self.records.stalest_inspection() else { return };
+            let Some(record_id) = self.records.stalest_inspection(&self.table) else { return };
             let Some(record) = self.records.remove(record_id) else { return };
             self.counters.add(Counter::ReassemblyBytes, 1);
             self.end_inspection(record, emit);

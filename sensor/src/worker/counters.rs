@@ -50,6 +50,12 @@ counters! {
     UserAgentsCut: "limit", "event_user_agent_bytes_max";
     /// DNS answers cut in events.
     AnswersCut: "limit", "event_answers_bytes_max";
+    /// Addresses of DNS answers that displaced another one, or found no room.
+    AddressNames: "limit", "address_names_max";
+    /// Flows without a name that could not wait for DNS answers, because too many waited.
+    WaitingFlows: "limit", "waiting_flows_max";
+    /// Flows without a name that waited for long enough for workers that are behind.
+    NamesOverdue: "limit", "names_wait_ms";
     /// ClientHellos over TCP.
     HellosTls: "hello", "tls";
     /// ClientHellos over QUIC, gQUIC's CHLO among them.

@@ -2,8 +2,8 @@
 //! never settles.
 
 use vigie_decode::{Address, Segment, Transport};
-use vigie_flow::{FlowKey, Slot};
-use vigie_handshake::address_names::AddressNames;
+use vigie_flow::{FlowEntry, FlowKey, Side, Slot};
+use vigie_handshake::address_names::{AddressNames, Query};
 use vigie_handshake::{dns, udp};
 
 use super::findings::EventTypes;
@@ -59,11 +59,13 @@ impl Worker {
         if message.is_response() {
             self.note_dns_client(packet);
         }
+        let query = self.query(slot, client);
         let mut answers = AnswerReader {
             names: &self.names,
             counters: &mut self.counters,
             event_types: self.event_types,
             client: packet.destination(),
+            query,
             now_ns: packet.frame.timestamp_ns,
             reported: Vec::new(),
         };
@@ -81,6 +83,7 @@ impl Worker {
         record_id: u32,
         emit: &mut dyn FnMut(Event),
     ) {
+        let query = self.query(slot, packet.side.opposite());
         let Some(record) = self.records.get_mut(record_id) else { return };
         let Inspection::Tcp(inspector) = &mut record.inspection else { return };
         let bytes_before = inspector.memory_bytes();
@@ -89,6 +92,7 @@ impl Worker {
             counters: &mut self.counters,
             event_types: self.event_types,
             client: packet.destination(),
+            query,
             now_ns: packet.frame.timestamp_ns,
             reported: Vec::new(),
         };
@@ -104,6 +108,15 @@ impl Worker {
         }
         self.emit_answers(&packet.frame, slot, record_id, reported, emit);
         self.enforce_memory_limit(emit);
+    }
+
+    /// Whether the flow had a packet of this client, which is its query.
+    fn query(&self, slot: Slot, client: Side) -> Query {
+        let has_packet = self.table.get(slot).is_some_and(|entry| {
+            let counter = if client == Side::Low { entry.from_low } else { entry.from_high };
+            FlowEntry::counted(counter).0 > 0
+        });
+        if has_packet { Query::Seen } else { Query::Unseen }
     }
 
     fn emit_answers(
@@ -128,6 +141,7 @@ struct AnswerReader<'w> {
     counters: &'w mut Counters,
     event_types: EventTypes,
     client: Address,
+    query: Query,
     now_ns: u64,
     reported: Vec<DnsAnswer>,
 }
@@ -138,7 +152,8 @@ impl AnswerReader<'_> {
             return;
         }
         self.counters.add(Counter::DnsAnswers, 1);
-        self.names.insert_answer(Some(self.client), message, self.now_ns);
+        let without_room = self.names.insert_answer(Some(self.client), self.query, message, self.now_ns);
+        self.counters.add(Counter::AddressNames, without_room);
         if self.event_types.dns
             && let Some(mut answer) = message.to_answer()
         {

@@ -109,7 +109,7 @@ impl Worker {
             hello: None,
             alerted: None,
         };
-        let record_id = match self.records.insert(record) {
+        let record_id = match self.records.insert(record, &self.table) {
             Insertion::Added(record_id) => record_id,
             Insertion::Evicted(record_id, old) => {
                 self.counters.add(Counter::RecordsEvicted, 1);
@@ -202,7 +202,8 @@ pub(super) fn event_flow(entry: &FlowEntry, record: Option<&FlowRecord>, frame: 
         encapsulation: record.map(|record| (&record.encapsulation).into()).unwrap_or_default(),
         interface: frame.interface,
         first_seen_ns,
-        last_seen_ns: record.map_or(frame.timestamp_ns, |record| record.last_seen_ns),
+        // A clock that was set back does not end a flow before it began.
+        last_seen_ns: record.map_or(frame.timestamp_ns, |record| record.last_seen_ns).max(first_seen_ns),
         packets_to_server: client.2.0,
         packets_to_client: server.2.0,
         bytes_to_server: client.2.1,

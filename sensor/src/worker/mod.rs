@@ -12,7 +12,8 @@
 //! 5. `findings.rs` matches the name against the signatures.
 //! 6. `report.rs` emits the events, and settles the flow.
 //!
-//! `neighbours.rs` joins the addresses of a host. `flows.rs` has what a flow is in the table, `records.rs` the records that some flows have besides, `clock.rs` finds the
+//! `neighbours.rs` joins the addresses of a host, `waiting.rs` has the flows whose name may still come with DNS.
+//! `flows.rs` has what a flow is in the table, `records.rs` the records that some flows have besides, `clock.rs` finds the
 //! flows that have timed out, `close.rs` ends them. `counters.rs` lists what is counted.
 //!
 //! Not here: where frames come from (`vigie_capture`), how bytes are parsed (`vigie_decode`, `vigie_handshake`), and where
@@ -32,7 +33,9 @@ mod records;
 mod report;
 mod tcp;
 mod udp;
+mod waiting;
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use vigie_capture::BATCH_FRAMES_MAX;
@@ -50,6 +53,7 @@ use clock::{EPOCH_NS, EPOCH_S};
 use headers::owner;
 use neighbours::ClientMacs;
 use records::Records;
+use waiting::Waiting;
 
 use crate::event::Order;
 use crate::settings::Limits;
@@ -58,6 +62,7 @@ pub use clock::epoch_end_ns;
 pub use counters::{Counter, Counters};
 pub use findings::EventTypes;
 pub use headers::{ParsedFrame, parse_headers};
+pub(crate) use waiting::WAITING_FLOW_BYTES_MAX;
 
 /// UDP and TCP port of DNS (RFC 1035 §4.2.1).
 const DNS_PORT: u16 = 53;
@@ -92,6 +97,7 @@ pub struct Worker {
     names: Arc<AddressNames>,
     table: FlowTable,
     records: Records,
+    waiting: Waiting,
     reassembler: Reassembler,
     decode_limits: DecodeLimits,
     handshake_limits: vigie_handshake::Limits,
@@ -100,13 +106,22 @@ pub struct Worker {
     decode_errors: [u64; DecodeError::COUNT],
     /// Epochs of [`EPOCH_S`] since the Unix epoch; never goes back.
     epoch: u64,
+    /// The end of the epoch, as packets are stamped.
     epoch_ends_ns: u64,
+    /// What is added to the time stamps of packets, so that the epochs go on when the clock that stamps them is set.
+    clock_shift_ns: i64,
     /// A flow without a packet for more epochs than this has timed out.
     idle_epochs: u8,
+    secret: HashKey,
     share: Share,
     client_macs: ClientMacs,
     /// The order of the next event.
     order: Order,
+    /// Number of the frame that is being decoded, 0 for none.
+    decoding: Cell<u64>,
+    /// Packets from or to this port panic, so that a test can see what becomes of the worker.
+    #[cfg(debug_assertions)]
+    panic_port: Option<u16>,
     /// The packet being handled belongs to another worker's flow.
     is_foreign: bool,
     /// The packet being handled is from fragments that contradict each other.
@@ -144,6 +159,7 @@ impl Worker {
             names,
             table: FlowTable::new(limits.flows_max, secret),
             records: Records::new(records_max),
+            waiting: Waiting::default(),
             reassembler: Reassembler::new(limits.fragments()),
             decode_limits: limits.decode(),
             handshake_limits: limits.handshake(),
@@ -153,10 +169,15 @@ impl Worker {
             decode_errors: [0; DecodeError::COUNT],
             epoch: 0,
             epoch_ends_ns: EPOCH_NS,
+            clock_shift_ns: 0,
             idle_epochs: (limits.idle_timeout_s as u64 / EPOCH_S).clamp(1, 200) as u8,
+            secret,
             share,
             client_macs: ClientMacs::default(),
             order: Order { at_frame: 0, last_frame: u64::MAX, ordinal: 0 },
+            decoding: Cell::new(0),
+            #[cfg(debug_assertions)]
+            panic_port: None,
             is_foreign: false,
             is_disputed: false,
             tcp_pool: Vec::new(),
@@ -172,6 +193,47 @@ impl Worker {
     /// Allocates the memory of the flow table now, so that a running sensor's first packets do not wait for it.
     pub fn populate(&mut self) {
         self.table.populate();
+    }
+
+    /// Begins with an empty flow table and counts of 0, after a panic has left flows in an unknown state. Flows that wait for
+    /// names, and the clock, are kept.
+    pub fn start_anew(&mut self) {
+        // First, so that there is memory for one table only.
+        self.table = FlowTable::new(1, self.secret);
+        let (bundle, names) = (Arc::clone(&self.bundle), Arc::clone(&self.names));
+        let new = Self::new(&self.limits, self.event_types, bundle, names, self.secret, self.share);
+        *self = Self {
+            waiting: std::mem::take(&mut self.waiting),
+            epoch: self.epoch,
+            epoch_ends_ns: self.epoch_ends_ns,
+            clock_shift_ns: self.clock_shift_ns,
+            #[cfg(debug_assertions)]
+            panic_port: self.panic_port,
+            ..new
+        };
+        self.populate();
+    }
+
+    /// The number of the frame that is being decoded, 0 for none.
+    pub fn frame_in_decoding(&self) -> u64 {
+        self.decoding.get()
+    }
+
+    /// The number of the frame that was handled last.
+    pub const fn frame_in_handling(&self) -> u64 {
+        self.order.at_frame
+    }
+
+    /// Counts frames that were not counted because of a panic.
+    pub fn count_frames(&mut self, frames: u64, bytes: u64) {
+        self.counters.add(Counter::Frames, frames);
+        self.counters.add(Counter::Bytes, bytes);
+    }
+
+    /// From now on, packets from or to this port panic.
+    #[cfg(debug_assertions)]
+    pub const fn panic_at_port(&mut self, port: u16) {
+        self.panic_port = Some(port);
     }
 
     /// The worker's own counts.

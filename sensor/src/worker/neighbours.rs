@@ -34,7 +34,7 @@ impl ClientMacs {
         }
     }
 
-    fn get(&self, client: Address) -> Option<MacAddress> {
+    pub(super) fn get(&self, client: Address) -> Option<MacAddress> {
         let (known, mac) = (*self.clients.get(place(client))?)?;
         (known == client).then_some(mac)
     }
@@ -87,8 +87,13 @@ impl Worker {
     }
 
     /// The name under which DNS told a server's address to another address of the client's host.
-    pub(super) fn name_told_to_host(&self, client: Address, server: Address, now_ns: u64) -> Option<Arc<str>> {
-        let mac = self.client_macs.get(client)?;
+    pub(super) fn name_told_to_host(
+        &self,
+        client: Address,
+        mac: MacAddress,
+        server: Address,
+        now_ns: u64,
+    ) -> Option<Arc<str>> {
         let others = self.names.neighbours().others(mac, client, now_ns);
         others.into_iter().find_map(|other| self.names.lookup(Some(other), server, now_ns))
     }

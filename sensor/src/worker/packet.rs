@@ -232,6 +232,8 @@ impl Worker {
             return;
         }
         self.counters.add(Counter::Packets, 1);
+        #[cfg(debug_assertions)]
+        assert!(self.panic_port.is_none_or(|port| !packet.key.has_port(port)), "a test asks for this panic");
         self.handle_flow_packet(packet, slot, emit);
     }
 

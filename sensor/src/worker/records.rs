@@ -3,12 +3,15 @@
 
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
 use vigie_signatures::Rule;
 
+use super::flows::CLIENT_IS_HIGH;
+
 use crate::event::Hello;
-use vigie_decode::{Encapsulation, Tunnel, VLANS_MAX};
-use vigie_flow::Slot;
+use vigie_decode::{Address, Encapsulation, Tunnel, VLANS_MAX};
 use vigie_flow::memory::{prefer_huge_pages, prefetch_whole};
+use vigie_flow::{FlowEntry, FlowTable, Slot};
 use vigie_handshake::opening::Opening;
 use vigie_handshake::tcp::TcpInspector;
 use vigie_handshake::udp::UdpInspector;
@@ -22,6 +25,14 @@ const RECENT_TUNNELS: usize = 8;
 /// A connection without payload counts as this much staler than it is. So a SYN flood evicts its own connections first,
 /// and otherwise only what has been silent.
 const OPENING_PENALTY_NS: u64 = 30_000_000_000;
+
+/// A flow whose server has sent nothing counts as this much staler than it is, and twice as much if no hello has begun in it:
+/// anybody can forge packets, but not the answers of others.
+const ONE_WAY_PENALTY_NS: u64 = 15_000_000_000;
+
+/// A client may have so many of the records that a search compares; more of them count as staler.
+const SHARE_MAX: usize = 4;
+const CLIENT_PENALTY_NS: u64 = 60_000_000_000;
 
 /// The inspection of a flow's payload.
 #[derive(Debug, Default)]
@@ -181,7 +192,7 @@ impl Records {
 
     /// Adds a record.
     #[inline]
-    pub fn insert(&mut self, record: FlowRecord) -> Insertion {
+    pub fn insert(&mut self, record: FlowRecord, table: &FlowTable) -> Insertion {
         let mut evicted = None;
         let id = match self.free.pop() {
             Some(id) => id,
@@ -190,7 +201,7 @@ impl Records {
                 self.records.len() as u32
             }
             None => {
-                let Some(id) = self.stalest(|_| true) else { return Insertion::Full };
+                let Some(id) = self.stalest(table, |_| true) else { return Insertion::Full };
                 evicted = self.remove(id).map(Box::new);
                 self.free.pop();
                 id
@@ -210,6 +221,13 @@ impl Records {
         record
     }
 
+    /// The clock that stamps the packets was set by so many nanoseconds.
+    pub fn clock_was_set(&mut self, by_ns: i64) {
+        for record in self.records.iter_mut().flatten() {
+            record.last_seen_ns = record.last_seen_ns.saturating_add_signed(by_ns);
+        }
+    }
+
     /// Removes a record, and gives back its inspection only.
     pub fn discard(&mut self, id: u32) -> Inspection {
         let Some(place) = (id as usize).checked_sub(1).and_then(|place| self.records.get_mut(place)) else {
@@ -223,34 +241,62 @@ impl Records {
         inspection.unwrap_or_default()
     }
 
-    /// The stalest record whose inspection holds bytes.
-    pub fn stalest_inspection(&mut self) -> Option<u32> {
-        self.stalest(|record| matches!(record.inspection, Inspection::Tcp(_) | Inspection::Udp(_)))
+    /// The record to be given up whose inspection holds bytes.
+    pub fn stalest_inspection(&mut self, table: &FlowTable) -> Option<u32> {
+        self.stalest(table, |record| matches!(record.inspection, Inspection::Tcp(_) | Inspection::Udp(_)))
     }
 
-    /// The record that is longest without a packet, among the next [`CANDIDATES`] that may be evicted. Records that alerted
-    /// may be evicted too, or a flood of alerts would leave no room for other flows.
+    /// The record to be given up among the next [`CANDIDATES`] that may be: the one that is longest without a packet, where
+    /// what a flood looks like counts as staler. Records that alerted may be evicted too, or a flood of alerts would leave no
+    /// room for other flows.
     #[cold]
-    fn stalest(&mut self, may_evict: impl Fn(&FlowRecord) -> bool) -> Option<u32> {
-        let mut best: Option<(u64, usize)> = None;
-        for step in 0..self.records.len().min(CANDIDATES * 64) {
-            if step >= CANDIDATES && best.is_some() {
+    fn stalest(&mut self, table: &FlowTable, may_evict: impl Fn(&FlowRecord) -> bool) -> Option<u32> {
+        let mut candidates: ArrayVec<Candidate, CANDIDATES> = ArrayVec::new();
+        for _ in 0..self.records.len().min(CANDIDATES * 64) {
+            if candidates.is_full() {
                 break;
             }
             let place = self.clock_hand;
             self.clock_hand = if place + 1 < self.records.len() { place + 1 } else { 0 };
-            let Some(Some(record)) = self.records.get(place) else { continue };
-            if !may_evict(record) {
-                continue;
-            }
-            let is_opening = matches!(record.inspection, Inspection::Opening(_));
-            let penalty_ns = if is_opening { OPENING_PENALTY_NS } else { 0 };
-            let candidate = (record.last_seen_ns.saturating_sub(penalty_ns), place);
-            if best.is_none_or(|best| candidate < best) {
-                best = Some(candidate);
+            if let Some(Some(record)) = self.records.get(place)
+                && may_evict(record)
+            {
+                candidates.push(Candidate::new(place, record, table));
             }
         }
-        best.map(|(_, place)| place as u32 + 1)
+        let of_client = |client: Address| candidates.iter().filter(|other| other.client == client).count();
+        let staleness = |candidate: &Candidate| {
+            let penalty_ns = if of_client(candidate.client) > SHARE_MAX { CLIENT_PENALTY_NS } else { 0 };
+            (candidate.as_if_seen_ns.saturating_sub(penalty_ns), candidate.place)
+        };
+        candidates.iter().map(staleness).min().map(|(_, place)| place as u32 + 1)
+    }
+}
+
+/// A record that may be given up.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    place: usize,
+    client: Address,
+    /// When its last packet came, or earlier if it looks like a flood.
+    as_if_seen_ns: u64,
+}
+
+impl Candidate {
+    fn new(place: usize, record: &FlowRecord, table: &FlowTable) -> Self {
+        let Some(entry) = table.get(record.slot) else { return Self { place, client: Address(0), as_if_seen_ns: 0 } };
+        let key = entry.key();
+        let client = if entry.marks & CLIENT_IS_HIGH != 0 { key.high } else { key.low };
+        let is_both_ways = record.earlier_counts.is_some()
+            || [entry.from_low, entry.from_high].into_iter().all(|counter| FlowEntry::counted(counter).0 > 0);
+        let penalty_ns = match &record.inspection {
+            Inspection::None => 0,
+            Inspection::Opening(_) => OPENING_PENALTY_NS,
+            begun if !begun.has_partial_hello() => ONE_WAY_PENALTY_NS * 2,
+            _ if !is_both_ways => ONE_WAY_PENALTY_NS,
+            _ => 0,
+        };
+        Self { place, client, as_if_seen_ns: record.last_seen_ns.saturating_sub(penalty_ns) }
     }
 }
 

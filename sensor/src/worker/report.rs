@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
+use vigie_decode::Address;
 use vigie_flow::{FlowEntry, Side, Slot};
+use vigie_handshake::neighbours::MacAddress;
 use vigie_handshake::udp::Lent;
 use vigie_signatures::{Bundle, Rule};
 
@@ -13,6 +15,7 @@ use super::packet::FrameInfo;
 use super::records::Inspection;
 use super::tcp::tcp_inspector;
 use super::udp::finding_of;
+use super::waiting::WaitingFlow;
 use super::{Counter, Counters, Worker};
 use crate::detect::{self, Evidence, Match, NameMatch};
 use crate::event::{Alert, Event, Fact, Flow, Hello, HelloTransport};
@@ -88,9 +91,17 @@ impl Worker {
         hello: Option<Hello>,
         emit: &mut dyn FnMut(Event),
     ) {
-        let entry = self.table.get(slot);
-        let finding = entry.and_then(|entry| self.find_without_name(entry, frame.timestamp_ns, hello));
-        if let Some(finding) = finding {
+        if self.awaits_names_of(frame.timestamp_ns) {
+            if let (Some(entry), Some(record)) = (self.table.get(slot), self.records.get(record_id)) {
+                let flow = event_flow(entry, Some(record), frame);
+                let (client_mac, desync) = (self.client_macs.get(flow.client), desync_of(entry));
+                let place = Some((slot, record_id));
+                let waiting = WaitingFlow { flow, client_mac, frame: *frame, hello, desync, place, end: None };
+                self.await_names_of(waiting, emit);
+            }
+        } else if let Some(entry) = self.table.get(slot)
+            && let Some(finding) = self.find_without_name(entry, frame.timestamp_ns, hello)
+        {
             self.report(frame, slot, record_id, finding, emit);
         }
         self.settle_and_watch(slot, record_id);
@@ -112,9 +123,20 @@ impl Worker {
         let key = entry.key();
         let (client, server) =
             if entry.marks & CLIENT_IS_HIGH != 0 { (key.high, key.low) } else { (key.low, key.high) };
+        self.match_server(client, self.client_macs.get(client), server, now_ns)
+    }
+
+    /// Matches what DNS told the client about a server's address, then the address itself.
+    pub(super) fn match_server(
+        &self,
+        client: Address,
+        client_mac: Option<MacAddress>,
+        server: Address,
+        now_ns: u64,
+    ) -> Option<Match> {
         let by_dns = || {
             let name = self.names.lookup(Some(client), server, now_ns);
-            let name = name.or_else(|| self.name_told_to_host(client, server, now_ns))?;
+            let name = name.or_else(|| self.name_told_to_host(client, client_mac?, server, now_ns))?;
             match detect::match_name(&self.bundle, name.as_bytes(), Evidence::Dns) {
                 NameMatch::Matched(matched) => Some(matched),
                 NameMatch::Unmatched | NameMatch::NotAHostName => None,
@@ -183,7 +205,7 @@ impl Worker {
         if alerted.is_none() || is_other_service {
             *alerted = Some(Arc::clone(&rule));
             self.counters.add(Counter::Alerts, 1);
-            let alert = Alert { flow: flow.clone(), evidence, name, name_as_sent, rule, hello, desync };
+            let alert = Alert { flow: flow.clone(), evidence, name, name_as_sent, rule, hello, desync, summarised: 0 };
             self.emit(frame, Fact::Alert(Box::new(alert)), emit);
         }
     }

@@ -244,7 +244,7 @@ pub(super) fn refused(name: &str, error: &io::Error) -> CaptureError {
     let (reason, mend) = match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => (
             "no permission to open a packet socket".to_owned(),
-            "start as root or with CAP_NET_RAW; later, when an interface was made anew too often, restart",
+            "start as root or with CAP_NET_RAW; if it was made anew more often than spare_sockets allows, restart the sensor",
         ),
         Some(libc::ENOMEM) => {
             ("no memory for the ring".to_owned(), "make ring_bytes_per_worker or block_bytes smaller")

@@ -47,3 +47,11 @@ pub struct DnsRecord {
     /// Printable data: an address, a name, or for HTTPS/SVCB the target.
     pub data: String,
 }
+
+impl DnsAnswer {
+    /// Bytes of memory used, the struct included.
+    pub fn memory_bytes(&self) -> usize {
+        let texts = self.answers.iter().map(|record| record.name.capacity() + record.data.capacity()).sum::<usize>();
+        size_of::<Self>() + self.question.capacity() + self.answers.capacity() * size_of::<DnsRecord>() + texts
+    }
+}

@@ -55,6 +55,7 @@ fn alert(sources: &[String]) -> Alert<'_> {
         hello: None,
         desync: Vec::new(),
         incident: &[],
+        summarised: 0,
     }
 }
 

@@ -1,11 +1,14 @@
 //! Basic authentication (RFC 7617) against bcrypt hashes. Checking a hash takes a good part of a second by design, so a
 //! thread of its own does it. A password that was correct is remembered by a keyed digest: somebody who guesses
-//! passwords cannot keep a regular scraper waiting.
+//! passwords cannot keep a regular scraper waiting. One password of a peer is checked at a time, and after a wrong one the
+//! thread rests, so that guesses take a tenth of a processor at most.
 
 use std::collections::HashSet;
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -18,6 +21,10 @@ use crate::monitored::locked;
 
 /// Passwords that wait to be checked; further requests are answered with "busy".
 const ATTEMPTS_WAITING_MAX: usize = 16;
+/// After a wrong password, the thread rests for so many times what the check took.
+const REST_FACTOR: u32 = 9;
+/// How long it rests at most.
+const REST_MAX: Duration = Duration::from_secs(3);
 /// Correct passwords that are remembered.
 const REMEMBERED_MAX: usize = 128;
 
@@ -41,6 +48,8 @@ pub(super) struct Authenticator {
     key: hmac::Key,
     remembered: Mutex<HashSet<Vec<u8>>>,
     attempts: Sender<Attempt>,
+    /// Peers of whom a password is being checked.
+    peers: Mutex<HashSet<IpAddr>>,
 }
 
 impl Authenticator {
@@ -49,11 +58,14 @@ impl Authenticator {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
             .map_err(|_| io::Error::other("the system gives no random numbers"))?;
         let (attempts, checks) = bounded(ATTEMPTS_WAITING_MAX);
-        Ok((Arc::new(Self { key, remembered: Mutex::default(), attempts }), PasswordChecks(checks)))
+        Ok((
+            Arc::new(Self { key, remembered: Mutex::default(), attempts, peers: Mutex::default() }),
+            PasswordChecks(checks),
+        ))
     }
 
     /// Checks the `Authorization` header of a request.
-    pub(super) async fn check(&self, users: &[(String, String)], header: Option<&[u8]>) -> Access {
+    pub(super) async fn check(&self, users: &[(String, String)], header: Option<&[u8]>, peer: IpAddr) -> Access {
         let Some((_, first_hash)) = users.first() else { return Access::Granted };
         let Some((user, password)) = header.and_then(credentials) else { return Access::Denied };
         let known = users.iter().find(|(name, _)| name.as_bytes() == user);
@@ -63,6 +75,7 @@ impl Authenticator {
         if known.is_some() && locked(&self.remembered).contains(&digest) {
             return Access::Granted;
         }
+        let Some(_turn) = Turn::of(&self.peers, peer) else { return Access::Busy };
         let (answer, answered) = oneshot::channel();
         match self.attempts.try_send(Attempt { password, hash: hash.clone(), answer }) {
             Ok(()) => {}
@@ -91,6 +104,25 @@ impl Authenticator {
     }
 }
 
+/// The turn of a peer, of whom one password is checked at a time.
+struct Turn<'p> {
+    peers: &'p Mutex<HashSet<IpAddr>>,
+    peer: IpAddr,
+}
+
+impl<'p> Turn<'p> {
+    fn of(peers: &'p Mutex<HashSet<IpAddr>>, peer: IpAddr) -> Option<Self> {
+        // Not `then_some`, which would make a turn that nobody has, and end it.
+        if locked(peers).insert(peer) { Some(Self { peers, peer }) } else { None }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        locked(self.peers).remove(&self.peer);
+    }
+}
+
 /// Passwords to be checked.
 pub(super) struct PasswordChecks(Receiver<Attempt>);
 
@@ -101,8 +133,12 @@ impl PasswordChecks {
             for attempt in self.0 {
                 // A client that has gone away meanwhile needs no answer.
                 if !attempt.answer.is_closed() {
+                    let began = Instant::now();
                     let is_right = bcrypt::verify(&attempt.password, &attempt.hash).unwrap_or(false);
                     let _ = attempt.answer.send(is_right);
+                    if !is_right {
+                        thread::sleep((began.elapsed() * REST_FACTOR).min(REST_MAX));
+                    }
                 }
             }
         })
@@ -124,6 +160,32 @@ fn credentials(header: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
 mod tests {
     use super::*;
 
+    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    #[test]
+    fn one_password_of_a_peer_is_checked_at_a_time_and_wrong_ones_cost_a_tenth_of_a_processor() {
+        let (authenticator, checks) = Authenticator::new().unwrap();
+        let users = vec![("bob".to_owned(), bcrypt::hash("right", 7).unwrap())];
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let _thread = checks.start().unwrap();
+        let began = Instant::now();
+        let _ = bcrypt::verify("wrong", &users[0].1);
+        let cost = began.elapsed();
+        let began = Instant::now();
+        runtime.block_on(async {
+            let wrong = header("bob", "wrong");
+            let (other, users, known, own) = (Arc::clone(&authenticator), users.clone(), users.clone(), wrong.clone());
+            let first = tokio::spawn(async move { other.check(&users, Some(&own), PEER).await });
+            tokio::task::yield_now().await;
+            assert_eq!(authenticator.check(&known, Some(&wrong), PEER).await, Access::Busy);
+            assert_eq!(first.await.unwrap(), Access::Denied);
+            for _ in 0..4 {
+                assert_eq!(authenticator.check(&known, Some(&wrong), PEER).await, Access::Denied);
+            }
+        });
+        assert!(began.elapsed() > cost * 12, "{:?} for five guesses of {cost:?}", began.elapsed());
+    }
+
     fn header(user: &str, password: &str) -> Vec<u8> {
         format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))).into_bytes()
     }
@@ -134,7 +196,7 @@ mod tests {
         let thread = checks.start().unwrap();
         let users = vec![("bob".to_owned(), bcrypt::hash("s:ecret", 4).unwrap())];
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let check = |header: &[u8]| runtime.block_on(authenticator.check(&users, Some(header)));
+        let check = |header: &[u8]| runtime.block_on(authenticator.check(&users, Some(header), PEER));
         assert_eq!(check(&header("bob", "s:ecret")), Access::Granted);
         assert_eq!(locked(&authenticator.remembered).len(), 1);
         assert_eq!(check(&header("bob", "s:ecret")), Access::Granted);
@@ -143,11 +205,14 @@ mod tests {
         {
             assert_eq!(check(&wrong), Access::Denied);
         }
-        assert_eq!(runtime.block_on(authenticator.check(&users, None)), Access::Denied);
-        assert_eq!(runtime.block_on(authenticator.check(&[], None)), Access::Granted);
+        assert_eq!(runtime.block_on(authenticator.check(&users, None, PEER)), Access::Denied);
+        assert_eq!(runtime.block_on(authenticator.check(&[], None, PEER)), Access::Granted);
         // Another hash for the user: what was remembered no longer counts.
         let changed = vec![("bob".to_owned(), bcrypt::hash("other", 4).unwrap())];
-        assert_eq!(runtime.block_on(authenticator.check(&changed, Some(&header("bob", "s:ecret")))), Access::Denied);
+        assert_eq!(
+            runtime.block_on(authenticator.check(&changed, Some(&header("bob", "s:ecret")), PEER)),
+            Access::Denied
+        );
         assert_eq!(locked(&authenticator.remembered).len(), 1);
         drop(authenticator);
         thread.join().unwrap();
@@ -162,15 +227,18 @@ mod tests {
         locked(&authenticator.remembered).insert(digest);
         runtime.block_on(async {
             let mut waiting = Vec::new();
-            for _ in 0..ATTEMPTS_WAITING_MAX {
+            for number in 0..ATTEMPTS_WAITING_MAX {
                 let (authenticator, users) = (Arc::clone(&authenticator), users.clone());
-                waiting.push(tokio::spawn(
-                    async move { authenticator.check(&users, Some(&header("bob", "wrong"))).await },
-                ));
+                let peer = IpAddr::from([10, 0, 0, number as u8]);
+                waiting.push(tokio::spawn(async move {
+                    authenticator.check(&users, Some(&header("bob", "wrong")), peer).await
+                }));
             }
             tokio::task::yield_now().await;
-            assert_eq!(authenticator.check(&users, Some(&header("bob", "wrong"))).await, Access::Busy);
-            assert_eq!(authenticator.check(&users, Some(&header("bob", "right"))).await, Access::Granted);
+            for peer in [PEER, IpAddr::from([10, 0, 0, 1])] {
+                assert_eq!(authenticator.check(&users, Some(&header("bob", "wrong")), peer).await, Access::Busy);
+            }
+            assert_eq!(authenticator.check(&users, Some(&header("bob", "right")), PEER).await, Access::Granted);
             let _thread = checks.start().unwrap();
             for attempt in waiting {
                 assert_eq!(attempt.await.unwrap(), Access::Denied);

@@ -1,6 +1,7 @@
 //! One connection: TLS if configured, then requests, each within its time limit.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hyper::header::{self, HeaderValue};
@@ -14,22 +15,23 @@ use tokio::time::timeout;
 
 use super::Endpoint;
 use super::auth::Access;
+use super::connections::Place;
 use super::routes::{self, Answer};
 use super::write_timeout::WriteTimeout;
 
 /// Serves a connection until it ends or its time is over.
-pub(super) async fn serve(stream: TcpStream, endpoint: Arc<Endpoint>) {
+pub(super) async fn serve(stream: TcpStream, place: Place, endpoint: Arc<Endpoint>) {
     let limits = endpoint.limits;
     // Small responses should not wait for the acknowledgement of the previous one. A failure here only costs time.
     let _ = stream.set_nodelay(true);
     let stream = WriteTimeout::new(stream, limits.write_timeout);
     let whole = async {
         match endpoint.web_config.current().tls {
-            None => requests(stream, &endpoint).await,
+            None => requests(stream, &place, &endpoint).await,
             Some(config) => {
                 let handshake = tokio_rustls::TlsAcceptor::from(config).accept(stream);
                 match timeout(limits.header_timeout, handshake).await {
-                    Ok(Ok(stream)) => requests(stream, &endpoint).await,
+                    Ok(Ok(stream)) => requests(stream, &place, &endpoint).await,
                     Ok(Err(_)) => endpoint.counts.refused("tls"),
                     Err(_) => endpoint.counts.refused("timeout"),
                 }
@@ -41,11 +43,16 @@ pub(super) async fn serve(stream: TcpStream, endpoint: Arc<Endpoint>) {
     }
 }
 
-async fn requests(stream: impl AsyncRead + AsyncWrite + Unpin, endpoint: &Arc<Endpoint>) {
+async fn requests(stream: impl AsyncRead + AsyncWrite + Unpin, place: &Place, endpoint: &Arc<Endpoint>) {
     let limits = endpoint.limits;
     let service = service_fn(|request| {
         let endpoint = Arc::clone(endpoint);
-        async move { Ok::<_, Infallible>(respond(&request, &endpoint).await) }
+        async move {
+            place.answers(true);
+            let answer = respond(&request, place.peer(), &endpoint).await;
+            place.answers(false);
+            Ok::<_, Infallible>(answer)
+        }
     });
     let mut builder = http1::Builder::new();
     builder
@@ -63,10 +70,10 @@ async fn requests(stream: impl AsyncRead + AsyncWrite + Unpin, endpoint: &Arc<En
     }
 }
 
-async fn respond<B>(request: &Request<B>, endpoint: &Endpoint) -> Answer {
+async fn respond<B>(request: &Request<B>, peer: IpAddr, endpoint: &Endpoint) -> Answer {
     let header = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
     let users = endpoint.web_config.current().users;
-    let answer = match endpoint.authenticator.check(&users, header).await {
+    let answer = match endpoint.authenticator.check(&users, header, peer).await {
         Access::Granted => routes::answer(request, endpoint.program.as_ref(), &endpoint.registry),
         Access::Denied => {
             let mut answer = routes::text(StatusCode::UNAUTHORIZED, "user name and password are required\n");

@@ -6,6 +6,7 @@
 
 mod auth;
 mod connection;
+mod connections;
 mod counts;
 mod live_config;
 mod routes;
@@ -23,12 +24,13 @@ use std::time::Duration;
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 pub use self::counts::{EndpointCounts, FAMILIES, HTTP_REFUSED, HTTP_REQUESTS, WEB_CONFIG_RELOADS};
 
 use self::auth::{Authenticator, PasswordChecks};
+use self::connections::{Connections, Room};
 use self::live_config::LiveConfig;
 use self::web_config::WebConfigError;
 use crate::monitored::{Monitored, registry};
@@ -44,7 +46,7 @@ pub type Log = Arc<dyn Fn(&str) + Send + Sync>;
 /// Limits for clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerLimits {
-    /// Connections at once; further ones are closed immediately.
+    /// Connections at once; for a further one, one that waits for a request is closed.
     pub connections_max: usize,
     /// Bytes of a request's line and headers.
     pub header_bytes_max: usize,
@@ -222,22 +224,26 @@ impl Serving {
 }
 
 async fn accept(listener: TcpListener, endpoint: Arc<Endpoint>) {
-    let permits = Arc::new(Semaphore::new(endpoint.limits.connections_max));
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
+    let connections = Connections::new(endpoint.limits.connections_max);
+    for number in 0.. {
+        let Ok((stream, peer)) = listener.accept().await else {
             endpoint.counts.refused("accept");
             sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
-            endpoint.counts.refused("too_many");
-            continue;
+        let place = match connections.admit(number, peer.ip()) {
+            Room::Free(place) => place,
+            Room::Made(place) => {
+                endpoint.counts.refused("too_many");
+                place
+            }
+            Room::None => {
+                endpoint.counts.refused("too_many");
+                continue;
+            }
         };
-        let endpoint = Arc::clone(&endpoint);
-        tokio::spawn(async move {
-            connection::serve(stream, endpoint).await;
-            drop(permit);
-        });
+        let task = tokio::spawn(connection::serve(stream, place, Arc::clone(&endpoint)));
+        connections.served_by(number, task.abort_handle());
     }
 }
 

@@ -42,11 +42,12 @@ pub(super) fn lines(settings: &Settings) -> String {
         format!("would run as {}: sensor {}, {workers}{pinned}", settings.privilege.user, settings.sensor.name),
         format!("  capture: {} with {how}", capture.interfaces.join(", ")),
         format!(
-            "  memory: at most {}: rings {}, flow tables {}, handshakes and names {}",
+            "  memory: at most {}: rings {}, flow tables {}, handshakes and names {}, waiting events {}",
             bytes(need.total_bytes()),
             bytes(need.rings_bytes),
             bytes(need.tables_bytes),
-            bytes(need.work_bytes)
+            bytes(need.work_bytes),
+            bytes(need.events_bytes)
         ),
         format!("  events: {} to {target}, {fsync}", types.join(", ")),
         format!("  metrics: {metrics}"),
@@ -62,6 +63,7 @@ pub(super) fn memory_json(settings: &Settings) -> Value {
         "rings_bytes": need.rings_bytes,
         "tables_bytes": need.tables_bytes,
         "work_bytes": need.work_bytes,
+        "events_bytes": need.events_bytes,
         "total_bytes": need.total_bytes(),
     })
 }
@@ -82,7 +84,7 @@ mod tests {
         let expected = "\
 would run as vigie: sensor tap, 2 workers on CPUs 2, 3
   capture: eth0, eth1 with rings of 67 MB, fanout addresses
-  memory: at most 535 MB: rings 268 MB, flow tables 166 MB, handshakes and names 100 MB
+  memory: at most 677 MB: rings 268 MB, flow tables 166 MB, handshakes and names 120 MB, waiting events 122 MB
   events: alert, stats to /var/log/vigie/eve.json, synced to disk every 1000 ms
   metrics: http://127.0.0.1:19843/metrics, without TLS
 ";

@@ -109,6 +109,7 @@ pub(super) fn all(loaded: &Loaded) -> Vec<Requirement> {
     }
     let filter_origin = loaded.origins.get("capture.bpf").map(ToString::to_string).unwrap_or_default();
     requirements.extend(capture::all(settings, &filter_origin));
+    requirements.extend(permissions(loaded));
     requirements.push(user(settings, &account));
     if let Ok(account) = &account {
         requirements.push(events(settings, account));
@@ -143,6 +144,14 @@ fn signatures(settings: &Settings) -> (Vec<Requirement>, Option<Bundle>) {
             .push(Requirement::ok(PART, format!("{}, {}", counted(services, "service"), counted(rules, "rule"))));
     }
     (requirements, bundle)
+}
+
+/// A warning for each file that others can change, or secret that others can read.
+fn permissions(loaded: &Loaded) -> impl Iterator<Item = Requirement> {
+    loaded.settings.exposures(loaded.file.as_deref().map(Path::new)).into_iter().map(|exposure| {
+        let mend = format!("chmod {} {}", exposure.mode, quoted_path(&exposure.path));
+        Requirement::warning("permissions", format!("{}: {}", exposure.path.display(), exposure.what), mend)
+    })
 }
 
 fn user(settings: &Settings, account: &Result<Account, String>) -> Requirement {
