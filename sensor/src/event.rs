@@ -189,7 +189,7 @@ impl Event {
     /// Bytes of memory used, the struct included.
     pub fn memory_bytes(&self) -> usize {
         let fact = match &self.fact {
-            Fact::Alert(alert) => {
+            Fact::Alert(alert) | Fact::Sighting(alert) => {
                 let name = alert.name.as_ref().map_or(0, String::capacity);
                 size_of::<Alert>() + name + alert.hello.as_ref().map_or(0, Hello::memory_bytes)
             }

@@ -194,7 +194,8 @@ impl Worker {
         let Some(Match { rule, evidence, name, name_as_sent }) = matched else { return };
         if !rule.raises_alert() {
             if self.event_types.sightings && alerted.is_none() {
-                let sighting = Alert { flow: flow.clone(), evidence, name, name_as_sent, rule, hello, desync };
+                let sighting =
+                    Alert { flow: flow.clone(), evidence, name, name_as_sent, rule, hello, desync, summarised: 0 };
                 self.emit(frame, Fact::Sighting(Box::new(sighting)), emit);
             }
             return;
