@@ -148,10 +148,12 @@ fn a_reload_brings_new_signatures_and_a_bad_one_changes_nothing() {
     let Some(namespace) = tapped() else { return };
     let folder = Folder::new();
     let good = format!(
-        "[capture]\ninterfaces = [\"tap0\"]\nworkers = 2\n[signatures]\nfolder = \"{}\"\n",
+        "[capture]\ninterfaces = [\"tap0\"]\nworkers = 2\n[policy]\nassets = \"assets.csv\"\n\
+         [signatures]\nfolder = \"{}\"\n",
         folder.text_path("signatures")
     );
     folder.write("vigie.toml", &good);
+    folder.write("assets.csv", "prefix,label\n100.64.0.0/10,phones\n");
     fs::create_dir(folder.path("signatures")).unwrap();
     let config = folder.text_path("vigie.toml");
     let mut daemon = Daemon::start(&namespace, &folder, &["--config", &config]);
@@ -173,7 +175,9 @@ fn a_reload_brings_new_signatures_and_a_bad_one_changes_nothing() {
     assert_eq!(alert["alert"]["metadata"]["service"][0], "forbidden");
 
     let bad_signature = signatures("forbidden.example").replace("role = \"web\"", "rolle = \"web\"");
-    let refusals: [(&str, String, &str); 3] = [
+    let refusals: [(&str, String, &str); 5] = [
+        ("vigie.toml", format!("{good}[[ban]]\nuse = \"nowhere\"\n"), "vigie.toml:9: ban.use = \"nowhere\""),
+        ("assets.csv", "prefix,label\n100.64.0.0/33,phones\n".to_owned(), "assets.csv:2: prefix"),
         ("vigie.toml", format!("{good}\n[capture]\nringbytes = 7\n"), "vigie.toml:"),
         ("vigie.toml", good.replace("workers = 2", "workers = 20_000"), "vigie.toml:3"),
         ("signatures/forbidden.toml", bad_signature, "forbidden.toml:11"),
@@ -204,11 +208,11 @@ fn a_reload_brings_new_signatures_and_a_bad_one_changes_nothing() {
     fs::remove_file(folder.path("signatures/forbidden.toml")).unwrap();
     daemon.signal(libc::SIGHUP);
     daemon.wait_until_it_says_times("vigie: reloaded: ", 3);
-    say(&namespace, "www.forbidden.example", 60..70);
-    say(&namespace, BANNED, 70..71);
-    until("one alert more", Duration::from_secs(10), || (folder.alerts_so_far().len() == 51).then_some(()));
+    say(&namespace, "www.forbidden.example", 80..90);
+    say(&namespace, BANNED, 90..91);
+    until("one alert more", Duration::from_secs(10), || (folder.alerts_so_far().len() == 71).then_some(()));
     daemon.stop();
-    assert_eq!(folder.alerts().len(), 51);
+    assert_eq!(folder.alerts().len(), 71);
 }
 
 #[test]
