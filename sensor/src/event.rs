@@ -113,6 +113,15 @@ impl Hello {
     }
 }
 
+/// An HTTP request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpRequest {
+    /// The host that it is for: normalised if it is a host name, else escaped.
+    pub host: String,
+    /// Its method, if that is known.
+    pub method: Option<String>,
+}
+
 /// A flow that matched a rule.
 #[derive(Clone, Debug)]
 pub struct Alert {
@@ -154,6 +163,8 @@ pub enum Fact {
     Sighting(Box<Alert>),
     /// A hello was read; event type `tls` or `quic`.
     Hello(Box<Flow>, Box<Hello>),
+    /// An HTTP request names a host that the flow's requests did not name before.
+    Http(Box<Flow>, Box<HttpRequest>),
     /// A DNS answer was read.
     Dns(Box<Flow>, Box<DnsAnswer>),
     /// A flow ended, for this reason; the rule of its alert, if it raised one.
@@ -194,6 +205,10 @@ impl Event {
                 size_of::<Alert>() + name + alert.hello.as_ref().map_or(0, Hello::memory_bytes)
             }
             Fact::Hello(_, hello) => size_of::<Flow>() + hello.memory_bytes(),
+            Fact::Http(_, request) => {
+                let method = request.method.as_ref().map_or(0, String::capacity);
+                size_of::<Flow>() + size_of::<HttpRequest>() + request.host.capacity() + method
+            }
             Fact::Dns(_, answer) => size_of::<Flow>() + answer.memory_bytes(),
             Fact::FlowEnd(..) => size_of::<Flow>(),
         };

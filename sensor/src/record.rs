@@ -54,6 +54,10 @@ pub fn encode_under(event: &Event, context: &Context, incident: &[(&'static str,
             let ja4 = fingerprint(hello);
             write(frame_number, flow, Body::Hello(hello_record(hello, ja4.as_ref())));
         }
+        Fact::Http(flow, request) => {
+            let (hostname, method) = (request.host.as_str(), request.method.as_deref());
+            write(frame_number, flow, Body::Http(record::HttpRequest { hostname, method }));
+        }
         Fact::Dns(flow, answer) => write(frame_number, flow, Body::Dns(dns_record(answer))),
         // A flow's end is not about one packet.
         Fact::FlowEnd(flow, end, rule) => write(None, flow, Body::FlowEnd(end_record(*end, rule.as_deref()))),
@@ -75,7 +79,8 @@ fn truncated(fact: &Fact) -> Truncated {
         },
         Fact::Hello(_, hello) => of_hello(hello),
         Fact::Dns(_, answer) => Truncated { answers: answer.is_cut, ..Truncated::default() },
-        Fact::FlowEnd(..) => Truncated::default(),
+        // Hosts are bounded where they are read.
+        Fact::Http(..) | Fact::FlowEnd(..) => Truncated::default(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use vigie::event::{Alert, DnsAnswer, Event, Fact, Flow, Hello, HelloTransport};
+use vigie::event::{Alert, DnsAnswer, Event, Fact, Flow, Hello, HelloTransport, HttpRequest};
 use vigie::read::{self, Settings, Totals, read_parallel};
 use vigie::record::{self, Context};
 use vigie::worker::EventTypes;
@@ -29,7 +29,7 @@ pub struct Replay {
 /// Alerts, and a record of every hello and every DNS answer.
 pub fn everything_named() -> Settings {
     Settings {
-        event_types: EventTypes { tls: true, quic: true, dns: true, ..EventTypes::default() },
+        event_types: EventTypes { tls: true, quic: true, http: true, dns: true, ..EventTypes::default() },
         ..Settings::default()
     }
 }
@@ -99,6 +99,14 @@ impl Replay {
     pub fn answers(&self) -> impl Iterator<Item = (&Flow, &DnsAnswer)> {
         self.events.iter().filter_map(|event| match &event.fact {
             Fact::Dns(flow, answer) => Some((&**flow, &**answer)),
+            _ => None,
+        })
+    }
+
+    /// All HTTP requests that were reported, with their flows.
+    pub fn requests(&self) -> impl Iterator<Item = (&Flow, &HttpRequest)> {
+        self.events.iter().filter_map(|event| match &event.fact {
+            Fact::Http(flow, request) => Some((&**flow, &**request)),
             _ => None,
         })
     }

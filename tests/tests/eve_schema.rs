@@ -11,6 +11,7 @@ use jsonschema::Validator;
 use serde_json::Value;
 use vigie::event::{
     Alert, CutTexts, DnsAnswer, DnsRecord, Ech, Event, Evidence, Fact, Flow, FlowEnd, Hello, HelloTransport,
+    HttpRequest,
 };
 use vigie::record::{Context, encode, encode_stats};
 use vigie::text::BoundedText;
@@ -170,6 +171,10 @@ fn facts() -> Vec<Fact> {
         for hello in hellos() {
             facts.push(Fact::Hello(Box::new(flow.clone()), Box::new(hello)));
         }
+        for method in [None, Some("GET".to_owned())] {
+            let request = HttpRequest { host: "www.tiktok.com".to_owned(), method };
+            facts.push(Fact::Http(Box::new(flow.clone()), Box::new(request)));
+        }
         for answers in [0, 1, 7] {
             facts.push(Fact::Dns(Box::new(flow.clone()), Box::new(dns(answers))));
         }
@@ -248,7 +253,7 @@ fn every_event_is_valid_against_the_own_schema() {
     for event in &events {
         *kinds.entry(event["event_type"].as_str().unwrap()).or_insert(0) += 1;
     }
-    assert_eq!(kinds.into_keys().collect::<Vec<_>>(), ["alert", "dns", "flow", "quic", "stats", "tls"]);
+    assert_eq!(kinds.into_keys().collect::<Vec<_>>(), ["alert", "dns", "flow", "http", "quic", "stats", "tls"]);
 }
 
 /// The alerts that reading the captures of this repository gives.

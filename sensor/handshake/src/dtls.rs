@@ -195,7 +195,7 @@ mod tests {
 
     impl Shown {
         fn of(hello: &ClientHello<'_>) -> Self {
-            let name = hello.server_name().map(|name| String::from_utf8(name.to_vec()).unwrap());
+            let name = hello.server_name().map(|name| String::from_utf8_lossy(name).into_owned());
             let (cookie, version) = (hello.cookie().to_vec(), hello.legacy_version());
             Self { name, cookie, version, is_complete: hello.is_complete() }
         }

@@ -35,6 +35,7 @@ pub mod udp;
 pub mod versions;
 
 pub use evidence::Evidence;
+use http::{HttpLimit, HttpLimits};
 use quic::{QuicCounters, QuicLimits};
 
 /// Bounds on the memory and work that one flow may take.
@@ -56,6 +57,8 @@ pub struct Limits {
     pub undecided_datagrams_max: usize,
     /// Hellos with different names of one UDP flow.
     pub udp_hellos_max: usize,
+    /// Limits of HTTP.
+    pub http: HttpLimits,
     /// Limits of QUIC.
     pub quic: QuicLimits,
 }
@@ -71,6 +74,7 @@ impl Default for Limits {
             stream_readings_max: 256,
             undecided_datagrams_max: 48,
             udp_hellos_max: 16,
+            http: HttpLimits::default(),
             quic: QuicLimits::default(),
         }
     }
@@ -93,6 +97,14 @@ pub struct Counts {
     pub undecided_segments: u64,
     /// Flows given up at `undecided_datagrams_max`.
     pub undecided_datagrams: u64,
+    /// Connections given up at `http_head_bytes_max`.
+    pub http_head_bytes: u64,
+    /// Connections given up at `http_requests_max`.
+    pub http_requests: u64,
+    /// Hosts forgotten at `http_hosts_max`, which may be reported again.
+    pub http_hosts: u64,
+    /// Connections given up at `http_lost_segments_max`.
+    pub http_lost_segments: u64,
     /// Hellos of UDP flows left out because `udp_hellos_max` different names were reported.
     pub hellos_exceeded: u64,
     /// Counters of QUIC.
@@ -100,6 +112,13 @@ pub struct Counts {
 }
 
 impl Counts {
+    pub(crate) const fn count_http_limit(&mut self, limit: HttpLimit) {
+        match limit {
+            HttpLimit::HeadBytes => self.http_head_bytes += 1,
+            HttpLimit::Requests => self.http_requests += 1,
+        }
+    }
+
     /// Counts a segment or datagram that the server surely dropped.
     pub fn count_void(&mut self, reason: opening::Desync) {
         let place = opening::Desync::VOID.iter().position(|(known, _)| *known == reason);
@@ -119,6 +138,10 @@ impl Counts {
             ("limit", "stream_readings_max", self.stream_readings),
             ("limit", "undecided_segments_max", self.undecided_segments),
             ("limit", "undecided_datagrams_max", self.undecided_datagrams),
+            ("limit", "http_head_bytes_max", self.http_head_bytes),
+            ("limit", "http_requests_max", self.http_requests),
+            ("limit", "http_hosts_max", self.http_hosts),
+            ("limit", "http_lost_segments_max", self.http_lost_segments),
             ("limit", "udp_hellos_max", self.hellos_exceeded),
             ("limit", "quic_crypto_bytes_max", quic.crypto_too_far),
             ("limit", "quic_crypto_islands_max", quic.crypto_too_many_gaps),

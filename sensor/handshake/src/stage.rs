@@ -36,7 +36,13 @@ impl Stage {
 
     /// Nothing is parsed yet.
     pub(crate) fn new(limits: &Limits) -> Self {
-        Self { prelude: Prelude::new(limits.prelude_bytes_max), hello: None, parsed_bytes: 0 }
+        Self::inside(limits, false)
+    }
+
+    /// The same for a stream that may have begun before its first byte that is known.
+    pub(crate) fn inside(limits: &Limits, may_begin_inside: bool) -> Self {
+        let prelude = Prelude::new(limits.prelude_bytes_max).inside(may_begin_inside);
+        Self { prelude, hello: None, parsed_bytes: 0 }
     }
 
     /// Parses `view`, the contiguous bytes, from where the last call stopped: how much of the hello is there, and a name
@@ -50,7 +56,7 @@ impl Stage {
                     state => break state,
                 }
             }
-            match self.prelude.advance(view) {
+            match self.prelude.advance(view, &limits.http) {
                 prelude::Step::NeedMore => break State::More,
                 prelude::Step::Name { evidence, name: range, .. } => {
                     name = name.or_else(|| Some((evidence, view.get(range)?)));

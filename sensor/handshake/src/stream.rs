@@ -11,7 +11,7 @@ pub use super::stage::Findings;
 use super::stage::{Stage, State, current};
 use super::tls::{self, ClientHello};
 use super::versions::{Versions, name_hash};
-use super::{Counts, Limits};
+use super::{Counts, Limits, http};
 use vigie_decode::Segment;
 use vigie_wire::assembly::{Assembly, InsertError};
 
@@ -142,6 +142,10 @@ impl Stream {
         limits: &Limits,
         counts: &mut Counts,
     ) -> Findings<'a> {
+        if self.begins_a_request(segment) {
+            self.reset();
+            (self.has_start, self.origin) = (true, segment.sequence);
+        }
         if (self.is_done || self.has_no_hello || self.dropped_bytes > 0) && self.begins_a_hello_anew(segment) {
             self.begin_anew(Desync::OVERLAP);
         }
@@ -200,6 +204,30 @@ impl Stream {
             && matches!(segment.payload, [prelude::HANDSHAKE_RECORD] | [prelude::HANDSHAKE_RECORD, 3, ..])
     }
 
+    /// Whether a segment behind unknown bytes begins with an HTTP request: the stream may have begun before the capture.
+    fn begins_a_request(&self, segment: &Segment<'_>) -> bool {
+        let is_unknown = match &self.stage {
+            Some(stage) => stage.hello.is_none() && stage.prelude.is_unknown(),
+            None => self.has_no_hello,
+        };
+        is_unknown
+            && self.reported_name == 0
+            && (segment.sequence.wrapping_sub(self.origin) as i32) > 0
+            && http::begins_request(segment.payload)
+    }
+
+    /// Whether an HTTP request was found, and no hello is expected.
+    pub fn is_http(&self) -> bool {
+        self.stage.as_ref().is_some_and(|stage| stage.prelude.is_http())
+    }
+
+    /// The bytes from the first HTTP request on, with the sequence number where they begin, and a reader that has read some
+    /// of them.
+    pub(crate) fn http(&self) -> Option<(http::HttpReader, &[u8], u32)> {
+        let (base, reader) = self.stage.as_ref()?.prelude.http()?;
+        Some((reader, self.assembly.contiguous().get(base..)?, self.origin.wrapping_add(base as u32)))
+    }
+
     /// Forgets what was read, and begins at the same byte.
     fn begin_anew(&mut self, desync: Desync) {
         let first_byte = self.origin.wrapping_sub(self.dropped_bytes);
@@ -230,9 +258,11 @@ impl Stream {
         if has_reading { versions.next_reading(&self.assembly, limits) } else { None }
     }
 
-    /// Frees all but the bytes.
+    /// Frees all but the bytes, and the state of HTTP.
     pub fn keep_bytes(&mut self) {
-        self.stage = None;
+        if !self.is_http() {
+            self.stage = None;
+        }
     }
 
     /// Whether the stream holds bytes that a later segment could contradict.
@@ -376,7 +406,7 @@ impl Stream {
         if view.is_empty() {
             return Findings::default();
         }
-        let stage = self.stage.get_or_insert_with(|| Stage::new(limits));
+        let stage = self.stage.get_or_insert_with(|| Stage::inside(limits, self.is_start_provisional));
         // `stream_bytes_max` keeps it below 2^32.
         let parsed_bytes = view.len() as u32;
         let is_longer = parsed_bytes > std::mem::replace(&mut stage.parsed_bytes, parsed_bytes);
@@ -387,7 +417,7 @@ impl Stream {
                 self.has_no_hello = true;
                 self.stalls_left = self.stalls_left.saturating_sub(1);
                 // An earlier segment may still move the start.
-                self.is_done = !self.is_start_provisional || self.stalls_left == 0;
+                self.is_done = !self.is_start_provisional || self.stalls_left == 0 || stage.prelude.is_http();
                 false
             }
             // The tail is still coming.

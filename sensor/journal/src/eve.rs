@@ -1,6 +1,6 @@
 //! Records as Suricata EVE JSON, one object a line, so that whatever reads Suricata reads them.
 //!
-//! Shapes, names and words are those of Suricata's EVE output (event types `alert`, `tls`, `quic`, `dns`, `flow`,
+//! Shapes, names and words are those of Suricata's EVE output (event types `alert`, `tls`, `quic`, `http`, `dns`, `flow`,
 //! `stats`); facts that it has no field for stand under `alert.metadata`, as arrays of strings. Source is always the
 //! client, destination the server.
 
@@ -50,6 +50,15 @@ pub fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
             object.text("direction", "to_server");
             object.text("app_proto", name);
             write_hello(&mut object, hello);
+        }
+        Body::Http(request) => {
+            write_head(&mut object, record, "http");
+            object.text("direction", "to_server");
+            object.text("app_proto", "http");
+            let mut fields = object.object("http");
+            fields.text("hostname", request.hostname);
+            fields.optional_text("http_method", request.method);
+            fields.close();
         }
         Body::Dns(answer) => {
             write_head(&mut object, record, "dns");

@@ -29,6 +29,8 @@ pub enum Body<'a> {
     Alert(Alert<'a>),
     /// A hello was read.
     Hello(Hello<'a>),
+    /// An HTTP request was read.
+    Http(HttpRequest<'a>),
     /// A DNS answer was read.
     Dns(DnsAnswer<'a>),
     /// The flow ended.
@@ -68,6 +70,15 @@ pub struct Flow<'a> {
     pub bytes_to_server: u64,
     /// Bytes on the wire server → client.
     pub bytes_to_client: u64,
+}
+
+/// An HTTP request.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpRequest<'a> {
+    /// The host that it is for.
+    pub hostname: &'a str,
+    /// Its method, if that is known.
+    pub method: Option<&'a str>,
 }
 
 /// A tunnel around a flow.

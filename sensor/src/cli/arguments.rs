@@ -274,6 +274,8 @@ pub enum EventType {
     Tls,
     /// Every QUIC hello, with its name.
     Quic,
+    /// Every host that a flow's HTTP requests name.
+    Http,
     /// Every DNS answer.
     Dns,
     /// The end of every flow, with its bytes.
@@ -291,6 +293,7 @@ impl EventType {
                 Tcp | Dtls => Self::Tls,
                 Quic(_) => Self::Quic,
             },
+            Fact::Http(..) => Self::Http,
             Fact::Dns(..) => Self::Dns,
             Fact::FlowEnd(..) => Self::Flow,
         }

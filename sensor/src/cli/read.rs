@@ -136,6 +136,7 @@ fn event_types(events: &[EventType]) -> EventTypes {
     EventTypes {
         tls: events.contains(&EventType::Tls),
         quic: events.contains(&EventType::Quic),
+        http: events.contains(&EventType::Http),
         dns: events.contains(&EventType::Dns),
         flows: events.contains(&EventType::Flow),
         sightings: events.contains(&EventType::Sighting),
@@ -174,7 +175,7 @@ impl Run {
         match &event.fact {
             Fact::Alert(alert) => self.findings.add_alert(alert),
             Fact::FlowEnd(flow, _, Some(rule)) => self.findings.add_flow_end(flow, rule),
-            Fact::FlowEnd(..) | Fact::Hello(..) | Fact::Dns(..) | Fact::Sighting(_) => {}
+            Fact::FlowEnd(..) | Fact::Hello(..) | Fact::Http(..) | Fact::Dns(..) | Fact::Sighting(_) => {}
         }
         if self.lines.is_some() && self.write_error.is_none() && self.is_wanted(&event.fact) {
             self.waiting.push(event);

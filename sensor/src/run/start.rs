@@ -218,6 +218,7 @@ fn event_types(records: &[Record]) -> EventTypes {
     EventTypes {
         tls: records.contains(&Record::Tls),
         quic: records.contains(&Record::Quic),
+        http: records.contains(&Record::Http),
         dns: records.contains(&Record::Dns),
         flows: records.contains(&Record::Flow),
         ..EventTypes::default()

@@ -12,6 +12,8 @@ vigie_config::choices! {
         Tls = "tls",
         /// QUIC hellos.
         Quic = "quic",
+        /// Hosts of HTTP requests.
+        Http = "http",
         /// DNS answers.
         Dns = "dns",
         /// Ends of flows.

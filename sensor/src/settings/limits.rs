@@ -3,6 +3,7 @@
 use vigie_config::{RawValue, Section, Table};
 use vigie_decode::DecodeLimits;
 use vigie_decode::fragments::FragmentLimits;
+use vigie_handshake::http::HttpLimits;
 use vigie_handshake::quic::QuicLimits;
 
 use super::{Limits, Settings};
@@ -61,6 +62,12 @@ impl Limits {
             stream_readings_max: self.stream_readings_max,
             undecided_datagrams_max: self.undecided_datagrams_max,
             udp_hellos_max: self.udp_hellos_max,
+            http: HttpLimits {
+                head_bytes_max: self.http_head_bytes_max,
+                requests_max: self.http_requests_max,
+                hosts_max: self.http_hosts_max,
+                lost_segments_max: self.http_lost_segments_max,
+            },
             quic: QuicLimits {
                 crypto_bytes_max: self.hello_bytes_max,
                 stream_versions_max: self.quic_stream_versions_max,

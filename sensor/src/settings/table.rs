@@ -95,6 +95,14 @@ settings! {
         stream_versions_max: usize = 16, Rule::Range(1, 31), Restart;
         /// Attempts to read a hello with such pieces, for one direction of a TCP connection.
         stream_readings_max: usize = 256, Rule::Range(1, 1_048_576), Restart;
+        /// Bytes of the head of an HTTP request; a connection with a longer one is given up.
+        http_head_bytes_max: usize = 262_144, Rule::Range(1_024, 1_073_741_824), Restart;
+        /// HTTP requests of a connection that are read.
+        http_requests_max: usize = 10_000, Rule::Range(1, 4_294_967_295), Restart;
+        /// Hosts of a connection's HTTP requests that are kept, so that each is reported once; of more the oldest is forgotten.
+        http_hosts_max: usize = 64, Rule::Range(1, 65_536), Restart;
+        /// TCP segments without an HTTP request after which a connection is given up, if it is not known where a request begins.
+        http_lost_segments_max: usize = 4_096, Rule::Range(1, 1_073_741_824), Restart;
         /// UDP datagrams after which a flow without a hello is ignored.
         undecided_datagrams_max: usize = 48, Rule::Range(1, 1_073_741_824), Restart;
         /// Hellos with different names that are read from one UDP flow before its server answers.
@@ -140,7 +148,7 @@ settings! {
     events: Events {
         /// File to which events are appended as EVE JSON, one per line; `-` means the standard output.
         file: PathBuf = PathBuf::from("/var/log/vigie/eve.json"), Rule::Text("an absolute path, or -", output), Restart;
-        /// Records that are written besides alerts: tls, quic, dns, flow, stats. PRIVACY: all but `stats` record the
+        /// Records that are written besides alerts: tls, quic, http, dns, flow, stats. PRIVACY: all but `stats` record the
         /// names of ALL traffic, banned or not; use them only for tests and for your own traffic.
         types: Vec<Record> = Vec::new(), Rule::Any, Restart;
         /// When events are forced to the disk: `never` leaves it to the kernel, `interval` does it every

@@ -140,7 +140,7 @@ fn invalid_values_are_refused_with_what_to_write() {
         ("events.types = \"tls\"", "vigie.toml:2: events.types = \"tls\": expected a list; write [\"tls\"]"),
         (
             "events.types = [\"stat\"]",
-            "vigie.toml:2: events.types = [\"stat\"]: item \"stat\": expected tls, quic, dns, flow or stats; did you mean \
+            "vigie.toml:2: events.types = [\"stat\"]: item \"stat\": expected tls, quic, http, dns, flow or stats; did you mean \
              \"stats\"?",
         ),
         // Text.

@@ -13,7 +13,7 @@ use vigie_flow::headers::PacketKind;
 use vigie_flow::{FlowEntry, PacketHeaders, PrimaryBucket, Probe, Side, Slot};
 use vigie_wire::Frame;
 
-use super::flows::{SETTLED, WATCHED};
+use super::flows::{CLIENT_IS_HIGH, REQUESTS, SETTLED, WATCHED};
 use super::headers::{HeaderPrefetch, headers_of};
 use super::packet::FrameInfo;
 use super::{Counter, ParsedFrame, Worker};
@@ -250,6 +250,7 @@ impl Worker {
             headers.kind != PacketKind::MayOpen
         } else {
             headers.kind == PacketKind::PureAck && (entry.record != 0 || !self.event_types.flows)
+                || is_answer(entry.marks, headers.side) && headers.kind != PacketKind::MayOpen
         };
         if !has_nothing_to_say || epoch.wrapping_sub(*last_epoch) > idle_epochs {
             return FastPath::Handle(Some(slot));
@@ -287,6 +288,13 @@ impl Worker {
     fn decode<'f>(&self, frame: &Frame<'f>) -> Result<Decoded<'f>, DecodeError> {
         vigie_decode::decode(frame, &self.decode_limits)
     }
+}
+
+/// Whether a packet is the server's on a flow of which only the client's requests are read.
+#[inline]
+const fn is_answer(marks: u8, side: Side) -> bool {
+    let client_is_high = marks & CLIENT_IS_HIGH != 0;
+    marks & REQUESTS != 0 && client_is_high != matches!(side, Side::High)
 }
 
 #[inline]

@@ -146,6 +146,9 @@ impl Worker {
                     self.udp_pool.push(inspector);
                 }
             }
+            Inspection::Http(http) => {
+                self.inspection_bytes = self.inspection_bytes.saturating_sub(http.memory_bytes());
+            }
             Inspection::None | Inspection::Opening(_) => {}
         }
     }

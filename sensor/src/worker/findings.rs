@@ -1,12 +1,15 @@
 //! Step 5: match what a handshake showed against the signatures. What is costly (JA4, owned strings) is made only for
 //! hellos that an event will show.
 
+use std::net::IpAddr;
+
 use vigie_signatures::{Bundle, Name, normalise};
 
 use super::counters::{Counter, Counters, HelloCounters};
 use crate::detect::{self, Evidence, Match, NameMatch};
-use crate::event::{CutTexts, Ech, Hello, HelloTransport};
+use crate::event::{CutTexts, Ech, Hello, HelloTransport, HttpRequest};
 use crate::text::{BoundedText, TextLimits, escaped_list};
+use vigie_handshake::http::RequestedHost;
 use vigie_handshake::opening::Desync;
 use vigie_handshake::quic::Chlo;
 use vigie_handshake::tcp;
@@ -19,6 +22,8 @@ pub struct EventTypes {
     pub tls: bool,
     /// Every hello over QUIC.
     pub quic: bool,
+    /// Every host that an HTTP request names.
+    pub http: bool,
     /// Every DNS answer.
     pub dns: bool,
     /// Every flow, at its end.
@@ -38,6 +43,10 @@ pub struct HandshakeFinding {
     pub reports_hello: bool,
     /// The match is reported, alert or not.
     pub reports_match: bool,
+    /// The HTTP request, if requests are reported.
+    pub request: Option<HttpRequest>,
+    /// The name is another one than a request of the flow named before.
+    pub is_other_name: bool,
     /// The rule that matches; it may be one that raises no alert.
     pub matched: Option<Match>,
     /// The hello has no name, or one that may hide the true name.
@@ -125,7 +134,16 @@ impl HandshakeFinding {
     }
 
     /// The finding of a name in clear text: HTTP or SOCKS.
-    pub fn from_clear_text(evidence: Evidence, name: &[u8], bundle: &Bundle, counters: &mut Counters) -> Self {
+    pub fn from_clear_text(
+        evidence: Evidence,
+        name: &[u8],
+        bundle: &Bundle,
+        event_types: EventTypes,
+        counters: &mut Counters,
+    ) -> Self {
+        let is_http = matches!(evidence, Evidence::HttpHost | Evidence::HttpConnect);
+        let method = (evidence == Evidence::HttpConnect).then(|| "CONNECT".to_owned());
+        let request = (event_types.http && is_http).then(|| HttpRequest { host: printable_host(name), method });
         let counter = match evidence {
             Evidence::HttpConnect => Counter::HttpConnects,
             Evidence::Socks => Counter::SocksRequests,
@@ -133,9 +151,25 @@ impl HandshakeFinding {
         };
         counters.add(counter, 1);
         match detect::match_name(bundle, name, evidence) {
-            NameMatch::Matched(matched) => Self { matched: Some(matched), ..Self::default() },
-            NameMatch::Unmatched | NameMatch::NotAHostName => Self::default(),
+            NameMatch::Matched(matched) => Self { matched: Some(matched), request, ..Self::default() },
+            NameMatch::Unmatched | NameMatch::NotAHostName => Self { request, ..Self::default() },
         }
+    }
+
+    /// The finding of a host that an HTTP request names behind the first one.
+    pub fn from_request(
+        host: &RequestedHost<'_>,
+        bundle: &Bundle,
+        event_types: EventTypes,
+        counters: &mut Counters,
+    ) -> Self {
+        let evidence = if host.is_connect { Evidence::HttpConnect } else { Evidence::HttpHost };
+        let mut finding = Self::from_clear_text(evidence, host.name, bundle, event_types, counters);
+        if let Some(request) = &mut finding.request {
+            request.method = Some(host.method.to_owned());
+        }
+        let is_address = std::str::from_utf8(host.name).is_ok_and(|name| name.parse::<IpAddr>().is_ok());
+        Self { is_other_name: true, hides_name: is_address, desync: host.desync, ..finding }
     }
 
     /// Matches the server name of a hello, and counts the hello.
@@ -179,7 +213,7 @@ impl HandshakeFinding {
 
     /// Whether the finding leads to an event.
     pub fn emits_event(&self) -> bool {
-        self.reports_hello || self.reports_match || self.raises_alert()
+        self.reports_hello || self.reports_match || self.request.is_some() || self.raises_alert()
     }
 
     fn raises_alert(&self) -> bool {
@@ -197,6 +231,15 @@ fn printable_name(raw: Option<&[u8]>, limits: &TextLimits, cut: &mut CutTexts) -
     let BoundedText { text, is_cut } = BoundedText::escaped(raw, limits.name_bytes_max);
     cut.server_name = is_cut;
     Some(text)
+}
+
+/// The same for a host of HTTP or SOCKS, which has 255 bytes at most.
+fn printable_host(raw: &[u8]) -> String {
+    let mut buffer = [0; 256];
+    match normalise(raw, &mut buffer) {
+        Name::Host(host) => host.to_owned(),
+        _ => raw.escape_ascii().to_string(),
+    }
 }
 
 fn count_cut(cut: CutTexts, counters: &mut Counters) {

@@ -31,6 +31,7 @@ mod neighbours;
 mod packet;
 mod records;
 mod report;
+mod requests;
 mod tcp;
 mod udp;
 mod waiting;
@@ -132,6 +133,8 @@ pub struct Worker {
     #[allow(clippy::vec_box)]
     udp_pool: Vec<Box<UdpInspector>>,
     quic_scratch: quic::Scratch,
+    /// Tunnels that begin in the segment at hand.
+    tunnel_depth: u8,
     /// Bytes that all inspectors hold together.
     inspection_bytes: usize,
     /// Buffer for a sweep: the flows that end, each with the id of its record, later with its last frame.
@@ -183,6 +186,7 @@ impl Worker {
             tcp_pool: Vec::new(),
             udp_pool: Vec::new(),
             quic_scratch: quic::Scratch::default(),
+            tunnel_depth: 0,
             inspection_bytes: 0,
             swept: Vec::new(),
             parsed: vec![ParsedFrame::EMPTY; BATCH_FRAMES_MAX],

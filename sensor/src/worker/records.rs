@@ -12,6 +12,7 @@ use crate::event::Hello;
 use vigie_decode::{Address, Encapsulation, Tunnel, VLANS_MAX};
 use vigie_flow::memory::{prefer_huge_pages, prefetch_whole};
 use vigie_flow::{FlowEntry, FlowTable, Slot};
+use vigie_handshake::http::HttpConnection;
 use vigie_handshake::opening::Opening;
 use vigie_handshake::tcp::TcpInspector;
 use vigie_handshake::udp::UdpInspector;
@@ -44,6 +45,8 @@ pub enum Inspection {
     Opening(Opening),
     /// TCP.
     Tcp(Box<TcpInspector>),
+    /// HTTP after its first request.
+    Http(Box<HttpConnection>),
     /// UDP.
     Udp(Box<UdpInspector>),
 }
@@ -52,7 +55,7 @@ impl Inspection {
     /// Whether a part of a hello may have come that was not reported.
     pub fn has_partial_hello(&self) -> bool {
         match self {
-            Self::None | Self::Opening(_) => false,
+            Self::None | Self::Opening(_) | Self::Http(_) => false,
             Self::Tcp(inspector) => inspector.has_partial_hello(),
             Self::Udp(inspector) => inspector.may_have_hello(),
         }

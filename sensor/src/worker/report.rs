@@ -187,9 +187,12 @@ impl Worker {
         emit: &mut dyn FnMut(Event),
     ) {
         self.count_match(&finding);
-        let HandshakeFinding { hello, reports_hello, matched, desync, .. } = finding;
+        let HandshakeFinding { hello, reports_hello, request, matched, desync, is_other_name, .. } = finding;
         if reports_hello && let Some(hello) = &hello {
             self.emit(frame, Fact::Hello(Box::new(flow.clone()), Box::new(hello.clone())), emit);
+        }
+        if let Some(request) = request {
+            self.emit(frame, Fact::Http(Box::new(flow.clone()), Box::new(request)), emit);
         }
         let Some(Match { rule, evidence, name, name_as_sent }) = matched else { return };
         if !rule.raises_alert() {
@@ -203,7 +206,7 @@ impl Worker {
         // The name of a decoy does not keep the true one from its alert.
         let is_other_service =
             !desync.is_empty() && alerted.as_ref().is_some_and(|alerted| alerted.service != rule.service);
-        if alerted.is_none() || is_other_service {
+        if alerted.is_none() || is_other_service || is_other_name {
             *alerted = Some(Arc::clone(&rule));
             self.counters.add(Counter::Alerts, 1);
             let alert = Alert { flow: flow.clone(), evidence, name, name_as_sent, rule, hello, desync, summarised: 0 };
@@ -242,7 +245,7 @@ pub(super) fn take_partial_hellos(
                 findings.push((client, HandshakeFinding { desync, ..finding }));
             });
         }
-        Inspection::None | Inspection::Opening(_) => {}
+        Inspection::None | Inspection::Opening(_) | Inspection::Http(_) => {}
     }
     findings
 }

@@ -3,6 +3,7 @@
 
 use vigie_decode::Segment;
 use vigie_flow::{Side, Slot};
+use vigie_handshake::http::Progress;
 use vigie_handshake::opening::{Desync, Opening};
 use vigie_handshake::stream::Findings;
 use vigie_handshake::tcp::{Certificate, TcpInspector};
@@ -13,9 +14,10 @@ use vigie_signatures::Bundle;
 
 use super::dns::is_dns_elsewhere;
 use super::findings::{EventTypes, HandshakeFinding};
-use super::flows::{CLIENT_KNOWN, PAYLOAD, SETTLED, WATCHED, client_of, with_client};
+use super::flows::{CLIENT_KNOWN, PAYLOAD, REQUESTS, SETTLED, WATCHED, client_of, with_client};
 use super::packet::{FlowPacket, FrameInfo};
 use super::records::{FlowRecord, Inspection};
+use super::requests::other_hosts;
 use super::udp::id_tag;
 use super::{Counter, Counters, DNS_PORT, Worker};
 use crate::detect::{self, Evidence, Match, NameMatch};
@@ -92,7 +94,7 @@ impl Worker {
         if let Some(record) = self.records.get_mut(record_id) {
             match &mut record.inspection {
                 Inspection::Tcp(inspector) => inspector.open_again(opening),
-                Inspection::None | Inspection::Opening(_) | Inspection::Udp(_) => {
+                Inspection::None | Inspection::Opening(_) | Inspection::Http(_) | Inspection::Udp(_) => {
                     record.inspection = Inspection::Opening(opening);
                 }
             }
@@ -106,6 +108,7 @@ impl Worker {
         let opening = match self.records.get_mut(record_id).map(|record| &mut record.inspection) {
             Some(Inspection::Opening(opening)) => Some(opening),
             Some(Inspection::Tcp(inspector)) => inspector.opening_mut(),
+            Some(Inspection::Http(http)) => http.opening_mut(),
             _ => None,
         };
         let Some(opening) = opening.filter(|opening| opening.is_forged_syn(side, segment)) else { return false };
@@ -162,7 +165,7 @@ impl Worker {
     }
 
     /// Inspects the payload of a segment.
-    fn inspect_segment(
+    pub(super) fn inspect_segment(
         &mut self,
         packet: &FlowPacket<'_>,
         segment: &Segment<'_>,
@@ -173,6 +176,7 @@ impl Worker {
         let (frame, side) = (&packet.frame, packet.side);
         let Self { records, tcp_pool, bundle, counters, event_types, inspection_bytes, .. } = self;
         let Some(record) = records.get_mut(record_id) else { return };
+        let name_before = record.reported_name;
         let Some(inspector) = tcp_inspector(record, tcp_pool, inspection_bytes) else { return };
         if inspector.awaits_certificate() {
             if self.table.get(slot).is_some_and(|entry| client_of(entry.marks) == side) {
@@ -188,8 +192,12 @@ impl Worker {
         let found = inspector.segment(side, segment, &self.handshake_limits, &mut self.handshake_counters);
         let mut desync = found.desync;
         let mut reported_name = name_of(&found).map_or(0, short_hash);
-        let name = found.name.map(|(kind, name)| HandshakeFinding::from_clear_text(kind, name, bundle, counters));
-        let has_name = name.is_some();
+        let name_hash = found.name.map(|(_, name)| name_hash(name));
+        let mut name = found.name.map(|(kind, name)| {
+            let is_other_name = name_before != 0 && name_before != reported_name;
+            let finding = HandshakeFinding::from_clear_text(kind, name, bundle, *event_types, counters);
+            HandshakeFinding { is_other_name, ..finding }
+        });
         let to_finding =
             |hello: &_| HandshakeFinding::from_hello(hello, HelloTransport::Tcp, bundle, *event_types, counters);
         let hello = found.hello.as_ref().map(to_finding);
@@ -204,7 +212,16 @@ impl Worker {
             reported_name = name_of(&found).map_or(reported_name, short_hash);
             other_readings.extend(findings_of(&found, desync, bundle, *event_types, counters));
         }
-        let is_done = inspector.is_done();
+        let is_http = inspector.is_http(side);
+        let (other_names, progress) = match is_http {
+            true => {
+                let lent = (&**bundle, *event_types, &mut *counters);
+                other_hosts(inspector, side, (name_hash, &mut name), &self.handshake_limits, lent)
+            }
+            false => (Vec::new(), Progress::More),
+        };
+        let has_name = name.iter().chain(&other_names).any(|finding| !finding.hides_name);
+        let is_done = inspector.is_done() || is_http;
         // A done inspector keeps its memory for the next flow.
         if !is_done && hello.is_none() {
             inspector.free_unused(side);
@@ -212,9 +229,11 @@ impl Worker {
         *inspection_bytes = (*inspection_bytes + inspector.memory_bytes_of(side)).saturating_sub(bytes_before);
         if reported_name != 0 {
             record.reported_name = reported_name;
+        }
+        if reported_name != 0 || is_http {
             self.set_client(slot, side);
         }
-        if let Some(finding) = name {
+        for finding in name.into_iter().chain(other_names) {
             self.report(frame, slot, record_id, HandshakeFinding { desync, ..finding }, emit);
         }
         for finding in other_readings {
@@ -227,6 +246,9 @@ impl Worker {
                     self.note_client_mac(packet, slot);
                 }
                 self.report_hello(frame, slot, record_id, HandshakeFinding { desync, ..finding }, emit);
+            }
+            None if matches!(progress, Progress::Tunnel { .. }) => {
+                self.end_requests(packet, segment, slot, record_id, progress, emit);
             }
             None if is_done && has_name => self.settle_and_watch(slot, record_id),
             None if is_done => self.settle_without_name(frame, slot, record_id, None, emit),
@@ -244,12 +266,15 @@ impl Worker {
         slot: Slot,
         emit: &mut dyn FnMut(Event),
     ) {
-        if segment.payload.is_empty() {
-            return;
-        }
         let Some(entry) = self.table.get(slot) else { return };
         let client = client_of(entry.marks);
         let record_id = entry.record;
+        if entry.marks & REQUESTS != 0 {
+            return self.follow_requests(packet, segment, slot, emit);
+        }
+        if segment.payload.is_empty() {
+            return;
+        }
         if packet.side != client || record_id == 0 {
             return self.end_watch(slot, record_id);
         }
@@ -258,7 +283,8 @@ impl Worker {
         let reported_before = record.reported_name;
         let Some(inspector) = tcp_inspector(record, tcp_pool, inspection_bytes) else { return };
         if inspector.segments() >= WATCHED_SEGMENTS_MAX {
-            return self.end_watch(slot, record_id);
+            self.end_watch(slot, record_id);
+            return self.follow_requests(packet, segment, slot, emit);
         }
         let bytes_before = inspector.memory_bytes();
         if inspector.is_before_reading(client, segment) {
@@ -266,8 +292,11 @@ impl Worker {
         }
         let mut findings = Vec::new();
         let mut reported_name = reported_before;
+        let has_requests = inspector.is_http(client)
+            && inspector.expect_requests(client, &self.handshake_limits, &mut self.handshake_counters);
+        let mut is_taken = true;
         if inspector.is_done_with(client) {
-            inspector.late_segment(client, segment, &self.handshake_limits, &mut self.handshake_counters);
+            is_taken = inspector.late_segment(client, segment, &self.handshake_limits, &mut self.handshake_counters);
         } else {
             let found = inspector.segment(client, segment, &self.handshake_limits, &mut self.handshake_counters);
             if let Some(name) = name_of(&found).map(short_hash).filter(|name| *name != reported_before) {
@@ -288,6 +317,17 @@ impl Worker {
                 findings.extend(findings_of(&found, found.desync, bundle, *event_types, counters));
             }
         }
+        if !findings.is_empty() {
+            inspector.note_contradiction();
+        }
+        let progress = if has_requests && is_taken {
+            let (limits, counts) = (&self.handshake_limits, &mut self.handshake_counters);
+            inspector.http_segment(segment, limits, counts, &mut |host| {
+                findings.push(HandshakeFinding::from_request(host, bundle, *event_types, counters));
+            })
+        } else {
+            Progress::More
+        };
         if inspector.is_done_with(client) && !inspector.holds_bytes(client) {
             inspector.restart(client);
         }
@@ -298,7 +338,11 @@ impl Worker {
             finding.desync.add(desync);
             self.report(&packet.frame, slot, record_id, finding, emit);
         }
-        self.enforce_memory_limit(emit);
+        if progress == Progress::More {
+            self.enforce_memory_limit(emit);
+        } else {
+            self.end_requests(packet, segment, slot, record_id, progress, emit);
+        }
     }
 
     /// Settles a connection whose hello was reported, but watches it for another version of the hello until the server
@@ -317,13 +361,16 @@ impl Worker {
                 let inspection = std::mem::replace(&mut record.inspection, opening);
                 self.recycle(inspection);
             }
-            Inspection::None | Inspection::Udp(_) => return self.settle(slot, record_id),
+            Inspection::None | Inspection::Http(_) | Inspection::Udp(_) => return self.settle(slot, record_id),
         }
         self.set_mark(slot, SETTLED | WATCHED);
     }
 
-    /// The server has answered: no other version of the hello counts any more.
+    /// The server has answered: no other version of the hello counts any more. Of HTTP, further requests are read.
     fn end_watch(&mut self, slot: Slot, record_id: u32) {
+        if self.begin_requests(slot, record_id) {
+            return;
+        }
         if let Some(entry) = self.table.get_mut(slot) {
             entry.marks &= !WATCHED;
         }
@@ -422,7 +469,8 @@ fn findings_of(
 ) -> impl Iterator<Item = HandshakeFinding> + use<> {
     let mut all = desync;
     all.add(found.desync);
-    let name = found.name.map(|(kind, name)| HandshakeFinding::from_clear_text(kind, name, bundle, counters));
+    let name =
+        found.name.map(|(kind, name)| HandshakeFinding::from_clear_text(kind, name, bundle, event_types, counters));
     let hello = found.hello.as_ref().filter(|hello| hello.server_name().is_some());
     let hello =
         hello.map(|hello| HandshakeFinding::from_hello(hello, HelloTransport::Tcp, bundle, event_types, counters));

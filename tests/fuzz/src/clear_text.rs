@@ -1,10 +1,12 @@
 //! DNS, HTTP, SOCKS, and what stands before a hello.
 
 use vigie_decode::Address;
+use vigie_decode::Segment;
 use vigie_handshake::address_names::{AddressNames, Limits, Query};
 use vigie_handshake::dns::{self, Data};
+use vigie_handshake::http::{HttpConnection, HttpLimits, HttpReader, Progress};
 use vigie_handshake::prelude::{PRELUDE_BYTES_MAX, Prelude, Step};
-use vigie_handshake::{http, socks};
+use vigie_handshake::{Counts, http, socks};
 
 use super::input::Input;
 
@@ -77,21 +79,67 @@ pub fn address_names(data: &[u8]) {
     }
 }
 
+/// A client's stream of requests, in pieces and whole.
 pub fn http(data: &[u8]) {
     let (stream, ends) = Input::new(data).stream();
-    let mut reader = http::RequestReader::default();
-    let mut host = None;
-    for end in ends {
-        let seen = &stream[..end];
-        let parsed = reader.advance(seen);
-        assert_eq!(parsed, http::Request::parse(seen));
-        if let http::Parsed::Request(request) = parsed {
-            assert!(request.head_end.is_none_or(|head_end| head_end <= seen.len()));
-            if let Some(range) = &request.host {
-                assert!(!range.is_empty() && range.len() <= http::HOST_BYTES_MAX && range.end <= seen.len());
+    let _ = http::begins_request(stream);
+    assert_eq!(hosts(stream, &[stream.len()]), hosts(stream, &ends));
+}
+
+/// The methods and hosts of a stream, and what ends it.
+fn hosts(stream: &[u8], ends: &[usize]) -> Vec<(String, Vec<u8>)> {
+    let limits = HttpLimits { head_bytes_max: 4096, requests_max: 20, ..HttpLimits::default() };
+    let (mut reader, mut found, mut begin) = (HttpReader::default(), Vec::new(), 0_usize);
+    for &end in ends {
+        loop {
+            let view = stream.get(begin..end).unwrap_or_default();
+            match reader.advance(view, &limits) {
+                http::Step::NeedMore => break,
+                http::Step::Host { host, .. } => {
+                    assert!(!host.is_empty() && host.len() <= http::HOST_BYTES_MAX);
+                    found.push((reader.method().to_owned(), view[host].to_vec()));
+                }
+                http::Step::Tunnel { offset } => assert!(offset <= view.len()),
+                http::Step::Skip { offset, bytes } => {
+                    assert!(offset <= view.len() && bytes > 0);
+                    begin = begin.saturating_add(offset).saturating_add(bytes as usize);
+                }
+                step @ (http::Step::NotHttp { .. } | http::Step::LimitReached(_)) => {
+                    if let http::Step::NotHttp { offset } = step {
+                        assert!(offset <= view.len());
+                    }
+                    found.push(("end".to_owned(), Vec::new()));
+                    return found;
+                }
             }
-            assert!(host.is_none() || host == request.host, "a host is final");
-            host = request.host;
+        }
+        let read = reader.forgettable();
+        assert!(read <= end.saturating_sub(begin));
+        reader.forget(read);
+        begin += read;
+    }
+    found
+}
+
+/// Segments of a client whose first request was read, in any order: what comes out is bounded.
+pub fn http_segments(data: &[u8]) {
+    const FIRST: &[u8] = b"GET / HTTP/1.1\r\nHost: first.example\r\n\r\n";
+    const FIRST_BYTE: u32 = u32::MAX - 40;
+    let mut limits = vigie_handshake::Limits { stream_bytes_max: 4096, ..vigie_handshake::Limits::default() };
+    (limits.http.hosts_max, limits.http.lost_segments_max) = (8, 32);
+    let mut counts = Counts::default();
+    let (mut connection, _) = HttpConnection::resume(HttpReader::default(), FIRST, FIRST_BYTE, &limits, &mut counts);
+    let mut input = Input::new(data);
+    while !input.is_empty() {
+        let sequence = FIRST_BYTE.wrapping_add(u32::from(input.u16()));
+        let payload = input.chunk();
+        let segment = Segment::without_header(sequence, Segment::ACK, payload);
+        let progress = connection.segment(&segment, &limits, &mut counts, &mut |host| {
+            assert!(!host.name.is_empty() && host.name.len() <= http::HOST_BYTES_MAX && !host.method.is_empty());
+        });
+        assert!(connection.memory_bytes() <= 16 << 10, "{}", connection.memory_bytes());
+        if progress != Progress::More {
+            return;
         }
     }
 }
@@ -113,6 +161,9 @@ pub fn prelude(data: &[u8]) {
     let (stream, ends) = Input::new(data).stream();
     let whole = steps(stream, &[stream.len()]);
     assert_eq!(whole, steps(stream, &ends));
+    // The same inside a connection, where requests are found anywhere.
+    let inside = |ends: &[usize]| steps_of(Prelude::default().inside(true), stream, ends);
+    assert_eq!(inside(&[stream.len()]), inside(&ends));
     // A step is a hello at a new place, or one of a few names.
     assert!(whole.len() <= stream.len() + 32);
     for step in whole {
@@ -125,11 +176,15 @@ pub fn prelude(data: &[u8]) {
 }
 
 fn steps(stream: &[u8], ends: &[usize]) -> Vec<Step> {
-    let mut prelude = Prelude::default();
+    steps_of(Prelude::default(), stream, ends)
+}
+
+fn steps_of(mut prelude: Prelude, stream: &[u8], ends: &[usize]) -> Vec<Step> {
+    let limits = HttpLimits::default();
     let mut steps = Vec::new();
     for &end in ends {
         loop {
-            match prelude.advance(&stream[..end]) {
+            match prelude.advance(&stream[..end], &limits) {
                 Step::NeedMore => break,
                 Step::GiveUp => {
                     steps.push(Step::GiveUp);

@@ -8,6 +8,7 @@ mod frames;
 mod input;
 mod quic;
 mod signatures;
+mod tcp;
 mod tls;
 mod worker;
 
@@ -24,12 +25,14 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("dtls", tls::dtls),
     ("fragments", frames::fragments),
     ("http", clear_text::http),
+    ("http_segments", clear_text::http_segments),
     ("names", signatures::names),
     ("prelude", clear_text::prelude),
     ("quic", quic::datagrams),
     ("server_hello", tls::server_hello),
     ("signatures", signatures::bundle),
     ("socks", clear_text::socks),
+    ("tcp_versions", tcp::versions),
     ("tls_hello", tls::hello),
     ("tls_records", tls::records),
     ("udp_flow", quic::flow),

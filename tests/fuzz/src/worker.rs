@@ -48,8 +48,15 @@ fn events(packets: &[(u64, Vec<u8>)], share: Share, flows_max: usize) -> Vec<Eve
         limits.set(name, value).expect("a limit");
     }
     let names = Arc::new(AddressNames::new(Default::default()));
-    let event_types =
-        EventTypes { tls: true, quic: true, dns: true, flows: true, sightings: true, ..EventTypes::default() };
+    let event_types = EventTypes {
+        tls: true,
+        quic: true,
+        http: true,
+        dns: true,
+        flows: true,
+        sightings: true,
+        ..EventTypes::default()
+    };
     let mut worker = Worker::new(&limits, event_types, Bundle::builtin(), names, HashKey::REPLAY, share);
     let mut events = Vec::new();
     for (number, (timestamp_ns, data)) in packets.iter().enumerate() {

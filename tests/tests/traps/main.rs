@@ -2,6 +2,7 @@
 //! built by hand; real ones are in the captures.
 
 mod flows;
+mod http;
 mod names;
 mod preludes;
 mod quic;

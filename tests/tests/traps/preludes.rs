@@ -9,9 +9,9 @@ use vigie_tests::tcp::Connection;
 use super::{NAME, alert, assert_told_once, tls};
 
 /// Whether the client speaks, and what is said.
-type Turn<'a> = (bool, &'a [u8]);
+pub type Turn<'a> = (bool, &'a [u8]);
 
-fn dialogue(turns: &[Turn<'_>]) -> Tape {
+pub fn dialogue(turns: &[Turn<'_>]) -> Tape {
     let connection = Connection::default();
     let mut tape = Tape::of(connection.opening());
     let (mut from_client, mut from_server) = (0, 0);
@@ -28,7 +28,7 @@ fn dialogue(turns: &[Turn<'_>]) -> Tape {
 }
 
 /// The same, but the client's bytes in segments of `size`, and no server.
-fn client_alone(turns: &[Turn<'_>], size: usize) -> Replay {
+pub fn client_alone(turns: &[Turn<'_>], size: usize) -> Replay {
     let said: Vec<u8> =
         turns.iter().filter(|(is_client, _)| *is_client).flat_map(|(_, bytes)| bytes.to_vec()).collect();
     let connection = Connection::default();

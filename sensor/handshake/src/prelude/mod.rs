@@ -1,5 +1,7 @@
-//! What may precede the TLS hello on a client's TCP stream: PROXY headers, HTTP CONNECT, SOCKS, STARTTLS and its kin, or
-//! clear text of any kind. Reports the host names in it and where the hello begins; does not read the hello.
+//! What may precede the TLS hello on a client's TCP stream, or stand in its place: PROXY headers, HTTP requests, SOCKS,
+//! STARTTLS and its kin, or clear text of any kind. Reports the host names in it and where the hello begins; does not read
+//! the hello. Of HTTP it reads up to the first host of the first request that is no CONNECT; the rest is for
+//! [`HttpConnection`](crate::http::HttpConnection).
 //! Not covered: hellos in the format of SSL 2.
 
 mod hello;
@@ -9,11 +11,12 @@ mod upgrade;
 use std::net::IpAddr;
 use std::ops::Range;
 
-use memchr::memchr;
+use memchr::{memchr, memmem, memrchr};
 
 pub use hello::{HANDSHAKE_RECORD, Match, Place, client_hello_at};
 pub use proxied::{Endpoint, Proxied};
 
+use crate::http::{HttpLimits, HttpReader};
 use crate::{Evidence, http, socks};
 
 /// Default for how far from its start a stream is searched for a hello.
@@ -22,6 +25,18 @@ pub const PRELUDE_BYTES_MAX: usize = 8192;
 /// How many messages may precede a hello: a PROXY header, several CONNECTs until the proxy accepts the password, SOCKS in
 /// a tunnel.
 pub const LAYERS_MAX: u8 = 8;
+
+/// How many bytes of junk in front of a client's first request are skipped.
+const JUNK_BYTES_MAX: usize = 64;
+
+/// Longest request line that is found in unknown bytes.
+const REQUEST_LINE_BYTES_MAX: usize = 2048;
+
+/// Longest version at the end of a request line, with blanks behind it, whose line end is waited for.
+const VERSION_BYTES_MAX: usize = 32;
+
+/// How much of a request's head is kept for other versions of it. What is read of a longer one is not.
+const KEPT_HEAD_BYTES_MAX: usize = 16 << 10;
 
 /// Starts of streams on which no hello follows: the server's side of known protocols, and protocols that have their own
 /// encryption or none.
@@ -75,6 +90,8 @@ pub struct Prelude {
     base: u32,
     bytes_max: u32,
     layers: u8,
+    /// The stream may have begun before its first byte that is known: a request may begin at any line of it.
+    may_begin_inside: bool,
     /// Boxed because few streams have it.
     proxy_info: Option<Box<ProxyInfo>>,
 }
@@ -93,11 +110,28 @@ struct ProxyInfo {
 enum State {
     /// At a message's start.
     Start,
-    /// In the head of an HTTP request; whether its host was reported.
-    Http(http::RequestReader, bool),
-    /// In unknown bytes, searched up to here.
-    Search(u32),
+    /// In the head of an HTTP request that has not come to its end, or of a CONNECT. Boxed because few streams have it.
+    Http(Box<HttpReader>),
+    /// In HTTP: the first host that is no proxy's task was reported. The reader is here if the head came in pieces.
+    Requests(Option<Box<HttpReader>>),
+    /// In unknown bytes.
+    Search(Search),
     Done,
+}
+
+/// How far unknown bytes are searched.
+#[derive(Clone, Copy, Debug)]
+struct Search {
+    /// For hellos.
+    hello: u32,
+    /// For the versions of HTTP that end request lines.
+    request: u32,
+}
+
+impl Search {
+    const fn from(offset: u32) -> Self {
+        Self { hello: offset, request: offset }
+    }
 }
 
 /// What stands at a message's start.
@@ -130,12 +164,35 @@ impl Prelude {
     /// A search through the first `bytes_max` bytes of a stream.
     pub const fn new(bytes_max: usize) -> Self {
         let bytes_max = if bytes_max < u32::MAX as usize { bytes_max as u32 } else { u32::MAX };
-        Self { state: State::Start, base: 0, bytes_max, layers: 0, proxy_info: None }
+        Self { state: State::Start, base: 0, bytes_max, layers: 0, may_begin_inside: false, proxy_info: None }
+    }
+
+    /// The same for a stream that may have begun before its first byte that is known.
+    pub fn inside(self, may_begin_inside: bool) -> Self {
+        Self { may_begin_inside, ..self }
     }
 
     /// Bytes of memory held, besides those of the struct itself.
     pub fn memory_bytes(&self) -> usize {
-        if self.proxy_info.is_some() { size_of::<ProxyInfo>() } else { 0 }
+        let proxy_info = if self.proxy_info.is_some() { size_of::<ProxyInfo>() } else { 0 };
+        let has_reader = matches!(self.state, State::Http(_) | State::Requests(Some(_)));
+        proxy_info + if has_reader { size_of::<HttpReader>() } else { 0 }
+    }
+
+    /// Whether the stream is one of HTTP, and no hello is expected on it.
+    pub const fn is_http(&self) -> bool {
+        matches!(self.state, State::Requests(_))
+    }
+
+    /// Whether neither a hello nor a request was found so far.
+    pub const fn is_unknown(&self) -> bool {
+        matches!(self.state, State::Search(_) | State::Done)
+    }
+
+    /// Where the first request begins, and a reader that has read it so far, from there on.
+    pub fn http(&self) -> Option<(usize, HttpReader)> {
+        let State::Requests(reader) = &self.state else { return None };
+        Some((self.base(), reader.as_deref().cloned().unwrap_or_default()))
     }
 
     const fn base(&self) -> usize {
@@ -158,19 +215,13 @@ impl Prelude {
 
     /// The next step, given the stream's contiguous bytes from its start, which must begin with those of earlier calls.
     /// A server's stream may be passed too: it is given up.
-    pub fn advance(&mut self, stream: &[u8]) -> Step {
+    pub fn advance(&mut self, stream: &[u8], limits: &HttpLimits) -> Step {
         loop {
             let step = match &mut self.state {
-                State::Start => self.start(stream),
-                State::Http(..) => self.http(stream),
-                State::Search(from) => {
-                    let step = search(stream, self.base as usize, from, self.bytes_max as usize);
-                    if step == Step::GiveUp {
-                        self.state = State::Done;
-                    }
-                    return step;
-                }
-                State::Done => return Step::GiveUp,
+                State::Start => self.start(stream, limits),
+                State::Http(_) => self.continue_request(stream, limits),
+                State::Search(_) => self.search(stream),
+                State::Requests(_) | State::Done => return Step::GiveUp,
             };
             if let Some(step) = step {
                 return step;
@@ -180,37 +231,47 @@ impl Prelude {
 
     /// How many bytes at the start of the stream will not be read again.
     pub fn forgettable(&self) -> usize {
-        match self.state {
-            // The bytes right before the search position may be a STARTTLS request.
-            State::Search(from) => (from as usize).saturating_sub(upgrade::REQUEST_BYTES_MAX),
-            State::Start | State::Http(..) | State::Done => 0,
+        match &self.state {
+            State::Search(search) => {
+                // The bytes right before the search position may be a STARTTLS request, or the line of a request.
+                let hello = (search.hello as usize).saturating_sub(upgrade::REQUEST_BYTES_MAX);
+                let request = (search.request as usize).saturating_sub(REQUEST_LINE_BYTES_MAX);
+                if self.looks_for_requests(search.request) { hello.min(request) } else { hello }
+            }
+            State::Http(reader) if reader.forgettable() > KEPT_HEAD_BYTES_MAX => self.base() + reader.forgettable(),
+            State::Start | State::Http(_) | State::Requests(_) | State::Done => 0,
         }
     }
 
     /// From now on the stream comes without its first `bytes`, which must be [`forgettable`](Self::forgettable). Ranges
     /// inside a PROXY header are wrong afterwards.
     pub fn forget(&mut self, bytes: usize) {
-        if let State::Search(from) = &mut self.state {
-            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-            *from = from.saturating_sub(bytes);
-            self.base = self.base.saturating_sub(bytes);
-            self.bytes_max = self.bytes_max.saturating_sub(bytes);
+        let (base, count) = (self.base(), u32::try_from(bytes).unwrap_or(u32::MAX));
+        match &mut self.state {
+            State::Search(search) => {
+                search.hello = search.hello.saturating_sub(count);
+                search.request = search.request.saturating_sub(count);
+                self.bytes_max = self.bytes_max.saturating_sub(count);
+            }
+            State::Http(reader) => reader.forget(bytes.saturating_sub(base)),
+            State::Start | State::Requests(_) | State::Done => return,
         }
+        self.base = self.base.saturating_sub(count);
     }
 
     /// Reads one message. `None` if only the state changed.
-    fn start(&mut self, stream: &[u8]) -> Option<Step> {
+    fn start(&mut self, stream: &[u8], limits: &HttpLimits) -> Option<Step> {
         if self.base >= self.bytes_max || self.layers >= LAYERS_MAX {
-            self.state = State::Search(self.base);
+            self.state = State::Search(Search::from(self.base));
             return None;
         }
         match message(stream.get(self.base()..).unwrap_or_default(), self.bytes_max()) {
             Message::Unclear => return Some(Step::NeedMore),
             Message::Hello => {
-                self.state = State::Search(self.base + 1);
+                self.state = State::Search(Search::from(self.base + 1));
                 return Some(Step::Hello { offset: self.base() });
             }
-            Message::Unknown => self.state = State::Search(self.base),
+            Message::Unknown => self.state = State::Search(Search::from(self.base)),
             Message::NoHello => self.state = State::Done,
             Message::Upgrade(length) => self.skip(length),
             Message::Proxied(mut proxied, length) => {
@@ -220,7 +281,14 @@ impl Prelude {
                 self.proxy_info.get_or_insert_default().proxied.get_or_insert(proxied);
                 self.skip(length);
             }
-            Message::Http => self.state = State::Http(http::RequestReader::default(), false),
+            Message::Http => {
+                let mut reader = HttpReader::default();
+                let (step, is_needed) = self.request(stream, &mut reader, limits);
+                if is_needed {
+                    self.state = State::Http(Box::new(reader));
+                }
+                return step;
+            }
             Message::Socks(request) => return self.socks(request),
         }
         None
@@ -233,40 +301,126 @@ impl Prelude {
         self.state = State::Start;
     }
 
-    fn http(&mut self, stream: &[u8]) -> Option<Step> {
+    /// Reads on in the head of a request.
+    fn continue_request(&mut self, stream: &[u8], limits: &HttpLimits) -> Option<Step> {
+        let State::Http(mut reader) = std::mem::replace(&mut self.state, State::Done) else { return None };
+        let (step, is_needed) = self.request(stream, &mut reader, limits);
+        if is_needed {
+            self.state = State::Http(reader);
+        } else if self.is_http() {
+            self.state = State::Requests(Some(reader));
+        }
+        step
+    }
+
+    /// Reads a request up to its first host, or a CONNECT up to its end, and whether the reader is needed again.
+    fn request(&mut self, stream: &[u8], reader: &mut HttpReader, limits: &HttpLimits) -> (Option<Step>, bool) {
         let base = self.base();
-        let State::Http(reader, told) = &mut self.state else { return None };
-        let request = match reader.advance(stream.get(base..).unwrap_or_default()) {
-            http::Parsed::Incomplete => return Some(Step::NeedMore),
-            http::Parsed::NotHttp => {
-                self.state = State::Search(self.base);
-                return None;
-            }
-            http::Parsed::Request(request) => request,
-        };
-        let connect = request.method == http::Method::Connect;
-        if let Some(range) = request.host.filter(|_| !*told) {
-            *told = true;
-            let name = base + range.start..base + range.end;
-            let evidence = if connect { Evidence::HttpConnect } else { Evidence::HttpHost };
-            match literal_address(stream.get(name.clone()).unwrap_or_default()) {
-                None => return Some(Step::Name { evidence, name, port: request.port }),
-                Some(address) if connect => {
-                    let port = request.port.unwrap_or_default();
-                    let destination = Endpoint { address: address.into(), port };
-                    self.proxy_info.get_or_insert_default().destination = Some(destination);
+        loop {
+            match reader.advance(stream.get(base..).unwrap_or_default(), limits) {
+                http::Step::NeedMore if reader.has_request() && !reader.is_in_head() => {}
+                http::Step::NeedMore => return (Some(Step::NeedMore), true),
+                http::Step::Host { host, port } => {
+                    let name = base + host.start..base + host.end;
+                    let is_connect = reader.is_connect();
+                    match literal_address(stream.get(name.clone()).unwrap_or_default()) {
+                        None if is_connect => {
+                            return (Some(Step::Name { evidence: Evidence::HttpConnect, name, port }), true);
+                        }
+                        None => {
+                            self.state = State::Requests(None);
+                            return (Some(Step::Name { evidence: Evidence::HttpHost, name, port }), false);
+                        }
+                        Some(address) if is_connect => {
+                            let destination = Endpoint { address: address.into(), port: port.unwrap_or_default() };
+                            self.proxy_info.get_or_insert_default().destination = Some(destination);
+                        }
+                        Some(_) => {}
+                    }
+                    continue;
                 }
-                Some(_) => {}
+                http::Step::Tunnel { offset } => {
+                    self.skip(offset);
+                    return (None, false);
+                }
+                http::Step::NotHttp { .. } if !reader.has_request() => {
+                    self.state = State::Search(Search::from(self.base));
+                    return (None, false);
+                }
+                http::Step::Skip { .. } | http::Step::NotHttp { .. } | http::Step::LimitReached(_) => {}
+            }
+            // The request named no host, and is over.
+            self.state = State::Requests(None);
+            return (None, false);
+        }
+    }
+
+    /// Searches unknown bytes for a hello, then for a request.
+    fn search(&mut self, stream: &[u8]) -> Option<Step> {
+        let State::Search(Search { hello: mut searched, .. }) = self.state else { return None };
+        let step = search_hello(stream, self.base(), &mut searched, self.bytes_max());
+        // What comes first counts, however it is delivered.
+        let end = if let Step::Hello { offset } = step { offset } else { searched as usize };
+        if let Some(start) = self.find_request(stream, end) {
+            self.base = start as u32;
+            self.state = State::Http(Box::default());
+            return None;
+        }
+        if let State::Search(search) = &mut self.state {
+            search.hello = searched;
+        }
+        if step == Step::GiveUp {
+            self.state = State::Done;
+        }
+        Some(step)
+    }
+
+    /// Whether a request line may still begin in unknown bytes that are searched up to here.
+    const fn looks_for_requests(&self, searched: u32) -> bool {
+        self.may_begin_inside || searched <= self.base.saturating_add((JUNK_BYTES_MAX + REQUEST_LINE_BYTES_MAX) as u32)
+    }
+
+    /// Where in unknown bytes up to `end` a request line begins, told by the version behind it.
+    fn find_request(&mut self, stream: &[u8], end: usize) -> Option<usize> {
+        const VERSION: &[u8] = b"HTTP/";
+        let base = self.base();
+        let stream = stream.get(..end).unwrap_or(stream);
+        let State::Search(Search { request: searched, .. }) = self.state else { return None };
+        if !self.looks_for_requests(searched) {
+            return None;
+        }
+        let mut from = (searched as usize).max(base);
+        // The beginning of a version may stand at the end.
+        let mut next = end.saturating_sub(VERSION.len() - 1).max(from);
+        let mut found = None;
+        while let Some(at) = stream.get(from..end).and_then(|rest| memmem::find(rest, VERSION)) {
+            let version = from + at;
+            from = version + 1;
+            let rest = stream.get(version..).unwrap_or_default();
+            let window = rest.get(..VERSION_BYTES_MAX).unwrap_or(rest);
+            let Some(length) = memchr(b'\n', window) else {
+                if window.len() < VERSION_BYTES_MAX {
+                    // Its line has not ended yet.
+                    next = version;
+                    break;
+                }
+                continue;
+            };
+            let earliest = base.max(version.saturating_sub(REQUEST_LINE_BYTES_MAX));
+            let before = stream.get(earliest..version).unwrap_or_default();
+            let line_start = memrchr(b'\n', before).map_or(earliest, |at| earliest + at + 1);
+            let line = stream.get(line_start..version + length).unwrap_or_default();
+            let start = http::behind_junk(line).map(|junk| line_start + junk);
+            let is_near = |start: usize| self.may_begin_inside || start <= base + JUNK_BYTES_MAX;
+            if let Some(start) = start.filter(|&start| is_near(start)) {
+                found = Some(start);
+                break;
             }
         }
-        match request.head_end {
-            _ if !connect => self.state = State::Done,
-            Some(length) => self.skip(length),
-            // The rest of the head is searched for its end up to the reader's limit only.
-            None if stream.len() - base >= http::HEAD_BYTES_MAX => self.state = State::Search(self.base),
-            None => return Some(Step::NeedMore),
+        if let State::Search(search) = &mut self.state {
+            search.request = next as u32;
         }
-        None
+        found
     }
 
     fn socks(&mut self, request: socks::Request) -> Option<Step> {
@@ -328,13 +482,13 @@ fn handshake_record(rest: &[u8]) -> Message {
         Match::Yes => Message::Hello,
         Match::Maybe => Message::Unclear,
         // A ServerHello: this is the server's side.
-        Match::No if matches!(rest, [_, 3, _, _, _, 2, ..]) => Message::NoHello,
+        Match::No if matches!(rest, [_, 3, _, high, low, 2, ..] if high | low != 0) => Message::NoHello,
         Match::No => Message::Unknown,
     }
 }
 
-/// Searches unknown bytes from `searched` on and updates it.
-fn search(stream: &[u8], base: usize, searched: &mut u32, bytes_max: usize) -> Step {
+/// Searches unknown bytes for a hello from `searched` on and updates it.
+fn search_hello(stream: &[u8], base: usize, searched: &mut u32, bytes_max: usize) -> Step {
     let end = stream.len().min(bytes_max);
     let mut from = *searched as usize;
     // No offset exceeds `bytes_max`, which fits.

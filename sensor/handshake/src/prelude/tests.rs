@@ -13,7 +13,7 @@ fn steps(stream: &[u8]) -> Vec<Step> {
     let mut prelude = Prelude::default();
     let mut steps = Vec::new();
     loop {
-        match prelude.advance(stream) {
+        match prelude.advance(stream, &HttpLimits::default()) {
             Step::NeedMore => return steps,
             Step::GiveUp => {
                 steps.push(Step::GiveUp);
@@ -30,7 +30,7 @@ fn steps_byte_by_byte(stream: &[u8]) -> Vec<Step> {
     let mut steps = Vec::new();
     for end in 0..=stream.len() {
         loop {
-            match prelude.advance(&stream[..end]) {
+            match prelude.advance(&stream[..end], &HttpLimits::default()) {
                 Step::NeedMore => break,
                 Step::GiveUp => {
                     steps.push(Step::GiveUp);
@@ -76,7 +76,7 @@ fn a_proxy_is_asked_by_connect() {
     assert_eq!(with_hello(&[&head[..], &head[..]].concat()).1.len(), 3);
     let mut prelude = Prelude::default();
     let to_address = b"CONNECT [2001:db8::1]:443 HTTP/1.1\r\n\r\n";
-    assert_eq!(prelude.advance(to_address), Step::NeedMore);
+    assert_eq!(prelude.advance(to_address, &HttpLimits::default()), Step::NeedMore);
     let destination = prelude.tunnel_destination().unwrap();
     assert_eq!((destination.address.ip(), destination.port), ("2001:db8::1".parse().unwrap(), 443));
     // No TLS in the tunnel.
@@ -110,7 +110,7 @@ fn a_proxy_header_is_read_past() {
     let (stream, steps) = with_hello(line);
     assert_eq!(steps.len(), 1);
     let mut prelude = Prelude::default();
-    prelude.advance(&stream);
+    prelude.advance(&stream, &HttpLimits::default());
     assert_eq!(prelude.proxied().unwrap().source.unwrap().port, 56324);
     let binary = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x16\x0a\0\0\x01\x0a\0\0\x02\x1f\x90\x01\xbb\x02\0\x07tik.tok";
     with_hello(binary);
@@ -118,8 +118,8 @@ fn a_proxy_header_is_read_past() {
     let (stream, steps) = with_hello(&nested);
     assert_eq!(steps[0], name(&stream, Evidence::HttpConnect, "a.example", Some(443)));
     let mut prelude = Prelude::default();
-    prelude.advance(&[&b"\x05\x01\x00\x05\x01\x00\x03\x01a\x00\x50"[..], binary].concat());
-    prelude.advance(&[&b"\x05\x01\x00\x05\x01\x00\x03\x01a\x00\x50"[..], binary].concat());
+    prelude.advance(&[&b"\x05\x01\x00\x05\x01\x00\x03\x01a\x00\x50"[..], binary].concat(), &HttpLimits::default());
+    prelude.advance(&[&b"\x05\x01\x00\x05\x01\x00\x03\x01a\x00\x50"[..], binary].concat(), &HttpLimits::default());
     assert_eq!(prelude.proxied().unwrap().authority, Some(11 + 31..11 + 38));
 }
 
@@ -211,7 +211,7 @@ fn hostile_streams_cost_linear_time() {
         let stream: Vec<u8> = piece.iter().copied().cycle().take(BYTES).collect();
         let mut prelude = Prelude::new(BYTES);
         for end in 0..BYTES {
-            prelude.advance(&stream[..end]);
+            prelude.advance(&stream[..end], &HttpLimits::default());
         }
     }
     assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());

@@ -135,6 +135,8 @@ pub struct Records {
     is_handshake: bool,
     /// Whether a ChangeCipherSpec went by.
     cipher_changed: bool,
+    /// Whether one went by before the first byte of the current message.
+    is_after_cipher_change: bool,
     place: Place,
     /// A message's header and body, where it stands in more than one record.
     pub(super) joined: Vec<u8>,
@@ -147,6 +149,7 @@ impl Records {
     pub fn message<'a>(&'a mut self, stream: &'a [u8], bytes_max: usize) -> Step<'a> {
         if self.place == Place::Ahead {
             self.place = self.locate(stream);
+            self.is_after_cipher_change = self.cipher_changed;
         }
         if self.place == Place::Joined {
             self.join(stream, bytes_max.max(MESSAGE_HEADER_BYTES));
@@ -162,7 +165,7 @@ impl Records {
         };
         let announced = u32::from_be_bytes([0, a, b, c]) as usize;
         let body = body.get(..announced).unwrap_or(body);
-        Step::Message(Message { kind, announced, body, after_cipher_change: self.cipher_changed })
+        Step::Message(Message { kind, announced, body, after_cipher_change: self.is_after_cipher_change })
     }
 
     /// Bytes of memory held, besides those of the struct itself.

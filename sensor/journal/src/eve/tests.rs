@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
-use crate::record::{DnsAnswer, DnsRecord, Signature, Tunnel};
+use crate::record::{DnsAnswer, DnsRecord, HttpRequest, Signature, Tunnel};
 
 const START_NS: u64 = 1_795_298_705_123_456_789;
 const JA4: &str = "t13d1516h2_8daaf6152771_e5627efa2ab1";
@@ -200,6 +200,15 @@ fn quic_hellos_of_all_families() {
         ];
         assert!(line.ends_with(&expected.concat()), "{line}");
     }
+}
+
+#[test]
+fn an_http_request() {
+    let request = |method| line(&record(flow(), Body::Http(HttpRequest { hostname: "www.tiktok.com", method })));
+    let expected =
+        r#""direction":"to_server","app_proto":"http","http":{"hostname":"www.tiktok.com","http_method":"GET"}}"#;
+    assert!(request(Some("GET")).ends_with(expected), "{}", request(Some("GET")));
+    assert!(request(None).ends_with(r#""http":{"hostname":"www.tiktok.com"}}"#));
 }
 
 #[test]

@@ -228,7 +228,7 @@ impl<'r> JudgedRead<'r> {
             }
             Fact::Dns(flow, answer) => self.question(flow, answer, logged_ns).map(Box::new).map(What::Contact),
             Fact::FlowEnd(flow, ..) => Some(What::FlowEnd(flow_end(flow))),
-            Fact::Hello(..) => None,
+            Fact::Hello(..) | Fact::Http(..) => None,
         };
         let Some(what) = what else { return };
         if let Fact::Alert(alert) | Fact::Sighting(alert) = &event.fact {
