@@ -55,7 +55,9 @@ fn a_packet_that_panics_a_worker_is_set_aside_and_the_tap_is_seen_again() {
     }
     println!("the tap was seen again within {:.1?}", began.elapsed());
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
-    let scrape = daemon.scrape_until(&namespace, "all packets", |scrape| scrape.packets_and_drops() == (all, 0));
+    let scrape = daemon.scrape_until(&namespace, "all packets and the panic", |scrape| {
+        scrape.packets_and_drops() == (all, 0) && scrape.sum("vigie_worker_panics_total", &[]) == 1
+    });
     let counted = |name: &str| scrape.sum(name, &[]);
     assert_eq!((counted("vigie_worker_frames_total"), counted("vigie_worker_panics_total")), (all, 1));
     assert_eq!((counted("vigie_alerts_raised_total"), scrape.alerts_lost()), (300, 0));
