@@ -140,6 +140,7 @@ fn event_types(events: &[EventType]) -> EventTypes {
         dns: events.contains(&EventType::Dns),
         flows: events.contains(&EventType::Flow),
         sightings: events.contains(&EventType::Sighting),
+        dns_sightings: events.contains(&EventType::Sighting),
         ..EventTypes::default()
     }
 }

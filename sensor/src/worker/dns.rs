@@ -4,14 +4,17 @@
 use vigie_decode::{Address, Segment, Transport};
 use vigie_flow::{FlowEntry, FlowKey, Side, Slot};
 use vigie_handshake::address_names::{AddressNames, Query};
+use vigie_handshake::opening::Desync;
 use vigie_handshake::{dns, udp};
 
 use super::findings::EventTypes;
 use super::flows::event_flow;
 use super::packet::{FlowPacket, FrameInfo};
 use super::records::Inspection;
+use super::udp::id_tag;
 use super::{Counter, Counters, DNS_PORT, Worker};
-use crate::event::{DnsAnswer, Event, Fact};
+use crate::detect::{Evidence, Match, NameMatch, match_name};
+use crate::event::{Alert, DnsAnswer, Event, Fact, Flow};
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -130,8 +133,38 @@ impl Worker {
         for answer in answers {
             let Some(entry) = self.table.get(slot) else { return };
             let flow = event_flow(entry, self.records.get(record_id), frame);
-            self.emit(frame, Fact::Dns(Box::new(flow), Box::new(answer)), emit);
+            if self.event_types.dns_sightings {
+                self.emit_dns_sighting(frame, slot, &flow, &answer, emit);
+            }
+            if self.event_types.dns {
+                self.emit(frame, Fact::Dns(Box::new(flow), Box::new(answer)), emit);
+            }
         }
+    }
+
+    /// Emits a sighting if the question of an answer matches a signature. Answers of several types to the same question
+    /// make one.
+    fn emit_dns_sighting(
+        &mut self,
+        frame: &FrameInfo,
+        slot: Slot,
+        flow: &Flow,
+        answer: &DnsAnswer,
+        emit: &mut dyn FnMut(Event),
+    ) {
+        let NameMatch::Matched(matched) = match_name(&self.bundle, answer.question.as_bytes(), Evidence::Dns) else {
+            return;
+        };
+        let Some(entry) = self.table.get_mut(slot) else { return };
+        // No other protocol uses the entry's spare field for a flow that never settles.
+        let question = id_tag(answer.question.as_bytes());
+        if std::mem::replace(&mut entry.spare, question) == question {
+            return;
+        }
+        let Match { rule, evidence, name, name_as_sent } = matched;
+        let (flow, desync) = (flow.clone(), Desync::default());
+        let sighting = Alert { flow, evidence, name, name_as_sent, rule, hello: None, desync, summarised: 0 };
+        self.emit(frame, Fact::Sighting(Box::new(sighting)), emit);
     }
 }
 
@@ -154,7 +187,7 @@ impl AnswerReader<'_> {
         self.counters.add(Counter::DnsAnswers, 1);
         let without_room = self.names.insert_answer(Some(self.client), self.query, message, self.now_ns);
         self.counters.add(Counter::AddressNames, without_room);
-        if self.event_types.dns
+        if (self.event_types.dns || self.event_types.dns_sightings)
             && let Some(mut answer) = message.to_answer()
         {
             answer.cut(self.event_types.texts.answers_bytes_max);

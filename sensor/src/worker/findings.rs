@@ -32,6 +32,8 @@ pub struct EventTypes {
     pub texts: TextLimits,
     /// Every flow that matched a signature, also one that raises no alert by itself.
     pub sightings: bool,
+    /// Every DNS answer whose question matches a signature, as a sighting of the DNS flow.
+    pub dns_sightings: bool,
 }
 
 /// What a hello or a name in clear text showed, and the rule that matches it.

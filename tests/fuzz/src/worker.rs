@@ -55,6 +55,7 @@ fn events(packets: &[(u64, Vec<u8>)], share: Share, flows_max: usize) -> Vec<Eve
         dns: true,
         flows: true,
         sightings: true,
+        dns_sightings: true,
         ..EventTypes::default()
     };
     let mut worker = Worker::new(&limits, event_types, Bundle::builtin(), names, HashKey::REPLAY, share);
