@@ -136,6 +136,11 @@ impl UdpInspector {
         self.client
     }
 
+    /// Whether a hello has begun.
+    pub fn has_begun(&self) -> bool {
+        self.client.is_some() || self.quic.has_begun()
+    }
+
     /// Charges memory to the flow that the caller keeps for it.
     pub const fn charge(&mut self, bytes: usize) {
         self.charged_bytes = bytes as u32;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use vigie_signatures::Rule;
 
-use super::flows::CLIENT_IS_HIGH;
+use super::flows::{CLIENT_IS_HIGH, NAMED, SETTLED};
 
 use crate::event::Hello;
 use vigie_decode::{Address, Encapsulation, Tunnel, VLANS_MAX};
@@ -25,15 +25,18 @@ const RECENT_TUNNELS: usize = 8;
 
 /// A connection without payload counts as this much staler than it is. So a SYN flood evicts its own connections first,
 /// and otherwise only what has been silent.
-const OPENING_PENALTY_NS: u64 = 30_000_000_000;
+const OPENING_PENALTY_NS: i128 = 30_000_000_000;
 
 /// A flow whose server has sent nothing counts as this much staler than it is, and twice as much if no hello has begun in it:
 /// anybody can forge packets, but not the answers of others.
-const ONE_WAY_PENALTY_NS: u64 = 15_000_000_000;
+const ONE_WAY_PENALTY_NS: i128 = 15_000_000_000;
+
+/// A flow whose name was reported counts as this much staler than it is: more than any that has yet to show one.
+const NAMED_PENALTY_NS: i128 = 120_000_000_000;
 
 /// A client may have so many of the records that a search compares; more of them count as staler.
 const SHARE_MAX: usize = 4;
-const CLIENT_PENALTY_NS: u64 = 60_000_000_000;
+const CLIENT_PENALTY_NS: i128 = 60_000_000_000;
 
 /// The inspection of a flow's payload.
 #[derive(Debug, Default)]
@@ -58,6 +61,14 @@ impl Inspection {
             Self::None | Self::Opening(_) | Self::Http(_) => false,
             Self::Tcp(inspector) => inspector.has_partial_hello(),
             Self::Udp(inspector) => inspector.may_have_hello(),
+        }
+    }
+
+    /// Whether a hello has begun.
+    fn has_begun(&self) -> bool {
+        match self {
+            Self::Udp(inspector) => inspector.has_begun(),
+            _ => self.has_partial_hello(),
         }
     }
 }
@@ -270,7 +281,7 @@ impl Records {
         let of_client = |client: Address| candidates.iter().filter(|other| other.client == client).count();
         let staleness = |candidate: &Candidate| {
             let penalty_ns = if of_client(candidate.client) > SHARE_MAX { CLIENT_PENALTY_NS } else { 0 };
-            (candidate.as_if_seen_ns.saturating_sub(penalty_ns), candidate.place)
+            (candidate.as_if_seen_ns - penalty_ns, candidate.place)
         };
         candidates.iter().map(staleness).min().map(|(_, place)| place as u32 + 1)
     }
@@ -282,7 +293,7 @@ struct Candidate {
     place: usize,
     client: Address,
     /// When its last packet came, or earlier if it looks like a flood.
-    as_if_seen_ns: u64,
+    as_if_seen_ns: i128,
 }
 
 impl Candidate {
@@ -293,13 +304,16 @@ impl Candidate {
         let is_both_ways = record.earlier_counts.is_some()
             || [entry.from_low, entry.from_high].into_iter().all(|counter| FlowEntry::counted(counter).0 > 0);
         let penalty_ns = match &record.inspection {
-            Inspection::None => 0,
+            // Nothing of it is inspected any more: as a flow in progress of which one side is seen, the older one goes.
+            Inspection::None => ONE_WAY_PENALTY_NS,
+            // The name was reported; only another version of it is looked for.
+            _ if entry.marks & (SETTLED | NAMED) != 0 => NAMED_PENALTY_NS,
             Inspection::Opening(_) => OPENING_PENALTY_NS,
-            begun if !begun.has_partial_hello() => ONE_WAY_PENALTY_NS * 2,
+            inspection if !inspection.has_begun() => ONE_WAY_PENALTY_NS * 2,
             _ if !is_both_ways => ONE_WAY_PENALTY_NS,
             _ => 0,
         };
-        Self { place, client, as_if_seen_ns: record.last_seen_ns.saturating_sub(penalty_ns) }
+        Self { place, client, as_if_seen_ns: i128::from(record.last_seen_ns) - penalty_ns }
     }
 }
 

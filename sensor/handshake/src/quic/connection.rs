@@ -89,6 +89,11 @@ impl Connection {
         }
     }
 
+    /// Whether a part of a hello was decrypted, be it one behind a gap.
+    pub fn has_begun(&self) -> bool {
+        self.candidates.iter().any(|candidate| !candidate.stream.bytes.is_empty())
+    }
+
     /// Starts over and keeps memory for the next flow.
     pub fn reset(&mut self) {
         if let Some(mut candidate) = self.candidates.pop() {
