@@ -18,8 +18,8 @@ use vigie_wire::{Frame, LinkType};
 const FILES_MAX: usize = 16;
 /// How long a file is kept.
 const KEPT_FOR: Duration = Duration::from_secs(7 * 86_400);
-/// Bytes that are kept of a frame whose headers cannot be read.
-const UNREAD_BYTES_MAX: usize = 96;
+/// Bytes that are kept of a frame without IP headers, and within which these are looked for.
+const UNREAD_BYTES_MAX: usize = 48;
 /// Bytes of the payload that are kept: less than a name needs.
 const PAYLOAD_BYTES_MAX: usize = 8;
 /// How far in front headers are searched for addresses.
@@ -113,7 +113,9 @@ fn without_private_bytes(frame: &Frame<'_>) -> Vec<u8> {
         };
         (payload.as_ptr() as usize).checked_sub(frame.data.as_ptr() as usize)
     });
-    let kept = payload.ok().flatten().map_or(UNREAD_BYTES_MAX, |start| start + PAYLOAD_BYTES_MAX);
+    let payload_start = payload.ok().flatten();
+    let kept = payload_start.map(|start| start + PAYLOAD_BYTES_MAX).or_else(|| ip_headers_end(frame.data));
+    let kept = kept.unwrap_or(UNREAD_BYTES_MAX);
     let mut data = frame.data.get(..kept).unwrap_or(frame.data).to_vec();
     if frame.link_type == LinkType::ETHERNET {
         zero(&mut data, 0, 12);
@@ -127,6 +129,20 @@ fn without_private_bytes(frame: &Frame<'_>) -> Vec<u8> {
         }
     }
     data
+}
+
+/// Where the first IP header and those right behind it end, with the eight bytes after them: ports and lengths.
+fn ip_headers_end(data: &[u8]) -> Option<usize> {
+    let length_at = |start: usize| match data.get(start..)? {
+        bytes if is_ipv4(bytes) => bytes.first().map(|first| usize::from(first & 15) * 4),
+        bytes if is_ipv6(bytes) => Some(40),
+        _ => None,
+    };
+    let mut end = (0..UNREAD_BYTES_MAX).find_map(|start| Some(start + length_at(start)?))?;
+    while let Some(length) = length_at(end).filter(|_| end < HEADERS_BYTES_MAX) {
+        end += length;
+    }
+    Some(end + PAYLOAD_BYTES_MAX)
 }
 
 fn zero(data: &mut [u8], start: usize, length: usize) {
@@ -201,6 +217,8 @@ mod tests {
         tunnel.extend(&packet()[14..]);
         let kept = FrameSetAside::of(&frame(&tunnel), false).data;
         assert!(!contains(&kept, &[10, 9, 8, 7]) && !contains(&kept, b"private"));
+        assert_eq!(ip_headers_end(&packet()), Some(14 + 20 + PAYLOAD_BYTES_MAX));
+        assert_eq!(ip_headers_end(&tunnel), Some(14 + 40 + PAYLOAD_BYTES_MAX));
         assert_eq!(FrameSetAside::of(&frame(&[0xaa; 1_000]), false).data.len(), UNREAD_BYTES_MAX);
         assert_eq!(FrameSetAside::of(&frame(&[1]), false).data, [0]);
     }
