@@ -144,7 +144,7 @@ fn wrong_signatures_and_filters_are_a_wrong_configuration() {
 
     let output = scene.check(&["--set", "capture.bpf=prt 443"]);
     assert_eq!(code(&output), CONFIGURATION);
-    assert!(out(&output).contains("filter: error: prt 443: "), "{}", out(&output));
+    assert!(out(&output).contains("filter: error: --set: capture.bpf = \"prt 443\": "), "{}", out(&output));
     assert_eq!(code(&scene.check(&["--set", "capture.bpf=tcp port 443"])), SUCCESS);
 }
 

@@ -100,7 +100,7 @@ fn faults(scenario: &Value, verdicts: &[Value]) -> Vec<String> {
 fn worked_scenarios_get_the_right_verdicts_in_every_format() {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/intel/verdict_vectors.jsonl");
     let Ok(text) = fs::read_to_string(&path) else {
-        println!("skipped: {} is not there", path.display());
+        vigie_skip::skipped(format!("{} is not there", path.display()));
         return;
     };
     let folder = tempfile::tempdir().unwrap();

@@ -103,6 +103,11 @@ impl Merge {
     /// A service that is named but has no rules is never recognised.
     fn warn_of_no_rules(&self, label: &str, header: &Header, findings: &mut Vec<Diagnostic>) {
         let service = &header.service;
+        // Rules that were refused are told already.
+        let is_faulty = |finding: &Diagnostic| finding.file == label && finding.severity == Severity::Error;
+        if findings.iter().any(is_faulty) {
+            return;
+        }
         if !self.drafts.iter().flatten().any(|(_, draft)| draft.rule.service == *service) {
             let message = format!("service \"{service}\" has no rules, so it is never recognised");
             let mend = "add names, patterns, prefixes or fingerprints";

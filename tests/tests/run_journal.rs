@@ -220,12 +220,12 @@ fn a_file_that_cannot_be_reopened_for_want_of_descriptors_is_opened_later() {
     limit("3");
     fs::rename(folder.events(), folder.path("eve.json.1")).unwrap();
     daemon.signal(libc::SIGHUP);
+    daemon.wait_until_it_says("cannot be reopened");
     send(&namespace, 100..200);
     thread::sleep(Duration::from_secs(2));
     assert!(!folder.events().exists());
     assert_eq!(folder.events_of("eve.json.1").len(), 100, "the renamed file may be compressed by now");
     limit("1024");
-    daemon.wait_until_it_says("cannot be reopened");
     all_written(&daemon, &namespace, 200);
     assert_each_once(&folder.alerts(), 100..200);
     assert_eq!(told(&daemon.stop()), (200, 0));

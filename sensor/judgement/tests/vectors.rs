@@ -13,7 +13,7 @@ fn intel(file: &str) -> Option<String> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/intel").join(file);
     let text = fs::read_to_string(&path).ok();
     if text.is_none() {
-        println!("skipped: {} is not there", path.display());
+        vigie_skip::skipped(format!("{} is not there", path.display()));
     }
     text
 }

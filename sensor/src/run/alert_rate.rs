@@ -9,6 +9,7 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use crate::event::{Event, Fact};
+use crate::settings::HELD_ALERTS_BYTES_MAX;
 
 /// Over how long alerts are counted.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -19,8 +20,7 @@ const SET_PAIRS: usize = 4;
 
 /// A held alert that takes more is shown without its hello.
 const HELD_ALERT_BYTES_MAX: usize = 4_096;
-/// Most bytes that the table takes.
-pub(crate) const HELD_BYTES_MAX: usize = SETS * SET_PAIRS * (size_of::<Pair>() + HELD_ALERT_BYTES_MAX);
+const _: () = assert!(SETS * SET_PAIRS * (size_of::<Pair>() + HELD_ALERT_BYTES_MAX) <= HELD_ALERTS_BYTES_MAX);
 
 /// What becomes of an alert.
 #[derive(Debug)]

@@ -20,8 +20,8 @@ pub struct Exposure {
     pub path: PathBuf,
     /// What everybody can do.
     pub what: &'static str,
-    /// The argument of chmod that mends it.
-    pub mode: &'static str,
+    /// What would mend it, in words: the path may be a folder that many use.
+    pub mend: &'static str,
 }
 
 impl Settings {
@@ -30,7 +30,11 @@ impl Settings {
         let mut exposures = Vec::new();
         let mut changeable = |path: &Path, what| {
             if others_may(path, OTHERS_WRITE) {
-                exposures.push(Exposure { path: path.to_owned(), what, mode: "o-w" });
+                exposures.push(Exposure {
+                    path: path.to_owned(),
+                    what,
+                    mend: "take it where only its owner may write",
+                });
             }
         };
         if let Some(file) = file {
@@ -50,7 +54,11 @@ impl Settings {
             changeable(path, "everybody can change the passwords of the metrics");
             let key = WebConfig::read(path).ok().and_then(|config| config.tls).map(|tls| tls.key_file);
             if let Some(key) = key.filter(|key| others_may(key, OTHERS_READ)) {
-                exposures.push(Exposure { path: key, what: "everybody can read the key of the metrics", mode: "o-rw" });
+                exposures.push(Exposure {
+                    path: key,
+                    what: "everybody can read the key of the metrics",
+                    mend: "let only its owner read it",
+                });
             }
         }
         exposures

@@ -4,12 +4,14 @@ use std::mem::size_of;
 
 use super::Settings;
 use crate::event::Event;
-use crate::run::alert_rate::HELD_BYTES_MAX;
-use crate::worker::WAITING_FLOW_BYTES_MAX;
 use vigie_capture::live::Backend;
 use vigie_flow::FlowEntry;
 use vigie_journal::BUFFER_BYTES;
 
+/// Most bytes of a flow without a name that waits for the answers of DNS.
+pub(crate) const WAITING_FLOW_BYTES_MAX: usize = 3_072;
+/// Most bytes of a worker's alerts that are held because their client has too many.
+pub(crate) const HELD_ALERTS_BYTES_MAX: usize = 5 << 20;
 /// Bytes of tag and age for each flow.
 const FLOW_TAG_BYTES: u64 = 4;
 /// Bytes of a flow's record besides those that `reassembly_bytes_max` limits.
@@ -74,7 +76,7 @@ fn events_bytes(settings: &Settings, workers: u64) -> u64 {
     let events = &settings.events;
     let place = size_of::<Event>() as u64;
     let queue = |events_max: usize, bytes_max: usize| (events_max as u64).saturating_mul(place) + bytes_max as u64;
-    let held = if events.alerts_per_minute_max > 0 { HELD_BYTES_MAX as u64 } else { 0 };
+    let held = if events.alerts_per_minute_max > 0 { HELD_ALERTS_BYTES_MAX as u64 } else { 0 };
     let each = queue(events.pending_events_max, events.pending_bytes_max).saturating_add(held);
     let channel = queue(events.channel_events_max, events.channel_bytes_max);
     workers.saturating_mul(each).saturating_add(channel).saturating_add(4 * BUFFER_BYTES as u64)

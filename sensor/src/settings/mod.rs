@@ -19,6 +19,7 @@ use vigie_config::{Machine, Program, Review, Schema, document};
 
 pub use choices::{Fsync, Level, LogFormat, Record, Unlisted};
 pub use memory::MemoryNeed;
+pub(crate) use memory::{HELD_ALERTS_BYTES_MAX, WAITING_FLOW_BYTES_MAX};
 pub use table::{Capture, Events, Limits, Log, Metrics, Policy, Privacy, Privilege, Sensor, Settings, Signatures};
 
 use vigie_capture::live::Backend;

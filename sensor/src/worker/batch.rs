@@ -294,7 +294,8 @@ impl Worker {
 #[inline]
 const fn is_answer(marks: u8, side: Side) -> bool {
     let client_is_high = marks & CLIENT_IS_HIGH != 0;
-    marks & REQUESTS != 0 && client_is_high != matches!(side, Side::High)
+    const BOTH: u8 = WATCHED | REQUESTS;
+    marks & BOTH == BOTH && client_is_high != matches!(side, Side::High)
 }
 
 #[inline]

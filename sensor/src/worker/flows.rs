@@ -19,10 +19,11 @@ pub(super) const CLIENT_IS_HIGH: u8 = 2;
 pub(super) const CLIENT_KNOWN: u8 = 4;
 /// Mark: a packet had a payload.
 pub(super) const PAYLOAD: u8 = 8;
-/// Mark: a usable name was read.
+/// Mark of a UDP flow: a usable name was read.
 pub(super) const NAMED: u8 = 64;
-/// Mark, beside [`SETTLED`] and [`WATCHED`]: the client's further HTTP requests are read, and nothing else of the flow.
-pub(super) const REQUESTS: u8 = 128;
+/// Mark of a TCP flow, beside [`SETTLED`] and [`WATCHED`]: the client's further HTTP requests are read, and nothing else of
+/// the flow. It has the bit of [`NAMED`], which no TCP flow needs.
+pub(super) const REQUESTS: u8 = NAMED;
 /// Mark: another worker owns the flow; this one only remembers its DNS answers.
 pub(super) const FOREIGN: u8 = 16;
 /// Mark: a packet is from fragments that contradict each other.

@@ -63,7 +63,6 @@ pub use clock::epoch_end_ns;
 pub use counters::{Counter, Counters};
 pub use findings::EventTypes;
 pub use headers::{ParsedFrame, parse_headers};
-pub(crate) use waiting::WAITING_FLOW_BYTES_MAX;
 
 /// UDP and TCP port of DNS (RFC 1035 §4.2.1).
 const DNS_PORT: u16 = 53;

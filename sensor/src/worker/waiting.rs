@@ -18,6 +18,7 @@ use super::findings::HandshakeFinding;
 use super::packet::FrameInfo;
 use super::{Counter, Worker};
 use crate::event::{Event, Fact, Flow, FlowEnd, Hello};
+use crate::settings::WAITING_FLOW_BYTES_MAX;
 
 /// A hello that takes more memory does not wait: the sender chooses what it takes.
 const WAITING_HELLO_BYTES_MAX: usize = 2_048;
@@ -48,8 +49,7 @@ pub(super) struct WaitingFlow {
     pub(super) end: Option<(FlowEnd, Option<Arc<Rule>>)>,
 }
 
-/// Most bytes that a flow takes here.
-pub(crate) const WAITING_FLOW_BYTES_MAX: usize = size_of::<WaitingFlow>() + WAITING_HELLO_BYTES_MAX;
+const _: () = assert!(size_of::<WaitingFlow>() + WAITING_HELLO_BYTES_MAX <= WAITING_FLOW_BYTES_MAX);
 
 impl Worker {
     /// From now on, flows without a name wait for [`resolve_names`](Self::resolve_names), at most so many.

@@ -149,8 +149,7 @@ fn signatures(settings: &Settings) -> (Vec<Requirement>, Option<Bundle>) {
 /// A warning for each file that others can change, or secret that others can read.
 fn permissions(loaded: &Loaded) -> impl Iterator<Item = Requirement> {
     loaded.settings.exposures(loaded.file.as_deref().map(Path::new)).into_iter().map(|exposure| {
-        let mend = format!("chmod {} {}", exposure.mode, quoted_path(&exposure.path));
-        Requirement::warning("permissions", format!("{}: {}", exposure.path.display(), exposure.what), mend)
+        Requirement::warning("permissions", format!("{}: {}", exposure.path.display(), exposure.what), exposure.mend)
     })
 }
 

@@ -133,7 +133,7 @@ impl Story {
         lines.sort_unstable();
         let mut text = match lines.len() {
             0 => String::new(),
-            shown if all || shown <= LINES_SHOWN_MAX => format!("{}\n", fitted(&table_of(&lines), style)),
+            count if all || count <= LINES_SHOWN_MAX => format!("{}\n", fitted(&table_of(&lines), style)),
             _ => {
                 let note = format!("{}: --all shows every client", counted(lines.len() as u64, "line"));
                 format!("{}{note}\n\n", fitted(&rolled_up(&lines), style))
