@@ -1,6 +1,6 @@
 //! The logs of other tools: lines of Suricata, of Zeek or plain JSON go in, sightings in the order of time come out.
 //!
-//! [`files`] reads the logs together, in the order in which their lines were logged, [`line`] parses a line, and
+//! [`files`] reads the logs together, in the order in which their lines were logged, [`mod@line`] parses a line, and
 //! [`Contacts`] puts the contacts into the order of their times and adds the bytes that the end of a flow tells. It judges
 //! nothing. Each queue is bounded, and what a bound cost is counted.
 

@@ -1,5 +1,5 @@
 //! The policy as people write it: `[policy]`, `[[ban]]` and `[[scope]]` of a configuration, the asset list and the register
-//! of derogations. It becomes a [`Policy`](vigie_judgement::policy::Policy), or errors with file, line, key and mend.
+//! of derogations. It becomes a [`Policy`], or errors with file, line, key and mend.
 //!
 //! A policy file of its own (`--policy FILE`) has the format of a configuration: only what concerns judgement counts. So
 //! the configuration of a sensor is a policy file, too.
