@@ -3,17 +3,18 @@
 //!
 //! Names that no signature has are dropped here, so that a big log costs little memory.
 
-use std::borrow::Cow;
+mod fields;
+
 use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
-use serde::Deserialize;
 use thiserror::Error;
 use vigie_judgement::{Answered, Attribution, Client, Contact as Kind, Origin, Recogniser, Stack};
 use vigie_signatures::{Name, Rule, normalise};
 
+use self::fields::{Dns, Line, text};
 use super::time::Time;
 
 /// Why a line cannot be used.
@@ -109,129 +110,6 @@ pub struct FlowEnd<'r> {
     pub answered: Answered,
     /// The contact that it is if nothing named it.
     pub nameless: Option<Box<Contact<'r>>>,
-}
-
-/// A string that is borrowed where nothing in it is escaped.
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-type Field<'a> = Option<Text<'a>>;
-
-fn text<'t>(field: &'t Field<'_>) -> Option<&'t str> {
-    field.as_ref().map(|text| &*text.0)
-}
-
-/// All fields that are used, of all formats.
-#[derive(Deserialize)]
-struct Line<'a> {
-    // Suricata.
-    #[serde(borrow)]
-    event_type: Field<'a>,
-    timestamp: Option<Time>,
-    flow_id: Option<u64>,
-    #[serde(borrow)]
-    src_ip: Field<'a>,
-    #[serde(borrow)]
-    dest_ip: Field<'a>,
-    #[serde(borrow)]
-    tls: Option<Hello<'a>>,
-    #[serde(borrow)]
-    quic: Option<Hello<'a>>,
-    #[serde(borrow)]
-    http: Option<Http<'a>>,
-    #[serde(borrow)]
-    dns: Option<Dns<'a>>,
-    flow: Option<Flow>,
-    #[serde(borrow)]
-    tcp: Option<Tcp<'a>>,
-    // Zeek.
-    ts: Option<Time>,
-    #[serde(borrow)]
-    uid: Field<'a>,
-    #[serde(borrow, rename = "id.orig_h")]
-    orig_h: Field<'a>,
-    #[serde(borrow, rename = "id.resp_h")]
-    resp_h: Field<'a>,
-    #[serde(borrow, rename = "_path")]
-    path: Field<'a>,
-    #[serde(borrow)]
-    server_name: Field<'a>,
-    #[serde(borrow)]
-    host: Field<'a>,
-    #[serde(borrow)]
-    query: Field<'a>,
-    #[serde(borrow)]
-    conn_state: Field<'a>,
-    #[serde(borrow)]
-    cipher: Field<'a>,
-    #[serde(borrow)]
-    method: Field<'a>,
-    #[serde(borrow)]
-    client_initial_dcid: Field<'a>,
-    duration: Option<f64>,
-    orig_bytes: Option<f64>,
-    resp_bytes: Option<f64>,
-    // Plain.
-    time: Option<Time>,
-    seconds: Option<Time>,
-    #[serde(borrow)]
-    client: Field<'a>,
-    #[serde(borrow)]
-    name: Field<'a>,
-    #[serde(borrow)]
-    server: Field<'a>,
-    #[serde(borrow)]
-    ja4: Field<'a>,
-    bytes_toclient: Option<f64>,
-    bytes_toserver: Option<f64>,
-    answered: Option<bool>,
-}
-
-/// A hello, as Suricata logs it.
-#[derive(Deserialize)]
-struct Hello<'a> {
-    #[serde(borrow)]
-    sni: Field<'a>,
-    #[serde(borrow)]
-    ja4: Field<'a>,
-}
-
-#[derive(Deserialize)]
-struct Http<'a> {
-    #[serde(borrow)]
-    hostname: Field<'a>,
-}
-
-#[derive(Deserialize)]
-struct Dns<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Field<'a>,
-    #[serde(borrow)]
-    rrname: Field<'a>,
-    /// Since version 3 of Suricata's format.
-    #[serde(borrow, default)]
-    queries: Vec<Question<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Question<'a> {
-    #[serde(borrow)]
-    rrname: Field<'a>,
-}
-
-#[derive(Deserialize)]
-struct Flow {
-    start: Option<Time>,
-    end: Option<Time>,
-    bytes_toclient: Option<u64>,
-    bytes_toserver: Option<u64>,
-    pkts_toclient: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct Tcp<'a> {
-    #[serde(borrow)]
-    tcp_flags_tc: Field<'a>,
 }
 
 /// The flag RST (RFC 9293 §3.1).

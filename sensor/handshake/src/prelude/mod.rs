@@ -5,6 +5,7 @@
 //! Not covered: hellos in the format of SSL 2.
 
 mod hello;
+mod message;
 mod proxied;
 mod upgrade;
 
@@ -15,6 +16,8 @@ use memchr::{memchr, memmem, memrchr};
 
 pub use hello::{HANDSHAKE_RECORD, Match, Place, client_hello_at};
 pub use proxied::{Endpoint, Proxied};
+
+use message::Message;
 
 use crate::http::{HttpLimits, HttpReader};
 use crate::{Evidence, http, socks};
@@ -37,24 +40,6 @@ const VERSION_BYTES_MAX: usize = 32;
 
 /// How much of a request's head is kept for other versions of it. What is read of a longer one is not.
 const KEPT_HEAD_BYTES_MAX: usize = 16 << 10;
-
-/// Starts of streams on which no hello follows: the server's side of known protocols, and protocols that have their own
-/// encryption or none.
-const NOT_BEFORE_A_HELLO: [&[u8]; 13] = [
-    b"HTTP/1.",
-    b"SSH-",
-    b"PRI * HTTP/2",
-    b"220 ",
-    b"220-",
-    b"+OK",
-    b"* OK",
-    b"RTSP/1.",
-    b"SIP/2.0 ",
-    b"RFB 00",
-    b"@RSYNCD:",
-    b"ICY 200",
-    b"\x13BitTorrent protocol",
-];
 
 /// What to do next with a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,26 +117,6 @@ impl Search {
     const fn from(offset: u32) -> Self {
         Self { hello: offset, request: offset }
     }
-}
-
-/// What stands at a message's start.
-enum Message {
-    /// It is not clear yet.
-    Unclear,
-    /// A hello.
-    Hello,
-    /// Nothing known.
-    Unknown,
-    /// Something that no hello follows.
-    NoHello,
-    /// A request of this length that a hello may follow.
-    Upgrade(usize),
-    /// A PROXY header, and its length.
-    Proxied(Proxied, usize),
-    /// An HTTP request.
-    Http,
-    /// A SOCKS request.
-    Socks(socks::Request),
 }
 
 impl Default for Prelude {
@@ -265,7 +230,7 @@ impl Prelude {
             self.state = State::Search(Search::from(self.base));
             return None;
         }
-        match message(stream.get(self.base()..).unwrap_or_default(), self.bytes_max()) {
+        match Message::of(stream.get(self.base()..).unwrap_or_default(), self.bytes_max()) {
             Message::Unclear => return Some(Step::NeedMore),
             Message::Hello => {
                 self.state = State::Search(Search::from(self.base + 1));
@@ -438,52 +403,6 @@ impl Prelude {
                 None
             }
         }
-    }
-}
-
-/// What stands at the start of `rest`. More bytes change only [`Message::Unclear`].
-fn message(rest: &[u8], bytes_max: usize) -> Message {
-    match rest.first() {
-        None => return Message::Unclear,
-        Some(&HANDSHAKE_RECORD) => return handshake_record(rest),
-        // Encrypted TLS records: the hello has passed. (An alert may precede a hello, so it is searched past.)
-        Some(0x17) => match rest {
-            [_] | [_, 3] => return Message::Unclear,
-            [_, 3, 0..=4, ..] => return Message::NoHello,
-            _ => return Message::Unknown,
-        },
-        Some(_) => {}
-    }
-    match upgrade::binary(rest) {
-        upgrade::Request::Yes(length) => return Message::Upgrade(length),
-        upgrade::Request::Maybe => return Message::Unclear,
-        upgrade::Request::No => {}
-    }
-    match proxied::header(rest, bytes_max) {
-        proxied::Header::Yes(proxied, length) => return Message::Proxied(proxied, length),
-        proxied::Header::Maybe => return Message::Unclear,
-        proxied::Header::No => {}
-    }
-    for start in NOT_BEFORE_A_HELLO {
-        if proxied::begins(rest, start) {
-            return if rest.len() >= start.len() { Message::NoHello } else { Message::Unclear };
-        }
-    }
-    match socks::Request::parse(rest) {
-        socks::Parsed::Request(request) => Message::Socks(request),
-        socks::Parsed::Incomplete => Message::Unclear,
-        socks::Parsed::NotSocks if http::may_be_request(rest) => Message::Http,
-        socks::Parsed::NotSocks => Message::Unknown,
-    }
-}
-
-fn handshake_record(rest: &[u8]) -> Message {
-    match client_hello_at(rest, 0, Place::Boundary) {
-        Match::Yes => Message::Hello,
-        Match::Maybe => Message::Unclear,
-        // A ServerHello: this is the server's side.
-        Match::No if matches!(rest, [_, 3, _, high, low, 2, ..] if high | low != 0) => Message::NoHello,
-        Match::No => Message::Unknown,
     }
 }
 
