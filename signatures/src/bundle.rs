@@ -286,14 +286,18 @@ pub(crate) fn read_directory(path: &Path, findings: &mut Vec<Diagnostic>) -> Vec
         findings.push(Diagnostic::new(Severity::Error, &path.display().to_string(), 0, "", message, mend));
     };
     for path in paths {
-        // Reading a named pipe would wait for a writer.
-        if std::fs::metadata(&path).is_ok_and(|data| !data.is_file()) {
-            refuse(&path, "is not a regular file".to_owned(), "give it another ending than .toml, or remove it");
-            continue;
-        }
-        if std::fs::metadata(&path).is_ok_and(|data| data.len() > FILE_BYTES_MAX) {
-            refuse(&path, format!("is larger than {FILE_BYTES_MAX} bytes"), "split the file");
-            continue;
+        match std::fs::metadata(&path) {
+            // Reading a named pipe would wait for a writer.
+            Ok(data) if !data.is_file() => {
+                refuse(&path, "is not a regular file".to_owned(), "give it another ending than .toml, or remove it");
+                continue;
+            }
+            Ok(data) if data.len() > FILE_BYTES_MAX => {
+                refuse(&path, format!("is larger than {FILE_BYTES_MAX} bytes"), "split the file");
+                continue;
+            }
+            // Reading tells why it cannot be looked at.
+            _ => {}
         }
         match std::fs::read_to_string(&path) {
             Ok(text) => texts.push(SourceText { label: path.display().to_string(), text }),

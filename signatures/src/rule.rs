@@ -46,6 +46,13 @@ impl Rule {
         self.traits.contains(&wanted)
     }
 
+    /// How far its text is from the service's main name: less is nearer. The main name is the key and `.com`; other texts
+    /// with the key follow, shorter ones first.
+    pub fn distance_from_main_name(&self) -> impl Ord + use<> {
+        let is_main = self.text.strip_suffix(".com") == Some(self.service.as_str());
+        (!is_main, !self.text.contains(&self.service), self.text.len())
+    }
+
     /// Did an operator or its author silence it? The id tells it too, so that events and exports do.
     pub const fn is_silent(&self) -> bool {
         id::is_silent(self.signature_id)

@@ -97,10 +97,11 @@ fn write_json(bundle: &Bundle, query: &str, out: &mut Vec<u8>) {
     object.texts("sources", rule.into_iter().flat_map(|rule| &rule.sources).map(String::as_str));
     object.text_or_null("reviewed", word(|rule| &rule.reviewed));
     object.text_or_null("note", explanation.note.as_deref());
+    // A service is asked for by its name: no rule need be near.
+    let misses = if asked_service.is_none() { explanation.near.as_slice() } else { &[] };
     let near = object.key("near");
     near.push(b'[');
-    // A service is asked for by its name: no rule need be near.
-    for (number, (rule, reason)) in explanation.near.iter().filter(|_| asked_service.is_none()).enumerate() {
+    for (number, (rule, reason)) in misses.iter().enumerate() {
         if number > 0 {
             near.push(b',');
         }

@@ -20,24 +20,23 @@ pub(crate) struct Brands {
 impl Brands {
     pub(crate) fn new(rules: &[Arc<Rule>]) -> Self {
         let mut words: Vec<(String, u32)> = Vec::new();
-        let mut least = usize::MAX;
+        let mut least = None;
         // Rules come in order of service.
         for (number, rule) in (0_u32..).zip(rules) {
             let word = rule.service.as_str();
             if rule.kind != MatchKind::Suffix || word.len() < BRAND_BYTES_MIN || word.contains('-') {
                 continue;
             }
-            let is_main = rule.text.strip_suffix(".com") == Some(word);
-            let length = if is_main { 0 } else { rule.text.len() + if rule.text.contains(word) { 0 } else { 1000 } };
+            let distance = Some(rule.distance_from_main_name());
             match words.last_mut() {
                 Some((last, plainest)) if last == word => {
-                    if length < least {
-                        (*plainest, least) = (number, length);
+                    if distance < least {
+                        (*plainest, least) = (number, distance);
                     }
                 }
                 _ => {
                     words.push((word.to_owned(), number));
-                    least = length;
+                    least = distance;
                 }
             }
         }

@@ -294,10 +294,7 @@ impl HttpConnection {
             self.reader = reader;
             match step {
                 Step::NeedMore | Step::Host { .. } => {
-                    let read = self.reader.forgettable();
-                    self.reader.forget(read);
-                    self.next = self.next.wrapping_add(read as u32);
-                    return Ok(consumed + read);
+                    return Ok(consumed + self.forget_read());
                 }
                 Step::Skip { offset, bytes: skipped } => {
                     let content = self.next.wrapping_add(offset as u32);
@@ -307,10 +304,7 @@ impl HttpConnection {
                 }
                 // The proxy refused.
                 Step::Tunnel { offset } if begins_request(rest.get(offset..).unwrap_or_default()) => {
-                    let read = self.reader.forgettable();
-                    self.reader.forget(read);
-                    self.next = self.next.wrapping_add(read as u32);
-                    consumed += read;
+                    consumed += self.forget_read();
                 }
                 Step::Tunnel { offset } => {
                     return Err(Progress::Tunnel { first_byte: self.next.wrapping_add(offset as u32) });
@@ -328,6 +322,14 @@ impl HttpConnection {
                 }
             }
         }
+    }
+
+    /// Moves on behind the bytes that are not needed again: how many they are.
+    fn forget_read(&mut self) -> usize {
+        let read = self.reader.forgettable();
+        self.reader.forget(read);
+        self.next = self.next.wrapping_add(read as u32);
+        read
     }
 
     /// Reads `bytes` up to what is no host, and visits the hosts that are new.

@@ -40,9 +40,8 @@ pub(super) fn text(bundle: &Bundle, service: &Service) -> String {
     }
     let rules: Vec<&Rule> =
         bundle.rules().iter().map(|rule| &**rule).filter(|rule| rule.service == service.key).collect();
-    let is_plain = |rule: &&&Rule| rule.text.contains(&service.key);
-    let plainness = |rule: &&&Rule| (rule.text.strip_suffix(".com") != Some(service.key.as_str()), rule.text.len());
-    if let Some(main) = rules.iter().filter(is_plain).min_by_key(plainness) {
+    let with_key = rules.iter().filter(|rule| rule.text.contains(&service.key));
+    if let Some(main) = with_key.min_by_key(|rule| rule.distance_from_main_name()) {
         lines.push(format!("  Main name: {}.", main.text));
     }
     for class in Class::ALL {
@@ -73,6 +72,6 @@ fn facts(service: &Service) -> String {
 }
 
 /// Ids of the built-in bans that cover a service.
-pub(super) fn bans(service: &Service) -> Vec<String> {
+fn bans(service: &Service) -> Vec<String> {
     Bans::builtin().iter().filter(|ban| ban.covers(service)).map(|ban| ban.id.clone()).collect()
 }
