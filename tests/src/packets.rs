@@ -26,9 +26,20 @@ const ETHERNET_BYTES: usize = 14;
 
 /// A TCP segment in IP in Ethernet.
 pub fn tcp(from: SocketAddr, to: SocketAddr, sequence: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
+    tcp_acknowledging(from, to, (sequence, 0), flags, payload)
+}
+
+/// A TCP segment with a sequence and an acknowledgment number, in IP in Ethernet.
+pub fn tcp_acknowledging(
+    from: SocketAddr,
+    to: SocketAddr,
+    (sequence, acknowledgment): (u32, u32),
+    flags: u8,
+    payload: &[u8],
+) -> Vec<u8> {
     let mut segment = ports(from, to);
     segment.extend(sequence.to_be_bytes());
-    segment.extend([0; 4]);
+    segment.extend(acknowledgment.to_be_bytes());
     segment.extend([0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
     segment.extend(payload);
     seal(&mut segment, 16, from.ip(), to.ip(), TCP);

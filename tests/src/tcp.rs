@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::packets::{ACK, CLIENT, FIN, SERVER, SYN, tcp};
+use crate::packets::{ACK, CLIENT, FIN, SERVER, SYN, tcp, tcp_acknowledging};
 
 /// A connection. Offsets count bytes of a direction from its first.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +80,18 @@ impl Connection {
     /// A segment of the server.
     pub fn from_server(&self, offset: usize, payload: &[u8]) -> Vec<u8> {
         tcp(self.server, self.client, sequence(self.server_isn, offset), ACK, payload)
+    }
+
+    /// A segment of the client that acknowledges so many bytes.
+    pub fn from_client_acknowledging(&self, offset: usize, acknowledged: usize, payload: &[u8]) -> Vec<u8> {
+        let numbers = (sequence(self.client_isn, offset), sequence(self.server_isn, acknowledged));
+        tcp_acknowledging(self.client, self.server, numbers, ACK, payload)
+    }
+
+    /// A segment of the server that acknowledges so many bytes.
+    pub fn from_server_acknowledging(&self, offset: usize, acknowledged: usize, payload: &[u8]) -> Vec<u8> {
+        let numbers = (sequence(self.server_isn, offset), sequence(self.client_isn, acknowledged));
+        tcp_acknowledging(self.server, self.client, numbers, ACK, payload)
     }
 
     /// The client's end after so many bytes.

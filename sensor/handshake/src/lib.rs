@@ -27,6 +27,7 @@ pub mod dtls;
 pub mod quic;
 
 pub mod opening;
+mod held;
 mod stage;
 pub mod stream;
 mod server_side;

@@ -93,6 +93,7 @@ const CHECKSUM_RIGHT: u8 = 4;
 const HAS_TIMESTAMPS: u8 = 8;
 const HAS_MD5: u8 = 16;
 const HAS_DATA: u8 = 32;
+const ANSWERS_DIFFER: u8 = 64;
 
 /// What the SYN and the SYN-ACK of a connection showed.
 #[derive(Clone, Copy, Debug)]
@@ -163,7 +164,11 @@ impl Opening {
 
     /// Takes the SYN-ACK. Without timestamps in it the connection uses none.
     pub fn answer(&mut self, syn_ack: &Segment<'_>) {
-        self.server_first = syn_ack.sequence.wrapping_add(1);
+        let server_first = syn_ack.sequence.wrapping_add(1);
+        if self.is(IS_ANSWERED) && self.server_first != server_first {
+            self.facts |= ANSWERS_DIFFER;
+        }
+        self.server_first = server_first;
         self.facts |= IS_ANSWERED;
         if self.is(HAS_TIMESTAMPS) && syn_ack.checked_options().timestamp.is_none() {
             self.facts &= !HAS_TIMESTAMPS;
@@ -187,6 +192,11 @@ impl Opening {
     /// Why bytes of this connection contradict each other, as far as was seen.
     pub const fn desync(&self) -> Desync {
         self.desync
+    }
+
+    /// Forgets that a checksum was wrong.
+    pub(crate) const fn forget_checksum(&mut self) {
+        self.desync.0 &= !Desync::CHECKSUM.0;
     }
 
     /// Notes a reason.
@@ -245,8 +255,10 @@ impl Opening {
         if segment.flags & Segment::ACK == 0 {
             return Some(Desync::NO_ACK);
         }
-        // Made-up captures acknowledge 0, or the number of the SYN-ACK.
-        if let (Some(first), Some(acknowledgment)) = (self.server_first(), segment.acknowledgment())
+        // Made-up captures acknowledge 0, or the number of the SYN-ACK. Of SYN-ACKs that differ, a middlebox's or those of a
+        // server that keeps no state, the client may have taken any.
+        if !self.is(ANSWERS_DIFFER)
+            && let (Some(first), Some(acknowledgment)) = (self.server_first(), segment.acknowledgment())
             && acknowledgment != 0
             && !(-1..=ACKNOWLEDGED_BYTES_MAX).contains(&(acknowledgment.wrapping_sub(first) as i32))
         {

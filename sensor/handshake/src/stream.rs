@@ -265,6 +265,24 @@ impl Stream {
         }
     }
 
+    /// All bytes that came, if they are held and have no gap.
+    pub(crate) fn only_bytes(&self) -> Option<&[u8]> {
+        let bytes = self.assembly.contiguous();
+        (self.dropped_bytes == 0 && !bytes.is_empty() && self.assembly.length() == bytes.len()).then_some(bytes)
+    }
+
+    /// Whether other segments brought some of a segment's bytes.
+    pub(crate) fn has_bytes_of(&self, segment: &Segment<'_>) -> bool {
+        if !self.has_start {
+            return false;
+        }
+        let distance = segment.sequence.wrapping_sub(self.origin) as i32;
+        let before = if distance < 0 { distance.unsigned_abs() as usize } else { 0 };
+        let offset = usize::try_from(distance).unwrap_or(0);
+        before > 0 && self.dropped_bytes > 0
+            || self.assembly.overlaps(offset, segment.payload.len().saturating_sub(before))
+    }
+
     /// Whether the stream holds bytes that a later segment could contradict.
     pub fn holds_bytes(&self) -> bool {
         !self.assembly.is_empty()

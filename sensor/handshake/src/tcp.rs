@@ -2,6 +2,8 @@
 //! known. If the hello has no name, the server's certificate may have one. DNS over TCP is read message by message.
 
 use super::dns::{self, DnsStream};
+pub use super::held::HeldSegment;
+use super::held::HeldSegments;
 use super::http::{HttpConnection, Progress, RequestedHost, Step, VisitHost, begins_request};
 use super::opening::{Desync, Opening};
 use super::server_side::ServerSide;
@@ -21,6 +23,19 @@ const PADDING_BYTES_MAX: usize = 18;
 /// Hosts of a connection's first HTTP segment that are told apart.
 const FIRST_HOSTS_MAX: usize = 16;
 
+/// What becomes of a segment.
+enum Admission {
+    /// It counts.
+    Admitted {
+        /// It came with another hop limit than the SYN.
+        has_other_hop_limit: bool,
+    },
+    /// Its checksum is wrong, and nothing else.
+    WrongChecksum,
+    /// It does not count.
+    Void,
+}
+
 /// A connection whose hello is awaited.
 #[derive(Debug, Default)]
 pub struct TcpInspector {
@@ -34,6 +49,8 @@ pub struct TcpInspector {
     dns: Option<Box<[DnsStream; 2]>>,
     http: Option<Box<HttpConnection>>,
     opening: Option<Opening>,
+    /// Segments of the client with a wrong checksum, which the server may acknowledge.
+    held: Option<Box<HeldSegments>>,
 }
 
 // Every connection that is being opened has one: what few need is boxed.
@@ -48,15 +65,17 @@ impl TcpInspector {
             + self.server.as_ref().map_or(0, |server| server.memory_bytes())
             + self.http.as_ref().map_or(0, |http| http.memory_bytes())
             + self.dns.as_ref().map_or(0, |streams| streams.iter().map(DnsStream::memory_bytes).sum())
+            + self.held.as_ref().map_or(0, |held| held.memory_bytes())
     }
 
-    /// Bytes of memory held for one side.
+    /// Bytes of memory that a segment of one side may change.
     #[inline]
     pub fn memory_bytes_of(&self, side: Side) -> usize {
-        match side {
+        let stream = match side {
             Side::Low => self.low.memory_bytes(),
             Side::High => self.high.memory_bytes(),
-        }
+        };
+        stream + self.held.as_ref().map_or(0, |held| held.memory_bytes())
     }
 
     /// Starts over and keeps the memory.
@@ -70,6 +89,7 @@ impl TcpInspector {
         self.dns = None;
         self.http = None;
         self.opening = None;
+        self.held = None;
     }
 
     fn stream(&mut self, side: Side) -> &mut Stream {
@@ -101,13 +121,16 @@ impl TcpInspector {
     /// Whether a connection on the port of DNS carries DNS: any that does not begin like TLS. As a message length (RFC 1035
     /// §4.2.2), TLS's first two bytes would announce more than 5 kB.
     pub fn is_dns(&self, payload: &[u8]) -> bool {
-        self.dns.is_some() || self.low.is_empty() && self.high.is_empty() && !matches!(payload, [0x16] | [0x16, 3, ..])
+        let has_room = |stream: &Stream| stream.is_empty() || stream.only_bytes().is_some_and(|bytes| bytes.len() == 2);
+        self.dns.is_some() || has_room(&self.low) && has_room(&self.high) && !matches!(payload, [0x16] | [0x16, 3, ..])
     }
 
     /// Takes a segment with payload of a DNS connection and visits the messages that it completes (RFC 1035 §4.2.2).
     pub fn dns(&mut self, side: Side, segment: &Segment<'_>, limits: &Limits, visit: impl FnMut(&dns::Message<'_>)) {
         if self.dns.is_none() {
-            let streams = [&self.low, &self.high].map(|stream| DnsStream::new(stream.known_start()));
+            // The length of a message may have come in a segment of its own, which shows nothing.
+            let streams = [&self.low, &self.high]
+                .map(|stream| DnsStream::new(stream.known_start(), stream.only_bytes().unwrap_or_default()));
             self.dns = Some(Box::new(streams));
         }
         let Some([low, high]) = self.dns.as_deref_mut() else { return };
@@ -134,10 +157,18 @@ impl TcpInspector {
     ) -> Findings<'a> {
         // The checksum of a whole hello is tested only if an event shows it: see `is_void_hello`.
         let tests_checksum = !(self.stream(side).is_empty() && is_whole_record(segment.payload));
-        let Some(has_other_hop_limit) = self.admit(side, segment, tests_checksum, counts) else {
-            return Findings::default();
+        let has_other_hop_limit = match self.admit(side, segment, tests_checksum, counts) {
+            Admission::Admitted { has_other_hop_limit } => has_other_hop_limit,
+            Admission::WrongChecksum => {
+                self.hold(side, segment, limits, counts);
+                return Findings::default();
+            }
+            Admission::Void => return Findings::default(),
         };
         self.segments += 1;
+        if self.held.as_ref().is_some_and(|held| held.overlaps(segment)) {
+            self.drop_held(counts);
+        }
         self.acknowledged = segment.acknowledgment().map(|number| (side, number));
         if self.segments as usize > limits.undecided_segments_max {
             counts.undecided_segments += 1;
@@ -152,7 +183,14 @@ impl TcpInspector {
     /// [`next_reading`](Self::next_reading). False if the server surely drops it.
     pub fn late_segment(&mut self, side: Side, segment: &Segment<'_>, limits: &Limits, counts: &mut Counts) -> bool {
         self.segments += 1;
-        let Some(has_other_hop_limit) = self.admit(side, segment, true, counts) else { return false };
+        let has_other_hop_limit = match self.admit(side, segment, true, counts) {
+            Admission::Admitted { has_other_hop_limit } => has_other_hop_limit,
+            Admission::WrongChecksum => {
+                counts.count_void(Desync::CHECKSUM);
+                return false;
+            }
+            Admission::Void => return false,
+        };
         self.stream(side).late_segment(segment, has_other_hop_limit, limits, counts);
         true
     }
@@ -254,33 +292,66 @@ impl TcpInspector {
     }
 
     /// Whether the server drops the segment that showed a hello, for its checksum. Then that side is read anew.
-    pub fn is_void_hello(&mut self, side: Side, segment: &Segment<'_>, counts: &mut Counts) -> bool {
+    pub fn is_void_hello(&mut self, side: Side, segment: &Segment<'_>, limits: &Limits, counts: &mut Counts) -> bool {
         let Some(opening) = self.opening.as_mut().filter(|opening| opening.client() == side) else { return false };
         let is_void = opening.is_void_for_its_checksum(segment);
         if is_void {
-            counts.count_void(Desync::CHECKSUM);
             self.restart(side);
+            self.hold(side, segment, limits, counts);
         }
         is_void
     }
 
-    /// Whether a segment counts, and then whether it came with another hop limit than the SYN. What the server surely
-    /// drops does not, nor does padding.
+    /// Holds a segment of the client with a wrong checksum, unless another one brought some of its bytes.
+    pub fn hold(&mut self, client: Side, segment: &Segment<'_>, limits: &Limits, counts: &mut Counts) {
+        let stream = self.stream(client);
+        let has_room = !stream.is_done()
+            && !stream.has_bytes_of(segment)
+            && self.held.get_or_insert_default().hold(segment, limits);
+        if !has_room {
+            counts.count_void(Desync::CHECKSUM);
+        }
+    }
+
+    /// The segments that were held, if this segment of the server acknowledges them: the capture is at fault, not the
+    /// client.
+    pub fn take_acknowledged(&mut self, side: Side, segment: &Segment<'_>) -> Option<Vec<HeldSegment>> {
+        let (held, opening) = (self.held.as_ref()?, self.opening.as_mut()?);
+        let is_acknowledged =
+            side != opening.client() && segment.acknowledgment().is_some_and(|number| held.are_acknowledged(number));
+        if !is_acknowledged {
+            return None;
+        }
+        opening.forget_checksum();
+        self.held.take().map(|held| held.into_segments())
+    }
+
+    /// Drops the segments that were held, as the server did.
+    pub fn drop_held(&mut self, counts: &mut Counts) {
+        if let Some(held) = self.held.take() {
+            (0..held.count()).for_each(|_| counts.count_void(Desync::CHECKSUM));
+        }
+    }
+
+    /// Whether a segment counts. What the server surely drops does not, nor does padding.
     #[inline]
-    fn admit(&mut self, side: Side, segment: &Segment<'_>, tests_checksum: bool, counts: &mut Counts) -> Option<bool> {
+    fn admit(&mut self, side: Side, segment: &Segment<'_>, tests_checksum: bool, counts: &mut Counts) -> Admission {
         let is_first =
             self.opening.is_some_and(|opening| opening.client() == side && opening.client_first() == segment.sequence);
         if is_first && is_padding(segment) && self.stream(side).is_empty() {
-            return None;
+            return Admission::Void;
         }
         let Some(opening) = self.opening.as_mut().filter(|opening| opening.client() == side) else {
-            return Some(false);
+            return Admission::Admitted { has_other_hop_limit: false };
         };
-        if let Some(reason) = opening.why_void(segment, tests_checksum) {
-            counts.count_void(reason);
-            return None;
+        match opening.why_void(segment, tests_checksum) {
+            None => Admission::Admitted { has_other_hop_limit: opening.has_other_hop_limit(segment) },
+            Some(Desync::CHECKSUM) => Admission::WrongChecksum,
+            Some(reason) => {
+                counts.count_void(reason);
+                Admission::Void
+            }
         }
-        Some(opening.has_other_hop_limit(segment))
     }
 
     /// Frees one side's memory that is not needed any more. Call it after the last [`Findings`] were used.

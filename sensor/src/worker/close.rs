@@ -132,6 +132,7 @@ impl Worker {
         match inspection {
             Inspection::Tcp(mut inspector) => {
                 let bytes = inspector.memory_bytes();
+                inspector.drop_held(&mut self.handshake_counters);
                 self.inspection_bytes = self.inspection_bytes.saturating_sub(bytes);
                 if self.tcp_pool.len() < POOL_MAX && bytes <= POOLED_BYTES_MAX {
                     inspector.reset();

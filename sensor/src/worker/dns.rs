@@ -31,7 +31,7 @@ pub(super) fn is_dns_elsewhere(key: &FlowKey, payload: &[u8]) -> bool {
     let ports = (key.low_port(), key.high_port());
     match key.protocol {
         UDP => dns::is_datagram_on_other_ports(ports, payload),
-        TCP => dns::is_segment_on_other_ports(ports, payload),
+        TCP => dns::is_segment_on_other_ports(ports, payload) || dns::is_message_on_other_ports(ports, payload),
         _ => false,
     }
 }

@@ -1,12 +1,12 @@
 //! Step 4 for TCP: follow a connection until its ClientHello, or a name in clear text, is read. If the hello has no usable
 //! name, the server's certificate may have one.
 
-use vigie_decode::Segment;
+use vigie_decode::{Encapsulation, Segment, Transport};
 use vigie_flow::{Side, Slot};
 use vigie_handshake::http::Progress;
 use vigie_handshake::opening::{Desync, Opening};
 use vigie_handshake::stream::Findings;
-use vigie_handshake::tcp::{Certificate, TcpInspector};
+use vigie_handshake::tcp::{Certificate, HeldSegment, TcpInspector};
 use vigie_handshake::tls;
 use vigie_handshake::tls::certificate::for_each_name;
 use vigie_handshake::versions::name_hash;
@@ -15,7 +15,7 @@ use vigie_signatures::Bundle;
 use super::dns::is_dns_elsewhere;
 use super::findings::{EventTypes, HandshakeFinding};
 use super::flows::{CLIENT_KNOWN, PAYLOAD, REQUESTS, SETTLED, WATCHED, client_of, with_client};
-use super::packet::{FlowPacket, FrameInfo};
+use super::packet::{EncapsulationSource, FlowPacket, FrameInfo};
 use super::records::{FlowRecord, Inspection};
 use super::requests::other_hosts;
 use super::udp::id_tag;
@@ -151,7 +151,7 @@ impl Worker {
         }
         let mut finding = HandshakeFinding::from_hello(&hello, HelloTransport::Tcp, bundle, *event_types, counters);
         if finding.emits_event() && opening.is_void_for_its_checksum(segment) {
-            handshake_counters.count_void(Desync::CHECKSUM);
+            self.hold_segment(packet.side, segment, record_id);
             return true;
         }
         finding.desync = opening.desync();
@@ -184,11 +184,15 @@ impl Worker {
             }
             return self.inspect_certificate(packet, segment, slot, record_id, emit);
         }
+        let bytes_before = inspector.memory_bytes_of(side);
+        if let Some(held) = inspector.take_acknowledged(side, segment) {
+            *inspection_bytes = (*inspection_bytes + inspector.memory_bytes_of(side)).saturating_sub(bytes_before);
+            return self.inspect_acknowledged(&held, packet, segment, slot, record_id, emit);
+        }
         let may_be_dns = packet.key.has_port(DNS_PORT) || is_dns_elsewhere(packet.key, segment.payload);
         if (may_be_dns || inspector.carries_dns()) && inspector.is_dns(segment.payload) {
             return self.inspect_tcp_dns(packet, segment, slot, record_id, emit);
         }
-        let bytes_before = inspector.memory_bytes_of(side);
         let found = inspector.segment(side, segment, &self.handshake_limits, &mut self.handshake_counters);
         let mut desync = found.desync;
         let mut reported_name = name_of(&found).map_or(0, short_hash);
@@ -202,9 +206,10 @@ impl Worker {
             |hello: &_| HandshakeFinding::from_hello(hello, HelloTransport::Tcp, bundle, *event_types, counters);
         let hello = found.hello.as_ref().map(to_finding);
         if hello.as_ref().is_some_and(HandshakeFinding::emits_event)
-            && inspector.is_void_hello(side, segment, &mut self.handshake_counters)
+            && inspector.is_void_hello(side, segment, &self.handshake_limits, &mut self.handshake_counters)
         {
-            return;
+            *inspection_bytes = (*inspection_bytes + inspector.memory_bytes_of(side)).saturating_sub(bytes_before);
+            return self.enforce_memory_limit(emit);
         }
         desync.add(inspector.desync());
         let mut other_readings = Vec::new();
@@ -254,6 +259,50 @@ impl Worker {
             None if is_done => self.settle_without_name(frame, slot, record_id, None, emit),
             None => self.enforce_memory_limit(emit),
         }
+    }
+
+    /// Holds the client's first segment, whose checksum is wrong, until the server acknowledges its bytes.
+    #[cold]
+    fn hold_segment(&mut self, client: Side, segment: &Segment<'_>, record_id: u32) {
+        let Self { records, tcp_pool, inspection_bytes, handshake_limits, handshake_counters, .. } = self;
+        let Some(record) = records.get_mut(record_id) else { return };
+        let Some(inspector) = tcp_inspector(record, tcp_pool, inspection_bytes) else { return };
+        let bytes_before = inspector.memory_bytes();
+        inspector.hold(client, segment, handshake_limits, handshake_counters);
+        *inspection_bytes = (*inspection_bytes + inspector.memory_bytes()).saturating_sub(bytes_before);
+    }
+
+    /// Inspects segments of the client with a wrong checksum that this segment of the server acknowledges, and then this
+    /// one.
+    #[cold]
+    fn inspect_acknowledged(
+        &mut self,
+        held: &[HeldSegment],
+        packet: &FlowPacket<'_>,
+        answer: &Segment<'_>,
+        slot: Slot,
+        record_id: u32,
+        emit: &mut dyn FnMut(Event),
+    ) {
+        // The frame and its addresses are the server's.
+        let encapsulation = Encapsulation::default();
+        for held in held {
+            let segment = held.segment();
+            let (transport, encapsulation) = (Transport::Tcp(segment), EncapsulationSource::Decoded(&encapsulation));
+            let client = FlowPacket { side: packet.side.opposite(), transport, encapsulation, ..*packet };
+            if !self.has_mark(slot, SETTLED) {
+                self.inspect_segment(&client, &segment, slot, record_id, emit);
+            }
+        }
+        if self.has_mark(slot, WATCHED) {
+            self.watch_segment(packet, answer, slot, emit);
+        } else if !self.has_mark(slot, SETTLED) {
+            self.inspect_segment(packet, answer, slot, record_id, emit);
+        }
+    }
+
+    fn has_mark(&self, slot: Slot, mark: u8) -> bool {
+        self.table.get(slot).is_some_and(|entry| entry.marks & mark != 0)
     }
 
     /// Handles a segment of a settled connection whose server has not answered yet. The hello that was reported may have
@@ -306,8 +355,9 @@ impl Worker {
                 findings.extend(findings_of(&found, desync, bundle, *event_types, counters));
             }
             if findings.iter().any(HandshakeFinding::emits_event)
-                && inspector.is_void_hello(client, segment, &mut self.handshake_counters)
+                && inspector.is_void_hello(client, segment, &self.handshake_limits, &mut self.handshake_counters)
             {
+                *inspection_bytes = (*inspection_bytes + inspector.memory_bytes()).saturating_sub(bytes_before);
                 return;
             }
         }

@@ -144,6 +144,17 @@ impl Assembly {
         cut.map(|()| self.contiguous > before)
     }
 
+    /// Offset behind the last known byte.
+    pub fn length(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Whether one of `count` bytes at `offset` is known already.
+    pub fn overlaps(&self, offset: usize, count: usize) -> bool {
+        let overlaps = |start: usize, end: usize| start.max(offset) < end.min(offset.saturating_add(count));
+        overlaps(0, self.contiguous) || self.islands.iter().any(|&(start, end)| overlaps(start as usize, end as usize))
+    }
+
     /// Whether a byte of `piece` at `offset` is known already, with another value.
     pub fn contradicts(&self, offset: usize, piece: &[u8]) -> bool {
         let differs = |start: usize, end: usize| {

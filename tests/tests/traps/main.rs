@@ -1,6 +1,7 @@
 //! Traps that sensors fall into, one small case each: what is on the wire, and what has to be said of it. The packets are
 //! built by hand; real ones are in the captures.
 
+mod checksums;
 mod flows;
 mod http;
 mod names;
@@ -27,6 +28,11 @@ fn quic(name: &str) -> Vec<String> {
 /// The line for one alert between the usual two.
 fn alert(evidence: &str, name: &str) -> Vec<String> {
     vec![format!("{evidence} {CLIENT} > {SERVER} {name}: tiktok")]
+}
+
+/// No line.
+fn none() -> Vec<String> {
+    Vec::new()
 }
 
 /// One hello for [`NAME`] and its alert, and nothing else.

@@ -9,7 +9,7 @@ use vigie_tests::replay::Replay;
 use vigie_tests::tape::Tape;
 use vigie_tests::tcp::Connection;
 
-use super::{NAME, alert, assert_told_once, tls};
+use super::{NAME, alert, assert_told_once, none, orders, tls};
 
 /// An address of TikTok's own network, as the signatures know it.
 const OWN_NETWORK: &str = "71.18.248.20:443";
@@ -18,10 +18,6 @@ const PUBLIC_CLOUD: &str = "14.103.0.20:443";
 
 fn hello(hello: &Hello) -> Replay {
     Tape::of(Connection::default().saying(&hello.record())).replay()
-}
-
-fn none() -> Vec<String> {
-    Vec::new()
 }
 
 #[test]
@@ -155,6 +151,14 @@ fn dns_is_known_on_any_port() {
         let told = connection.opening().into_iter().chain([connection.from_server(0, &message)]);
         let replay = nameless_after(told, SERVER);
         assert_eq!((replay.answers().count(), replay.alerted()), (1, alert("dns", NAME)), "TCP port {port}");
+        let (length, message) = message.split_at(2);
+        let pieces = [connection.from_server(0, length), connection.from_server(2, message)];
+        for order in orders(2) {
+            let told = connection.opening().into_iter().chain(order.iter().map(|&place| pieces[place].clone()));
+            let replay = nameless_after(told, SERVER);
+            let what = format!("TCP port {port}, the length apart, {order:?}");
+            assert_eq!((replay.answers().count(), replay.alerted()), (1, alert("dns", NAME)), "{what}");
+        }
     }
     // What is named on the local network only.
     for port in [137, 5_355] {

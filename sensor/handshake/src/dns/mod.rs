@@ -69,6 +69,18 @@ pub fn is_segment_on_other_ports(ports: (u16, u16), payload: &[u8]) -> bool {
     payload.get(6..8) == Some(&ONE_QUESTION) && !have_local_names(ports) && begins_with_dns(payload)
 }
 
+/// Whether a segment between two ports of which none is the [port](PORT) of DNS most likely begins with a DNS message whose
+/// length came in a segment of its own.
+#[inline]
+pub fn is_message_on_other_ports(ports: (u16, u16), payload: &[u8]) -> bool {
+    payload.get(4..6) == Some(&ONE_QUESTION) && !have_local_names(ports) && is_message(payload)
+}
+
+/// Whether a segment most likely begins with a DNS message without its length.
+fn is_message(payload: &[u8]) -> bool {
+    looks_like_dns(payload) && !begins_with_dns(payload)
+}
+
 fn begins_with_dns(stream: &[u8]) -> bool {
     stream.split_first_chunk::<2>().is_some_and(|(&length, message)| {
         looks_like_dns(message.get(..usize::from(u16::from_be_bytes(length))).unwrap_or(message))

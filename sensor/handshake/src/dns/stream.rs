@@ -4,7 +4,7 @@
 use vigie_decode::Segment;
 use vigie_wire::assembly::Assembly;
 
-use super::{Message, tcp_messages};
+use super::{Message, is_message, tcp_messages};
 
 /// How much earlier than its first segment seen a stream may begin.
 const START_SHIFT_BYTES_MAX: u32 = 8_192;
@@ -20,9 +20,12 @@ pub(crate) struct DnsStream {
 }
 
 impl DnsStream {
-    /// A stream that begins at this sequence number, if that is known.
-    pub(crate) fn new(first_byte: Option<u32>) -> Self {
-        Self { origin: first_byte, is_start_provisional: first_byte.is_none(), assembly: Assembly::default() }
+    /// A stream that begins at this sequence number, if that is known, with the bytes that came there.
+    pub(crate) fn new(first_byte: Option<u32>, bytes: &[u8]) -> Self {
+        let mut assembly = Assembly::default();
+        // Two bytes fit.
+        let _ = assembly.insert(0, bytes, bytes.len());
+        Self { origin: first_byte, is_start_provisional: first_byte.is_none(), assembly }
     }
 
     /// Bytes of memory held, those of the struct itself among them.
@@ -32,6 +35,12 @@ impl DnsStream {
 
     /// Takes a segment and visits the messages that it completes.
     pub(crate) fn segment(&mut self, segment: &Segment<'_>, bytes_max: usize, mut visit: impl FnMut(&Message<'_>)) {
+        if self.assembly.is_empty() && is_message(segment.payload) {
+            // Its length came in a segment of its own, which was not seen or not known as DNS.
+            Message::parse(segment.payload).iter().for_each(visit);
+            self.origin = Some(segment.sequence.wrapping_add(segment.payload.len() as u32));
+            return;
+        }
         let Some(offset) = self.offset_of(segment) else { return };
         if self.assembly.insert(offset, segment.payload, bytes_max).is_err() {
             // A segment was lost: start over at the next one.
@@ -71,7 +80,7 @@ mod tests {
 
     /// The ids of the messages in some pieces of a stream, each with its offset.
     fn ids<'a>(first_byte: Option<u32>, pieces: impl IntoIterator<Item = (u32, &'a [u8])>) -> Vec<u16> {
-        let mut stream = DnsStream::new(first_byte);
+        let mut stream = DnsStream::new(first_byte, b"");
         let mut ids = Vec::new();
         for (offset, payload) in pieces {
             let segment = Segment::without_header(u32::MAX.wrapping_add(offset), Segment::ACK, payload);
@@ -102,6 +111,19 @@ mod tests {
         }
         let (length, message) = (&stream[..2], &stream[2..2 + QUERY.len()]);
         assert_eq!(ids(None, [(2, message), (0, length)]), [0x0134], "the length comes late");
+    }
+
+    #[test]
+    fn a_message_whose_length_was_not_seen_is_read() {
+        let length = (QUERY.len() as u16).to_be_bytes();
+        let end = QUERY.len() as u32;
+        let behind =
+            [(2, QUERY), (2 + end, &length[..]), (4 + end, QUERY), (4 + 2 * end, &length), (6 + 2 * end, QUERY)];
+        for first_byte in [None, Some(u32::MAX)] {
+            assert_eq!(ids(first_byte, behind), [0x1234; 3], "{first_byte:?}");
+        }
+        let without_lengths = behind.into_iter().filter(|(_, piece)| piece.len() > 2);
+        assert_eq!(ids(None, without_lengths), [0x1234; 3]);
     }
 
     #[test]

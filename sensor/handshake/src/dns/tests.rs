@@ -143,6 +143,8 @@ fn knows_dns_on_other_ports() {
     assert!(is_dns(&stream) && is_dns(&stream[..60]), "whole, and its first part");
     assert!(is_dns(&[&stream[..], &[0, 9]].concat()), "and more");
     assert!(!is_dns(&bytes) && !is_dns(&stream[..8]) && !is_dns(b""));
+    let is_message = |payload: &[u8]| is_message_on_other_ports((1_253, 33_333), payload);
+    assert!(is_message(&bytes) && !is_message(&stream) && !is_message(&bytes[..8]) && !is_message(b""));
     assert!(!is_dns(&[&[0, 12][..], &bytes].concat()), "a shorter message");
 }
 
