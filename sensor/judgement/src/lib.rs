@@ -15,6 +15,7 @@ mod client;
 mod decide;
 mod episode;
 mod incident;
+mod period;
 pub mod policy;
 mod reason;
 mod recognise;
@@ -27,8 +28,10 @@ pub use cases::{CaseKey, Cases, Change};
 pub use decide::decide;
 pub use episode::{Around, Episode, Family};
 pub use incident::{
-    Closing, Counts, Finding, Incident, IncidentChange, IncidentKey, IncidentLimits, Incidents, Step, is_incident_id,
+    Closing, Counts, Finding, Incident, IncidentChange, IncidentKey, IncidentLimits, Incidents, Step, incident_id,
+    is_incident_id,
 };
+pub use period::{NotAPeriod, Period, PeriodLength};
 pub use reason::Reason;
 pub use recognise::{Attribution, Recogniser};
 pub use region::region;

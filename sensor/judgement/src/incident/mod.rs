@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use vigie_signatures::{Bundle, Class, Service};
 
-pub use id::is_incident_id;
+pub use id::{incident_id, is_incident_id};
 pub use record::{Closing, Incident, IncidentChange, IncidentKey, Step};
 pub use register::IncidentLimits;
 
