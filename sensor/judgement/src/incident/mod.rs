@@ -10,6 +10,7 @@ mod record;
 mod register;
 #[cfg(test)]
 mod tests;
+mod warn_first;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -21,8 +22,9 @@ pub use record::{Closing, Incident, IncidentChange, IncidentKey, Step};
 pub use register::IncidentLimits;
 
 use crate::policy::{Judged, Mac, Outcome, Policy, Ruling, Subject};
-use crate::{Cases, Change, Client, Origin, Sighting, Thresholds};
+use crate::{Cases, Change, Client, Origin, PeriodLength, Sighting, Thresholds};
 use register::Register;
+use warn_first::WarnFirst;
 
 /// Sightings that led to no incident, by what the policy said. They name nobody.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,6 +81,13 @@ impl Incidents {
         }
     }
 
+    /// Tells only site and service of the first finding of a client in a period; the second names the client.
+    #[must_use]
+    pub fn warning_first(mut self, period: PeriodLength) -> Self {
+        self.register.warn_first = Some(WarnFirst::new(period));
+        self
+    }
+
     /// Counts of what led to no incident.
     pub const fn counts(&self) -> Counts {
         self.counts
@@ -97,6 +106,11 @@ impl Incidents {
     /// Incidents that were closed early, since too many were open.
     pub const fn evicted(&self) -> u64 {
         self.register.evicted()
+    }
+
+    /// Findings that were told without their client, since too many clients were warned in a period to know them again.
+    pub fn warnings_forgotten(&self) -> u64 {
+        self.register.warn_first.as_ref().map_or(0, WarnFirst::forgotten)
     }
 
     /// Clients × services that were no longer observed, since there were too many.
@@ -160,6 +174,12 @@ impl Incidents {
         let Self { cases, register, .. } = self;
         cases.end(&mut |change| on_change(register, policy, bundle, &change, tell));
         register.close_all(Closing::InputEnded, tell);
+    }
+
+    /// Pseudonyms have a new key: all incidents close, so that none has two pseudonyms. Those that go on open anew with
+    /// their next contact.
+    pub fn key_rotated(&mut self, tell: &mut Tell<'_>) {
+        self.register.key_rotated(tell);
     }
 
     /// Whether a client and service have an open incident.

@@ -78,6 +78,8 @@ pub struct Incident {
     pub revision: u32,
     /// Alerts that were not written, since there were too many in a minute.
     pub alerts_left_out: u64,
+    /// It is the client's first finding of a period, of which only site and service are told ([`super::WarnFirst`]).
+    pub is_warning: bool,
     pub(super) told_ns: u64,
     pub(super) alert_minute: u64,
     pub(super) alerts_in_minute: u32,
@@ -94,6 +96,8 @@ pub enum Closing {
     Evicted,
     /// The input has ended.
     InputEnded,
+    /// Pseudonyms have a new key: an incident has one pseudonym.
+    KeyRotated,
 }
 
 impl Closing {
@@ -104,6 +108,7 @@ impl Closing {
             Self::Excused => "excused",
             Self::Evicted => "evicted",
             Self::InputEnded => "input-ended",
+            Self::KeyRotated => "key-rotated",
         }
     }
 }
@@ -179,6 +184,7 @@ impl Incident {
             cleartext: false,
             revision: 0,
             alerts_left_out: 0,
+            is_warning: false,
             told_ns: 0,
             alert_minute: 0,
             alerts_in_minute: 0,

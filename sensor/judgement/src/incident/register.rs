@@ -9,7 +9,7 @@ use time::Date;
 use vigie_signatures::Service;
 
 use super::record::{Closing, Incident, IncidentChange, IncidentKey, Step};
-use super::{Finding, Tell};
+use super::{Finding, Tell, WarnFirst};
 use crate::policy::{Covering, Judged, Policy};
 use crate::{CaseKey, Change, Client, Sighting};
 
@@ -46,6 +46,9 @@ pub struct Register {
     order: VecDeque<(CaseKey, String)>,
     next_day_check_ns: u64,
     evicted: u64,
+    /// Closed since pseudonyms have a new key: they open anew if they go on.
+    rotated: HashMap<CaseKey, Vec<Incident>, RandomState>,
+    pub(super) warn_first: Option<WarnFirst>,
 }
 
 impl Register {
@@ -58,6 +61,8 @@ impl Register {
             order: VecDeque::new(),
             next_day_check_ns: 0,
             evicted: 0,
+            rotated: HashMap::default(),
+            warn_first: None,
         }
     }
 
@@ -71,9 +76,14 @@ impl Register {
 
     /// A client was seen, which may have open incidents.
     pub fn seen(&mut self, policy: &Policy, sighting: &Sighting<'_>, tell: &mut Tell<'_>) {
-        let Self { open, count, order, limits, silence_ns, .. } = self;
         let case = CaseKey { client: sighting.client.clone(), service: Arc::clone(sighting.service) };
-        let Some(of_case) = open.get_mut(&case) else { return };
+        self.go_on(policy, &case, sighting, tell);
+        self.open_anew(policy, &case, sighting, tell);
+    }
+
+    fn go_on(&mut self, policy: &Policy, case: &CaseKey, sighting: &Sighting<'_>, tell: &mut Tell<'_>) {
+        let Self { open, count, order, limits, silence_ns, warn_first, .. } = self;
+        let Some(of_case) = open.get_mut(case) else { return };
         of_case.retain_mut(|incident| {
             if let Some(day) = day_of(policy, &incident.key.ban, sighting.time_ns).filter(|day| *day > incident.day) {
                 let goes_on = sighting.time_ns.saturating_sub(incident.last_ns) <= *silence_ns;
@@ -84,6 +94,7 @@ impl Register {
                 }
                 // An episode that goes on over midnight opens the next day's incident.
                 incident.begin_day(day, sighting.time_ns);
+                incident.is_warning = WarnFirst::is_first(warn_first, incident);
                 incident.add(sighting);
                 order.push_back((case.clone(), incident.id.clone()));
                 report(incident, sighting.time_ns, Step::Opened, tell);
@@ -96,7 +107,28 @@ impl Register {
             true
         });
         if of_case.is_empty() {
-            open.remove(&case);
+            open.remove(case);
+        }
+    }
+
+    /// The incidents of a client and service that were closed since pseudonyms have a new key go on, unless the client was
+    /// silent for so long that a new episode begins.
+    fn open_anew(&mut self, policy: &Policy, case: &CaseKey, sighting: &Sighting<'_>, tell: &mut Tell<'_>) {
+        if self.rotated.is_empty() {
+            return;
+        }
+        for mut incident in self.rotated.remove(case).into_iter().flatten() {
+            if sighting.time_ns.saturating_sub(incident.last_ns) > self.silence_ns {
+                continue;
+            }
+            let day = day_of(policy, &incident.key.ban, sighting.time_ns).unwrap_or(incident.day);
+            incident.begin_day(day, sighting.time_ns);
+            incident.is_warning = WarnFirst::is_first(&mut self.warn_first, &incident);
+            incident.add(sighting);
+            self.order.push_back((case.clone(), incident.id.clone()));
+            report(&mut incident, sighting.time_ns, Step::Opened, tell);
+            self.open.entry(case.clone()).or_default().push(incident);
+            self.count += 1;
         }
     }
 
@@ -123,9 +155,12 @@ impl Register {
             }
             return;
         }
-        // What was told before has had its incident, which closed.
-        if !change.is_new {
+        // What was told before has had its incident, which closed; under another pseudonym, it is told again if it rises.
+        if !change.is_new && !self.rises_anew(&case, &ban.id, change) {
             return;
+        }
+        if let Some(closed) = self.rotated.get_mut(&case) {
+            closed.retain(|incident| *incident.key.ban != *ban.id);
         }
         let of_case = self.open.entry(case.clone()).or_default();
         if let Some(known) = of_case.iter_mut().find(|incident| *incident.key.ban == *ban.id) {
@@ -139,6 +174,7 @@ impl Register {
             ban: ban.id.as_str().into(),
         };
         let mut incident = Incident::open(key, change, service, judged, covering, severity);
+        incident.is_warning = WarnFirst::is_first(&mut self.warn_first, &incident);
         report(&mut incident, change.time_ns, Step::Opened, tell);
         self.order.push_back((case, incident.id.clone()));
         of_case.push(incident);
@@ -146,9 +182,19 @@ impl Register {
         self.make_room(change.time_ns, tell);
     }
 
+    /// Whether a verdict says more than the incidents that were closed since pseudonyms have a new key.
+    fn rises_anew(&self, case: &CaseKey, ban: &str, change: &Change<'_>) -> bool {
+        let mut closed = self.rotated.get(case).into_iter().flatten().filter(|incident| *incident.key.ban == *ban);
+        closed.any(|incident| {
+            let mut judgement = incident.judgement.clone();
+            judgement.rise(change.judgement.clone());
+            (judgement.kind, judgement.first_run) != (incident.judgement.kind, incident.judgement.first_run)
+        })
+    }
+
     /// A derogation excuses a client: its incidents on this service close.
     pub fn excuse(&mut self, sighting: &Sighting<'_>, tell: &mut Tell<'_>) {
-        if self.count == 0 {
+        if self.count == 0 && self.rotated.is_empty() {
             return;
         }
         let address = sighting.origin.address.map(|address| address.to_canonical());
@@ -160,6 +206,7 @@ impl Register {
             [Some(sighting.client.clone()), address.map(Client::Address), prefix, sighting.origin.mac.map(Client::Mac)];
         for client in clients.into_iter().flatten() {
             let case = CaseKey { client, service: Arc::clone(sighting.service) };
+            self.rotated.remove(&case);
             for mut incident in self.open.remove(&case).into_iter().flatten() {
                 self.count -= 1;
                 report(&mut incident, sighting.time_ns, Step::Closed(Closing::Excused), tell);
@@ -176,6 +223,10 @@ impl Register {
         let days: HashMap<&str, Date> =
             policy.bans().iter().map(|used| (used.ban().id.as_str(), policy.day(used.zone(), now_ns))).collect();
         let silence_ns = self.silence_ns;
+        self.rotated.retain(|_, of_case| {
+            of_case.retain(|incident| now_ns.saturating_sub(incident.last_ns) <= silence_ns);
+            !of_case.is_empty()
+        });
         self.close(Closing::DayOver, tell, |incident| {
             let is_past = days.get(&*incident.key.ban).is_none_or(|day| *day > incident.day);
             // One that goes on over midnight is closed by its next contact.
@@ -187,8 +238,22 @@ impl Register {
         self.close(closing, tell, |_| true);
     }
 
+    /// Pseudonyms have a new key: all incidents close, and may open anew.
+    pub fn key_rotated(&mut self, tell: &mut Tell<'_>) {
+        self.rotated.clear();
+        for incident in self.close(Closing::KeyRotated, tell, |_| true) {
+            let IncidentKey { client, service, .. } = incident.key.clone();
+            self.rotated.entry(CaseKey { client, service }).or_default().push(incident);
+        }
+    }
+
     /// Closes those that are to be closed, in the order of their keys.
-    fn close(&mut self, closing: Closing, tell: &mut Tell<'_>, mut is_to_close: impl FnMut(&Incident) -> bool) {
+    fn close(
+        &mut self,
+        closing: Closing,
+        tell: &mut Tell<'_>,
+        mut is_to_close: impl FnMut(&Incident) -> bool,
+    ) -> Vec<Incident> {
         let mut closed = Vec::new();
         self.open.retain(|_, of_case| {
             let (gone, rest) =
@@ -202,6 +267,7 @@ impl Register {
         for incident in &mut closed {
             report(incident, incident.last_ns, Step::Closed(closing), tell);
         }
+        closed
     }
 
     fn make_room(&mut self, now_ns: u64, tell: &mut Tell<'_>) {

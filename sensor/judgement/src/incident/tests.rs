@@ -304,3 +304,81 @@ fn a_replay_gives_the_same_ids() {
     assert_eq!(ids(), ids());
     assert_eq!(ids().len(), 4);
 }
+
+#[test]
+fn when_pseudonyms_have_a_new_key_incidents_close_and_open_anew_with_the_next_contact() {
+    let mut scene = Scene::builtin();
+    scene.app(NOON_S);
+    let id = scene.told.ids[0].clone();
+    let told = &mut scene.told;
+    scene.incidents.key_rotated(&mut |finding| told.take(&finding));
+    assert!(scene.incidents.is_empty(), "a closed incident raises no alerts");
+    assert_eq!(scene.told.last.as_ref().unwrap().last_ns, NOON_S * 1_000_000_000);
+    scene.contact(NOON_S + 100, "tnc16-normal-no1a.tiktokv.eu");
+    scene.contact(NOON_S + 101, "tnc16-normal-no1a.tiktokv.eu");
+    scene.end();
+    assert_eq!(
+        scene.steps(),
+        [
+            "opened fr 2026-11-27 background 1",
+            "closed key-rotated fr 2026-11-27 background 2",
+            "opened fr 2026-11-27 background 1",
+            "closed input-ended fr 2026-11-27 background 2"
+        ]
+    );
+    assert_ne!(scene.told.ids[2], id);
+    assert_eq!(scene.told.last.unwrap().flows, 2);
+}
+
+#[test]
+fn after_a_new_key_a_client_that_was_silent_is_judged_anew() {
+    let mut scene = Scene::builtin();
+    scene.app(NOON_S);
+    let told = &mut scene.told;
+    scene.incidents.key_rotated(&mut |finding| told.take(&finding));
+    scene.contact(NOON_S + 4_000, "p16-sign.tiktokcdn-us.com");
+    assert!(scene.incidents.is_empty(), "what a page loads opens nothing");
+    scene.app(NOON_S + 8_000);
+    assert_eq!(scene.steps()[2..], ["opened fr 2026-11-27 background 1"]);
+}
+
+#[test]
+fn a_verdict_that_rises_after_a_new_key_opens_anew_under_each_ban_once() {
+    let mut scene = Scene::builtin();
+    scene.app(NOON_S);
+    for _ in 0..2 {
+        let told = &mut scene.told;
+        scene.incidents.key_rotated(&mut |finding| told.take(&finding));
+    }
+    assert_eq!(scene.steps().len(), 2, "what is closed closes once");
+    for second in 0..3 {
+        scene.contact(NOON_S + 10 + second, "mssdk16-normal-no1a.tiktokv.eu");
+        scene.contact(NOON_S + 10 + second, "webcast16-normal-no1a.tiktokv.eu");
+    }
+    scene.end();
+    let opened = scene.steps().iter().filter(|step| step.starts_with("opened")).count();
+    assert_eq!(opened, 2, "{:?}", scene.steps());
+}
+
+#[test]
+fn with_a_warning_first_the_second_finding_of_a_period_names_the_client() {
+    let mut scene = Scene::builtin();
+    scene.incidents =
+        std::mem::replace(&mut scene.incidents, Incidents::new(Thresholds::default(), 9, IncidentLimits::default()))
+            .warning_first(PeriodLength::Month);
+    let is_warning = |scene: &Scene| scene.told.last.as_ref().unwrap().is_warning;
+    scene.app(NOON_S);
+    assert!(is_warning(&scene));
+    scene.contact(NOON_S + 7_200, "tnc16-normal-no1a.tiktokv.eu");
+    assert!(scene.steps().last().unwrap().starts_with("continues") && is_warning(&scene), "{:?}", scene.steps());
+    scene.app(NOON_S + 86_400);
+    assert_eq!(scene.steps().last(), Some(&"opened fr 2026-11-28 background 1"));
+    assert!(!is_warning(&scene));
+    scene.client = "10.0.0.2".parse().unwrap();
+    scene.app(NOON_S + 86_500);
+    assert!(is_warning(&scene), "each client is warned");
+    scene.app(NOON_S + 5 * 86_400);
+    assert_eq!(scene.steps().last(), Some(&"opened fr 2026-12-02 background 1"));
+    assert!(is_warning(&scene), "December is another period");
+    assert_eq!(scene.incidents.warnings_forgotten(), 0);
+}
