@@ -1,22 +1,26 @@
 //! From a worker's events to the journal's records, and to EVE lines. What costs and only a written event needs is
 //! worked out here, on the writer's side: the hash of a JA4, the server's country and autonomous system.
 
+#[cfg(test)]
+mod attack;
 mod incident;
 mod signature;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use vigie_decode::{Encapsulation, TunnelKind};
+use vigie_decode::{Address, Encapsulation, TunnelKind};
 use vigie_handshake::tls::{Ja4, Ja4Raw};
 use vigie_journal::eve;
 use vigie_journal::record::{self, Body, Record, Stats, Truncated};
+use vigie_privacy::Pseudonyms;
 use vigie_signatures::{Bundle, Rule};
 
 use crate::country::country;
 use crate::event::{Alert, DnsAnswer, Ech, Event, Evidence, Fact, Flow, FlowEnd, Hello, HelloTransport};
-pub use incident::{encode_incident, sighting_id};
+pub use incident::{client_text, encode_incident, incident_id, sighting_id};
 pub use signature::signature_text;
 
 /// What is true for all events of a run.
@@ -28,6 +32,24 @@ pub struct Context {
     pub interfaces: Vec<String>,
     /// Knows the autonomous system of a server's address.
     pub bundle: Option<Arc<Bundle>>,
+    /// What is written in place of clients; without it they are written as they are.
+    pub pseudonyms: Option<Arc<Pseudonyms>>,
+}
+
+impl Context {
+    /// What is written in place of a client's address.
+    fn client(&self, address: IpAddr) -> IpAddr {
+        self.pseudonyms.as_ref().map_or(address, |pseudonyms| pseudonyms.address(address))
+    }
+
+    /// The id that is written of a flow: a hash of its addresses and ports, or one that needs the key of pseudonyms.
+    fn flow_id(&self, id: u64) -> u64 {
+        self.pseudonyms.as_ref().map_or(id, |pseudonyms| pseudonyms.flow_id(id))
+    }
+
+    fn pseudonym_period(&self) -> Option<String> {
+        self.pseudonyms.as_ref().map(|pseudonyms| pseudonyms.period().to_string())
+    }
 }
 
 /// Appends `event` as one EVE line, newline included.
@@ -37,8 +59,9 @@ pub fn encode(event: &Event, context: &Context, out: &mut Vec<u8>) {
 
 /// As [`encode`]; an alert has these facts of its incident, too.
 pub fn encode_under(event: &Event, context: &Context, incident: &[(&'static str, Vec<String>)], out: &mut Vec<u8>) {
+    let period = context.pseudonym_period();
     let mut write = |frame_number, flow, body| {
-        let (host, flow) = (context.sensor_name.as_deref(), flow_record(flow, context));
+        let (host, flow) = (context.sensor_name.as_deref(), flow_record(flow, context, period.as_deref()));
         let truncated = truncated(&event.fact);
         eve::encode(&Record { timestamp_ns: event.timestamp_ns, frame_number, host, flow, body, truncated }, out);
     };
@@ -89,19 +112,20 @@ pub fn encode_stats(stats: &Stats, context: &Context, out: &mut Vec<u8>) {
     eve::encode_stats(stats, context.sensor_name.as_deref(), out);
 }
 
-fn flow_record<'a>(flow: &'a Flow, context: &'a Context) -> record::Flow<'a> {
+fn flow_record<'a>(flow: &'a Flow, context: &'a Context, pseudonym_period: Option<&'a str>) -> record::Flow<'a> {
     let Encapsulation { vlans, vlan_count, .. } = &flow.encapsulation;
     let interface = context.interfaces.get(usize::from(flow.interface)).map(String::as_str);
     record::Flow {
-        id: flow.id,
-        client: flow.client.ip(),
+        id: context.flow_id(flow.id),
+        client: context.client(flow.client.ip()),
+        pseudonym_period,
         client_port: flow.client_port,
         server: flow.server.ip(),
         server_port: flow.server_port,
         protocol: flow.protocol,
         interface: interface.filter(|name| !name.is_empty()),
         vlans: vlans.get(..usize::from(*vlan_count)).unwrap_or(vlans),
-        tunnel: tunnel_record(&flow.encapsulation),
+        tunnel: tunnel_record(&flow.encapsulation, pseudonym_period.is_some()),
         first_seen_ns: flow.first_seen_ns,
         last_seen_ns: flow.last_seen_ns,
         packets_to_server: flow.packets_to_server,
@@ -111,13 +135,15 @@ fn flow_record<'a>(flow: &'a Flow, context: &'a Context) -> record::Flow<'a> {
     }
 }
 
-fn tunnel_record(encapsulation: &Encapsulation) -> Option<record::Tunnel<'static>> {
+/// The outermost tunnel. Its ends may be the client itself: they are not written beside a pseudonym.
+fn tunnel_record(encapsulation: &Encapsulation, is_pseudonymous: bool) -> Option<record::Tunnel<'static>> {
     let tunnel = encapsulation.tunnel?;
+    let end = |address: Option<Address>| address.filter(|_| !is_pseudonymous).map(|address| address.ip());
     Some(record::Tunnel {
         kind: tunnel.kind.as_str(),
         carrier: carrier(tunnel.kind),
-        source: tunnel.source.map(|address| address.ip()),
-        destination: tunnel.destination.map(|address| address.ip()),
+        source: end(tunnel.source),
+        destination: end(tunnel.destination),
         depth: encapsulation.tunnel_depth,
     })
 }

@@ -204,6 +204,7 @@ fn replayed(frames: &Frames) -> Vec<String> {
         sensor_name: Some("sensor".to_owned()),
         interfaces: vec!["memory".to_owned()],
         bundle: Some(Bundle::builtin()),
+        ..Context::default()
     };
     let mut lines = Vec::new();
     read(&mut files, &vigie::read::Settings::default(), Bundle::builtin(), &mut |event| {

@@ -151,7 +151,7 @@ pub fn count(totals: &Totals, family: &str, reason: &str) -> u64 {
 /// Events as lines of EVE.
 pub fn eve(events: &[Event], interfaces: &[String]) -> String {
     let interfaces = interfaces.to_vec();
-    let context = Context { sensor_name: None, interfaces, bundle: Some(Bundle::builtin()) };
+    let context = Context { interfaces, bundle: Some(Bundle::builtin()), ..Context::default() };
     let mut lines = Vec::new();
     events.iter().for_each(|event| record::encode(event, &context, &mut lines));
     String::from_utf8(lines).unwrap()

@@ -215,6 +215,7 @@ fn events() -> Vec<Value> {
             sensor_name: Some("tap 1".to_owned()),
             interfaces: vec!["eth0".to_owned()],
             bundle: Some(Bundle::builtin()),
+            ..Context::default()
         },
     ];
     let facts = facts();

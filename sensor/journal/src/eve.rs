@@ -135,8 +135,9 @@ fn write_head(object: &mut Object<'_>, record: &Record<'_>, event_type: &str) {
     object.text("event_type", event_type);
     write_vlans(object, flow.vlans);
     let has_ports = matches!(flow.protocol, TCP | UDP | SCTP);
+    let is_pseudonymous = flow.pseudonym_period.is_some();
     object.address("src_ip", flow.client);
-    if has_ports {
+    if has_ports && !is_pseudonymous {
         object.number("src_port", flow.client_port.into());
     }
     object.address("dest_ip", flow.server);
@@ -152,8 +153,10 @@ fn write_head(object: &mut Object<'_>, record: &Record<'_>, event_type: &str) {
     if record.frame_number.is_some() {
         object.text("pkt_src", "wire/pcap");
     }
-    let id = community_id(flow.protocol, (flow.client, flow.client_port), (flow.server, flow.server_port));
-    object.text("community_id", std::str::from_utf8(&id).unwrap_or_default());
+    if !is_pseudonymous {
+        let id = community_id(flow.protocol, (flow.client, flow.client_port), (flow.server, flow.server_port));
+        object.text("community_id", std::str::from_utf8(&id).unwrap_or_default());
+    }
     object.optional_text("host", record.host);
     write_tunnel(object, flow);
 }
@@ -263,6 +266,9 @@ fn write_metadata(metadata: &mut Object<'_>, alert: &Alert<'_>, flow: &Flow<'_>)
     }
     if !alert.desync.is_empty() {
         metadata.texts("desync", alert.desync.iter().copied());
+    }
+    if let Some(period) = flow.pseudonym_period {
+        metadata.texts("pseudonym_period", [period]);
     }
     for (key, texts) in alert.incident {
         if !texts.is_empty() {

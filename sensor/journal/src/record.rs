@@ -42,8 +42,11 @@ pub enum Body<'a> {
 pub struct Flow<'a> {
     /// The same on every replay; at most 2^53 - 1.
     pub id: u64,
-    /// Who opened the flow.
+    /// Who opened the flow; a pseudonym, if `pseudonym_period` is given.
     pub client: IpAddr,
+    /// The period whose key made the client's pseudonym. Its port and the community id are not written then: from them and
+    /// other logs the address could be found.
+    pub pseudonym_period: Option<&'a str>,
     /// The client's port.
     pub client_port: u16,
     /// Who was contacted.

@@ -17,7 +17,7 @@ use super::terminal::{Terminal, eprint, ignore_broken_pipe, print};
 use super::words::{count, counted, quoted_path};
 use crate::judge::files::{self, Report};
 use crate::judge::{Contacts, Limits, Sighted};
-use crate::record::encode_incident;
+use crate::record::{Context, encode_incident};
 use story::Story;
 use verdicts::Verdicts;
 use vigie_journal::JsonLines;
@@ -130,19 +130,20 @@ fn read(files: &[PathBuf], recogniser: &Recogniser, sighted: &mut Sighted<'_>) -
 struct Output {
     story: Story,
     lines: Option<JsonLines<Box<dyn io::Write>>>,
+    context: Context,
     error: Option<io::Error>,
 }
 
 impl Output {
     fn new(json: bool) -> Self {
         let stdout: Option<Box<dyn io::Write>> = if json { Some(Box::new(io::stdout())) } else { None };
-        Self { story: Story::default(), lines: stdout.map(JsonLines::new), error: None }
+        Self { story: Story::default(), lines: stdout.map(JsonLines::new), context: Context::default(), error: None }
     }
 
     fn take(&mut self, finding: &Finding<'_>) {
         self.story.take(finding);
         if let (Finding::Incident(change), Some(lines), None) = (finding, &mut self.lines, &self.error) {
-            self.error = lines.add_line(|line| encode_incident(change, None, line)).err();
+            self.error = lines.add_line(|line| encode_incident(change, &self.context, line)).err();
         }
     }
 

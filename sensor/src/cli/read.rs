@@ -77,6 +77,7 @@ pub fn run(arguments: &ReadArguments, terminal: Terminal) -> Result<Exit, Failur
         sensor_name: arguments.sensor_name.clone(),
         interfaces: Vec::new(),
         bundle: Some(std::sync::Arc::clone(&bundle)),
+        pseudonyms: None,
     };
     let progress_terminal = terminal.stderr && !arguments.quiet && !(target.is_some() && terminal.stdout);
     let mut run = Run {

@@ -1,5 +1,7 @@
 //! Changes of incidents as records of the journal.
 
+use std::net::IpAddr;
+
 use vigie_journal::eve;
 use vigie_journal::record;
 use vigie_judgement::{Client, Incident, IncidentChange, Step};
@@ -8,12 +10,12 @@ use super::Context;
 use crate::event::{Event, Fact};
 
 /// Appends a change of an incident as one EVE line, newline included.
-pub fn encode_incident(change: &IncidentChange<'_>, sensor_name: Option<&str>, out: &mut Vec<u8>) {
+pub fn encode_incident(change: &IncidentChange<'_>, context: &Context, out: &mut Vec<u8>) {
     let incident = change.incident;
     let judgement = &incident.judgement;
-    let (revision, client) = (incident.revision.to_string(), incident.key.client.to_string());
+    let (id, device) = (incident_id(incident, context), Device::of(incident, context));
     let (signature, day) = (signature_text(change), incident.day.to_string());
-    let event_id = event_id(change, sensor_name);
+    let (revision, event_id) = (incident.revision.to_string(), event_id(change, &id, context));
     let reasons: Vec<Box<str>> = judgement.reasons.iter().map(|reason| reason.to_string().into()).collect();
     let closing = match change.step {
         Step::Closed(closing) => closing.as_str(),
@@ -28,21 +30,20 @@ pub fn encode_incident(change: &IncidentChange<'_>, sensor_name: Option<&str>, o
     eve::encode_incident(
         &record::Incident {
             timestamp_ns: change.time_ns,
-            client_address: match incident.key.client {
-                Client::Address(address) => Some(address),
-                _ => None,
-            },
+            client_address: device.address,
             signature_id: signature_id(change.step),
             signature: &signature,
             severity: incident.severity,
             facts: &[
                 ("event_id", &event_id),
-                ("incident", &incident.id),
+                ("incident", &id),
                 ("incident_state", change.step.as_str()),
                 ("incident_revision", &revision),
                 ("incident_closed", closing),
                 ("risen_from", risen_from),
-                ("client", &client),
+                ("client", &device.client),
+                ("pseudonym_period", &device.pseudonym_period),
+                ("warning", truth(incident.is_warning)),
                 ("service", &incident.key.service),
                 ("service_name", &incident.service_name),
                 ("verdict", judgement.verdict().as_str()),
@@ -54,10 +55,10 @@ pub fn encode_incident(change: &IncidentChange<'_>, sensor_name: Option<&str>, o
                 ("ban_title", &incident.ban.title_en),
                 ("authority", &incident.ban.authority),
                 ("day", &day),
-                ("scope", &incident.scope),
+                ("scope", device.scope),
                 ("site", &incident.site),
-                ("ministry", &incident.ministry),
-                ("device", &incident.label),
+                ("ministry", device.ministry),
+                ("device", device.label),
             ],
             lists: &[
                 ("reasons", &reasons),
@@ -74,9 +75,60 @@ pub fn encode_incident(change: &IncidentChange<'_>, sensor_name: Option<&str>, o
             last_ns: incident.last_ns,
             alerts_left_out: incident.alerts_left_out,
         },
-        sensor_name,
+        context.sensor_name.as_deref(),
         out,
     );
+}
+
+/// What is written of a device. Of a warning it is nothing; beside a pseudonym there is no name of the asset list.
+#[derive(Default)]
+struct Device<'i> {
+    address: Option<IpAddr>,
+    client: String,
+    pseudonym_period: String,
+    scope: &'i str,
+    ministry: &'i str,
+    label: &'i str,
+}
+
+impl<'i> Device<'i> {
+    fn of(incident: &'i Incident, context: &Context) -> Self {
+        if incident.is_warning {
+            return Self::default();
+        }
+        let client = written(&incident.key.client, context);
+        Self {
+            address: match client {
+                Client::Address(address) => Some(address),
+                _ => None,
+            },
+            client: client.to_string(),
+            pseudonym_period: context.pseudonym_period().unwrap_or_default(),
+            scope: &incident.scope,
+            ministry: &incident.ministry,
+            label: if context.pseudonyms.is_some() { "" } else { &incident.label },
+        }
+    }
+}
+
+/// A client, or its pseudonym.
+fn written(client: &Client, context: &Context) -> Client {
+    context.pseudonyms.as_ref().map_or_else(|| client.clone(), |pseudonyms| pseudonyms.client(client))
+}
+
+/// A client as people and events read it: its name in the asset list, its address, or its pseudonym.
+pub fn client_text(client: &Client, label: &str, context: &Context) -> String {
+    if label.is_empty() || context.pseudonyms.is_some() {
+        written(client, context).to_string()
+    } else {
+        label.to_owned()
+    }
+}
+
+/// The id that is written of an incident: a hash of whom it is about, or one that needs the key of pseudonyms.
+pub fn incident_id(incident: &Incident, context: &Context) -> String {
+    let of_pseudonyms = context.pseudonyms.as_ref().map(|pseudonyms| pseudonyms.incident_id(&incident.id));
+    of_pseudonyms.unwrap_or_else(|| incident.id.clone())
 }
 
 /// The id by kind of change, which never changes.
@@ -102,19 +154,22 @@ pub fn sighting_id(event: &Event, context: &Context) -> String {
         Fact::Alert(alert) | Fact::Sighting(alert) => (alert.flow.id, alert.rule.signature_id),
         _ => (0, 0),
     };
-    let sensor_name = context.sensor_name.as_deref().unwrap_or_default();
-    hash(&format!("{sensor_name}\0{flow}\0{signature}\0{}", event.timestamp_ns))
+    hash(&[&flow.to_string(), &signature.to_string(), &event.timestamp_ns.to_string()], context)
+}
+
+/// The id of a change of an incident.
+fn event_id(change: &IncidentChange<'_>, id: &str, context: &Context) -> String {
+    let (revision, time) = (change.incident.revision.to_string(), change.time_ns.to_string());
+    hash(&[id, change.step.as_str(), &revision, &time], context)
 }
 
 /// 16 hex digits, the same on a replay, so that receivers drop what they have.
-fn event_id(change: &IncidentChange<'_>, sensor_name: Option<&str>) -> String {
-    let Incident { id, revision, .. } = change.incident;
-    let text =
-        format!("{}\0{id}\0{}\0{revision}\0{}", sensor_name.unwrap_or_default(), change.step.as_str(), change.time_ns);
-    hash(&text)
-}
-
-fn hash(text: &str) -> String {
-    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+pub(super) fn hash(parts: &[&str], context: &Context) -> String {
+    let sensor_name = context.sensor_name.as_deref().unwrap_or_default();
+    let parts = [&[sensor_name], parts].concat();
+    if let Some(pseudonyms) = &context.pseudonyms {
+        return pseudonyms.event_id(&parts);
+    }
+    let digest = ring::digest::digest(&ring::digest::SHA256, parts.join("\0").as_bytes());
     digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }

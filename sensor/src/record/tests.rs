@@ -73,7 +73,7 @@ fn hello(transport: HelloTransport) -> Hello {
     }
 }
 
-fn alert(evidence: Evidence, hello: Option<Hello>) -> Alert {
+pub fn alert(evidence: Evidence, hello: Option<Hello>) -> Alert {
     Alert {
         flow: flow(),
         evidence,
@@ -112,7 +112,8 @@ fn an_alert_says_all_that_is_known() {
         }),
         network: 7,
     };
-    let context = Context { sensor_name: Some("tap-1".to_owned()), interfaces: vec!["eth0".to_owned()], bundle: None };
+    let context =
+        Context { sensor_name: Some("tap-1".to_owned()), interfaces: vec!["eth0".to_owned()], ..Context::default() };
     let line = line(Fact::Alert(Box::new(alert)), &context);
     let severity = format!(r#""severity":{},"#, rule().severity());
     for expected in [

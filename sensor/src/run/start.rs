@@ -134,6 +134,7 @@ impl Prepared {
             sensor_name: Some(settings.sensor.name.clone()),
             interfaces: interfaces.clone(),
             bundle: Some(Arc::clone(&bundle)),
+            pseudonyms: None,
         };
         let current: CurrentSnapshot =
             Arc::new(ArcSwap::from_pointee(Snapshot { bundle, policy: Arc::new(Policy::builtin()) }));

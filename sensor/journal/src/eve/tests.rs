@@ -12,6 +12,7 @@ fn flow() -> Flow<'static> {
     Flow {
         id: 1_234_567_890_123_456,
         client: IpAddr::V4(Ipv4Addr::new(10, 1, 2, 3)),
+        pseudonym_period: None,
         client_port: 50123,
         server: IpAddr::V4(Ipv4Addr::new(8, 8, 8, 8)),
         server_port: 443,

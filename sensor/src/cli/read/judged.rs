@@ -60,6 +60,7 @@ pub fn run(arguments: &ReadArguments, terminal: Terminal) -> Result<Exit, Failur
         sensor_name: arguments.sensor_name.clone(),
         interfaces: Vec::new(),
         bundle: Some(Arc::clone(&bundle)),
+        pseudonyms: None,
     };
     let mut judged = JudgedRead::new(&recogniser, &policy, context, target.map(open).transpose()?);
     let event_types = EventTypes { dns: true, flows: true, sightings: true, ..EventTypes::default() };
@@ -111,8 +112,8 @@ impl Output {
     }
 
     fn incident(&mut self, change: &IncidentChange<'_>) {
-        let sensor_name = self.context.sensor_name.clone();
-        self.line(|line| encode_incident(change, sensor_name.as_deref(), line));
+        let context = self.context.clone();
+        self.line(|line| encode_incident(change, &context, line));
         if change.step != Step::Opened {
             return;
         }
