@@ -248,3 +248,44 @@ fn completions_manual_and_reference() {
     assert!(folder.path().join("vigie-check.1").exists());
     assert_eq!(code(&vigie(&["generate", "man", "--folder", "/no/such/folder"], &[])), UNAVAILABLE);
 }
+
+/// Makes a named pipe to which nobody writes.
+fn pipe(folder: &Path, name: &str) -> String {
+    let path = folder.join(name);
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_pipe_in_place_of_a_file_is_an_error_and_no_wait() {
+    let scene = Scene::new("");
+    let folder = scene.folder.path();
+    let (certificate, web) = (pipe(folder, "certificate.pem"), folder.join("web.yml"));
+    let tls = format!("tls_server_config:\n  cert_file: {certificate}\n  key_file: {certificate}\n");
+    fs::write(&web, tls).unwrap();
+    let signatures = folder.join("signatures");
+    fs::create_dir(&signatures).unwrap();
+    pipe(&signatures, "pipe.toml");
+    let web_pipe = pipe(folder, "pipe.yml");
+    for (set, told) in [
+        (format!("metrics.web_config={web_pipe}"), "is not a file"),
+        (format!("metrics.web_config={}", web.display()), "it is not a regular file"),
+        (format!("policy.assets={}", pipe(folder, "assets.csv")), "it is not a regular file"),
+        (format!("policy.derogations={}", pipe(folder, "derogations.toml")), "it is not a regular file"),
+        (format!("signatures.folder={}", signatures.display()), "is not a regular file"),
+    ] {
+        let output = scene.check(&["--set", &set, "--set", "metrics.listen=127.0.0.1:0"]);
+        let text = out(&output);
+        assert_ne!(code(&output), SUCCESS, "{set}: {text}");
+        assert!(text.contains("error") && text.contains(told), "{set}: {text}");
+    }
+    let (path, set) = (scene.path(), format!("metrics.web_config={web_pipe}"));
+    let line = ["run", "--config", path.to_str().unwrap(), "--set", &set, "--set", "metrics.listen=127.0.0.1:0"];
+    let output = vigie(&line, &[]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(code(&output) != SUCCESS && told.contains("it is not a regular file"), "{told}");
+    let configuration = pipe(folder, "pipe.toml");
+    let output = vigie(&["check", "--config", &configuration], &[]);
+    assert_eq!(code(&output), CONFIGURATION);
+    assert!(out(&output).contains("it is a pipe to which nobody writes"), "{}", out(&output));
+}

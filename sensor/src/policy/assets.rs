@@ -1,12 +1,11 @@
 //! The asset list: CSV with a heading, or JSON lines. Read as a stream, since a state has a million devices.
 
 use std::borrow::Cow;
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use serde::Deserialize;
-use vigie_config::{Fault, Finding, Origin, nearest, one_line, toml_text};
+use vigie_config::{Fault, Finding, Origin, nearest, one_line, open_regular, toml_text};
 use vigie_judgement::policy::{AssetKey, Assets, AssetsBuilder, Mac, Prefix, Refusal};
 
 use super::fields::FINDINGS_MAX;
@@ -28,7 +27,7 @@ pub(super) fn read(path: &Path) -> Result<Assets, Vec<Finding>> {
     let cannot = |error: std::io::Error| {
         whole(Fault::new(format!("the asset list cannot be read: {error}"), "check path and permissions"))
     };
-    let file = File::open(path).map_err(cannot)?;
+    let file = open_regular(path).map_err(cannot)?;
     if file.metadata().is_ok_and(|data| data.len() > ASSETS_BYTES_MAX) {
         return Err(whole(Fault::new("larger than 1 GiB, not an asset list", "list networks instead of addresses")));
     }

@@ -1,10 +1,11 @@
 //! The register of derogations: a file with a `[[derogation]]` for each.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 
 use toml::de::DeTable;
-use vigie_config::{Fault, Finding, Origin, nearest};
+use vigie_config::{Fault, Finding, Origin, nearest, open_regular};
 use vigie_judgement::policy::{BanInUse, Derogation};
 use vigie_signatures::Bundle;
 
@@ -28,10 +29,13 @@ pub(crate) fn read_text(path: &Path) -> Result<String, Vec<Finding>> {
     };
     let cannot =
         |error: std::io::Error| whole(format!("the register cannot be read: {error}"), "check path and permissions");
-    if std::fs::metadata(path).map_err(cannot)?.len() > REGISTER_BYTES_MAX {
+    let mut file = open_regular(path).map_err(cannot)?;
+    if file.metadata().map_err(cannot)?.len() > REGISTER_BYTES_MAX {
         return Err(whole("larger than 16 MiB, not a register".to_owned(), "is it the right file?"));
     }
-    std::fs::read_to_string(path).map_err(cannot)
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(cannot)?;
+    Ok(text)
 }
 
 /// What entries may name.

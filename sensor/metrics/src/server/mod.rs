@@ -25,6 +25,7 @@ use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 pub use self::counts::{EndpointCounts, FAMILIES, HTTP_REFUSED, HTTP_REQUESTS, WEB_CONFIG_RELOADS};
@@ -187,13 +188,13 @@ impl Server {
         self.password_checks.start()?;
         let (stop, stopped) = oneshot::channel();
         let (runtime, listener, endpoint) = (self.runtime, self.listener, self.endpoint);
+        let accept = runtime.spawn(accept(listener, Arc::clone(&endpoint))).abort_handle();
+        let sample = runtime.spawn(sample(endpoint)).abort_handle();
         let thread = thread::Builder::new().name("vigie-metrics".to_owned()).spawn(move || {
-            runtime.spawn(accept(listener, Arc::clone(&endpoint)));
-            runtime.spawn(sample(endpoint));
             // An error means that the handle was dropped, which ends the endpoint too.
             let _ = runtime.block_on(stopped);
         })?;
-        Ok(Serving { address: self.address, stop, thread })
+        Ok(Serving { address: self.address, stop, thread, tasks: [accept, sample] })
     }
 }
 
@@ -202,6 +203,8 @@ pub struct Serving {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
     thread: thread::JoinHandle<()>,
+    /// What accepts connections, and what samples the program.
+    tasks: [AbortHandle; 2],
 }
 
 impl Serving {
@@ -210,9 +213,9 @@ impl Serving {
         self.address
     }
 
-    /// Whether its thread still runs.
+    /// Whether its thread still runs, and no task of it has panicked.
     pub fn is_running(&self) -> bool {
-        !self.thread.is_finished()
+        !self.thread.is_finished() && !self.tasks.iter().any(AbortHandle::is_finished)
     }
 
     /// Closes all connections and ends the thread.

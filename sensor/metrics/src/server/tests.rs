@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::*;
@@ -21,6 +22,7 @@ struct Example {
     reasons: Mutex<Vec<Reason>>,
     stalled: Mutex<Vec<Stalled>>,
     samples: Mutex<u64>,
+    panics: AtomicBool,
 }
 
 impl Monitored for Example {
@@ -38,6 +40,7 @@ impl Monitored for Example {
     }
 
     fn sample(&self) {
+        assert!(!self.panics.load(Ordering::Relaxed), "a test asks for this panic");
         *locked(&self.samples) += 1;
     }
 
@@ -212,5 +215,19 @@ fn every_path_requires_the_password() {
     // bob:secret and bob:Secret.
     assert!(get(&serving, "/metrics", "Authorization: Basic Ym9iOnNlY3JldA==\r\n").starts_with("HTTP/1.1 200 "));
     assert!(get(&serving, "/metrics", "Authorization: Basic Ym9iOlNlY3JldA==\r\n").starts_with("HTTP/1.1 401 "));
+    serving.stop();
+}
+
+#[test]
+fn an_endpoint_whose_task_panics_does_not_run() {
+    let program = Arc::<Example>::default();
+    let serving = serve(&program, ServerLimits::default());
+    assert!(get(&serving, "/healthz", "").contains("200 OK") && serving.is_running());
+    program.panics.store(true, Ordering::Relaxed);
+    let began = Instant::now();
+    while serving.is_running() {
+        assert!(began.elapsed() < Duration::from_secs(20), "the panic is not noticed");
+        thread::sleep(Duration::from_millis(20));
+    }
     serving.stop();
 }

@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 
-use super::web_config::{ClientAuth, TlsConfig, TlsVersion, WebConfigError};
+use super::web_config::{ClientAuth, TlsConfig, TlsVersion, WebConfigError, regular_file};
 
 /// The TLS server configuration; `file` is the web configuration, which errors name.
 pub(super) fn server_config(file: &Path, tls: &TlsConfig) -> Result<Arc<ServerConfig>, WebConfigError> {
@@ -19,7 +19,9 @@ pub(super) fn server_config(file: &Path, tls: &TlsConfig) -> Result<Arc<ServerCo
         what,
     };
     let certificates = certificates(&tls.cert_file).map_err(|what| error("cert_file", what))?;
-    let key = PrivateKeyDer::from_pem_file(&tls.key_file)
+    let key = regular_file(&tls.key_file).map_err(pem::Error::Io);
+    let key = key
+        .and_then(|_| PrivateKeyDer::from_pem_file(&tls.key_file))
         .map_err(|why| error("key_file", unreadable(&tls.key_file, "private key", &why)))?;
     let versions: &[&SupportedProtocolVersion] = match tls.min_version {
         TlsVersion::Tls12 => &[&version::TLS13, &version::TLS12],
@@ -60,7 +62,8 @@ pub(super) fn server_config(file: &Path, tls: &TlsConfig) -> Result<Arc<ServerCo
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let read = regular_file(file).map_err(pem::Error::Io);
+    let read = read.and_then(|_| CertificateDer::pem_file_iter(file)).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let certificates = read.map_err(|why| unreadable(file, "certificate", &why))?;
     match certificates.is_empty() {
         true => Err(format!("{} contains no certificate; give a PEM file", file.display())),
@@ -68,8 +71,8 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     }
 }
 
-fn unreadable(file: &Path, what: &str, why: &rustls::pki_types::pem::Error) -> String {
-    use rustls::pki_types::pem::Error;
+fn unreadable(file: &Path, what: &str, why: &pem::Error) -> String {
+    use pem::Error;
     match why {
         Error::Io(why) => format!("{} cannot be read: {why}; check path and permissions", file.display()),
         Error::NoItemsFound => format!("{} contains no {what}; give a PEM file", file.display()),

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use saphyr_parser::{Event, Parser, Span};
@@ -97,7 +98,7 @@ impl WebConfig {
         let unreadable = |error: std::io::Error| {
             whole(format!("cannot be read: {error}; check the path, and that the user of the service may read it"))
         };
-        let bytes = fs::metadata(file).map_err(unreadable)?.len();
+        let bytes = regular_file(file).map_err(unreadable)?.len();
         if bytes > WEB_CONFIG_BYTES_MAX {
             return Err(whole(format!("has {bytes} bytes; at most {WEB_CONFIG_BYTES_MAX} are read")));
         }
@@ -130,6 +131,15 @@ impl WebConfig {
         let ca = tls.client_ca_file.as_deref();
         [tls.cert_file.as_path(), tls.key_file.as_path()].into_iter().chain(ca).collect()
     }
+}
+
+/// Metadata of a regular file. Reading a named pipe would wait for a writer, and a device may have no end.
+///
+/// # Errors
+/// The path is of another kind, or there is nothing.
+pub(super) fn regular_file(path: &Path) -> io::Result<fs::Metadata> {
+    let metadata = fs::metadata(path)?;
+    if metadata.is_file() { Ok(metadata) } else { Err(io::Error::other("it is not a regular file")) }
 }
 
 /// A key and its value.
