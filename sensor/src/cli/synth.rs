@@ -1,5 +1,7 @@
 //! `vigie synth`: made-up traffic ([`vigie_synth`]) as a capture file.
 
+mod ministry;
+
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -9,6 +11,7 @@ use clap::{Args, ValueEnum};
 use super::arguments::numbers;
 use super::exit::{Exit, Failure};
 use super::terminal::{Terminal, eprint};
+use vigie_synth::ministry::{CLIENTS_MAX, CLIENTS_MIN};
 use vigie_synth::{Profile, Settings, Traffic, TrafficCounts, pcap};
 
 /// `vigie synth`.
@@ -18,13 +21,17 @@ use vigie_synth::{Profile, Settings, Traffic, TrafficCounts, pcap};
                   write it as a capture: TLS 1.3 with short and post-quantum hellos, QUIC, DNS, HTTP and other packets, \
                   over IPv4 and IPv6, in flows of heavy-tailed lengths. A small share goes to names for which the \
                   built-in signatures raise alerts. Addresses are private or reserved for documentation and benchmarks, and \
-                  encrypted payload is random.",
+                  encrypted payload is random.\n\nThe profile 'ministry' is another: a working day of a ministry, to check \
+                  verdicts with. Beside the capture it writes truth.jsonl (who used which service), policy.toml and \
+                  derogations.toml (to judge the day by).",
     after_help = "Examples:\n  vigie synth --packets 1000000 --output synth.pcap\n  \
-                  vigie synth --bytes 1G --seed 7 --profile handshakes | vigie read -"
+                  vigie synth --bytes 1G --seed 7 --profile handshakes | vigie read -\n  \
+                  vigie synth --profile ministry --output day/day.pcap\n  \
+                  vigie read --policy day/policy.toml day/day.pcap"
 )]
 pub struct SynthArguments {
     /// Number of frames to write; a hello that is not complete by then is completed.
-    #[arg(long, value_name = "N", required_unless_present = "bytes", conflicts_with = "bytes")]
+    #[arg(long, value_name = "N", conflicts_with = "bytes")]
     pub packets: Option<u64>,
 
     /// Size of the file, such as 500k, 64M or 2G; a hello that has begun by then is completed.
@@ -43,6 +50,15 @@ pub struct SynthArguments {
     #[arg(long, value_name = "PROFILE", value_enum, default_value_t = ProfileName::Mixed)]
     pub profile: ProfileName,
 
+    /// People of the profile 'ministry', guests among them; 5000 if not given.
+    #[arg(long, value_name = "N", value_parser = numbers::<u32>(CLIENTS_MIN, CLIENTS_MAX))]
+    pub clients: Option<u32>,
+
+    /// Sets of names for the profile 'ministry', instead of drawn ones: JSON lines with `truth` (app, web or embed), `names`,
+    /// and for app and web `service`.
+    #[arg(long, value_name = "FILE")]
+    pub names: Option<PathBuf>,
+
     /// File to write; `-` is the standard output.
     #[arg(long, short, value_name = "FILE", default_value = "-")]
     pub output: PathBuf,
@@ -57,13 +73,19 @@ pub enum ProfileName {
     Mixed,
     /// One packet in 2000 does, once the flows are open.
     Settled,
+    /// A working day of a ministry, with files that say what is true.
+    Ministry,
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// The file cannot be written, or its bytes would go to a terminal.
+/// Options do not fit the profile, the file cannot be written, or its bytes would go to a terminal.
 pub fn run(arguments: &SynthArguments, terminal: Terminal) -> Result<Exit, Failure> {
+    arguments.check()?;
+    if arguments.profile == ProfileName::Ministry {
+        return ministry::run(arguments);
+    }
     if arguments.output != Path::new("-") {
         let name = arguments.output.display().to_string();
         let file = File::create(&arguments.output).map_err(|error| Failure::write(&name, &error))?;
@@ -84,11 +106,32 @@ pub fn run(arguments: &SynthArguments, terminal: Terminal) -> Result<Exit, Failu
     Ok(Exit::Success)
 }
 
+impl SynthArguments {
+    /// Options that do not fit the profile.
+    fn check(&self) -> Result<(), Failure> {
+        let is_ministry = self.profile == ProfileName::Ministry;
+        let has_amount = self.packets.is_some() || self.bytes.is_some();
+        let (what, mend) = if is_ministry && has_amount {
+            (
+                "the profile 'ministry' makes a whole day",
+                "remove --packets and --bytes, or give --clients for a smaller one",
+            )
+        } else if !is_ministry && (self.clients.is_some() || self.names.is_some()) {
+            ("--clients and --names are for the profile 'ministry'", "add --profile ministry")
+        } else if !is_ministry && !has_amount {
+            ("nothing says how much to write", "give --packets N or --bytes SIZE")
+        } else {
+            return Ok(());
+        };
+        Err(Failure::new(Exit::Usage, what, mend))
+    }
+}
+
 fn write(arguments: &SynthArguments, mut target: impl Write) -> io::Result<TrafficCounts> {
     let profile = match arguments.profile {
         ProfileName::Handshakes => Profile::Handshakes,
         ProfileName::Mixed => Profile::Mixed,
-        ProfileName::Settled => Profile::Settled,
+        ProfileName::Settled | ProfileName::Ministry => Profile::Settled,
     };
     let settings = Settings { seed: arguments.seed, profile, flows: arguments.flows as usize, ..Settings::default() };
     let mut traffic = Traffic::new(settings);
@@ -158,12 +201,25 @@ mod tests {
 
     #[test]
     fn either_packets_or_bytes_are_given() {
-        assert!(parse("vigie synth").is_err());
+        assert_eq!(parse("vigie synth").unwrap().check().unwrap_err().exit, Exit::Usage);
         assert!(parse("vigie synth --packets 3 --bytes 4").is_err());
         assert!(parse("vigie synth --bytes 4T").is_err());
         assert!(parse("vigie synth --packets 3 --flows 0").is_err());
         let arguments = parse("vigie synth --bytes 2M --profile settled").unwrap();
         assert_eq!((arguments.bytes, arguments.seed, arguments.profile), (Some(2 << 20), 1, ProfileName::Settled));
+    }
+
+    #[test]
+    fn options_fit_the_profile() {
+        for (line, fits) in [
+            ("vigie synth --packets 3", true),
+            ("vigie synth --packets 3 --clients 50", false),
+            ("vigie synth --packets 3 --names sets.jsonl", false),
+            ("vigie synth --profile ministry --packets 3", false),
+            ("vigie synth --profile ministry --clients 50 --names sets.jsonl", true),
+        ] {
+            assert_eq!(parse(line).unwrap().check().is_ok(), fits, "{line}");
+        }
     }
 
     #[test]

@@ -43,10 +43,22 @@ pub(super) fn message(name: &str, over: Over<'_>, is_post_quantum: bool, random:
         extensions.insert(0, (grease, Vec::new()));
         extensions.push((grease ^ 0x1010, vec![0]));
     }
+    if over == Over::Tcp {
+        pad(&body, &mut extensions);
+    }
+    finish(body, extensions)
+}
+
+/// Pads a hello that has so many bytes that some servers would fail on it.
+pub(super) fn pad(body: &[u8], extensions: &mut Vec<(u16, Vec<u8>)>) {
     let length = body.len() + 4 + 2 + extensions.iter().map(|(_, data)| data.len() + 4).sum::<usize>();
-    if over == Over::Tcp && (256..PADDED_BYTES).contains(&length) {
+    if (256..PADDED_BYTES).contains(&length) {
         extensions.push((21, vec![0; PADDED_BYTES.saturating_sub(length + 4)]));
     }
+}
+
+/// The message of a body up to its compression methods, and of extensions.
+pub(super) fn finish(mut body: Vec<u8>, extensions: Vec<(u16, Vec<u8>)>) -> Vec<u8> {
     let mut written = Vec::new();
     for (kind, data) in extensions {
         written.extend(kind.to_be_bytes());
@@ -112,11 +124,11 @@ fn extensions(
     list
 }
 
-fn versions(grease: Option<u16>) -> Vec<u8> {
+pub(super) fn versions(grease: Option<u16>) -> Vec<u8> {
     grease.into_iter().chain([0x0304, 0x0303]).flat_map(u16::to_be_bytes).collect()
 }
 
-fn key_shares(is_post_quantum: bool, grease: Option<u16>, random: &mut Random) -> Vec<u8> {
+pub(super) fn key_shares(is_post_quantum: bool, grease: Option<u16>, random: &mut Random) -> Vec<u8> {
     let mut shares = Vec::new();
     if let Some(grease) = grease {
         shares.extend(grease.to_be_bytes());
@@ -133,7 +145,7 @@ fn key_shares(is_post_quantum: bool, grease: Option<u16>, random: &mut Random) -
 }
 
 /// The Encrypted Client Hello of a client that has no key for the server (RFC 9849 §6.2).
-fn greased_ech(random: &mut Random) -> Vec<u8> {
+pub(super) fn greased_ech(random: &mut Random) -> Vec<u8> {
     let mut ech = vec![0, 0, 1, 0, 1];
     ech.push(random.number() as u8);
     push_vector(&mut ech, &random.bytes::<32>());
@@ -145,7 +157,7 @@ fn greased_ech(random: &mut Random) -> Vec<u8> {
 }
 
 /// Transport parameters that most clients send (RFC 9000 §18.2).
-fn transport_parameters(client_id: &[u8], random: &mut Random) -> Vec<u8> {
+pub(super) fn transport_parameters(client_id: &[u8], random: &mut Random) -> Vec<u8> {
     let mut parameters = vec![0x01, 4, 0x80, 0, 0x75, 0x30, 0x03, 2, 0x45, 0xc0];
     for limit in [0x04, 0x05, 0x06, 0x07] {
         parameters.extend([limit, 4, 0x80, 0x60, 0, 0]);
@@ -159,32 +171,32 @@ fn transport_parameters(client_id: &[u8], random: &mut Random) -> Vec<u8> {
     parameters
 }
 
-fn server_name(name: &str) -> Vec<u8> {
+pub(super) fn server_name(name: &str) -> Vec<u8> {
     let entry = [&[0][..], &vector(name.as_bytes())].concat();
     vector(&entry)
 }
 
-fn alpn(protocols: &[&str]) -> Vec<u8> {
+pub(super) fn alpn(protocols: &[&str]) -> Vec<u8> {
     let list: Vec<u8> = protocols.iter().flat_map(|name| [&[name.len() as u8], name.as_bytes()].concat()).collect();
     vector(&list)
 }
 
-fn numbers(numbers: impl Iterator<Item = u16>) -> Vec<u8> {
+pub(super) fn numbers(numbers: impl Iterator<Item = u16>) -> Vec<u8> {
     vector(&numbers.flat_map(u16::to_be_bytes).collect::<Vec<u8>>())
 }
 
-fn push_list(out: &mut Vec<u8>, numbers: &[u16]) {
+pub(super) fn push_list(out: &mut Vec<u8>, numbers: &[u16]) {
     push_vector(out, &numbers.iter().flat_map(|number| number.to_be_bytes()).collect::<Vec<u8>>());
 }
 
 /// Bytes behind their length in two bytes.
-fn vector(data: &[u8]) -> Vec<u8> {
+pub(super) fn vector(data: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(data.len() + 2);
     push_vector(&mut out, data);
     out
 }
 
-fn push_vector(out: &mut Vec<u8>, data: &[u8]) {
+pub(super) fn push_vector(out: &mut Vec<u8>, data: &[u8]) {
     out.extend((data.len() as u16).to_be_bytes());
     out.extend(data);
 }

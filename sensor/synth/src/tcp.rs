@@ -15,8 +15,14 @@ pub(super) fn transport(is_tls: bool, random: &mut Random) -> Transport {
 
 /// TLS up to both sides' Finished.
 pub(super) fn tls(name: &str, banned: bool, post_quantum: bool, random: &mut Random) -> Vec<PlannedPacket> {
-    let mut opening = three_way();
     let message = hello::message(name, Over::Tcp, post_quantum, random);
+    let content = Content { hello_tls: true, post_quantum, banned, ..Content::default() };
+    tls_with(&message, content, random)
+}
+
+/// As [`tls`], with this ClientHello.
+pub(super) fn tls_with(message: &[u8], content: Content, random: &mut Random) -> Vec<PlannedPacket> {
+    let mut opening = three_way();
     // Behind the header, the version, the random and the length of the session id.
     let session_id = message.get(39..71).unwrap_or_default().to_vec();
     let mut hello = vec![22, 3, 1];
@@ -26,7 +32,6 @@ pub(super) fn tls(name: &str, banned: bool, post_quantum: bool, random: &mut Ran
     let piece_bytes = if random.once_in(25) { random.within(1..300) } else { SEGMENT_BYTES };
     let (first, rest) = hello.split_at(piece_bytes.min(hello.len()));
     let mut pieces: Vec<&[u8]> = [first].into_iter().chain(rest.chunks(SEGMENT_BYTES)).collect();
-    let content = Content { hello_tls: true, post_quantum, banned, ..Content::default() };
     let last = pieces.pop().unwrap_or_default();
     opening.extend(
         pieces.into_iter().map(|piece| PlannedPacket { is_piece: true, ..PlannedPacket::client(piece.to_vec()) }),

@@ -17,16 +17,26 @@ pub(super) fn quic(
 ) -> (Transport, Vec<PlannedPacket>) {
     let connection = Opening::new(random);
     let message = hello::message(name, Over::Quic(&connection.client_id), post_quantum, random);
-    let datagrams = match (post_quantum, random.once_in(4)) {
+    let content = Content { hello_quic: true, post_quantum, banned, ..Content::default() };
+    quic_with(connection, &message, content, random)
+}
+
+/// As [`quic`], with this ClientHello.
+pub(super) fn quic_with(
+    connection: Opening,
+    message: &[u8],
+    content: Content,
+    random: &mut Random,
+) -> (Transport, Vec<PlannedPacket>) {
+    let datagrams = match (content.post_quantum, random.once_in(4)) {
         (false, _) => 1,
         (true, false) => 2,
         (true, true) => 3,
     };
-    let mut flight = connection.hello(&message, datagrams, random);
+    let mut flight = connection.hello(message, datagrams, random);
     if random.once_in(20) {
         random.shuffle(&mut flight);
     }
-    let content = Content { hello_quic: true, post_quantum, banned, ..Content::default() };
     let last = flight.pop().unwrap_or_default();
     let mut opening: Vec<PlannedPacket> = flight
         .into_iter()
