@@ -122,11 +122,13 @@ pub struct HttpRequest {
     pub method: Option<String>,
 }
 
-/// A flow that matched a rule.
+/// A flow that matched a rule, or a name of a rule that was asked of DNS.
 #[derive(Clone, Debug)]
-pub struct Alert {
+pub struct Sighting {
     /// The flow up to the packet that matched.
     pub flow: Flow,
+    /// Link-layer address of the client, where no router stands between.
+    pub client_mac: Option<[u8; 6]>,
     /// What the rule matched on.
     pub evidence: Evidence,
     /// The name that matched, normalised; `None` if the address matched.
@@ -139,7 +141,7 @@ pub struct Alert {
     pub hello: Option<Hello>,
     /// Why other bytes of the connection contradict those that matched.
     pub desync: Desync,
-    /// Later alerts of the same client and signature that are not written, because they were too many.
+    /// Later sightings of the same client and signature for which this one stands, because they were too many.
     pub summarised: u64,
 }
 
@@ -157,17 +159,24 @@ pub enum FlowEnd {
 /// What an event says.
 #[derive(Clone, Debug)]
 pub enum Fact {
-    /// A flow matched a rule that raises an alert.
-    Alert(Box<Alert>),
-    /// A flow matched a rule that raises no alert by itself.
-    Sighting(Box<Alert>),
+    /// A flow matched a rule.
+    Sighting(Box<Sighting>),
+    /// A client asked DNS for a name that a rule matches; the flow is that of DNS.
+    Question(Box<Sighting>),
+    /// More bytes of a flow that was sighted: told once a minute of packet time while it goes on.
+    FlowBytes(Box<Flow>),
+    /// The worker has emitted all events before this time. Whether servers' packets were seen since the last one.
+    Clock {
+        /// Flows had packets in both directions.
+        both_directions: bool,
+    },
     /// A hello was read; event type `tls` or `quic`.
     Hello(Box<Flow>, Box<Hello>),
     /// An HTTP request names a host that the flow's requests did not name before.
     Http(Box<Flow>, Box<HttpRequest>),
     /// A DNS answer was read.
     Dns(Box<Flow>, Box<DnsAnswer>),
-    /// A flow ended, for this reason; the rule of its alert, if it raised one.
+    /// A flow ended, for this reason; the rule that it matched, if it was sighted.
     FlowEnd(Box<Flow>, FlowEnd, Option<Arc<Rule>>),
 }
 
@@ -200,9 +209,9 @@ impl Event {
     /// Bytes of memory used, the struct included.
     pub fn memory_bytes(&self) -> usize {
         let fact = match &self.fact {
-            Fact::Alert(alert) | Fact::Sighting(alert) => {
-                let name = alert.name.as_ref().map_or(0, String::capacity);
-                size_of::<Alert>() + name + alert.hello.as_ref().map_or(0, Hello::memory_bytes)
+            Fact::Sighting(sighting) | Fact::Question(sighting) => {
+                let name = sighting.name.as_ref().map_or(0, String::capacity);
+                size_of::<Sighting>() + name + sighting.hello.as_ref().map_or(0, Hello::memory_bytes)
             }
             Fact::Hello(_, hello) => size_of::<Flow>() + hello.memory_bytes(),
             Fact::Http(_, request) => {
@@ -210,7 +219,8 @@ impl Event {
                 size_of::<Flow>() + size_of::<HttpRequest>() + request.host.capacity() + method
             }
             Fact::Dns(_, answer) => size_of::<Flow>() + answer.memory_bytes(),
-            Fact::FlowEnd(..) => size_of::<Flow>(),
+            Fact::FlowEnd(..) | Fact::FlowBytes(_) => size_of::<Flow>(),
+            Fact::Clock { .. } => 0,
         };
         size_of::<Self>() + fact
     }

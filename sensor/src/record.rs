@@ -6,7 +6,7 @@ mod attack;
 mod incident;
 mod signature;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,8 +19,8 @@ use vigie_privacy::Pseudonyms;
 use vigie_signatures::{Bundle, Rule};
 
 use crate::country::country;
-use crate::event::{Alert, DnsAnswer, Ech, Event, Evidence, Fact, Flow, FlowEnd, Hello, HelloTransport};
-pub use incident::{client_text, encode_incident, incident_id, sighting_id};
+use crate::event::{DnsAnswer, Ech, Event, Evidence, Fact, Flow, FlowEnd, Hello, HelloTransport, Sighting};
+pub use incident::{Under, client_text, encode_alert, encode_incident, incident_id};
 pub use signature::signature_text;
 
 /// What is true for all events of a run.
@@ -52,13 +52,13 @@ impl Context {
     }
 }
 
-/// Appends `event` as one EVE line, newline included.
+/// Appends `event` as one EVE line, newline included. What only judgement needs makes no line.
 pub fn encode(event: &Event, context: &Context, out: &mut Vec<u8>) {
     encode_under(event, context, &[], out);
 }
 
 /// As [`encode`]; an alert has these facts of its incident, too.
-pub fn encode_under(event: &Event, context: &Context, incident: &[(&'static str, Vec<String>)], out: &mut Vec<u8>) {
+fn encode_under(event: &Event, context: &Context, incident: &[(&'static str, Vec<String>)], out: &mut Vec<u8>) {
     let period = context.pseudonym_period();
     let mut write = |frame_number, flow, body| {
         let (host, flow) = (context.sensor_name.as_deref(), flow_record(flow, context, period.as_deref()));
@@ -67,11 +67,11 @@ pub fn encode_under(event: &Event, context: &Context, incident: &[(&'static str,
     };
     let frame_number = Some(event.frame_number);
     match &event.fact {
-        Fact::Alert(alert) | Fact::Sighting(alert) => {
-            let ja4 = alert.hello.as_ref().and_then(fingerprint);
-            let text = signature_text(&alert.rule);
-            let alert_record = record::Alert { incident, ..alert_record(alert, &text, ja4.as_ref(), context) };
-            write(frame_number, &alert.flow, Body::Alert(alert_record));
+        Fact::Sighting(sighting) | Fact::Question(sighting) => {
+            let ja4 = sighting.hello.as_ref().and_then(fingerprint);
+            let text = signature_text(&sighting.rule);
+            let alert = record::Alert { incident, ..alert_record(sighting, &text, ja4.as_ref(), context) };
+            write(frame_number, &sighting.flow, Body::Alert(alert));
         }
         Fact::Hello(flow, hello) => {
             let ja4 = fingerprint(hello);
@@ -84,6 +84,7 @@ pub fn encode_under(event: &Event, context: &Context, incident: &[(&'static str,
         Fact::Dns(flow, answer) => write(frame_number, flow, Body::Dns(dns_record(answer))),
         // A flow's end is not about one packet.
         Fact::FlowEnd(flow, end, rule) => write(None, flow, Body::FlowEnd(end_record(*end, rule.as_deref()))),
+        Fact::FlowBytes(_) | Fact::Clock { .. } => {}
     }
 }
 
@@ -96,14 +97,14 @@ fn truncated(fact: &Fact) -> Truncated {
         ..Truncated::default()
     };
     match fact {
-        Fact::Alert(alert) | Fact::Sighting(alert) => Truncated {
-            name_as_sent: alert.name_as_sent.as_ref().is_some_and(|sent| sent.is_cut),
-            ..alert.hello.as_ref().map(of_hello).unwrap_or_default()
+        Fact::Sighting(sighting) | Fact::Question(sighting) => Truncated {
+            name_as_sent: sighting.name_as_sent.as_ref().is_some_and(|sent| sent.is_cut),
+            ..sighting.hello.as_ref().map(of_hello).unwrap_or_default()
         },
         Fact::Hello(_, hello) => of_hello(hello),
         Fact::Dns(_, answer) => Truncated { answers: answer.is_cut, ..Truncated::default() },
         // Hosts are bounded where they are read.
-        Fact::Http(..) | Fact::FlowEnd(..) => Truncated::default(),
+        Fact::Http(..) | Fact::FlowEnd(..) | Fact::FlowBytes(_) | Fact::Clock { .. } => Truncated::default(),
     }
 }
 
@@ -171,7 +172,7 @@ const fn carrier(kind: TunnelKind) -> &'static str {
     }
 }
 
-fn alert_record<'a>(alert: &'a Alert, text: &'a str, ja4: Option<&'a Ja4>, context: &Context) -> record::Alert<'a> {
+fn alert_record<'a>(alert: &'a Sighting, text: &'a str, ja4: Option<&'a Ja4>, context: &Context) -> record::Alert<'a> {
     let server = alert.flow.server.ip();
     record::Alert {
         signature: signature::record(&alert.rule, text),
@@ -189,7 +190,7 @@ fn alert_record<'a>(alert: &'a Alert, text: &'a str, ja4: Option<&'a Ja4>, conte
 }
 
 /// The application protocol in Suricata's words; `failed` is its word for one that it could not recognise.
-const fn app_proto(alert: &Alert) -> &'static str {
+const fn app_proto(alert: &Sighting) -> &'static str {
     match (&alert.hello, alert.evidence) {
         (Some(Hello { transport: HelloTransport::Tcp | HelloTransport::Dtls, .. }), _) => "tls",
         (Some(Hello { transport: HelloTransport::Quic(_), .. }), _) => "quic",

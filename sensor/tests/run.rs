@@ -11,13 +11,15 @@ use vigie::event::Fact;
 use vigie::read::read;
 use vigie::record::{self, Context};
 use vigie::run::log::Log;
+use vigie::run::snapshot::Snapshot;
 use vigie::run::worker_thread::LiveSource;
 use vigie::run::{Prepared, Running};
-use vigie::settings::Settings;
+use vigie::settings::{Record, Settings};
 use vigie_capture::live::{Change, InterfaceCounts};
 use vigie_capture::{CaptureError, Files, FilesOptions, Position, Source, SourceStatistics};
 use vigie_flow::{HashKey, PacketHeaders};
 use vigie_journal::{Journal, Target};
+use vigie_judgement::policy::Policy;
 use vigie_signatures::Bundle;
 use vigie_synth::{Profile, Traffic};
 use vigie_wire::{Frame, LinkType};
@@ -134,8 +136,10 @@ impl Gate {
         self.is_open.1.notify_all();
     }
 
+    /// The records of sightings. Incidents, and the alerts that belong to them, are others.
     fn lines(&self) -> Vec<String> {
-        String::from_utf8(self.taken.lock().unwrap().clone()).unwrap().lines().map(str::to_owned).collect()
+        let text = String::from_utf8(self.taken.lock().unwrap().clone()).unwrap();
+        text.lines().filter(|line| !line.contains(r#""incident":["#)).map(str::to_owned).collect()
     }
 }
 
@@ -165,6 +169,7 @@ fn settings(channel_events_max: usize, pending_events_max: usize) -> Settings {
     settings.limits.flows_max = 65_536;
     settings.events.channel_events_max = channel_events_max;
     settings.events.pending_events_max = pending_events_max;
+    settings.events.types = vec![Record::Sighting];
     settings
 }
 
@@ -178,7 +183,8 @@ fn start(
     let prepared = Prepared::new(settings, &bundle, sources.len(), &log).unwrap();
     let shared = Arc::clone(prepared.shared());
     let journal = Journal::to(Box::new(gate.clone()));
-    (prepared.start_with(sources, journal, settings, bundle, &log).unwrap(), shared)
+    let snapshot = Snapshot { bundle, policy: Arc::new(Policy::builtin()) };
+    (prepared.start_with(sources, journal, settings, snapshot, &log).unwrap(), shared)
 }
 
 /// Polls until the workers have processed all frames.
@@ -208,7 +214,7 @@ fn replayed(frames: &Frames) -> Vec<String> {
     };
     let mut lines = Vec::new();
     read(&mut files, &vigie::read::Settings::default(), Bundle::builtin(), &mut |event| {
-        if matches!(event.fact, Fact::Alert(_)) {
+        if matches!(event.fact, Fact::Sighting(_) | Fact::Question(_)) {
             let mut line = Vec::new();
             record::encode(&event, &context, &mut line);
             lines.push(String::from_utf8(line).unwrap().trim_end().to_owned());

@@ -159,7 +159,7 @@ impl Folder {
     /// Alerts in the usual file.
     pub fn alerts(&self) -> Vec<Value> {
         let mut events = self.events_of("eve.json");
-        events.retain(|event| event["event_type"] == "alert");
+        events.retain(is_alert);
         events
     }
 
@@ -168,8 +168,21 @@ impl Folder {
         let text = fs::read_to_string(self.events()).unwrap_or_default();
         let whole = text.get(..text.rfind('\n').map_or(0, |end| end + 1)).unwrap_or_default();
         let events = whole.lines().map(|line| serde_json::from_str::<Value>(line).expect("whole lines are events"));
-        events.filter(|event| event["event_type"] == "alert").collect()
+        events.filter(is_alert).collect()
     }
+}
+
+/// Arguments of a sensor that also writes each flow that matched a signature.
+pub const SIGHTINGS: [&str; 4] = ["--set", "events.types=[\"sighting\"]", "--set", "privacy.debug_until=2100-01-01"];
+
+/// Whether an event is the record of a flow that matched a signature, and not an alert under an incident.
+pub fn is_sighting(event: &Value) -> bool {
+    is_alert(event) && event["alert"]["metadata"]["incident"].is_null()
+}
+
+/// Whether an event is an alert on a flow, and not a change of an incident.
+pub fn is_alert(event: &Value) -> bool {
+    event["event_type"] == "alert" && event["alert"]["gid"] == 1
 }
 
 /// A sensor that runs; killed when dropped.
@@ -221,6 +234,7 @@ impl Daemon {
             // Tests count each alert, and have few clients.
             command.args(["--set", "events.alerts_per_minute_max=0"]);
         }
+        command.args(["--set", "judgement.alerts_per_minute_max=4294967295"]);
         if !arguments.contains(&"--events-file") {
             command.args(["--events-file", &folder.text_path("eve.json")]);
         }

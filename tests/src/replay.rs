@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use vigie::event::{Alert, DnsAnswer, Event, Fact, Flow, Hello, HelloTransport, HttpRequest};
+use vigie::event::{DnsAnswer, Event, Fact, Flow, Hello, HelloTransport, HttpRequest, Sighting};
 use vigie::read::{self, Settings, Totals, read_parallel};
 use vigie::record::{self, Context};
 use vigie::worker::EventTypes;
@@ -88,9 +88,10 @@ impl Replay {
     }
 
     /// All alerts.
-    pub fn alerts(&self) -> impl Iterator<Item = &Alert> {
+    pub fn alerts(&self) -> impl Iterator<Item = &Sighting> {
         self.events.iter().filter_map(|event| match &event.fact {
-            Fact::Alert(alert) => Some(&**alert),
+            // Those that speak for themselves; the others only support them.
+            Fact::Sighting(alert) if alert.rule.raises_alert() => Some(&**alert),
             _ => None,
         })
     }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use jsonschema::Validator;
 use serde_json::Value;
 use vigie::event::{
-    Alert, CutTexts, DnsAnswer, DnsRecord, Ech, Event, Evidence, Fact, Flow, FlowEnd, Hello, HelloTransport,
-    HttpRequest,
+    CutTexts, DnsAnswer, DnsRecord, Ech, Event, Evidence, Fact, Flow, FlowEnd, Hello, HelloTransport, HttpRequest,
+    Sighting,
 };
 use vigie::record::{Context, encode, encode_stats};
 use vigie::text::BoundedText;
@@ -188,8 +188,9 @@ fn facts() -> Vec<Fact> {
             {
                 let name = (evidence != Evidence::Prefix).then(|| "www.tiktok.com".to_owned());
                 let rule = rule(class, hello.is_some().then_some(396_986));
-                facts.push(Fact::Alert(Box::new(Alert {
+                facts.push(Fact::Sighting(Box::new(Sighting {
                     flow: flow.clone(),
+                    client_mac: None,
                     evidence,
                     name_as_sent: name.as_ref().map(|_| BoundedText { text: "a:1".to_owned(), is_cut: true }),
                     name,

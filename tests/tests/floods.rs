@@ -111,7 +111,7 @@ fn flood_with(what: &str, share_min: f64, mut flood: impl FnMut(u64) -> Vec<u8>)
     let flows = PACKETS / FRAMES_PER_FLOW;
     let mut alerts = vec![0_u32; usize::try_from(flows).unwrap()];
     let mut on_event = |event: Event| {
-        if let Fact::Alert(alert) = event.fact {
+        if let Fact::Sighting(alert) = event.fact {
             let IpAddr::V4(client) = alert.flow.client.ip() else { panic!("{what}: {alert:?}") };
             alerts[(client.to_bits() - FIRST_CLIENT) as usize] += 1;
         }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 
-use vigie::event::Alert;
+use vigie::event::Sighting;
 use vigie::read::Settings;
 use vigie_signatures::Verdict;
 use vigie_tests::replay::{self, Replay, client, server, transport};
@@ -179,7 +179,7 @@ fn exactly_the_flows_alert_that_should() {
 fn verdicts_never_say_more_than_the_truth() {
     let hosts = truth::hosts();
     let mut verdicts = BTreeMap::new();
-    let mut check = |alert: &Alert| {
+    let mut check = |alert: &Sighting| {
         let Some(name) = &alert.name else { return };
         let (said, truth) = (alert.rule.verdict(), hosts[name].verdict.as_deref().unwrap());
         assert_eq!(said == Verdict::App, truth == "app", "{name}: {said:?}");
@@ -198,12 +198,12 @@ fn alerts_are_the_same_byte_for_byte() {
     for capture in CAPTURES {
         let path = truth::folder().join("expected").join(format!("{capture}.jsonl"));
         let alerts = read(capture, &Settings::default());
-        // Flows that alerted are told once more at their end, which `vigie read` leaves out unless asked.
+        // As `vigie read --events sighting` writes them.
         let alerts = Replay {
             events: alerts
                 .events
                 .iter()
-                .filter(|event| matches!(event.fact, vigie::event::Fact::Alert(_)))
+                .filter(|event| matches!(event.fact, vigie::event::Fact::Sighting(_) | vigie::event::Fact::Question(_)))
                 .cloned()
                 .collect(),
             ..alerts

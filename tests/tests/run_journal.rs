@@ -10,11 +10,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use vigie_tests::daemon::{Daemon, Folder, PATIENCE, Pipe, Scrape, USER_ID, get, until};
+use vigie_tests::daemon::{Daemon, Folder, PATIENCE, Pipe, Scrape, USER_ID, get, is_alert, until};
 use vigie_tests::known::{self, Ends, ends_of};
 use vigie_tests::network::{Namespace, Sender};
 
-const BANNED: &str = "www.tiktok.com";
+const BANNED: &str = "webcast.tiktok.com";
 /// How long a sensor may take to stop, whatever its disk does.
 const STOP_MAX: Duration = Duration::from_secs(15);
 /// Alerts of so many connections do not fit on a [`Disk`].
@@ -48,7 +48,7 @@ impl Disk {
     /// The alerts in a file of which every line must be whole.
     fn alerts(&self, name: &str) -> Vec<Value> {
         let mut events = self.0.events_of(name);
-        events.retain(|event| event["event_type"] == "alert");
+        events.retain(is_alert);
         events
     }
 }
@@ -85,7 +85,7 @@ fn with_full_disk(namespace: &Namespace, disk: &Disk) -> Daemon {
     let daemon = Daemon::start(namespace, &disk.0, &["-i", "tap0", "--workers", "2"]);
     send(namespace, 0..CONNECTIONS);
     daemon.scrape_until(namespace, "the disk is full, and that is told", |scrape| {
-        scrape.sum("vigie_alerts_raised_total", &[]) == CONNECTIONS as u64 && is_not_ready(scrape)
+        scrape.sum("vigie_sightings_total", &[]) == CONNECTIONS as u64 && is_not_ready(scrape)
     });
     assert!(readiness(namespace).contains("events_not_written"), "{}", readiness(namespace));
     daemon
@@ -243,7 +243,7 @@ fn an_unread_pipe_holds_the_end_up_for_a_bounded_time_and_its_loss_is_told() {
     let reader = pipe.read(false);
     send(&namespace, 0..MANY);
     daemon.scrape_until(&namespace, "that nobody reads is told", |scrape| {
-        scrape.sum("vigie_alerts_raised_total", &[]) == MANY as u64 && is_not_ready(scrape)
+        scrape.sum("vigie_sightings_total", &[]) == MANY as u64 && is_not_ready(scrape)
     });
     let (raised, lost) = ends_in_time(daemon);
     reader.take(true);

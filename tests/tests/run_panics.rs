@@ -12,7 +12,7 @@ use vigie_tests::known;
 use vigie_tests::network::{Namespace, Sender};
 use vigie_tests::packets::udp;
 
-const BANNED: &str = "www.tiktok.com";
+const BANNED: &str = "webcast.tiktok.com";
 const PORT: u16 = 6_666;
 
 /// A packet that panics the worker that handles it.
@@ -60,7 +60,7 @@ fn a_packet_that_panics_a_worker_is_set_aside_and_the_tap_is_seen_again() {
     });
     let counted = |name: &str| scrape.sum(name, &[]);
     assert_eq!((counted("vigie_worker_frames_total"), counted("vigie_worker_panics_total")), (all, 1));
-    assert_eq!((counted("vigie_alerts_raised_total"), scrape.alerts_lost()), (300, 0));
+    assert_eq!((counted("vigie_sightings_total"), scrape.alerts_lost()), (300, 0));
 
     daemon.wait_until_it_says("has started anew");
     let files = set_aside(&folder);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use vigie_skip::skipped;
-use vigie_tests::daemon::{Daemon, Folder, PATIENCE, binary, has, until};
+use vigie_tests::daemon::{Daemon, Folder, PATIENCE, SIGHTINGS, binary, has, is_sighting, until};
 use vigie_tests::network::Namespace;
 
 const LAB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/captures/lab");
@@ -225,7 +225,7 @@ fn browse(network: &Network, folder: &Folder, hosts: &[Host], has_quic_server: b
 /// names. Times stand apart, in microseconds.
 fn comparable(events: impl IntoIterator<Item = Value>) -> Vec<(Value, [i64; 3])> {
     let mut alerts = Vec::new();
-    for mut event in events.into_iter().filter(|event| event["event_type"] == "alert") {
+    for mut event in events.into_iter().filter(is_sighting) {
         let fields = event.as_object_mut().unwrap();
         for field in ["pcap_cnt", "flow_id", "host", "in_iface"] {
             fields.remove(field);
@@ -277,7 +277,7 @@ fn what_real_clients_do_is_alerted_of_as_from_a_capture() {
     let mut tcpdump = spawn(command, &folder.path("tcpdump.log"));
     let log = || fs::read_to_string(folder.path("tcpdump.log")).unwrap_or_default();
     until("tcpdump", PATIENCE, || log().contains("listening on").then_some(()));
-    let daemon = Daemon::start(&network.office, &folder, &["-i", "mon1", "--workers", "2"]);
+    let daemon = Daemon::start(&network.office, &folder, &[&["-i", "mon1", "--workers", "2"][..], &SIGHTINGS].concat());
 
     let banned = browse(&network, &folder, &hosts, quic.is_some());
     thread::sleep(Duration::from_millis(500));
@@ -293,11 +293,11 @@ fn what_real_clients_do_is_alerted_of_as_from_a_capture() {
     assert!((seen_before..=seen_after).contains(&captured), "{captured} of {seen_before} to {seen_after}");
     assert_eq!(dropped, 0);
 
-    let read = Command::new(binary()).args(["read", "--json", &capture]).output().unwrap();
+    let read = Command::new(binary()).args(["read", "--json", "--events", "sighting", &capture]).output().unwrap();
     assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
     let read = String::from_utf8(read.stdout).unwrap();
     let expected = comparable(read.lines().map(|line| serde_json::from_str(line).unwrap()));
-    let live = folder.alerts();
+    let live: Vec<Value> = folder.alerts().into_iter().filter(is_sighting).collect();
     let mut evidence = BTreeMap::<String, usize>::new();
     let mut names = BTreeSet::new();
     for alert in &live {

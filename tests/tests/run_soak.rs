@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use vigie_skip::skipped;
 use vigie_synth::{Profile, Settings, Traffic};
-use vigie_tests::daemon::{Daemon, Folder, PATIENCE, Pipe, RaisedAtTheEnd, until};
+use vigie_tests::daemon::{Daemon, Folder, PATIENCE, Pipe, RaisedAtTheEnd, SIGHTINGS, is_sighting, until};
 use vigie_tests::hello::Hello;
 use vigie_tests::known;
 use vigie_tests::network::{Namespace, Sender};
@@ -75,7 +75,7 @@ fn told(alert: &Value) -> String {
 
 /// Ours among them: synthetic clients have other addresses.
 fn is_known(event: &Value) -> bool {
-    event["event_type"] == "alert" && event["src_ip"].as_str().is_some_and(|address| address.starts_with("100."))
+    is_sighting(event) && event["src_ip"].as_str().is_some_and(|address| address.starts_with("100."))
 }
 
 fn offline(rounds: std::ops::Range<usize>) -> BTreeMap<String, usize> {
@@ -115,7 +115,11 @@ fn for_a_long_time_nothing_is_lost_and_memory_stays() {
     folder.write("vigie.toml", "[capture]\ninterfaces = [\"tap0\"]\nworkers = 2\n");
     let reader = pipe.read(true);
     let config = folder.text_path("vigie.toml");
-    let daemon = Daemon::start(&namespace, &folder, &["--config", &config, "--events-file", pipe.path()]);
+    let daemon = Daemon::start(
+        &namespace,
+        &folder,
+        &[&["--config", &config, "--events-file", pipe.path()][..], &SIGHTINGS].concat(),
+    );
 
     let is_over = AtomicBool::new(false);
     let (sent, rounds) = (AtomicU64::new(0), AtomicU64::new(0));

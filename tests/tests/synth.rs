@@ -76,7 +76,7 @@ fn the_sensor_finds_what_was_put_there() {
                     assert!(!hello.partial && hello.ja4.is_some());
                     hellos += 1;
                 }
-                Fact::Alert(alert) => {
+                Fact::Sighting(alert) => {
                     assert!(names::BANNED.contains(&alert.name.unwrap().as_str()));
                     alerts += 1;
                 }

@@ -191,7 +191,7 @@ impl Encode {
                 worker.batch(&[sample.frame()], &mut |event| alerts.push(event));
             }
         }
-        alerts.retain(|event| matches!(event.fact, Fact::Alert(_)));
+        alerts.retain(|event| matches!(event.fact, Fact::Sighting(_)));
         assert_eq!(alerts.len(), 128);
         let context = Context { bundle: Some(Bundle::builtin()), ..Context::default() };
         Self { alerts, context, out: Vec::new() }
@@ -257,7 +257,7 @@ impl Workload for Read {
         let mut alerts = 0;
         let settings = Settings::default();
         let totals = read(&mut source, &settings, Bundle::builtin(), &mut |event| {
-            alerts += u64::from(matches!(event.fact, Fact::Alert(_)));
+            alerts += u64::from(matches!(event.fact, Fact::Sighting(_)));
         });
         assert_eq!(totals.expect("a whole capture").frames, self.packets);
         assert!(alerts > 0);

@@ -7,13 +7,15 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
+use serde::{Deserialize, Serialize};
 use vigie_signatures::Class;
 
 use crate::client::ClientCases;
+use crate::state::{SavedIncidents, SavedIncidentsRef};
 use crate::{Client, Contact, Episode, Judgement, Origin, Sighting, Thresholds};
 
 /// Which client and service.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct CaseKey {
     /// Who.
     pub client: Client,
@@ -85,6 +87,19 @@ impl Cases {
     /// How many cases ended early for want of room.
     pub const fn evicted(&self) -> u64 {
         self.evicted
+    }
+
+    /// What waits, and the clients.
+    pub(crate) fn save(&self) -> SavedIncidentsRef<'_> {
+        let Self { clients, due, held, .. } = self;
+        SavedIncidentsRef { clients: clients.iter().collect(), due, held, incidents: Vec::new() }
+    }
+
+    /// Takes over what an earlier run had under observation.
+    pub(crate) fn resume(&mut self, saved: &mut SavedIncidents) {
+        self.clients = std::mem::take(&mut saved.clients).into_iter().collect();
+        self.count = self.clients.values().map(ClientCases::len).sum();
+        (self.due, self.held) = (std::mem::take(&mut saved.due), std::mem::take(&mut saved.held));
     }
 
     /// Takes a sighting. Sightings come in the order of their times, but for a little disorder.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use vigie_signatures::Class;
 
 use crate::episode::NAMES_MAX;
@@ -13,7 +14,7 @@ use crate::{
 const LONE_FAMILIES_MAX: usize = 8;
 
 /// What an episode of one service says to those of the owner's other services, also when it is over.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Beside {
     first_ns: u64,
     last_ns: u64,
@@ -50,7 +51,7 @@ impl Beside {
 }
 
 /// What the owner's other services say to an episode.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Support {
     resolver: bool,
     other_service: bool,
@@ -73,7 +74,7 @@ impl Support {
 }
 
 /// A client and a service.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Case {
     service: Arc<str>,
     owner: Arc<str>,
@@ -93,7 +94,7 @@ struct Case {
 }
 
 /// The cases of a client.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct ClientCases {
     cases: Vec<Case>,
 }
@@ -106,6 +107,10 @@ type Tell<'t> = dyn FnMut(Change<'_>) + 't;
 impl ClientCases {
     pub(crate) const fn is_empty(&self) -> bool {
         self.cases.is_empty()
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.cases.len()
     }
 
     pub(crate) fn place(&self, service: &str) -> Option<usize> {

@@ -1,5 +1,6 @@
 //! An episode: the contacts of one client with one service without a longer silence, as sets and sums.
 
+use serde::{Deserialize, Serialize};
 use vigie_signatures::{Class, Confidence, Rule, Trait};
 
 use crate::{Answered, Contact, Sighting, Stack, Thresholds};
@@ -12,9 +13,10 @@ pub const NAMES_MAX: usize = 4;
 const BOOT: &str = "boot";
 
 /// Names of a family that were contacted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Family {
     /// The class of its signatures.
+    #[serde(with = "crate::state::word")]
     pub class: Class,
     /// The family.
     pub name: Box<str>,
@@ -25,7 +27,7 @@ pub struct Family {
 }
 
 /// What was seen of a client and a service without a longer silence.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Episode {
     /// First sighting, nanoseconds since the Unix epoch.
     pub first_ns: u64,

@@ -21,6 +21,7 @@ mod reason;
 mod recognise;
 mod region;
 mod sighting;
+mod state;
 mod thresholds;
 mod verdict;
 
@@ -36,5 +37,6 @@ pub use reason::Reason;
 pub use recognise::{Attribution, Recogniser};
 pub use region::region;
 pub use sighting::{Answered, Client, Contact, Origin, Sighting, Stack};
+pub use state::{Resumed, SavedIncidents, SavedIncidentsRef};
 pub use thresholds::Thresholds;
 pub use verdict::{Judgement, Kind, Verdict};

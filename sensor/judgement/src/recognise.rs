@@ -71,17 +71,17 @@ impl Recogniser {
     }
 
     /// The signature for a flow: that of its name, in normal form. Only a flow without a name is known by its server.
-    pub fn flow(&self, name: Option<&str>, server: Option<IpAddr>) -> Option<&Rule> {
+    pub fn flow(&self, name: Option<&str>, server: Option<IpAddr>) -> Option<&Arc<Rule>> {
         let rule = match name {
             Some(name) => self.bundle.name(name),
             None => self.bundle.address(server?),
         };
-        rule.map(|rule| &**rule).filter(|rule| !rule.is_silent())
+        rule.filter(|rule| !rule.is_silent())
     }
 
     /// The signature for a name that was asked of DNS. Names that only answers carry say nothing of who asked.
-    pub fn question(&self, name: &str) -> Option<&Rule> {
-        self.bundle.name(name).map(|rule| &**rule).filter(|rule| !rule.is_silent())
+    pub fn question(&self, name: &str) -> Option<&Arc<Rule>> {
+        self.bundle.name(name).filter(|rule| !rule.is_silent())
     }
 
     /// The service that a match counts for; none where the match says nothing of any.

@@ -4,10 +4,11 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use vigie_signatures::Rule;
 
 /// Who contacted a service. Which of these stands for a device is the operator's word.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Client {
     /// An address.
     Address(IpAddr),
@@ -33,7 +34,7 @@ impl fmt::Display for Client {
 }
 
 /// Where a contact came from, as far as the tap or the log shows it. The policy reads scope and identity from it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// Innermost address; none where another tool has only a name for the client.
     pub address: Option<IpAddr>,

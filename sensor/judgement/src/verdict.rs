@@ -1,5 +1,7 @@
 //! What is said about a device and a service: the verdict, its kind, and the reasons.
 
+use serde::{Deserialize, Serialize};
+
 use crate::Reason;
 
 /// What the contacts of a device with a service mean, weakest first.
@@ -31,7 +33,8 @@ impl Verdict {
 macro_rules! kinds {
     ($($(#[doc = $doc:literal])+ $Kind:ident = $word:literal, $Verdict:ident, $incident:literal;)+) => {
         /// How a verdict came about. Within a verdict the surer kinds come later.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "kebab-case")]
         pub enum Kind { $($(#[doc = $doc])+ $Kind),+ }
 
         impl Kind {
@@ -99,7 +102,7 @@ kinds! {
 }
 
 /// What is said about a client and a service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Judgement {
     /// How the verdict came about; it tells the verdict too.
     pub kind: Kind,

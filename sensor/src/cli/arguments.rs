@@ -64,7 +64,7 @@ pub enum Command {
     long_about = "Read captures and show which clients used which banned services.\n\nPrints a summary for people, or \
                   with --json or --output writes events. The same captures give the same events, byte for byte.",
     after_help = "Examples:\n  vigie read office.pcapng\n  vigie read --json 'ring/*.pcap.zst' | jq .alert.signature\n  \
-                  vigie read --quiet --fail-on-alert phone.pcap && echo clean\n  \
+                  vigie read --quiet --fail-on-incident phone.pcap && echo clean\n  \
                   tcpdump -i eth0 -w - | vigie read --json -"
 )]
 pub struct ReadArguments {
@@ -85,28 +85,29 @@ pub struct ReadArguments {
     #[arg(long, short)]
     pub quiet: bool,
 
-    /// Exit with code 1 if there was an alert.
+    /// Exit with code 1 if there was an alert: a flow under an incident.
     #[arg(long)]
     pub fail_on_alert: bool,
 
-    /// Exit with code 1 if there was an incident. Judges, as --policy does.
+    /// Exit with code 1 if there was an incident.
     #[arg(long)]
     pub fail_on_incident: bool,
 
-    /// By which policy to judge; without one of these options nothing is judged, and each flow is told by itself.
+    /// By which policy to judge.
     #[command(flatten)]
     pub policy: super::policy::PolicyArguments,
 
-    /// Show every client in the story of a judged capture, however many there are.
+    /// Show every client in the story, however many there are.
     #[arg(long)]
     pub all: bool,
 
-    /// Event types to write where nothing is judged, separated by commas; all but `alert` and `sighting` record the names of ALL traffic [default:
-    /// alert].
+    /// Event types to write, separated by commas; all but `alert` record the traffic of people whom no ban concerns
+    /// [default: alert].
     ///
-    /// PRIVACY: all types but `alert` and `sighting` record the traffic of EVERYBODY in the capture, with every name that
-    /// was contacted, banned or not. Use them for tests and for captures of your own traffic. `alert` and `sighting`
-    /// record only flows that matched a signature; `sighting` also those that raise no alert by themselves.
+    /// `alert` writes incidents and the alerts that belong to them. `sighting` writes every flow that matched a signature,
+    /// and every such name that was asked of DNS, whatever the policy and the verdict. PRIVACY: all types but `alert` and
+    /// `sighting` record the traffic of EVERYBODY in the capture, with every name that was contacted, banned or not. Use
+    /// them for tests and for captures of your own traffic.
     #[arg(long, value_name = "TYPES", value_enum, value_delimiter = ',', default_values_t = [EventType::Alert],
           hide_default_value = true)]
     pub events: Vec<EventType>,
@@ -135,13 +136,6 @@ pub struct ReadArguments {
     /// Show a progress bar on the terminal; `auto` shows it for captures above 64 MiB.
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = When::Auto)]
     pub progress: When,
-}
-
-impl ReadArguments {
-    /// Whether a policy judges what is read.
-    pub const fn is_judged(&self) -> bool {
-        self.policy.policy.is_some() || self.policy.as_of.is_some() || self.fail_on_incident
-    }
 }
 
 /// Parses a number from `least` to `most`.
@@ -283,12 +277,11 @@ pub enum EventType {
 }
 
 impl EventType {
-    /// The event type of a fact.
-    pub const fn of(fact: &Fact) -> Self {
+    /// The event type of a fact; none for what only judgement needs. Alerts come from judgement.
+    pub const fn of(fact: &Fact) -> Option<Self> {
         use crate::event::HelloTransport::{Dtls, Quic, Tcp};
-        match fact {
-            Fact::Alert(_) => Self::Alert,
-            Fact::Sighting(_) => Self::Sighting,
+        Some(match fact {
+            Fact::Sighting(_) | Fact::Question(_) => Self::Sighting,
             Fact::Hello(_, hello) => match hello.transport {
                 Tcp | Dtls => Self::Tls,
                 Quic(_) => Self::Quic,
@@ -296,7 +289,8 @@ impl EventType {
             Fact::Http(..) => Self::Http,
             Fact::Dns(..) => Self::Dns,
             Fact::FlowEnd(..) => Self::Flow,
-        }
+            Fact::FlowBytes(_) | Fact::Clock { .. } => return None,
+        })
     }
 }
 

@@ -335,7 +335,14 @@ mod tests {
     }
 
     fn explanation(alerts: bool) -> Explanation {
-        let rule = crate::cli::findings::tests::rule("tiktok", "TikTok", Class::Native);
+        let rule = vigie_signatures::Rule {
+            class: Class::Native,
+            text: "example.com".to_owned(),
+            sources: vec!["v2fly".to_owned()],
+            file: "tiktok.toml".to_owned(),
+            line: 3,
+            ..crate::record::tests::rule()
+        };
         Explanation {
             query: "API.Example.COM".to_owned(),
             normalised: "api.example.com".to_owned(),

@@ -117,9 +117,10 @@ fn write_verdicts(arguments: &JudgeArguments, recogniser: &Recogniser) -> Result
 /// Reads the logs, and gives out what they saw in the order of time.
 fn read(files: &[PathBuf], recogniser: &Recogniser, sighted: &mut Sighted<'_>) -> Result<Vec<Report>, Failure> {
     let mut contacts = Contacts::new(Limits::default());
-    let reports = files::read(files, recogniser, &mut |record| contacts.take(record, sighted));
+    let reports = files::read(files, recogniser, &mut |record| contacts.take(record, None, sighted));
     let reports = reports.map_err(|(path, error)| cannot_open(&path, &error))?;
-    let counts = contacts.finish(sighted);
+    contacts.finish(sighted);
+    let counts = contacts.counts();
     warn(counts.late, "contacts were too late to be put into order, and judged when they came");
     warn(counts.hurried, "contacts were judged before the end of their flows, since too many waited");
     warn(counts.flows_forgotten, "flows were judged without their bytes, since too many were open");

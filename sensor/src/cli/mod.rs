@@ -9,7 +9,6 @@ pub mod configuration;
 pub mod derogation;
 pub mod exit;
 pub mod explain;
-pub mod findings;
 pub mod generate;
 pub mod interfaces;
 pub mod judge;

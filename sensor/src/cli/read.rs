@@ -1,6 +1,6 @@
-//! `vigie read`: captures in; events, a summary and an exit code out.
+//! `vigie read`: captures in; incidents, alerts, other events, the story and an exit code out.
 
-mod judged;
+mod output;
 
 use std::io;
 use std::ops::ControlFlow;
@@ -14,25 +14,23 @@ use signal_hook::consts::SIGINT;
 use super::arguments::{EventType, ReadArguments};
 use super::bundle;
 use super::exit::{Exit, Failure};
-use super::findings::Findings;
+use super::judge::story::{self, Judged};
 use super::progress::Progress;
 use super::summary::{Inspected, summary};
 use super::terminal::{Terminal, eprint, ignore_broken_pipe, print};
-use super::words::printable;
-use crate::event::{Event, Fact};
+use super::words::{counted, printable};
+use crate::judging::{self, Judging};
 use crate::read::{self, Settings, Totals};
-use crate::record::{self, Context};
+use crate::record::Context;
 use crate::settings::Limits;
-use crate::text::interface_name;
 use crate::worker::EventTypes;
 use vigie_capture::{CaptureError, Files, FilesOptions, Source, SourceStatistics};
 use vigie_journal::JsonLines;
 
+use output::EventOutput;
+
 /// How many warnings are printed beside events.
 const WARNINGS_PRINTED_MAX: usize = 10;
-
-/// How many events wait at most for the end of their batch.
-const WAITING_EVENTS_MAX: usize = 4096;
 
 /// Counters of what was read, by family and reason; `None` is every reason of the family. All other counters, new ones
 /// too, count what could not be read or limits that were reached, and the summary shows them.
@@ -47,46 +45,35 @@ const COUNTERS_OF_WHAT_WAS_READ: [(&str, Option<&str>); 30] = [
     ("hello_dtls", Some("name")), ("hello_dtls", Some("no_name")), ("hello_dtls", Some("ech")), ("quic_version", None),
     ("quic", Some("initials")), ("quic", Some("opened")), ("quic", Some("keys_derived")), ("quic", Some("clear")),
     ("quic", Some("from_server")), ("quic", Some("retries")), ("quic", Some("version_negotiations")),
-    ("clear_text", None), ("dns", Some("answers")), ("match", None), ("alert", None),
+    ("clear_text", None), ("dns", Some("answers")), ("match", None), ("sighting", None),
 ];
 
 /// Runs the command.
 ///
 /// # Errors
-/// Captures or signatures cannot be read, or events cannot be written.
+/// Captures, signatures or the policy cannot be read, or events cannot be written.
 pub fn run(arguments: &ReadArguments, terminal: Terminal) -> Result<Exit, Failure> {
     let target = arguments.output.as_deref().or(arguments.json.then_some(Path::new("-")));
     if target.is_none() && arguments.events != [EventType::Alert] {
         let what = "--events chooses the events to write, but none are written";
         return Err(Failure::new(Exit::Usage, what, "add --json or --output FILE"));
     }
-    if arguments.is_judged() {
-        if arguments.events != [EventType::Alert] {
-            let what = "--events chooses among all events, but a policy says which are written";
-            return Err(Failure::new(Exit::Usage, what, "leave out --events, or the policy"));
-        }
-        return judged::run(arguments, terminal);
-    }
     let bundle = bundle::load(&arguments.signatures)?;
+    let policy = Arc::new(arguments.policy.load(&bundle)?);
     let stop = stop_on_interrupt();
     let options = FilesOptions { filter: arguments.bpf.clone(), stop: Some(stop) };
     raise_file_limit();
     let mut source = Files::open(&arguments.files, &options).map_err(|error| capture_failure(&error))?;
-    let lines = target.map(open).transpose()?;
     let context = Context {
         sensor_name: arguments.sensor_name.clone(),
         interfaces: Vec::new(),
-        bundle: Some(std::sync::Arc::clone(&bundle)),
+        bundle: Some(Arc::clone(&bundle)),
         pseudonyms: None,
     };
     let progress_terminal = terminal.stderr && !arguments.quiet && !(target.is_some() && terminal.stdout);
     let mut run = Run {
-        lines,
-        context,
-        events: arguments.events.clone(),
-        findings: Findings::default(),
-        waiting: Vec::new(),
-        write_error: None,
+        judging: Judging::new(Arc::clone(&bundle), policy, judging::Limits::default()),
+        output: EventOutput::new(target.map(open).transpose()?, context, &arguments.events),
         read_error: None,
         progress: Progress::start(arguments.progress, progress_terminal, source.position()),
     };
@@ -97,8 +84,8 @@ pub fn run(arguments: &ReadArguments, terminal: Terminal) -> Result<Exit, Failur
     run.read_error = error;
     run.finish();
     let inspected = inspected(arguments, &totals, run.read_error.as_ref());
-    print_summary(arguments, terminal, &run, &inspected)?;
-    run.outcome(target, arguments.fail_on_alert, &totals.source)
+    run.print(arguments, terminal, &inspected)?;
+    run.outcome(target, arguments, &totals.source)
 }
 
 /// A flag that the first interrupt sets, so that what was read until then is printed. A second one ends the program.
@@ -132,7 +119,7 @@ fn open(target: &Path) -> Result<JsonLines<Box<dyn io::Write>>, Failure> {
     JsonLines::open(target).map_err(|error| Failure::write(&target.display().to_string(), &error))
 }
 
-/// The event types that a worker emits.
+/// The event types that a worker emits besides sightings.
 fn event_types(events: &[EventType]) -> EventTypes {
     EventTypes {
         tls: events.contains(&EventType::Tls),
@@ -140,21 +127,14 @@ fn event_types(events: &[EventType]) -> EventTypes {
         http: events.contains(&EventType::Http),
         dns: events.contains(&EventType::Dns),
         flows: events.contains(&EventType::Flow),
-        sightings: events.contains(&EventType::Sighting),
-        dns_sightings: events.contains(&EventType::Sighting),
         ..EventTypes::default()
     }
 }
 
-/// The state of a run: where events go, and what failed.
+/// The state of a run: what judges, where events go, and what failed.
 struct Run {
-    lines: Option<JsonLines<Box<dyn io::Write>>>,
-    context: Context,
-    events: Vec<EventType>,
-    findings: Findings,
-    /// Events of the batch being read; the names of its interfaces are known only at its end.
-    waiting: Vec<Event>,
-    write_error: Option<io::Error>,
+    judging: Judging,
+    output: EventOutput,
     read_error: Option<CaptureError>,
     progress: Progress,
 }
@@ -162,69 +142,75 @@ struct Run {
 impl Run {
     /// Takes the progress since the last time. The run goes on while events can be written.
     fn take_progress(&mut self, progress: read::Progress<'_>) -> ControlFlow<()> {
-        if self.context.interfaces.len() < progress.interfaces.len() {
-            self.context.interfaces = progress.interfaces.iter().map(|name| interface_name(name)).collect();
-        }
+        self.output.use_interfaces(progress.interfaces);
         for event in progress.events.drain(..) {
-            self.add_event(event);
+            self.output.write(&event);
+            self.judging.take(event, progress.interfaces, &mut self.output);
         }
-        self.write();
         self.progress.batch(|| progress.position);
-        if self.write_error.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    }
-
-    fn add_event(&mut self, event: Event) {
-        match &event.fact {
-            Fact::Alert(alert) => self.findings.add_alert(alert),
-            Fact::FlowEnd(flow, _, Some(rule)) => self.findings.add_flow_end(flow, rule),
-            Fact::FlowEnd(..) | Fact::Hello(..) | Fact::Http(..) | Fact::Dns(..) | Fact::Sighting(_) => {}
-        }
-        if self.lines.is_some() && self.write_error.is_none() && self.is_wanted(&event.fact) {
-            self.waiting.push(event);
-            // At the end of a capture all flows end at once.
-            if self.waiting.len() >= WAITING_EVENTS_MAX {
-                self.write();
-            }
-        }
-    }
-
-    /// Whether a fact is written. A flow that raised an alert was sighted, too.
-    fn is_wanted(&self, fact: &Fact) -> bool {
-        let is_of = |event_type| self.events.contains(&event_type);
-        is_of(EventType::of(fact)) || (matches!(fact, Fact::Alert(_)) && is_of(EventType::Sighting))
-    }
-
-    /// Writes the events that wait. A failure ends the run.
-    fn write(&mut self) {
-        let Some(lines) = &mut self.lines else { return };
-        for event in self.waiting.drain(..) {
-            if self.write_error.is_none() {
-                self.write_error = lines.add_line(|line| record::encode(&event, &self.context, line)).err();
-            }
-        }
+        if self.output.error.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 
     fn finish(&mut self) {
-        self.write();
-        if let (Some(lines), None) = (&mut self.lines, &self.write_error) {
-            self.write_error = lines.flush().err();
-        }
+        self.judging.finish(&mut self.output);
+        self.output.flush();
         self.progress.finish();
+        let pressure = self.judging.pressure();
+        for (number, what) in [
+            (pressure.hurried, "contact was judged before its turn: too many waited"),
+            (pressure.flows_forgotten, "flow was judged without all of its bytes: too many were open"),
+            (pressure.cases_evicted, "episode ended early: too many clients were under observation"),
+            (pressure.incidents_evicted, "incident was closed early: too many were open"),
+            (pressure.alerts_left_out, "alert was not written: too many waited for an incident"),
+        ] {
+            if number > 0 {
+                eprint(&format!("vigie: {}, {what}\n", counted(number, "time")));
+            }
+        }
+    }
+
+    /// Prints the summary: to the standard output if no events go there, else to a terminal on the standard error. Where
+    /// the standard error is no terminal, it gets the warnings only.
+    fn print(&self, arguments: &ReadArguments, terminal: Terminal, inspected: &Inspected) -> Result<(), Failure> {
+        if arguments.quiet || self.output.error.is_some() {
+            return Ok(());
+        }
+        let (policy, by) = (&**self.judging.policy(), arguments.policy.name());
+        let read = story::Read { words: inspected.volume(), is_complete: inspected.is_complete() };
+        let judged = Judged { policy, by, counts: self.judging.counts(), read };
+        let text = |style| summary(inspected, &self.output.story.text(&judged, arguments.all, style), style);
+        if !self.output.is_open() {
+            return print(&text(terminal.stdout_style()));
+        }
+        if terminal.stderr {
+            eprint(&text(terminal.stderr_style()));
+        } else {
+            print_warnings(inspected);
+        }
+        Ok(())
     }
 
     /// How the command ends.
-    fn outcome(self, target: Option<&Path>, fail_on_alert: bool, source: &SourceStatistics) -> Result<Exit, Failure> {
-        if let (Some(error), Some(target)) = (self.write_error, target) {
+    fn outcome(
+        self,
+        target: Option<&Path>,
+        arguments: &ReadArguments,
+        source: &SourceStatistics,
+    ) -> Result<Exit, Failure> {
+        let Self { output, read_error, .. } = self;
+        let has_found = (arguments.fail_on_incident && output.story.has_incident())
+            || (arguments.fail_on_alert && output.alerts > 0);
+        if let (Some(error), Some(target)) = (output.error, target) {
             match target.as_os_str() == "-" {
                 true => ignore_broken_pipe(Err(error))?,
                 false => return Err(Failure::write(&target.display().to_string(), &error)),
             }
         }
-        match self.read_error {
+        match read_error {
             Some(error) => Err(capture_failure(&error)),
             None if source.is_stopped => Ok(Exit::Interrupted),
             None if !source.failures.is_empty() => Err(files_failure(source)),
-            None if fail_on_alert && self.findings.alerts() > 0 => Ok(Exit::Found),
+            None if has_found => Ok(Exit::Found),
             None => Ok(Exit::Success),
         }
     }
@@ -276,31 +262,6 @@ fn files_failure(source: &SourceStatistics) -> Failure {
 
 fn counts_what_was_read(family: &str, reason: &str) -> bool {
     COUNTERS_OF_WHAT_WAS_READ.iter().any(|(known, which)| *known == family && which.is_none_or(|which| which == reason))
-}
-
-/// Prints the summary: to the standard output if no events go there, else to a terminal on the standard error. Where the
-/// standard error is no terminal, it gets the warnings only.
-fn print_summary(
-    arguments: &ReadArguments,
-    terminal: Terminal,
-    run: &Run,
-    inspected: &Inspected,
-) -> Result<(), Failure> {
-    if arguments.quiet {
-        return Ok(());
-    }
-    if run.lines.is_none() {
-        return print(&summary(inspected, &run.findings, terminal.stdout_style()));
-    }
-    if run.write_error.is_some() {
-        return Ok(());
-    }
-    if terminal.stderr {
-        eprint(&summary(inspected, &run.findings, terminal.stderr_style()));
-    } else {
-        print_warnings(inspected);
-    }
-    Ok(())
 }
 
 /// What was not read, and oddities of the captures, a line each on the standard error.

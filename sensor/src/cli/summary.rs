@@ -1,28 +1,16 @@
-//! The summary of a capture for people: what was read, which client used which service, and what could not be read.
-//! This is a pure function of the findings; it prints nothing.
+//! The summary of a capture for people: what was read, the story of what was found, and what could not be read. It prints
+//! nothing.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use comfy_table::Table;
-use console::measure_text_width;
 use vigie_signatures::Verdict;
 
-use super::findings::{FINDINGS_MAX, Finding, Findings};
 use super::table::{self, Left, Right};
 use super::terminal::{BOLD, Style};
 use super::words::{bytes, clock, count, counted, day, duration};
 
 /// How many warnings of a capture are shown.
 const WARNINGS_SHOWN_MAX: usize = 10;
-
-/// How many names of a finding are shown, where there is room.
-const NAMES_SHOWN: usize = 2;
-
-const RED: &str = "1;31";
-const YELLOW: &str = "33";
-const GREEN: &str = "32";
-const DIM: &str = "2";
 
 /// What was read.
 #[derive(Clone, Debug, Default)]
@@ -71,31 +59,15 @@ impl Inspected {
     }
 }
 
-/// The summary, ending in a newline.
-pub fn summary(inspected: &Inspected, findings: &Findings, style: Style) -> String {
-    let mut text = String::new();
-    for line in header(inspected) {
-        push_line(&mut text, &line);
-    }
-    text.push('\n');
-    match findings.alerts() {
-        0 => push_no_findings(&mut text, inspected, style),
-        _ => push_findings(&mut text, inspected, findings, style),
-    }
-    push_not_read(&mut text, inspected, style);
-    push_unread(&mut text, inspected, style);
-    push_warnings(&mut text, inspected, style);
-    text
-}
-
-/// The summary around a story, which says what was found.
-pub fn with_story(inspected: &Inspected, story: &str, style: Style) -> String {
+/// The summary around a story, which says what was found. Ends in a newline.
+pub fn summary(inspected: &Inspected, story: &str, style: Style) -> String {
     let mut text = String::new();
     for line in header(inspected) {
         push_line(&mut text, &line);
     }
     text.push('\n');
     text.push_str(story);
+    push_blindness(&mut text, inspected);
     push_not_read(&mut text, inspected, style);
     push_unread(&mut text, inspected, style);
     push_warnings(&mut text, inspected, style);
@@ -142,22 +114,16 @@ fn period(inspected: &Inspected) -> String {
     format!("{} {} to {until} UTC ({length})", day(first), clock(first))
 }
 
-fn push_no_findings(text: &mut String, inspected: &Inspected, style: Style) {
-    if !inspected.is_complete() {
-        push_line(text, &style.paint(YELLOW, "Not everything was read. Nothing was recognised in what was."));
-        return;
-    }
-    push_line(text, &style.paint(GREEN, "No known service was recognised."));
+/// Why nothing could be recognised, whatever was there.
+fn push_blindness(text: &mut String, inspected: &Inspected) {
     let names_seen = inspected.tls_hellos + inspected.quic_hellos + inspected.dtls_hellos + inspected.dns_answers;
-    let remark = match (inspected.frames, names_seen) {
-        (0, _) => "The capture has no packet.",
-        (_, 0) => {
-            "The capture has no TLS, QUIC or DTLS hello and no DNS answer, so nothing could be recognised: \
-             it may begin after them, or its packets may be cut too short."
-        }
-        _ => "All hellos and DNS answers counted above were checked.",
-    };
-    push_line(text, remark);
+    if inspected.frames > 0 && names_seen == 0 {
+        push_line(
+            text,
+            "The capture has no TLS, QUIC or DTLS hello and no DNS answer, so hardly anything could be recognised: \
+             it may begin after them, or its packets may be cut too short.",
+        );
+    }
 }
 
 fn push_not_read(text: &mut String, inspected: &Inspected, style: Style) {
@@ -173,105 +139,6 @@ fn push_not_read(text: &mut String, inspected: &Inspected, style: Style) {
     }
 }
 
-fn push_findings(text: &mut String, inspected: &Inspected, findings: &Findings, style: Style) {
-    let sorted = findings.sorted();
-    let many_days = day(inspected.first_seen_ns) != day(inspected.last_seen_ns);
-    let lines = (1..=NAMES_SHOWN)
-        .rev()
-        .map(|names_shown| table::lines(&wide_table(&sorted, many_days, names_shown)))
-        .find(|lines| lines.iter().all(|line| measure_text_width(line) <= style.width))
-        .unwrap_or_else(|| narrow_table(&sorted, many_days));
-    let mut findings_of_lines = sorted.iter();
-    for (number, line) in lines.iter().enumerate() {
-        if number == 0 {
-            push_line(text, &style.paint(BOLD, line));
-        } else if line.starts_with(' ') {
-            push_line(text, line);
-        } else if let Some(finding) = findings_of_lines.next() {
-            let words = verdict_words(finding.verdict);
-            push_line(text, &line.replacen(words, &style.paint(verdict_colour(finding.verdict), words), 1));
-        }
-    }
-    let clients: BTreeSet<_> = sorted.iter().map(|finding| finding.client).collect();
-    let services: BTreeSet<_> = sorted.iter().map(|finding| &finding.service).collect();
-    text.push('\n');
-    let total = format!(
-        "{}: {} on {}",
-        counted(findings.alerts(), "alert"),
-        counted(services.len() as u64, "service"),
-        counted(clients.len() as u64, "client")
-    );
-    push_line(text, &total);
-    if findings.alerts_left_out() > 0 {
-        let left_out = format!(
-            "{} not shown: the table is limited to {} findings; --json writes all alerts",
-            counted(findings.alerts_left_out(), "alert"),
-            count(FINDINGS_MAX as u64)
-        );
-        push_line(text, &left_out);
-    }
-}
-
-/// One line a finding.
-fn wide_table(findings: &[&Finding], many_days: bool, names_shown: usize) -> Table {
-    let mut table = table::with_headings([
-        ("SERVICE", Left),
-        ("CLIENT", Left),
-        ("VERDICT", Left),
-        ("EVIDENCE", Left),
-        ("NAMES", Left),
-        ("FLOWS", Right),
-        ("SENT", Right),
-        ("RECEIVED", Right),
-        ("SEEN (UTC)", Left),
-    ]);
-    for finding in findings {
-        table.add_row([
-            finding.service.clone(),
-            finding.client.ip().to_string(),
-            verdict_words(finding.verdict).to_owned(),
-            evidence(finding),
-            names(finding, names_shown),
-            count(finding.flows),
-            bytes(finding.bytes_sent),
-            bytes(finding.bytes_received),
-            seen(finding, many_days),
-        ]);
-    }
-    table
-}
-
-/// Two lines a finding: the second, which begins with spaces, has evidence and names.
-fn narrow_table(findings: &[&Finding], many_days: bool) -> Vec<String> {
-    let mut table = table::with_headings([
-        ("SERVICE", Left),
-        ("CLIENT", Left),
-        ("VERDICT", Left),
-        ("FLOWS", Right),
-        ("SENT", Right),
-        ("RECEIVED", Right),
-        ("SEEN (UTC)", Left),
-    ]);
-    for finding in findings {
-        table.add_row([
-            finding.service.clone(),
-            finding.client.ip().to_string(),
-            verdict_words(finding.verdict).to_owned(),
-            count(finding.flows),
-            bytes(finding.bytes_sent),
-            bytes(finding.bytes_received),
-            seen(finding, many_days),
-        ]);
-    }
-    let mut lines = table::lines(&table).into_iter();
-    let mut interleaved: Vec<String> = lines.next().into_iter().collect();
-    for (line, finding) in lines.zip(findings) {
-        interleaved.push(line);
-        interleaved.push(format!("    {}: {}", evidence(finding), names(finding, NAMES_SHOWN)));
-    }
-    interleaved
-}
-
 /// A verdict in words that need no glossary.
 pub const fn verdict_words(verdict: Verdict) -> &'static str {
     match verdict {
@@ -280,34 +147,6 @@ pub const fn verdict_words(verdict: Verdict) -> &'static str {
         Verdict::Embed => "embedded in a page",
         Verdict::Undetermined => "undetermined",
     }
-}
-
-const fn verdict_colour(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::App => RED,
-        Verdict::Web | Verdict::Undetermined => YELLOW,
-        Verdict::Embed => DIM,
-    }
-}
-
-fn evidence(finding: &Finding) -> String {
-    finding.evidence.iter().map(|evidence| evidence.as_str()).collect::<Vec<_>>().join(", ")
-}
-
-fn names(finding: &Finding, names_shown: usize) -> String {
-    let shown = finding.names.iter().take(names_shown).map(String::as_str).collect::<Vec<_>>().join(", ");
-    match finding.names.len().saturating_sub(names_shown) {
-        0 => shown,
-        more => format!("{shown} +{more}{}", if finding.has_more_names { " or more" } else { "" }),
-    }
-}
-
-fn seen(finding: &Finding, many_days: bool) -> String {
-    let moment = |timestamp_ns| match many_days {
-        false => clock(timestamp_ns),
-        true => format!("{} {}", day(timestamp_ns), clock(timestamp_ns)),
-    };
-    format!("{}–{}", moment(finding.first_seen_ns), moment(finding.last_seen_ns))
 }
 
 fn push_unread(text: &mut String, inspected: &Inspected, style: Style) {

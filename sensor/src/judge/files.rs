@@ -105,8 +105,8 @@ impl<R: Read> Blocks<R> {
 
 /// What the lines of a block say.
 #[derive(Debug, Default)]
-struct Parsed<'r> {
-    records: Vec<Record<'r>>,
+struct Parsed {
+    records: Vec<Record>,
     /// Lines, empty ones too.
     lines: u64,
     empty: u64,
@@ -115,7 +115,7 @@ struct Parsed<'r> {
     places: Vec<(u64, String)>,
 }
 
-impl Parsed<'_> {
+impl Parsed {
     fn add_bad(&mut self, reason: &BadLine) {
         self.bad += 1;
         if self.places.len() < PLACES_MAX {
@@ -124,7 +124,7 @@ impl Parsed<'_> {
     }
 }
 
-fn parse<'r>(block: &Block, recogniser: &'r Recogniser) -> Parsed<'r> {
+fn parse(block: &Block, recogniser: &Recogniser) -> Parsed {
     let mut parsed = Parsed::default();
     if block.follows_long_line {
         parsed.lines += 1;
@@ -160,22 +160,22 @@ fn parse<'r>(block: &Block, recogniser: &'r Recogniser) -> Parsed<'r> {
 }
 
 /// A block to be parsed, and where the result goes.
-struct Job<'r> {
+struct Job {
     block: Block,
-    reply: Sender<Parsed<'r>>,
+    reply: Sender<Parsed>,
 }
 
 /// A file being read.
-struct Input<'r> {
+struct Input {
     blocks: Blocks<Box<dyn Read>>,
-    ahead: VecDeque<Receiver<Parsed<'r>>>,
-    records: std::vec::IntoIter<Record<'r>>,
-    next: Option<Record<'r>>,
+    ahead: VecDeque<Receiver<Parsed>>,
+    records: std::vec::IntoIter<Record>,
+    next: Option<Record>,
     lines_before: u64,
     report: Report,
 }
 
-impl<'r> Input<'r> {
+impl Input {
     fn open(path: &Path) -> io::Result<Self> {
         let reader: Box<dyn Read> =
             if path.as_os_str() == "-" { Box::new(io::stdin()) } else { Box::new(File::open(path)?) };
@@ -190,7 +190,7 @@ impl<'r> Input<'r> {
     }
 
     /// Makes the next record ready; false at the end.
-    fn advance(&mut self, jobs: &Sender<Job<'r>>) -> bool {
+    fn advance(&mut self, jobs: &Sender<Job>) -> bool {
         loop {
             self.next = self.records.next();
             if self.next.is_some() {
@@ -208,7 +208,7 @@ impl<'r> Input<'r> {
         }
     }
 
-    fn read_ahead(&mut self, jobs: &Sender<Job<'r>>) {
+    fn read_ahead(&mut self, jobs: &Sender<Job>) {
         while self.ahead.len() < BLOCKS_AHEAD && self.report.error.is_none() {
             match self.blocks.next() {
                 Ok(Some(block)) => {
@@ -233,16 +233,16 @@ impl<'r> Input<'r> {
 ///
 /// # Errors
 /// A file cannot be opened: which, and why.
-pub fn read<'r>(
+pub fn read(
     paths: &[PathBuf],
-    recogniser: &'r Recogniser,
-    take: &mut dyn FnMut(Record<'r>),
+    recogniser: &Recogniser,
+    take: &mut dyn FnMut(Record),
 ) -> Result<Vec<Report>, (PathBuf, io::Error)> {
     let inputs = paths.iter().map(|path| Input::open(path).map_err(|error| (path.clone(), error)));
-    let mut inputs: Vec<Input<'r>> = inputs.collect::<Result<_, _>>()?;
+    let mut inputs: Vec<Input> = inputs.collect::<Result<_, _>>()?;
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(8);
     thread::scope(|scope| {
-        let (jobs, waiting) = bounded::<Job<'r>>(threads);
+        let (jobs, waiting) = bounded::<Job>(threads);
         for _ in 0..threads {
             let waiting = waiting.clone();
             scope.spawn(move || {
@@ -257,8 +257,8 @@ pub fn read<'r>(
 }
 
 /// Gives out the records of all inputs in order.
-fn merge<'r>(inputs: &mut [Input<'r>], jobs: &Sender<Job<'r>>, take: &mut dyn FnMut(Record<'r>)) {
-    let mut open: Vec<&mut Input<'r>> =
+fn merge(inputs: &mut [Input], jobs: &Sender<Job>, take: &mut dyn FnMut(Record)) {
+    let mut open: Vec<&mut Input> =
         inputs.iter_mut().filter_map(|input| input.advance(jobs).then_some(input)).collect();
     while let Some(first) = (0..open.len()).min_by_key(|place| open.get(*place).map(|input| input.logged_ns())) {
         let others = open.iter().enumerate().filter(|(place, _)| *place != first).map(|(_, input)| input.logged_ns());

@@ -42,27 +42,29 @@ pub type FlowKey = u128;
 
 /// What a line says.
 #[derive(Debug)]
-pub struct Record<'r> {
+pub struct Record {
     /// When it was logged.
     pub logged_ns: u64,
     /// What it says.
-    pub what: What<'r>,
+    pub what: What,
 }
 
 /// What a line says.
 #[derive(Debug)]
-pub enum What<'r> {
+pub enum What {
     /// A contact with a service.
-    Contact(Box<Contact<'r>>),
-    /// The end of a flow.
-    FlowEnd(FlowEnd<'r>),
+    Contact(Box<Contact>),
+    /// The end of a flow, with all its bytes.
+    FlowEnd(FlowEnd),
+    /// Bytes of a flow while it goes on, or at its end.
+    FlowBytes(FlowBytes),
     /// A name that no signature has, on a flow to an address that one has: so the flow is not without a name.
     Named(FlowKey),
 }
 
 /// A contact with a service.
 #[derive(Clone, Debug)]
-pub struct Contact<'r> {
+pub struct Contact {
     /// When.
     pub time_ns: u64,
     /// Who.
@@ -72,9 +74,9 @@ pub struct Contact<'r> {
     /// The server's address, or that of the DNS server that was asked.
     pub server: Option<IpAddr>,
     /// The signature.
-    pub rule: &'r Rule,
+    pub rule: Arc<Rule>,
     /// The service that it counts for.
-    pub attribution: &'r Attribution,
+    pub attribution: Attribution,
     /// The name in normal form; empty for a server's address.
     pub name: Box<str>,
     /// What was seen.
@@ -93,9 +95,26 @@ pub struct Contact<'r> {
     pub flow: Option<FlowKey>,
 }
 
+/// Bytes of a flow until now.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowBytes {
+    /// The flow.
+    pub flow: FlowKey,
+    /// When.
+    pub time_ns: u64,
+    /// Bytes server → client.
+    pub bytes_to_client: u64,
+    /// Bytes client → server.
+    pub bytes_to_server: u64,
+    /// Whether the server has answered; `No` only at the end.
+    pub answered: Answered,
+    /// Whether the flow is over.
+    pub is_end: bool,
+}
+
 /// The end of a flow.
 #[derive(Debug)]
-pub struct FlowEnd<'r> {
+pub struct FlowEnd {
     /// The flow.
     pub flow: FlowKey,
     /// First packet.
@@ -109,7 +128,7 @@ pub struct FlowEnd<'r> {
     /// Whether the server answered.
     pub answered: Answered,
     /// The contact that it is if nothing named it.
-    pub nameless: Option<Box<Contact<'r>>>,
+    pub nameless: Option<Box<Contact>>,
 }
 
 /// The flag RST (RFC 9293 §3.1).
@@ -121,7 +140,7 @@ const REFUSAL_PACKETS_MAX: u64 = 3;
 ///
 /// # Errors
 /// It is not a line of a known format.
-pub fn read<'r>(bytes: &[u8], recogniser: &'r Recogniser) -> Result<Option<Record<'r>>, BadLine> {
+pub fn read(bytes: &[u8], recogniser: &Recogniser) -> Result<Option<Record>, BadLine> {
     if bytes.first() == Some(&b'#') {
         return Err(BadLine::TabSeparated);
     }
@@ -157,8 +176,8 @@ struct Reader<'r> {
     recogniser: &'r Recogniser,
 }
 
-impl<'r> Reader<'r> {
-    fn suricata(&self, line: &Line<'_>) -> Result<Option<Record<'r>>, BadLine> {
+impl Reader<'_> {
+    fn suricata(&self, line: &Line<'_>) -> Result<Option<Record>, BadLine> {
         let Some(Time(logged_ns)) = line.timestamp else { return Err(BadLine::NoTime) };
         let Some(client) = text(&line.src_ip) else { return Ok(None) };
         let server = text(&line.dest_ip).and_then(|address| address.parse().ok());
@@ -186,13 +205,7 @@ impl<'r> Reader<'r> {
         })
     }
 
-    fn suricata_flow(
-        &self,
-        line: &Line<'_>,
-        client: &str,
-        server: Option<IpAddr>,
-        logged_ns: u64,
-    ) -> Option<Record<'r>> {
+    fn suricata_flow(&self, line: &Line<'_>, client: &str, server: Option<IpAddr>, logged_ns: u64) -> Option<Record> {
         let (flow, key) = (line.flow.as_ref()?, FlowKey::from(line.flow_id?));
         let start_ns = flow.start.map_or(logged_ns, |Time(time_ns)| time_ns);
         let flags = line.tcp.as_ref().and_then(|tcp| text(&tcp.tcp_flags_tc));
@@ -215,7 +228,7 @@ impl<'r> Reader<'r> {
         Some(Record { logged_ns, what: What::FlowEnd(end) })
     }
 
-    fn zeek(&self, line: &Line<'_>) -> Result<Option<Record<'r>>, BadLine> {
+    fn zeek(&self, line: &Line<'_>) -> Result<Option<Record>, BadLine> {
         let Some(Time(time_ns)) = line.ts else { return Err(BadLine::NoTime) };
         let client = text(&line.orig_h).unwrap_or_default();
         let server = text(&line.resp_h).and_then(|address| address.parse().ok());
@@ -243,13 +256,7 @@ impl<'r> Reader<'r> {
         Ok(None)
     }
 
-    fn zeek_connection(
-        &self,
-        line: &Line<'_>,
-        client: &str,
-        server: Option<IpAddr>,
-        start_ns: u64,
-    ) -> Option<Record<'r>> {
+    fn zeek_connection(&self, line: &Line<'_>, client: &str, server: Option<IpAddr>, start_ns: u64) -> Option<Record> {
         let key = key_of_uid(text(&line.uid)?);
         let length = Time::from_seconds(line.duration.unwrap_or_default()).map_or(0, |Time(length_ns)| length_ns);
         let end_ns = start_ns.saturating_add(length);
@@ -274,7 +281,7 @@ impl<'r> Reader<'r> {
         Some(Record { logged_ns: end_ns, what: What::FlowEnd(end) })
     }
 
-    fn plain(&self, line: &Line<'_>) -> Result<Option<Record<'r>>, BadLine> {
+    fn plain(&self, line: &Line<'_>) -> Result<Option<Record>, BadLine> {
         let Some(Time(time_ns)) = line.time.or(line.seconds) else { return Err(BadLine::NoTime) };
         let (mut name, mut server) = (text(&line.name).filter(|name| !name.is_empty()), None);
         if let Some(given) = text(&line.server) {
@@ -300,7 +307,7 @@ impl<'r> Reader<'r> {
         Ok(Some(Record { logged_ns: time_ns, what: What::Contact(Box::new(contact)) }))
     }
 
-    fn seen(&self, seen: &Seen<'_>, logged_ns: u64) -> Option<Record<'r>> {
+    fn seen(&self, seen: &Seen<'_>, logged_ns: u64) -> Option<Record> {
         if let Some(contact) = self.contact(seen) {
             return Some(Record { logged_ns, what: What::Contact(Box::new(contact)) });
         }
@@ -309,7 +316,7 @@ impl<'r> Reader<'r> {
         Some(Record { logged_ns, what: What::Named(flow) })
     }
 
-    fn nameless(&self, client: &str, server: Option<IpAddr>, time_ns: u64, flow: FlowKey) -> Option<Box<Contact<'r>>> {
+    fn nameless(&self, client: &str, server: Option<IpAddr>, time_ns: u64, flow: FlowKey) -> Option<Box<Contact>> {
         let seen = Seen {
             time_ns,
             client,
@@ -324,7 +331,7 @@ impl<'r> Reader<'r> {
     }
 
     /// The contact with a service that this is.
-    fn contact(&self, seen: &Seen<'_>) -> Option<Contact<'r>> {
+    fn contact(&self, seen: &Seen<'_>) -> Option<Contact> {
         let mut buffer = [0; 256];
         let (name, server) = match seen.name.map(|name| normalise(name.as_bytes(), &mut buffer)) {
             Some(Name::Host(host)) => (Some(host), seen.server),
@@ -348,8 +355,8 @@ impl<'r> Reader<'r> {
             client,
             origin,
             server,
-            rule,
-            attribution,
+            rule: Arc::clone(rule),
+            attribution: attribution.clone(),
             name: name.unwrap_or_default().into(),
             kind: seen.kind,
             stack: self.recogniser.stack(seen.ja4, &attribution.service, seen.time_ns),

@@ -16,7 +16,7 @@ use foldhash::fast::RandomState;
 use vigie_judgement::{Answered, Client, Contact as Kind, Sighting};
 
 use crate::country::country;
-use line::{Contact, FlowEnd, FlowKey, Record, What};
+use line::{Contact, FlowBytes, FlowEnd, FlowKey, Record, What};
 
 const SECOND_NS: u64 = 1_000_000_000;
 const MINUTE_NS: u64 = 60 * SECOND_NS;
@@ -61,35 +61,36 @@ pub struct Counts {
     pub flows_forgotten: u64,
 }
 
-/// A contact that waits for its turn.
+/// A contact that waits for its turn, and what belongs to it.
 #[derive(Debug)]
-struct Waiting<'r> {
+struct Waiting<P> {
     /// Contacts of the same time keep the order in which they came.
     number: u64,
-    contact: Contact<'r>,
+    contact: Contact,
+    payload: Option<P>,
 }
 
-impl Waiting<'_> {
+impl<P> Waiting<P> {
     const fn turn(&self) -> (u64, u64) {
         (self.contact.time_ns, self.number)
     }
 }
 
-impl PartialEq for Waiting<'_> {
+impl<P> PartialEq for Waiting<P> {
     fn eq(&self, other: &Self) -> bool {
         self.turn() == other.turn()
     }
 }
 
-impl Eq for Waiting<'_> {}
+impl<P> Eq for Waiting<P> {}
 
-impl PartialOrd for Waiting<'_> {
+impl<P> PartialOrd for Waiting<P> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Waiting<'_> {
+impl<P> Ord for Waiting<P> {
     fn cmp(&self, other: &Self) -> Ordering {
         self.turn().cmp(&other.turn())
     }
@@ -124,11 +125,22 @@ impl<T> Flows<T> {
     }
 }
 
-/// Puts contacts into order, and adds the bytes of their flows.
+/// A flow whose end is awaited.
 #[derive(Debug)]
-pub struct Contacts<'r> {
+struct OpenFlow {
+    contact: Contact,
+    /// Bytes that were given out.
+    bytes_to_client: u64,
+    bytes_to_server: u64,
+    /// An answer was given out.
+    is_answered: bool,
+}
+
+/// Puts contacts into order, and adds the bytes of their flows. With each goes a payload of the caller's.
+#[derive(Debug)]
+pub struct Contacts<P = ()> {
     limits: Limits,
-    waiting: BinaryHeap<Reverse<Waiting<'r>>>,
+    waiting: BinaryHeap<Reverse<Waiting<P>>>,
     number: u64,
     /// Time of the newest line.
     newest_ns: u64,
@@ -136,7 +148,7 @@ pub struct Contacts<'r> {
     given_ns: u64,
     /// Whether lines name their flows, so that the ends of these may follow.
     has_flows: bool,
-    open: Flows<Contact<'r>>,
+    open: Flows<OpenFlow>,
     named: Flows<()>,
     /// Servers of DNS: what they ask, others asked them.
     resolvers: HashSet<IpAddr, RandomState>,
@@ -145,10 +157,10 @@ pub struct Contacts<'r> {
     counts: Counts,
 }
 
-/// Takes a sighting, and the flow that it is of, if it is of a new one.
-pub type Sighted<'s> = dyn FnMut(&Sighting<'_>, Option<FlowKey>) + 's;
+/// Takes a sighting, and the payload of its contact.
+pub type Sighted<'s, P = ()> = dyn FnMut(&Sighting<'_>, Option<P>) + 's;
 
-impl<'r> Contacts<'r> {
+impl<P> Contacts<P> {
     /// None yet.
     pub fn new(limits: Limits) -> Self {
         Self {
@@ -167,25 +179,39 @@ impl<'r> Contacts<'r> {
     }
 
     /// Takes what a line says, and gives out what has waited long enough.
-    pub fn take(&mut self, record: Record<'r>, sighted: &mut Sighted<'_>) {
+    pub fn take(&mut self, record: Record, payload: Option<P>, sighted: &mut Sighted<'_, P>) {
         self.newest_ns = self.newest_ns.max(record.logged_ns);
         match record.what {
-            What::Contact(contact) => self.contact(*contact),
+            What::Contact(contact) => self.contact(*contact, payload),
             What::FlowEnd(end) => self.flow_end(end),
+            What::FlowBytes(bytes) => self.flow_bytes(&bytes),
             What::Named(flow) => self.counts.flows_forgotten += self.named.insert(flow, (), self.limits.flows_max),
         }
         self.give_due(sighted);
     }
 
-    /// The input has ended: gives out all that waits.
-    pub fn finish(mut self, sighted: &mut Sighted<'_>) -> Counts {
-        while let Some(Reverse(waiting)) = self.waiting.pop() {
-            self.give(&waiting.contact, sighted);
+    /// Time has gone on: gives out what has waited long enough. Servers' packets are on the tap if `both_directions` are.
+    pub fn pass_time(&mut self, now_ns: u64, both_directions: bool, sighted: &mut Sighted<'_, P>) {
+        self.newest_ns = self.newest_ns.max(now_ns);
+        if both_directions {
+            self.answered_minutes.insert(now_ns / MINUTE_NS);
         }
-        self.counts
+        self.give_due(sighted);
     }
 
-    fn contact(&mut self, contact: Contact<'r>) {
+    /// What was read so far, and what limits cost.
+    pub const fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// The input has ended: gives out all that waits.
+    pub fn finish(&mut self, sighted: &mut Sighted<'_, P>) {
+        while let Some(Reverse(waiting)) = self.waiting.pop() {
+            self.give(&waiting.contact, waiting.payload, sighted);
+        }
+    }
+
+    fn contact(&mut self, contact: Contact, payload: Option<P>) {
         match (contact.kind, contact.flow) {
             (Kind::DnsQuestion, _) => {
                 if let Some(server) = contact.server.filter(|_| self.resolvers.len() < self.limits.resolvers_max) {
@@ -195,17 +221,25 @@ impl<'r> Contacts<'r> {
             (Kind::Flow, Some(flow)) => {
                 self.has_flows = true;
                 // Further requests on a connection, or a second line for its hello, are no second flow.
-                if self.open.known.get(&flow).is_some_and(|known| known.name == contact.name) {
+                let known = self.open.known.get(&flow);
+                if known.is_some_and(|known| known.contact.name == contact.name) {
                     return;
                 }
-                self.counts.flows_forgotten += self.open.insert(flow, contact.clone(), self.limits.flows_max);
+                let open = OpenFlow {
+                    contact: contact.clone(),
+                    // Bytes count once, also where a flow has several names.
+                    bytes_to_client: known.map_or(contact.bytes_to_client, |known| known.bytes_to_client),
+                    bytes_to_server: known.map_or(contact.bytes_to_server, |known| known.bytes_to_server),
+                    is_answered: contact.answered == Answered::Yes,
+                };
+                self.counts.flows_forgotten += self.open.insert(flow, open, self.limits.flows_max);
             }
             _ => {}
         }
-        self.wait(contact);
+        self.wait(contact, payload);
     }
 
-    fn flow_end(&mut self, mut end: FlowEnd<'r>) {
+    fn flow_end(&mut self, mut end: FlowEnd) {
         self.has_flows = true;
         if end.answered == Answered::Yes {
             self.answered_minutes.insert(end.start_ns / MINUTE_NS);
@@ -213,44 +247,74 @@ impl<'r> Contacts<'r> {
         let nameless = end.nameless.take();
         let is_named = self.named.known.remove(&end.flow).is_some();
         let contact = match self.open.known.remove(&end.flow) {
-            Some(contact) => contact,
+            Some(open) => open.contact,
             None => {
                 let Some(contact) = nameless.filter(|_| !is_named) else { return };
-                self.wait(Contact::clone(&contact));
+                self.wait(Contact::clone(&contact), None);
                 *contact
             }
         };
         self.wait_for_bytes(&contact, &end);
     }
 
+    /// Adds the bytes of a flow since they were last told.
+    fn flow_bytes(&mut self, bytes: &FlowBytes) {
+        let Some(open) = self.open.known.get_mut(&bytes.flow) else { return };
+        let to_client = bytes.bytes_to_client.saturating_sub(open.bytes_to_client);
+        let to_server = bytes.bytes_to_server.saturating_sub(open.bytes_to_server);
+        let answered = match bytes.answered {
+            Answered::Yes if open.is_answered => Answered::Unknown,
+            Answered::No if open.is_answered => Answered::Unknown,
+            answered => answered,
+        };
+        open.is_answered |= bytes.answered == Answered::Yes;
+        (open.bytes_to_client, open.bytes_to_server) = (bytes.bytes_to_client, bytes.bytes_to_server);
+        let contact = match bytes.is_end {
+            true => self.open.known.remove(&bytes.flow).map(|open| open.contact),
+            false => Some(open.contact.clone()),
+        };
+        let tells_something = to_client + to_server > 0 || answered != Answered::Unknown;
+        if let Some(contact) = contact.filter(|_| tells_something) {
+            let more = Contact {
+                time_ns: bytes.time_ns,
+                kind: Kind::MoreBytes,
+                answered,
+                bytes_to_client: to_client,
+                bytes_to_server: to_server,
+                ..contact
+            };
+            self.wait(more, None);
+        }
+    }
+
     /// Adds the bytes of a flow, as a sensor tells them: every minute, and at its end.
-    fn wait_for_bytes(&mut self, contact: &Contact<'r>, end: &FlowEnd<'_>) {
+    fn wait_for_bytes(&mut self, contact: &Contact, end: &FlowEnd) {
         let length_ns = end.end_ns.saturating_sub(end.start_ns).min(FLOW_MINUTES_MAX * MINUTE_NS);
         let minutes = length_ns.div_ceil(MINUTE_NS);
         let parts = if minutes > FINE_MINUTES_MAX { minutes.div_ceil(COARSE_MINUTES) } else { minutes.max(1) };
         let share = |total: u64, part: u64| (u128::from(total) * u128::from(part) / u128::from(parts)) as u64;
         for part in 1..=parts {
             let bytes = |total| share(total, part) - share(total, part - 1);
-            self.wait(Contact {
+            let more = Contact {
                 time_ns: end.start_ns + share(length_ns, part),
-                name: Box::default(),
                 kind: Kind::MoreBytes,
                 answered: if part == 1 { end.answered } else { Answered::Unknown },
                 bytes_to_client: bytes(end.bytes_to_client),
                 bytes_to_server: bytes(end.bytes_to_server),
                 ..contact.clone()
-            });
+            };
+            self.wait(more, None);
         }
     }
 
-    fn wait(&mut self, contact: Contact<'r>) {
+    fn wait(&mut self, contact: Contact, payload: Option<P>) {
         self.counts.late += u64::from(contact.time_ns < self.given_ns && contact.kind != Kind::MoreBytes);
         self.number += 1;
-        self.waiting.push(Reverse(Waiting { number: self.number, contact }));
+        self.waiting.push(Reverse(Waiting { number: self.number, contact, payload }));
     }
 
     /// Gives out the contacts whose turn has come.
-    fn give_due(&mut self, sighted: &mut Sighted<'_>) {
+    fn give_due(&mut self, sighted: &mut Sighted<'_, P>) {
         let wait_s = if self.has_flows { self.limits.flow_wait_s } else { self.limits.disorder_s };
         let due_ns = self.newest_ns.saturating_sub(wait_s.saturating_mul(SECOND_NS));
         while let Some(Reverse(first)) = self.waiting.peek() {
@@ -260,11 +324,11 @@ impl<'r> Contacts<'r> {
             }
             self.counts.hurried += u64::from(!is_due);
             let Some(Reverse(waiting)) = self.waiting.pop() else { break };
-            self.give(&waiting.contact, sighted);
+            self.give(&waiting.contact, waiting.payload, sighted);
         }
     }
 
-    fn give(&mut self, contact: &Contact<'_>, sighted: &mut Sighted<'_>) {
+    fn give(&mut self, contact: &Contact, payload: Option<P>, sighted: &mut Sighted<'_, P>) {
         self.given_ns = self.given_ns.max(contact.time_ns);
         let is_resolver = match &contact.client {
             Client::Address(address) => self.resolvers.contains(address),
@@ -280,7 +344,7 @@ impl<'r> Contacts<'r> {
             origin: &contact.origin,
             service: &contact.attribution.service,
             owner: &contact.attribution.owner,
-            rule: contact.rule,
+            rule: &contact.rule,
             name: &contact.name,
             contact: contact.kind,
             stack: contact.stack,
@@ -290,12 +354,12 @@ impl<'r> Contacts<'r> {
             server_country: contact.server.filter(|_| contact.kind == Kind::Flow).and_then(country),
             is_cleartext: contact.is_cleartext,
         };
-        sighted(&sighting, contact.flow.filter(|_| contact.kind == Kind::Flow));
+        sighted(&sighting, payload);
     }
 
     /// Whether a contact was answered. That no answer was logged tells something only where others were answered in that
     /// minute: else that direction may not be on the tap.
-    fn answered(&mut self, contact: &Contact<'_>) -> Answered {
+    fn answered(&mut self, contact: &Contact) -> Answered {
         let minute = contact.time_ns / MINUTE_NS;
         while self.answered_minutes.first().is_some_and(|first| first + FLOW_MINUTES_MAX < minute) {
             self.answered_minutes.pop_first();

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 use vigie_judgement::{Attribution, Cases, Change, Kind as VerdictKind, Origin, Recogniser, Stack, Thresholds};
 use vigie_signatures::{Bundle, Clients};
@@ -6,7 +8,7 @@ fn recogniser() -> Recogniser {
     Recogniser::new(Bundle::builtin(), Clients::builtin())
 }
 
-fn contact<'r>(recogniser: &'r Recogniser, seconds: u64, name: &str) -> Contact<'r> {
+fn contact(recogniser: &Recogniser, seconds: u64, name: &str) -> Contact {
     let rule = recogniser.flow(Some(name), None).unwrap();
     let attribution: &Attribution = recogniser.attribute(rule).unwrap();
     Contact {
@@ -14,8 +16,8 @@ fn contact<'r>(recogniser: &'r Recogniser, seconds: u64, name: &str) -> Contact<
         client: Client::Address("10.0.0.1".parse().unwrap()),
         origin: Origin::unknown(),
         server: None,
-        rule,
-        attribution,
+        rule: Arc::clone(rule),
+        attribution: attribution.clone(),
         name: name.into(),
         kind: Kind::Flow,
         stack: Stack::Other,
@@ -27,11 +29,11 @@ fn contact<'r>(recogniser: &'r Recogniser, seconds: u64, name: &str) -> Contact<
     }
 }
 
-const fn record(logged_s: u64, what: What<'_>) -> Record<'_> {
+const fn record(logged_s: u64, what: What) -> Record {
     Record { logged_ns: logged_s * SECOND_NS, what }
 }
 
-fn end(flow: FlowKey, start_s: u64, end_s: u64, bytes: u64) -> FlowEnd<'static> {
+fn end(flow: FlowKey, start_s: u64, end_s: u64, bytes: u64) -> FlowEnd {
     FlowEnd {
         flow,
         start_ns: start_s * SECOND_NS,
@@ -47,7 +49,7 @@ fn end(flow: FlowKey, start_s: u64, end_s: u64, bytes: u64) -> FlowEnd<'static> 
 type Ended = (VerdictKind, u64, u64, u64, u32);
 
 /// Episodes as they ended, and the counts.
-fn judged(limits: Limits, records: Vec<Record<'_>>) -> (Vec<Ended>, Counts) {
+fn judged(limits: Limits, records: Vec<Record>) -> (Vec<Ended>, Counts) {
     let mut contacts = Contacts::new(limits);
     let mut cases = Cases::new(Thresholds::default(), 100);
     let mut episodes = Vec::new();
@@ -60,14 +62,15 @@ fn judged(limits: Limits, records: Vec<Record<'_>>) -> (Vec<Ended>, Counts) {
         }
     };
     for record in records {
-        contacts.take(record, &mut |sighting, _| cases.sighting(sighting, &mut tell));
+        contacts.take(record, None, &mut |sighting, _: Option<()>| cases.sighting(sighting, &mut tell));
     }
-    let counts = contacts.finish(&mut |sighting, _| cases.sighting(sighting, &mut tell));
+    contacts.finish(&mut |sighting, _| cases.sighting(sighting, &mut tell));
+    let counts = contacts.counts().clone();
     cases.end(&mut tell);
     (episodes, counts)
 }
 
-fn single<'r>(recogniser: &'r Recogniser, seconds: u64, name: &str) -> Record<'r> {
+fn single(recogniser: &Recogniser, seconds: u64, name: &str) -> Record {
     record(seconds, What::Contact(Box::new(contact(recogniser, seconds, name))))
 }
 
@@ -135,7 +138,7 @@ fn a_flow_that_nothing_named_is_known_by_its_server() {
         let rule = recogniser.flow(None, Some("34.102.215.99".parse().unwrap())).unwrap();
         let attribution = recogniser.attribute(rule).unwrap();
         let mut contact = contact(&recogniser, 100, "www.tiktok.com");
-        (contact.rule, contact.attribution, contact.name) = (rule, attribution, "".into());
+        (contact.rule, contact.attribution, contact.name) = (Arc::clone(rule), attribution.clone(), "".into());
         Some(Box::new(contact))
     };
     let flow_end = |nameless| record(110, What::FlowEnd(FlowEnd { nameless, ..end(7, 100, 110, 500) }));
@@ -175,7 +178,7 @@ fn attempt(answered: Answered, others: Option<u64>) -> Option<bool> {
     let mut attempt = None;
     let mut tell = |change: Change<'_>| attempt = change.judgement.attempt;
     for record in records {
-        contacts.take(record, &mut |sighting, _| cases.sighting(sighting, &mut tell));
+        contacts.take(record, None, &mut |sighting, _: Option<()>| cases.sighting(sighting, &mut tell));
     }
     contacts.finish(&mut |sighting, _| cases.sighting(sighting, &mut tell));
     cases.end(&mut tell);

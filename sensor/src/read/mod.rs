@@ -51,8 +51,8 @@ pub struct Totals {
     pub hellos_dtls: u64,
     /// DNS answers.
     pub dns_answers: u64,
-    /// Alerts.
-    pub alerts: u64,
+    /// Flows that matched a signature.
+    pub sightings: u64,
     /// Time of the earliest frame; 0 if there was none.
     pub first_seen_ns: u64,
     /// Time of the latest frame.
@@ -211,7 +211,7 @@ fn totals(replays: &[Replay], source: SourceStatistics) -> Totals {
         hellos_quic: sum(Counter::HellosQuic),
         hellos_dtls: sum(Counter::HellosDtls),
         dns_answers: sum(Counter::DnsAnswers),
-        alerts: sum(Counter::Alerts),
+        sightings: sum(Counter::Sightings),
         first_seen_ns,
         last_seen_ns,
         source,

@@ -56,14 +56,15 @@ fn event() -> Event {
     let mut alert = alert(Evidence::TlsSni, None);
     alert.flow.id = flow_id_of(CLIENT);
     alert.flow.first_seen_ns = START_NS;
-    let fact = Fact::Alert(Box::new(alert));
+    let fact = Fact::Sighting(Box::new(alert));
     Event { timestamp_ns: START_NS, frame_number: 4, order: Order::default(), fact }
 }
 
 fn alert_line(context: &Context) -> String {
     let (event, mut out) = (event(), Vec::new());
-    let facts = [("event_id", vec![sighting_id(&event, context)])];
-    encode_under(&event, context, &facts, &mut out);
+    let (incident, ban) = ("k7q2m-4x9d0-f".to_owned(), "fr".to_owned());
+    let under = Under { incident, ban, scope: String::new(), site: String::new() };
+    encode_alert(&event, context, &[under], &mut out);
     String::from_utf8(out).unwrap()
 }
 
@@ -132,7 +133,7 @@ fn found(line: &str) -> Vec<&'static str> {
         way("flow_id", event["flow_id"] == flow_id);
         // Without pseudonyms, event ids are computed from what stands in the event.
         let plain = Context { pseudonyms: None, ..context(false) };
-        let event_id = if metadata["incident"].is_null() {
+        let event_id = if metadata["incident_state"].is_null() {
             let parts = [flow_id.to_string(), rule().signature_id.to_string(), START_NS.to_string()];
             incident::hash(&parts.each_ref().map(String::as_str), &plain)
         } else {
@@ -179,7 +180,7 @@ fn pseudonymised_events_name_nobody() {
 #[test]
 fn the_ends_of_a_tunnel_are_left_out_beside_a_pseudonym() {
     let mut event = event();
-    if let Fact::Alert(alert) = &mut event.fact {
+    if let Fact::Sighting(alert) = &mut event.fact {
         let ends = [[10, 1, 2, 3], [192, 0, 2, 1]].map(|end| Some(Address::v4(end)));
         let [source, destination] = ends;
         alert.flow.encapsulation.tunnel =

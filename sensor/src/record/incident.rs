@@ -71,6 +71,7 @@ pub fn encode_incident(change: &IncidentChange<'_>, context: &Context, out: &mut
             flows: incident.flows,
             bytes_to_server: incident.bytes_to_server,
             bytes_to_client: incident.bytes_to_client,
+            region_bytes: &incident.region_bytes,
             first_ns: incident.first_ns,
             last_ns: incident.last_ns,
             alerts_left_out: incident.alerts_left_out,
@@ -127,8 +128,11 @@ pub fn client_text(client: &Client, label: &str, context: &Context) -> String {
 
 /// The id that is written of an incident: a hash of whom it is about, or one that needs the key of pseudonyms.
 pub fn incident_id(incident: &Incident, context: &Context) -> String {
-    let of_pseudonyms = context.pseudonyms.as_ref().map(|pseudonyms| pseudonyms.incident_id(&incident.id));
-    of_pseudonyms.unwrap_or_else(|| incident.id.clone())
+    written_id(&incident.id, context)
+}
+
+fn written_id(id: &str, context: &Context) -> String {
+    context.pseudonyms.as_ref().map_or_else(|| id.to_owned(), |pseudonyms| pseudonyms.incident_id(id))
 }
 
 /// The id by kind of change, which never changes.
@@ -148,10 +152,55 @@ fn signature_text(change: &IncidentChange<'_>) -> String {
     format!("vigie incident {state}: {service_name}, {verdict} ({kind}), {}", ban.id)
 }
 
+/// An incident, as far as an alert tells it.
+#[derive(Clone, Debug)]
+pub struct Under {
+    /// Its id.
+    pub incident: String,
+    /// The ban's id.
+    pub ban: String,
+    /// The scope; empty if none names the client.
+    pub scope: String,
+    /// Where; empty if not known.
+    pub site: String,
+}
+
+impl Under {
+    /// What an alert tells of an incident.
+    pub fn of(incident: &Incident) -> Self {
+        let (id, ban) = (incident.id.clone(), incident.ban.id.clone());
+        Self { incident: id, ban, scope: incident.scope.clone(), site: incident.site.clone() }
+    }
+}
+
+/// Appends a sighting as an alert under incidents, as one EVE line, newline included.
+pub fn encode_alert(sighting: &Event, context: &Context, under: &[Under], out: &mut Vec<u8>) {
+    let name = match &sighting.fact {
+        Fact::Sighting(sighting) => sighting.name.as_deref(),
+        _ => None,
+    };
+    let (region, region_evidence) = name.and_then(vigie_judgement::region).unwrap_or_default();
+    let list = |of: fn(&Under) -> &String| {
+        let texts = under.iter().map(of).filter(|text| !text.is_empty());
+        texts.cloned().collect::<Vec<_>>()
+    };
+    let one = |text: &str| if text.is_empty() { Vec::new() } else { vec![text.to_owned()] };
+    let facts = [
+        ("event_id", vec![sighting_id(sighting, context)]),
+        ("incident", under.iter().map(|under| written_id(&under.incident, context)).collect()),
+        ("ban", list(|under| &under.ban)),
+        ("scope", list(|under| &under.scope)),
+        ("site", list(|under| &under.site)),
+        ("region", one(region)),
+        ("region_evidence", one(region_evidence)),
+    ];
+    super::encode_under(sighting, context, &facts, out);
+}
+
 /// The id of the alert on a flow.
-pub fn sighting_id(event: &Event, context: &Context) -> String {
+fn sighting_id(event: &Event, context: &Context) -> String {
     let (flow, signature) = match &event.fact {
-        Fact::Alert(alert) | Fact::Sighting(alert) => (alert.flow.id, alert.rule.signature_id),
+        Fact::Sighting(sighting) | Fact::Question(sighting) => (sighting.flow.id, sighting.rule.signature_id),
         _ => (0, 0),
     };
     hash(&[&flow.to_string(), &signature.to_string(), &event.timestamp_ns.to_string()], context)

@@ -73,9 +73,10 @@ fn hello(transport: HelloTransport) -> Hello {
     }
 }
 
-pub fn alert(evidence: Evidence, hello: Option<Hello>) -> Alert {
-    Alert {
+pub fn alert(evidence: Evidence, hello: Option<Hello>) -> Sighting {
+    Sighting {
         flow: flow(),
+        client_mac: None,
         evidence,
         name: None,
         name_as_sent: None,
@@ -92,8 +93,8 @@ fn line(fact: Fact, context: &Context) -> String {
     String::from_utf8(out).unwrap()
 }
 
-fn alert_line(alert: Alert) -> String {
-    line(Fact::Alert(Box::new(alert)), &Context::default())
+fn alert_line(alert: Sighting) -> String {
+    line(Fact::Sighting(Box::new(alert)), &Context::default())
 }
 
 #[test]
@@ -114,7 +115,7 @@ fn an_alert_says_all_that_is_known() {
     };
     let context =
         Context { sensor_name: Some("tap-1".to_owned()), interfaces: vec!["eth0".to_owned()], ..Context::default() };
-    let line = line(Fact::Alert(Box::new(alert)), &context);
+    let line = line(Fact::Sighting(Box::new(alert)), &context);
     let severity = format!(r#""severity":{},"#, rule().severity());
     for expected in [
         r#"{"timestamp":"2026-11-21T22:05:05.123456+0000","flow_id":1234567890123456,"pcap_cnt":4,"in_iface":"eth0","#,
@@ -183,7 +184,7 @@ fn the_bundle_tells_the_autonomous_system_where_the_rule_does_not() {
     let context = Context { bundle: Some(bundle), ..Context::default() };
     let mut alert = alert(Evidence::TlsSni, None);
     alert.flow.server = Address::from(server);
-    let line = line(Fact::Alert(Box::new(alert)), &context);
+    let line = line(Fact::Sighting(Box::new(alert)), &context);
     assert!(line.contains(&format!(r#""server_asn":["{asn}"]"#)), "{line}");
 }
 

@@ -77,11 +77,11 @@ impl AlertRate {
 
     /// What becomes of an event. Only alerts are limited.
     pub fn admit(&mut self, mut event: Event, now: Instant) -> Admission {
-        let Fact::Alert(alert) = &event.fact else { return Admission::Write(event) };
+        let Fact::Sighting(sighting) = &event.fact else { return Admission::Write(event) };
         if self.pairs.is_empty() {
             return Admission::Write(event);
         }
-        let key = self.hasher.hash_one((alert.flow.client, alert.rule.signature_id)).max(1);
+        let key = self.hasher.hash_one((sighting.flow.client, sighting.rule.signature_id)).max(1);
         let Some(place) = self.place(key, now) else { return Admission::Write(event) };
         let Some(pair) = self.pairs.get_mut(place) else { return Admission::Write(event) };
         if pair.key != key || (pair.is_over(now) && pair.held.is_none()) {
@@ -96,9 +96,9 @@ impl AlertRate {
             return Admission::Summarised;
         }
         if event.memory_bytes() > HELD_ALERT_BYTES_MAX
-            && let Fact::Alert(alert) = &mut event.fact
+            && let Fact::Sighting(sighting) = &mut event.fact
         {
-            alert.hello = None;
+            sighting.hello = None;
         }
         pair.held = Some(event);
         self.limited.push(place);
@@ -115,8 +115,8 @@ impl AlertRate {
             }
             let Pair { held, summarised, .. } = mem::take(pair);
             if let Some(mut event) = held {
-                if let Fact::Alert(alert) = &mut event.fact {
-                    alert.summarised = summarised;
+                if let Fact::Sighting(sighting) = &mut event.fact {
+                    sighting.summarised = summarised;
                 }
                 give(event);
             }

@@ -16,6 +16,7 @@
 mod advice;
 pub(crate) mod alert_rate;
 mod channel;
+mod event_lines;
 mod guarded;
 mod live_clock;
 pub mod log;
@@ -40,6 +41,7 @@ use vigie_signatures::Bundle;
 
 use self::log::Log;
 use self::notify::ServiceManager;
+use self::snapshot::Snapshot;
 use self::start::confinement;
 use self::worker_thread::LiveSource;
 use crate::policy::LoadedPolicy;
@@ -127,8 +129,8 @@ pub fn run(layers: &Layers, loaded: Loaded, load_signatures: LoadSignatures<'_>)
         log.info(line);
     }
     let serving = server.map(Server::serve).transpose().map_err(|error| system("start the endpoint", &error))?;
-    let mut running = prepared.start(sources, &effective, bundle, &log)?;
-    running.use_policy(Arc::new(policy.policy));
+    let snapshot = Snapshot { bundle, policy: Arc::new(policy.policy) };
+    let mut running = prepared.start(sources, &effective, snapshot, &log)?;
     running.serving = serving;
     service_manager.ready(&running.status());
     log.info(&format!("running: {}", running.status()));

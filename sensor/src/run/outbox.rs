@@ -162,5 +162,5 @@ impl Outbox {
 }
 
 const fn is_alert(event: &Event) -> bool {
-    matches!(event.fact, Fact::Alert(_))
+    matches!(event.fact, Fact::Sighting(_) | Fact::Question(_))
 }

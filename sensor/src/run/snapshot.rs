@@ -8,7 +8,7 @@ use vigie_judgement::policy::Policy;
 use vigie_signatures::Bundle;
 
 /// What a reload may replace, as far as workers need it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Snapshot {
     /// The signatures.
     pub bundle: Arc<Bundle>,

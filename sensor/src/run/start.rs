@@ -12,6 +12,7 @@ use vigie_signatures::Bundle;
 
 use super::alert_rate::AlertRate;
 use super::channel::channel;
+use super::event_lines::EventLines;
 use super::guarded::GuardedWorker;
 use super::log::Log;
 use super::outbox::{Outbox, QueueLimits};
@@ -22,6 +23,7 @@ use super::watch::Running;
 use super::worker_thread::{LiveSource, WorkerThread};
 use super::writer::{Writer, WriterCommands};
 use super::{RunError, system};
+use crate::judging::{self, Judging, StateFile};
 use crate::policy;
 use crate::record::Context;
 use crate::settings::{Loaded, Record, Settings};
@@ -30,7 +32,6 @@ use crate::worker::{EventTypes, Share, Worker};
 use vigie_flow::HashKey;
 use vigie_handshake::address_names::{self, AddressNames};
 use vigie_journal::Journal;
-use vigie_judgement::policy::Policy;
 use vigie_metrics::{Server, ServerError, ServerOptions};
 use vigie_privilege::Confinement;
 
@@ -97,7 +98,7 @@ impl Prepared {
         self,
         sources: Vec<Box<dyn LiveSource>>,
         settings: &Settings,
-        bundle: Arc<Bundle>,
+        snapshot: Snapshot,
         log: &Arc<Log>,
     ) -> Result<Running, RunError> {
         let path = &settings.events.file;
@@ -106,7 +107,7 @@ impl Prepared {
         if cut_bytes > 0 {
             log.warning(&format!("{}: {cut_bytes} bytes of a cut line were taken away", path.display()));
         }
-        self.start_with(sources, journal, settings, bundle, log)
+        self.start_with(sources, journal, settings, snapshot, log)
     }
 
     /// Starts all threads. Each worker takes one of the sources.
@@ -118,7 +119,7 @@ impl Prepared {
         sources: Vec<Box<dyn LiveSource>>,
         journal: Journal,
         settings: &Settings,
-        bundle: Arc<Bundle>,
+        snapshot: Snapshot,
         log: &Arc<Log>,
     ) -> Result<Running, RunError> {
         let Self { workers, shared, interfaces } = self;
@@ -133,13 +134,24 @@ impl Prepared {
         let context = Context {
             sensor_name: Some(settings.sensor.name.clone()),
             interfaces: interfaces.clone(),
-            bundle: Some(Arc::clone(&bundle)),
+            bundle: Some(Arc::clone(&snapshot.bundle)),
             pseudonyms: None,
         };
-        let current: CurrentSnapshot =
-            Arc::new(ArcSwap::from_pointee(Snapshot { bundle, policy: Arc::new(Policy::builtin()) }));
+        let judging = Judging::new(
+            Arc::clone(&snapshot.bundle),
+            Arc::clone(&snapshot.policy),
+            judging::Limits::from(&settings.judgement),
+        );
+        let lines = EventLines::new(journal, context, &settings.events.types, &shared);
+        let current: CurrentSnapshot = Arc::new(ArcSwap::from_pointee(snapshot));
         let writer =
-            Writer::new(events, Arc::clone(&commands), SnapshotReader::new(&current), journal, context, &shared, log);
+            Writer::new(events, Arc::clone(&commands), SnapshotReader::new(&current), judging, lines, &shared, log);
+        let writer = match settings.state_file() {
+            Some(path) => {
+                writer.keep_state(StateFile::new(path), Duration::from_secs(settings.judgement.state_interval_s))
+            }
+            None => writer,
+        };
         let writer = spawn("writer", move || writer.run())?;
         let stop = Arc::new(AtomicBool::new(false));
         let mut threads = Vec::new();
@@ -247,7 +259,8 @@ pub(super) fn confinement(
     );
     readable.extend(settings.signatures.folder.clone());
     readable.extend(server.map(Server::readable_folders).unwrap_or_default());
-    let writable = folder(&settings.events.file).into_iter().collect();
+    let state_folder = settings.state_file().and_then(|path| folder(&path));
+    let writable = folder(&settings.events.file).into_iter().chain(state_folder).collect();
     let is_root = nix::unistd::geteuid().is_root();
     let named = |name: &String| (is_root && !name.is_empty()).then(|| name.clone());
     Confinement {

@@ -27,7 +27,6 @@ use vigie_capture::CaptureError;
 use vigie_capture::live::State;
 use vigie_config::{Layers, Schema, Table};
 use vigie_journal::record::Stats;
-use vigie_judgement::policy::Policy;
 use vigie_metrics::Serving;
 
 /// How often the watching thread polls.
@@ -227,8 +226,7 @@ impl Running {
         self.commands.fsync(fsync(settings));
         let now = OffsetDateTime::now_utc();
         advice::warnings(settings, &policy, now).iter().for_each(|line| self.log.warning(line));
-        self.use_signatures(bundle);
-        self.use_policy(Arc::new(policy.policy));
+        self.use_snapshot(Snapshot { bundle, policy: Arc::new(policy.policy) });
         self.shared.reloaded(true);
         let what =
             if change.live.is_empty() { String::new() } else { format!("; changed: {}", change.live.join(", ")) };
@@ -237,16 +235,15 @@ impl Running {
 
     /// Replaces the signatures of workers and writer.
     pub fn use_signatures(&self, bundle: Arc<Bundle>) {
-        self.shared.signatures(SignatureFacts::of(&bundle));
-        self.shared.expect_matches(&bundle);
         let policy = Arc::clone(&self.current.load().policy);
-        self.current.store(Arc::new(Snapshot { bundle, policy }));
+        self.use_snapshot(Snapshot { bundle, policy });
     }
 
-    /// Replaces the policy.
-    pub fn use_policy(&self, policy: Arc<Policy>) {
-        let bundle = Arc::clone(&self.current.load().bundle);
-        self.current.store(Arc::new(Snapshot { bundle, policy }));
+    /// Replaces signatures and policy.
+    fn use_snapshot(&self, snapshot: Snapshot) {
+        self.shared.signatures(SignatureFacts::of(&snapshot.bundle));
+        self.shared.expect_matches(&snapshot.bundle);
+        self.current.store(Arc::new(snapshot));
     }
 
     fn reload_failed(&self, what_stays: &str) {
@@ -269,7 +266,7 @@ impl Running {
             invalid: self.shared.total("decode_error", None),
             flows: count("flow", "opened"),
             flows_active: flows_active.map(|cells| cells.reading().flows).sum(),
-            alerts: count("alert", "written"),
+            alerts: self.shared.alerts_written_total(),
             alerts_lost: self.shared.alerts_lost_total(),
         }
     }
@@ -330,7 +327,7 @@ impl Running {
         let Some(writer) = self.writer.take() else { return Ok(()) };
         while !writer.is_finished() {
             if Instant::now() >= deadline {
-                self.shared.unwritten_alerts_lost(self.shared.total("alert", Some("written")));
+                self.shared.unwritten_alerts_lost(self.shared.total("sighting", Some("emitted")));
                 return Err(RunError::Failed(
                     "the events file does not return from a write; the last events are lost".to_owned(),
                 ));

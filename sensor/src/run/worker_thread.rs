@@ -13,7 +13,7 @@ use super::names_wait::NamesWait;
 use super::outbox::{Dropped, Outbox};
 use super::packet_clocks::PacketClocks;
 use super::snapshot::SnapshotReader;
-use crate::event::{Event, Fact};
+use crate::event::{Event, Fact, Order};
 use crate::settings::Settings;
 use crate::telemetry::{CaptureCells, CaptureCounts, Shared, WorkerCells};
 use vigie_capture::live::{Change, InterfaceCounts, Live};
@@ -86,7 +86,7 @@ pub struct WorkerThread {
     captures: Vec<Arc<CaptureCells>>,
     shared: Arc<Shared>,
     reports: Sender<Report>,
-    /// Whether to send the ends of flows. Workers emit those of flows with an alert in any case, for the summary of `read`.
+    /// Whether to send the ends of all flows. Those of sighted flows are sent in any case.
     writes_flow_ends: bool,
     clock: LiveClock,
     names_wait: Option<NamesWait>,
@@ -235,8 +235,20 @@ impl WorkerThread {
             });
         }
         if self.reported.elapsed() >= REPORT_EVERY {
+            self.send_clock();
             self.report(false);
         }
+    }
+
+    /// Tells the writer how far the time of packets has gone, so that what waits is judged also when nothing else is seen.
+    fn send_clock(&mut self) {
+        let Some(now_ns) = self.clock.now_ns(Instant::now()) else { return };
+        self.outbox.send(Event {
+            timestamp_ns: now_ns.saturating_sub(LATENESS_NS),
+            frame_number: 0,
+            order: Order::default(),
+            fact: Fact::Clock { both_directions: false },
+        });
     }
 
     /// Reports to the watching thread. What the channel has no room for goes into the next report.
@@ -267,7 +279,7 @@ impl WorkerThread {
 }
 
 fn send(outbox: &mut Outbox, event: Event, writes_flow_ends: bool) {
-    if writes_flow_ends || !matches!(event.fact, Fact::FlowEnd(..)) {
+    if writes_flow_ends || !matches!(event.fact, Fact::FlowEnd(_, _, None)) {
         outbox.send(event);
     }
 }

@@ -1,28 +1,26 @@
-//! The thread that writes events: it receives them from the channel, encodes them, and writes them to the journal. It counts
-//! an alert as written only afterwards. It retries a write that fails; meanwhile events wait in the channel, then in the
+//! The thread that judges and writes: it receives events from the channel, judges the sightings among them, and writes
+//! incidents, alerts and other records to the journal. It counts an alert as written only afterwards. It retries a write that fails; meanwhile events wait in the channel, then in the
 //! outboxes of the workers, and the sensor is not ready. When the sensor stops, it retries until a deadline; then it takes
 //! what is left from the channel and counts it as lost.
 
-use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::RecvTimeoutError;
-use vigie_signatures::Rule;
+use vigie_judgement::Resumed;
 
 use super::channel::EventReceiver;
+use super::event_lines::{EventLines, count_lost};
 use super::log::Log;
 use super::outbox::Dropped;
 use super::snapshot::SnapshotReader;
-use crate::detect::Evidence;
 use crate::event::{Event, Fact};
-use crate::record::{self, Context};
+use crate::judging::{Judging, StateFile};
 use crate::settings::Fsync;
-use crate::telemetry::{Loss, Shared, SinkCells};
-use vigie_journal::Journal;
+use crate::telemetry::{Shared, SinkCells};
 use vigie_journal::record::Stats;
 
 /// How long the writer waits for events before it checks its commands.
@@ -89,34 +87,33 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The alert in a line of the journal's buffer: rule, evidence, and time of the packet.
-type WaitingAlert = (Arc<Rule>, Evidence, u64);
-
 /// The state of the writing thread.
 pub struct Writer {
     events: EventReceiver,
     commands: Arc<WriterCommands>,
     snapshots: SnapshotReader,
-    journal: Journal,
-    context: Context,
+    judging: Judging,
+    lines: EventLines,
+    interfaces: Vec<String>,
     synced: Instant,
     shared: Arc<Shared>,
     sink: Arc<SinkCells>,
     log: Arc<Log>,
-    /// The lines in the journal's buffer; `None` is an event other than an alert.
-    waiting: VecDeque<Option<WaitingAlert>>,
     failure_logged: Option<Instant>,
+    state: Option<StateFile>,
+    state_every: Duration,
+    state_saved: Instant,
     given_up: Option<Dropped>,
 }
 
 impl Writer {
-    /// A writer from a channel to a journal.
+    /// A writer from a channel, through judgement, to a journal.
     pub fn new(
         events: EventReceiver,
         commands: Arc<WriterCommands>,
         snapshots: SnapshotReader,
-        journal: Journal,
-        context: Context,
+        judging: Judging,
+        lines: EventLines,
         shared: &Arc<Shared>,
         log: &Arc<Log>,
     ) -> Self {
@@ -124,16 +121,40 @@ impl Writer {
             events,
             commands,
             snapshots,
-            journal,
-            context,
+            judging,
+            interfaces: lines.interfaces().to_vec(),
+            lines,
             synced: Instant::now(),
             shared: Arc::clone(shared),
             sink: shared.sink("journal"),
             log: Arc::clone(log),
-            waiting: VecDeque::new(),
             failure_logged: None,
+            state: None,
+            state_every: Duration::MAX,
+            state_saved: Instant::now(),
             given_up: None,
         }
+    }
+
+    /// Takes over the incidents that an earlier run saved in this file, and saves them there again and again.
+    pub fn keep_state(mut self, file: StateFile, every: Duration) -> Self {
+        match file.load() {
+            Ok(None) => {}
+            Ok(Some(saved)) => {
+                let Resumed { incidents, incidents_dropped, cases } = self.judging.resume(saved);
+                self.log.info(&format!("{incidents} open incidents resumed, {cases} clients and services observed"));
+                if incidents_dropped > 0 {
+                    let what = "incidents of bans that are no longer in use are closed";
+                    self.log.warning(&format!("{incidents_dropped} {what}"));
+                }
+            }
+            Err(error) => {
+                let path = file.path().display();
+                self.log.error(&format!("{path}: open incidents cannot be resumed: {error}; they begin anew"));
+            }
+        }
+        (self.state, self.state_every) = (Some(file), every);
+        self
     }
 
     /// Writes until all workers have ended, all their events are written or given up, and no more commands come. Returns
@@ -143,19 +164,24 @@ impl Writer {
         while !is_over {
             match self.events.recv_timeout(POLL_EVERY) {
                 Ok(event) => {
-                    self.add(&event);
-                    while !self.journal.is_full()
+                    self.take(event);
+                    while !self.lines.journal.is_full()
                         && let Ok(event) = self.events.try_recv()
                     {
-                        self.add(&event);
+                        self.take(event);
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => is_over = true,
             }
+            if is_over {
+                self.judging.judge_all(&mut self.lines);
+            }
             self.execute_commands();
             self.write(is_over);
             self.sync(is_over);
+            self.tell_judgement();
+            self.save_state(is_over);
         }
         // Commands given at the end, such as the last stats event.
         while !self.commands.end.load(Ordering::Acquire) {
@@ -167,23 +193,52 @@ impl Writer {
         self.given_up.unwrap_or_default()
     }
 
-    fn add(&mut self, event: &Event) {
-        let alert = match &event.fact {
-            Fact::Alert(alert) => Some((Arc::clone(&alert.rule), alert.evidence, event.timestamp_ns)),
-            _ => None,
-        };
+    fn take(&mut self, event: Event) {
+        let is_sighting = matches!(event.fact, Fact::Sighting(_) | Fact::Question(_));
         if let Some(given_up) = &mut self.given_up {
-            return count_lost(given_up, alert.is_some(), &self.shared);
+            if !matches!(event.fact, Fact::Clock { .. }) {
+                count_lost(given_up, is_sighting, &self.shared);
+            }
+            return;
         }
-        self.journal.add_line(|line| record::encode(event, &self.context, line));
-        self.waiting.push_back(alert);
+        self.lines.event(&event);
+        if matches!(event.fact, Fact::Sighting(_)) {
+            self.shared.sighting_judged();
+        }
+        self.judging.take(event, &self.interfaces, &mut self.lines);
+    }
+
+    /// Saves the open incidents, if that is due.
+    fn save_state(&mut self, is_over: bool) {
+        let Some(state) = self.state.as_ref().filter(|_| is_over || self.state_saved.elapsed() >= self.state_every)
+        else {
+            return;
+        };
+        self.state_saved = Instant::now();
+        if let Err(error) = state.save(self.judging.incidents()) {
+            self.sink.failed();
+            let path = state.path().display();
+            self.log.error(&format!("{path}: open incidents cannot be saved: {error}; a restart would lose them"));
+        }
+    }
+
+    /// Tells the metrics what judgement holds.
+    fn tell_judgement(&self) {
+        let pressure = self.judging.pressure();
+        let limits = [
+            ("judgement.episodes_max", pressure.cases_evicted),
+            ("judgement.incidents_max", pressure.incidents_evicted),
+            ("judgement.flows_max", pressure.flows_forgotten),
+            ("judgement.waiting_bytes_max", pressure.alerts_left_out),
+        ];
+        self.shared.judgement(self.judging.incidents().len(), limits);
     }
 
     /// Writes the buffer. Retries while that fails, if need be until the deadline.
     fn write(&mut self, is_over: bool) {
         let began = Instant::now();
         self.sink.writing(self.shared.now_ms());
-        while let Err(error) = self.journal.write() {
+        while let Err(error) = self.lines.journal.write() {
             self.count_written();
             let is_blocked = error.kind() == ErrorKind::WouldBlock;
             if !is_blocked || began.elapsed() >= BLOCKED_MAX {
@@ -195,7 +250,7 @@ impl Writer {
                 return self.give_up();
             }
             if is_blocked {
-                self.journal.wait(RETRY_EVERY)
+                self.lines.journal.wait(RETRY_EVERY)
             } else {
                 thread::sleep(RETRY_EVERY)
             }
@@ -211,15 +266,9 @@ impl Writer {
 
     /// Counts what the journal has written.
     fn count_written(&mut self) {
-        let written = self.journal.take_written();
-        if written.lines == 0 {
-            return;
-        }
-        self.sink.wrote(written.lines, written.bytes);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let lines = (written.lines as usize).min(self.waiting.len());
-        for (rule, evidence, timestamp_ns) in self.waiting.drain(..lines).flatten() {
-            self.shared.alert_written(&rule, evidence, now.checked_sub(Duration::from_nanos(timestamp_ns)));
+        let (lines, bytes) = self.lines.take_written();
+        if lines > 0 {
+            self.sink.wrote(lines, bytes);
         }
     }
 
@@ -238,23 +287,23 @@ impl Writer {
     /// Counts what waits as lost, and all that comes from now on.
     fn give_up(&mut self) {
         // A file that should have been reopened is better than none.
-        self.journal.forgo_reopen();
-        let is_written = self.journal.write().is_ok();
+        self.lines.journal.forgo_reopen();
+        let is_written = self.lines.journal.write().is_ok();
         self.count_written();
         let mut given_up = self.given_up.unwrap_or_default();
         if !is_written {
-            self.journal.give_up();
-            self.waiting.drain(..).for_each(|alert| count_lost(&mut given_up, alert.is_some(), &self.shared));
+            self.lines.give_up(&mut given_up);
         }
         self.given_up = Some(given_up);
     }
 
     fn execute_commands(&mut self) {
         if let Some(snapshot) = self.snapshots.changed() {
-            self.context.bundle = Some(Arc::clone(&snapshot.bundle));
+            self.lines.use_signatures(&snapshot.bundle);
+            self.judging.use_snapshot(&snapshot.bundle, &snapshot.policy);
         }
         if self.commands.reopen.swap(false, Ordering::AcqRel)
-            && let Err(error) = self.journal.reopen()
+            && let Err(error) = self.lines.journal.reopen()
         {
             self.sink.failed();
             self.log.error(&format!("the events file cannot be reopened: {error}; events wait, and it is tried again"));
@@ -262,8 +311,7 @@ impl Writer {
         if self.given_up.is_none()
             && let Some(stats) = locked(&self.commands.stats).take()
         {
-            self.journal.add_line(|line| record::encode_stats(&stats, &self.context, line));
-            self.waiting.push_back(None);
+            self.lines.stats(&stats);
         }
     }
 
@@ -275,20 +323,10 @@ impl Writer {
         };
         if is_due {
             self.synced = Instant::now();
-            if let Err(error) = self.journal.sync() {
+            if let Err(error) = self.lines.journal.sync() {
                 self.sink.failed();
                 self.log.error(&format!("events cannot be forced to the disk: {error}"));
             }
         }
-    }
-}
-
-fn count_lost(given_up: &mut Dropped, is_alert: bool, shared: &Shared) {
-    if is_alert {
-        given_up.alerts += 1;
-        shared.alerts_lost(Loss::SinkFailed, 1);
-    } else {
-        given_up.others += 1;
-        shared.events_dropped(Loss::SinkFailed, 1);
     }
 }

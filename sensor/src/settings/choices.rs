@@ -6,8 +6,12 @@ use vigie_privilege::Demand;
 use super::Settings;
 
 vigie_config::choices! {
-    /// A kind of record that is written besides alerts.
+    /// A kind of record that is written besides incidents and alerts.
     Record {
+        /// Alerts, which are always written.
+        Alert = "alert",
+        /// Flows that matched a signature, whatever the policy.
+        Sighting = "sighting",
         /// TLS and DTLS hellos.
         Tls = "tls",
         /// QUIC hellos.
@@ -68,8 +72,8 @@ vigie_config::choices! {
 vigie_config::word_settings!(Settings: Backend, Fanout, Timestamps, Demand);
 
 impl Record {
-    /// Whether such records name traffic that matched no signature.
+    /// Whether such records name traffic of which nothing else is recorded.
     pub const fn names_all_traffic(self) -> bool {
-        !matches!(self, Self::Stats)
+        !matches!(self, Self::Alert | Self::Stats)
     }
 }

@@ -15,12 +15,16 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
+
 use vigie_config::{Machine, Program, Review, Schema, document};
 
 pub use choices::{Fsync, Level, LogFormat, Record, Unlisted};
 pub use memory::MemoryNeed;
 pub(crate) use memory::{HELD_ALERTS_BYTES_MAX, WAITING_FLOW_BYTES_MAX};
-pub use table::{Capture, Events, Limits, Log, Metrics, Policy, Privacy, Privilege, Sensor, Settings, Signatures};
+pub use table::{
+    Capture, Events, Judgement, Limits, Log, Metrics, Policy, Privacy, Privilege, Sensor, Settings, Signatures,
+};
 
 use vigie_capture::live::Backend;
 
@@ -83,6 +87,17 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// The file in which open incidents survive a restart; none where events go to no file that has a folder.
+    pub fn state_file(&self) -> Option<PathBuf> {
+        let given = self.judgement.state_file.clone();
+        given.or_else(|| {
+            let events = self.events.file.as_path();
+            // A pipe's folder is not the sensor's own.
+            let is_regular = events.as_os_str() != "-" && events.metadata().map_or(true, |found| found.is_file());
+            is_regular.then(|| events.with_file_name("judgement.state"))
+        })
+    }
+
     /// The records of `events.types` that are not written on a day: they name the traffic of everybody, and
     /// `privacy.debug_until` does not allow them.
     pub fn records_refused(&self, today: time::Date) -> Vec<Record> {

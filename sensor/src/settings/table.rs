@@ -148,8 +148,8 @@ settings! {
     events: Events {
         /// File to which events are appended as EVE JSON, one per line; `-` means the standard output.
         file: PathBuf = PathBuf::from("/var/log/vigie/eve.json"), Rule::Text("an absolute path, or -", output), Restart;
-        /// Records that are written besides alerts: tls, quic, http, dns, flow, stats. PRIVACY: all but `stats` record the
-        /// names of ALL traffic, banned or not; use them only for tests and for your own traffic.
+        /// Records that are written besides incidents and alerts: sighting, tls, quic, http, dns, flow, stats. PRIVACY: all
+        /// but `stats` record traffic of everybody, banned or not; use them only for tests and for your own traffic.
         types: Vec<Record> = Vec::new(), Rule::Any, Restart;
         /// When events are forced to the disk: `never` leaves it to the kernel, `interval` does it every
         /// `fsync_interval_ms`, `each` after every write.
@@ -199,6 +199,42 @@ settings! {
         bans: Option<PathBuf> = None, Rule::Text("relative to this file's folder", printable), Live;
     }
 
+    /// How verdicts are reached, and what may be kept for them.
+    judgement: Judgement {
+        /// Clients and services under observation; when it is reached, the one that has waited longest ends early.
+        episodes_max: usize = 262_144, Rule::Range(16, 16_777_216), Restart;
+        /// Open incidents; when it is reached, the one that is open longest is closed early.
+        incidents_max: usize = 65_536, Rule::Range(16, 16_777_216), Restart;
+        /// Sighted flows whose bytes are added up; of further ones the oldest is forgotten.
+        flows_max: usize = 262_144, Rule::Range(16, 16_777_216), Restart;
+        /// Bytes of sightings that wait until their client has an incident, to be written with it.
+        waiting_bytes_max: usize = 67_108_864, Rule::Range(65_536, 1_099_511_627_776), Restart;
+        /// Alerts in a minute of packet time that are written of one client, service and ban; the incident counts the others.
+        alerts_per_minute_max: u32 = 60, Rule::Range(0, 4_294_967_295), Restart;
+        /// Seconds between two records that an incident continues, at least.
+        continues_s: u64 = 3_600, Rule::Range(1, 86_400), Restart;
+        /// Seconds without a contact that end an episode: what is contacted within it is judged together.
+        silence_s: u64 = 300, Rule::Range(10, 86_400), Restart;
+        /// Bytes of media in an episode from which on an application counts as in use.
+        in_use_media_bytes: u64 = 2_000_000, Rule::Range(1, 1_099_511_627_776), Restart;
+        /// Seconds of an episode beyond which much video may be the site and not an embedded player.
+        player_s: u64 = 180, Rule::Range(1, 86_400), Restart;
+        /// Bytes of an episode beyond which video may be the site and not an embedded player.
+        player_bytes: u64 = 20_000_000, Rule::Range(1, 1_099_511_627_776), Restart;
+        /// Flows of a link preview at most.
+        preview_flows_max: u32 = 4, Rule::Range(1, 1_000), Restart;
+        /// Seconds between two contacts with the same lone interface of an application that prove it, at least.
+        return_min_s: u64 = 300, Rule::Range(1, 86_400), Restart;
+        /// The same, at most.
+        return_max_s: u64 = 86_400, Rule::Range(1, 604_800), Restart;
+        /// Seconds that names of a first start wait for names that show whose they are.
+        boot_wait_s: u64 = 30, Rule::Range(0, 3_600), Restart;
+        /// File in which open incidents survive a restart; empty: `judgement.state` in the folder of the events file.
+        state_file: Option<PathBuf> = None, Rule::Text("an absolute path", absolute_path), Restart;
+        /// Seconds after which it is saved again. After a crash, what came since then is unknown.
+        state_interval_s: u64 = 60, Rule::Range(1, 86_400), Restart;
+    }
+
     /// What the law asks of the operator. The sensor warns until it is given.
     privacy: Privacy {
         /// Reference of the data protection impact assessment (DPIA).
@@ -207,8 +243,8 @@ settings! {
         notice_date: Option<Day> = None, Rule::Any, Live;
         /// Day on which the representatives of the staff were consulted.
         staff_consultation_date: Option<Day> = None, Rule::Any, Live;
-        /// Last day on which the records tls, quic, dns and flow of `events.types` are written: they name the traffic of
-        /// everybody. Until then, packets that stop a worker are kept whole, else without addresses and payload; empty: never.
+        /// Last day on which the records sighting, tls, quic, http, dns and flow of `events.types` are written: they name the
+        /// traffic of everybody. Until then, packets that stop a worker are kept whole, else without addresses and payload; empty: never.
         debug_until: Option<Day> = None, Rule::Any, Restart;
     }
 

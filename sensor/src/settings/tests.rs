@@ -140,7 +140,7 @@ fn invalid_values_are_refused_with_what_to_write() {
         ("events.types = \"tls\"", "vigie.toml:2: events.types = \"tls\": expected a list; write [\"tls\"]"),
         (
             "events.types = [\"stat\"]",
-            "vigie.toml:2: events.types = [\"stat\"]: item \"stat\": expected tls, quic, http, dns, flow or stats; did you mean \
+            "vigie.toml:2: events.types = [\"stat\"]: item \"stat\": expected alert, sighting, tls, quic, http, dns, flow or stats; did you mean \
              \"stats\"?",
         ),
         // Text.
@@ -222,7 +222,7 @@ fn unknown_keys_are_refused_with_the_nearest() {
         (
             "[network]\nx = 2",
             "vigie.toml:2: network: unknown section; there are [sensor], [capture], [limits], [events], [signatures], \
-             [policy], [privacy], [metrics], [privilege], [log]",
+             [policy], [judgement], [privacy], [metrics], [privilege], [log]",
         ),
         (
             "capture.ring = { bytes = 1 }",

@@ -11,7 +11,7 @@ use vigie_signatures::Verdict;
 use super::cells::WorkerCells;
 use super::families::*;
 use super::readiness::{Cause, Readiness, Thresholds};
-use super::shared::{Loss, Shared, epoch_seconds, locked};
+use super::shared::{INCIDENT_STATES, Loss, Shared, epoch_seconds, locked};
 use super::worker_counts::{WORKER_COUNTS, is_per_worker, worker_count};
 
 /// The sensor as its metrics endpoint shows it.
@@ -147,6 +147,20 @@ fn detection(shared: &Shared, scrape: &mut Scrape) {
         }
     }
     let detections = locked(&shared.detections);
+    for ((severity, verdict), count) in &detections.incidents {
+        scrape.add(INCIDENTS, &[&severity.to_string(), verdict.as_str()], *count);
+    }
+    for (state, count) in INCIDENT_STATES.iter().zip(detections.incident_records) {
+        scrape.add(INCIDENT_RECORDS, &[state], count);
+    }
+    scrape.set(INCIDENTS_OPEN, &[], detections.incidents_open as f64);
+    for (limit, count) in &detections.judgement_limits {
+        scrape.add(JUDGEMENT_LIMITS, &[limit], *count);
+    }
+    for ((service, region), [to_client, to_server]) in &detections.service_bytes {
+        scrape.add(SERVICE_BYTES, &[service, region, "to_client"], *to_client);
+        scrape.add(SERVICE_BYTES, &[service, region, "to_server"], *to_server);
+    }
     for ((severity, verdict), count) in &detections.alerts {
         scrape.add(ALERTS, &[&severity.to_string(), verdict.as_str()], *count);
     }

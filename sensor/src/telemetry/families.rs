@@ -99,16 +99,26 @@ vigie_metrics::families! {
         "Flows that matched a signature, including signatures that do not alert by themselves.";
     FLOW_MATCHES_SILENT: Counter, "vigie_flow_matches_silent_total", [],
         "Flows that matched a signature that does not alert by itself.";
-    ALERTS_RAISED: Counter, "vigie_alerts_raised_total", [],
-        "Alerts raised by the workers; those that were written are counted by vigie_alerts_total.";
+    SIGHTINGS: Counter, "vigie_sightings_total", [],
+        "Flows that matched a signature and went to judgement, where some become alerts.";
+    INCIDENTS: Counter, "vigie_incidents_total", ["severity", "verdict"],
+        "Incidents opened, by severity (1 is the highest) and verdict.";
+    INCIDENT_RECORDS: Counter, "vigie_incident_records_total", ["state"],
+        "Changes of incidents: opened, risen, continues, closed.";
+    INCIDENTS_OPEN: Gauge, "vigie_incidents_open", [],
+        "Incidents that are open.";
+    JUDGEMENT_LIMITS: Counter, "vigie_judgement_limits_total", ["limit"],
+        "How often a limit of judgement was reached, by its setting.";
+    SERVICE_BYTES: Counter, "vigie_service_bytes_total", ["service", "region", "direction"],
+        "Bytes exchanged with a service under a ban, by the region in the host name; empty where the name has none.";
     MATCHES: Counter, "vigie_matches_total", ["service", "role", "evidence"],
         "Alerts written, by service, role of the name, and how the name was seen.";
     ALERTS: Counter, "vigie_alerts_total", ["severity", "verdict"],
         "Alerts written, by severity (1 is the highest) and verdict.";
     ALERTS_LOST: Counter, "vigie_alerts_lost_total", ["reason"],
-        "Alerts that were raised but will never be written; must stay 0.";
+        "Sightings that were not judged, and alerts that will never be written; must stay 0.";
     ALERTS_SUMMARISED: Counter, "vigie_alerts_summarised_total", [],
-        "Alerts beyond events.alerts_per_minute_max, which are not written; another alert of the client and signature says how many.";
+        "Sightings beyond events.alerts_per_minute_max; another one of the client and signature says how many.";
     EVENTS_DROPPED: Counter, "vigie_events_dropped_total", ["reason"],
         "Events other than alerts that were not written.";
     ALERT_LATENCY: Histogram, "vigie_alert_latency_seconds", [],

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use vigie_judgement::{IncidentChange, Step};
 use vigie_metrics::{Histogram, histogram};
 use vigie_signatures::{Bundle, MatchKind, Role, Rule, Verdict};
 
@@ -155,7 +156,18 @@ impl SinkCells {
 pub(super) struct Detections {
     pub(super) matches: BTreeMap<MatchKey, u64>,
     pub(super) alerts: BTreeMap<(u8, Verdict), u64>,
+    pub(super) incidents: BTreeMap<(u8, vigie_judgement::Verdict), u64>,
+    /// In the order of [`INCIDENT_STATES`].
+    pub(super) incident_records: [u64; 4],
+    pub(super) incidents_open: usize,
+    /// By the setting of the limit.
+    pub(super) judgement_limits: BTreeMap<&'static str, u64>,
+    /// To clients and to servers, by service and region.
+    pub(super) service_bytes: BTreeMap<(Arc<str>, &'static str), [u64; 2]>,
 }
+
+/// What becomes of incidents.
+pub(super) const INCIDENT_STATES: [&str; 4] = ["opened", "risen", "continues", "closed"];
 
 /// The labels of [`MATCHES`](super::families::MATCHES).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -187,6 +199,10 @@ pub struct Shared {
     pub(super) alerts_lost: Losses,
     pub(super) events_dropped: Losses,
     pub(super) alerts_summarised: AtomicU64,
+    /// Sightings that were judged.
+    pub(super) sightings_judged: AtomicU64,
+    /// Alerts that wait to be written, are written, or were given up.
+    pub(super) alerts_encoded: AtomicU64,
     pub(super) worker_panics: Mutex<BTreeMap<usize, u64>>,
     pub(super) latency: Histogram,
     pub(super) signatures: Mutex<Option<(SignatureFacts, SystemTime)>>,
@@ -226,6 +242,8 @@ impl Shared {
             alerts_lost: Losses::default(),
             events_dropped: Losses::default(),
             alerts_summarised: AtomicU64::new(0),
+            sightings_judged: AtomicU64::new(0),
+            alerts_encoded: AtomicU64::new(0),
             worker_panics: Mutex::new((0..workers).map(|worker| (worker, 0)).collect()),
             latency: histogram(ALERT_LATENCY, LATENCY_BUCKETS)?,
             signatures: Mutex::default(),
@@ -263,14 +281,62 @@ impl Shared {
         Loss::ALL.iter().map(|&reason| self.events_dropped.get(reason)).sum()
     }
 
-    /// Counts the alerts, of this many raised, that are neither written nor counted as lost. To be called when nothing is
-    /// written any more.
-    pub fn unwritten_alerts_lost(&self, raised: u64) {
-        let written: u64 = locked(&self.detections).alerts.values().sum();
-        self.alerts_lost(
-            Loss::Shutdown,
-            raised.saturating_sub(written + self.alerts_lost_total() + self.alerts_summarised_total()),
-        );
+    /// Alerts that were written.
+    pub fn alerts_written_total(&self) -> u64 {
+        locked(&self.detections).alerts.values().sum()
+    }
+
+    /// An incident changed.
+    pub fn incident_changed(&self, change: &IncidentChange<'_>) {
+        let mut detections = locked(&self.detections);
+        let state = change.step.as_str();
+        if let Some(place) = INCIDENT_STATES.iter().position(|known| *known == state)
+            && let Some(count) = detections.incident_records.get_mut(place)
+        {
+            *count += 1;
+        }
+        if change.step == Step::Opened {
+            let key = (change.incident.severity, change.incident.judgement.verdict());
+            *detections.incidents.entry(key).or_default() += 1;
+        }
+    }
+
+    /// What judgement holds, and how often its limits were reached, by their settings.
+    pub fn judgement(&self, incidents_open: usize, limits: [(&'static str, u64); 4]) {
+        let mut detections = locked(&self.detections);
+        detections.incidents_open = incidents_open;
+        detections.judgement_limits.extend(limits);
+    }
+
+    /// Bytes were exchanged with a service under a ban.
+    pub fn service_bytes(&self, service: &Arc<str>, region: &'static str, to_client: u64, to_server: u64) {
+        let mut detections = locked(&self.detections);
+        let [all_to_client, all_to_server] = detections.service_bytes.entry((Arc::clone(service), region)).or_default();
+        *all_to_client = all_to_client.saturating_add(to_client);
+        *all_to_server = all_to_server.saturating_add(to_server);
+    }
+
+    /// A sighting was judged.
+    pub fn sighting_judged(&self) {
+        self.sightings_judged.fetch_add(1, Relaxed);
+    }
+
+    /// An alert waits to be written.
+    pub fn alert_encoded(&self) {
+        self.alerts_encoded.fetch_add(1, Relaxed);
+    }
+
+    /// Counts the sightings, of so many, that were not judged, and the alerts that were not written, unless they are counted
+    /// as lost already. To be called when nothing is written any more.
+    pub fn unwritten_alerts_lost(&self, sightings: u64) {
+        let expected = sightings.saturating_add(self.alerts_encoded.load(Relaxed));
+        let known = [
+            self.sightings_judged.load(Relaxed),
+            self.alerts_written_total(),
+            self.alerts_lost_total(),
+            self.alerts_summarised_total(),
+        ];
+        self.alerts_lost(Loss::Shutdown, expected.saturating_sub(known.into_iter().sum()));
     }
 
     /// The sensor's name.

@@ -79,7 +79,7 @@ pub const WORKER_COUNTS: &[WorkerCount] = &[
     ("dns", "answers", DNS_ANSWERS, &[]),
     ("match", "flows", FLOW_MATCHES, &[]),
     ("match", "not_alerting", FLOW_MATCHES_SILENT, &[]),
-    ("alert", "written", ALERTS_RAISED, &[]),
+    ("sighting", "emitted", SIGHTINGS, &[]),
     ("quic", "initials", QUIC_INITIALS, &[]),
     ("quic", "opened", QUIC_OPENINGS, &["opened"]),
     ("quic", "open_failures", QUIC_OPENINGS, &["failed"]),

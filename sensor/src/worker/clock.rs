@@ -1,15 +1,18 @@
 //! The worker's clock, which follows the timestamps of the packets, and the sweep that ends the flows that have timed out.
 //!
 //! The age of a flow is counted in epochs of four seconds, so that it fits a byte. At the start of each epoch the whole
-//! table is swept.
+//! table is swept. Once a minute the bytes of the sighted flows are told.
 
 use vigie_flow::Slot;
 use vigie_wire::Frame;
 
-use super::flows::FOREIGN;
+use super::flows::{FOREIGN, event_flow, has_both_directions};
+use super::packet::FrameInfo;
 use super::{Counter, Worker};
-use crate::event::{Event, FlowEnd, Order};
+use crate::event::{Event, Fact, FlowEnd, Order};
 
+/// How often the bytes of a flow are told that was sighted.
+const BYTES_EVERY_NS: u64 = 60_000_000_000;
 /// Length of an epoch, in seconds.
 pub(super) const EPOCH_S: u64 = 4;
 pub(super) const EPOCH_NS: u64 = EPOCH_S * 1_000_000_000;
@@ -50,7 +53,7 @@ impl Worker {
     pub fn finish(&mut self, emit: &mut dyn FnMut(Event)) {
         self.end_all_datagrams(emit);
         self.order.at_frame = u64::MAX;
-        self.sweep(true, FlowEnd::Shutdown, emit);
+        self.sweep(true, FlowEnd::Shutdown, Vec::new(), 0, emit);
     }
 
     #[cold]
@@ -63,19 +66,44 @@ impl Worker {
         self.epoch = epoch;
         self.epoch_ends_ns = epoch_end_ns(time_ns).saturating_add_signed(self.clock_shift_ns.saturating_neg());
         self.order = Order { at_frame: frame_number, last_frame: u64::MAX, ordinal: 0 };
-        self.sweep(all, FlowEnd::Timeout, emit);
+        let bytes_since_ns = self.bytes_told_ns;
+        let is_bytes_due = timestamp_ns.abs_diff(bytes_since_ns) >= BYTES_EVERY_NS;
+        if is_bytes_due {
+            self.bytes_told_ns = timestamp_ns - timestamp_ns % BYTES_EVERY_NS;
+        }
+        let updates = if is_bytes_due { self.sighted_flows_since(bytes_since_ns) } else { Vec::new() };
+        self.sweep(all, FlowEnd::Timeout, updates, timestamp_ns, emit);
         self.end_expired_datagrams(timestamp_ns, frame_number, emit);
+        let both_directions = std::mem::take(&mut self.both_directions_seen);
+        self.order = Order { at_frame: frame_number, last_frame: u64::MAX, ordinal: self.order.ordinal };
+        self.emit_at(timestamp_ns, frame_number, Fact::Clock { both_directions }, emit);
     }
 
-    /// Removes the flows that have timed out, or all, from the table, and closes them.
+    /// The sighted flows that had a packet since then, each with its last frame, in the order of these.
+    fn sighted_flows_since(&mut self, since_ns: u64) -> Vec<(u64, Slot)> {
+        let seen = self.records.sighted().filter(|record| record.last_seen_ns >= since_ns);
+        let mut seen: Vec<(u64, Slot)> = seen.map(|record| (record.last_frame, record.slot)).collect();
+        seen.sort_unstable_by_key(|&(last_frame, _)| last_frame);
+        seen
+    }
+
+    /// Removes the flows that have timed out, or all, from the table, and closes them. Tells the bytes of those in `updates`.
     #[cold]
-    fn sweep(&mut self, all: bool, reason: FlowEnd, emit: &mut dyn FnMut(Event)) {
+    fn sweep(
+        &mut self,
+        all: bool,
+        reason: FlowEnd,
+        updates: Vec<(u64, Slot)>,
+        now_ns: u64,
+        emit: &mut dyn FnMut(Event),
+    ) {
         let mut swept = std::mem::take(&mut self.swept);
-        let mut ended = 0;
+        let (mut ended, mut both_directions) = (0, false);
         for buckets in self.table.sweep_ranges() {
             let first = swept.len();
             self.table.sweep(buckets, self.epoch as u8, self.idle_epochs, all, |slot, entry| {
                 ended += u64::from(entry.marks & FOREIGN == 0);
+                both_directions |= has_both_directions(entry);
                 if entry.record != 0 {
                     swept.push((u64::from(entry.record), slot));
                 }
@@ -90,15 +118,37 @@ impl Worker {
             *record_id = self.records.get(*record_id as u32).map_or(0, |record| record.last_frame);
         }
         swept.sort_unstable_by_key(|&(last_frame, _)| last_frame);
+        self.both_directions_seen |= both_directions;
         let order = self.order;
+        let mut updates = updates.into_iter().peekable();
         for (last_frame, slot) in swept.drain(..) {
+            while let Some(update) = updates.next_if(|(earlier, _)| *earlier < last_frame) {
+                self.tell_bytes(update, now_ns, order, emit);
+            }
             // The slot is free, but not reused yet.
             let Some(entry) = self.table.get(slot).copied() else { continue };
             self.order = Order { at_frame: order.at_frame, last_frame, ordinal: 0 };
             self.close_flow(&entry, reason, emit);
         }
+        updates.for_each(|update| self.tell_bytes(update, now_ns, order, emit));
         self.order = order;
         self.swept = swept;
+    }
+
+    /// Tells the bytes of a sighted flow that goes on.
+    fn tell_bytes(&mut self, (last_frame, slot): (u64, Slot), now_ns: u64, order: Order, emit: &mut dyn FnMut(Event)) {
+        let Some(entry) = self.table.get(slot).copied() else { return };
+        let Some(record) = self.records.get(entry.record).filter(|record| record.sighted.is_some()) else { return };
+        self.both_directions_seen |= has_both_directions(&entry) || record.earlier_counts.is_some();
+        let last = FrameInfo {
+            timestamp_ns: record.last_seen_ns,
+            number: record.last_frame,
+            wire_length: 0,
+            interface: record.interface,
+        };
+        let flow = event_flow(&entry, Some(record), &last);
+        self.order = Order { at_frame: order.at_frame, last_frame, ordinal: 0 };
+        self.emit_at(now_ns, order.at_frame, Fact::FlowBytes(Box::new(flow)), emit);
     }
 
     /// Closes those of the swept flows, from index `first` on, that have no event to emit. Most have none, and their order

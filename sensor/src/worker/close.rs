@@ -31,7 +31,7 @@ impl Worker {
         let Some(record) = self.records.get(entry.record) else { return true };
         if self.event_types.flows
             || entry.marks & FOREIGN != 0
-            || record.alerted.is_some()
+            || record.sighted.is_some()
             || record.inspection.has_partial_hello()
         {
             return false;
@@ -87,7 +87,7 @@ impl Worker {
             }
         }
         self.recycle(std::mem::take(&mut record.inspection));
-        if findings.is_empty() && !awaits_names && record.alerted.is_none() && !self.event_types.flows {
+        if findings.is_empty() && !awaits_names && record.sighted.is_none() && !self.event_types.flows {
             return;
         }
         let last = FrameInfo {
@@ -98,26 +98,26 @@ impl Worker {
         };
         let flow = event_flow(&entry, Some(record), &last);
         if awaits_names {
-            let end = Some((reason, record.alerted.take()));
+            let end = Some((reason, record.sighted.take()));
             let (client_mac, desync) = (self.client_macs.get(flow.client), desync_of(&entry));
             let waiting = WaitingFlow { flow, client_mac, frame: last, hello: pending_hello, desync, place: None, end };
             return self.await_names_of(waiting, emit);
         }
         for (_, finding) in findings {
             let finding = finding.with_desync(desync_of(&entry));
-            self.emit_finding(&flow, &mut record.alerted, &last, finding, emit);
+            self.emit_finding(&flow, &mut record.sighted, &last, finding, emit);
         }
-        if self.event_types.flows || record.alerted.is_some() {
-            self.emit(&last, Fact::FlowEnd(Box::new(flow), reason, record.alerted.take()), emit);
+        if self.event_types.flows || record.sighted.is_some() {
+            self.emit(&last, Fact::FlowEnd(Box::new(flow), reason, record.sighted.take()), emit);
         }
     }
 
-    /// Settles a flow: it needs no more inspection. Its record stays only if it alerted, or if all flows are reported.
+    /// Settles a flow: it needs no more inspection. Its record stays only if it was sighted, or if all flows are reported.
     pub(super) fn settle(&mut self, slot: Slot, record_id: u32) {
         self.set_mark(slot, SETTLED);
         let Some(record) = self.records.get_mut(record_id) else { return };
         let inspection = std::mem::take(&mut record.inspection);
-        let keeps_record = self.event_types.flows || record.alerted.is_some();
+        let keeps_record = self.event_types.flows || record.sighted.is_some();
         self.recycle(inspection);
         if !keeps_record {
             self.records.remove(record_id);

@@ -116,8 +116,8 @@ counters! {
     Matches: "match", "flows";
     /// Flows that matched a rule that raises no alert by itself.
     MatchesNotAlerting: "match", "not_alerting";
-    /// Alerts.
-    Alerts: "alert", "written";
+    /// Sightings: flows that matched a signature that is not silenced.
+    Sightings: "sighting", "emitted";
 }
 
 /// The counters for hellos over one transport.

@@ -6,15 +6,16 @@ use vigie_flow::{FlowEntry, FlowKey, Side, Slot};
 use vigie_handshake::address_names::{AddressNames, Query};
 use vigie_handshake::opening::Desync;
 use vigie_handshake::{dns, udp};
+use vigie_signatures::Bundle;
 
 use super::findings::EventTypes;
 use super::flows::event_flow;
-use super::packet::{FlowPacket, FrameInfo};
+use super::packet::FlowPacket;
 use super::records::Inspection;
 use super::udp::id_tag;
 use super::{Counter, Counters, DNS_PORT, Worker};
 use crate::detect::{Evidence, Match, NameMatch, match_name};
-use crate::event::{Alert, DnsAnswer, Event, Fact, Flow};
+use crate::event::{DnsAnswer, Event, Fact, Flow, Sighting};
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -65,6 +66,7 @@ impl Worker {
         let query = self.query(slot, client);
         let mut answers = AnswerReader {
             names: &self.names,
+            bundle: &self.bundle,
             counters: &mut self.counters,
             event_types: self.event_types,
             client: packet.destination(),
@@ -74,7 +76,7 @@ impl Worker {
         };
         answers.read(&message);
         let reported = answers.reported;
-        self.emit_answers(&packet.frame, slot, record_id, reported, emit);
+        self.emit_answers(packet, slot, record_id, reported, emit);
     }
 
     /// Inspects a segment of DNS over TCP (RFC 1035 §4.2.2). It may complete several messages.
@@ -92,6 +94,7 @@ impl Worker {
         let bytes_before = inspector.memory_bytes();
         let mut answers = AnswerReader {
             names: &self.names,
+            bundle: &self.bundle,
             counters: &mut self.counters,
             event_types: self.event_types,
             client: packet.destination(),
@@ -109,7 +112,7 @@ impl Worker {
         if has_answers {
             self.note_dns_client(packet);
         }
-        self.emit_answers(&packet.frame, slot, record_id, reported, emit);
+        self.emit_answers(packet, slot, record_id, reported, emit);
         self.enforce_memory_limit(emit);
     }
 
@@ -124,59 +127,65 @@ impl Worker {
 
     fn emit_answers(
         &mut self,
-        frame: &FrameInfo,
+        packet: &FlowPacket<'_>,
         slot: Slot,
         record_id: u32,
-        answers: Vec<DnsAnswer>,
+        answers: Vec<ReadAnswer>,
         emit: &mut dyn FnMut(Event),
     ) {
-        for answer in answers {
+        for ReadAnswer { question, answer } in answers {
             let Some(entry) = self.table.get(slot) else { return };
-            let flow = event_flow(entry, self.records.get(record_id), frame);
-            if self.event_types.dns_sightings {
-                self.emit_dns_sighting(frame, slot, &flow, &answer, emit);
+            let flow = event_flow(entry, self.records.get(record_id), &packet.frame);
+            if let Some((matched, tag)) = question {
+                self.emit_question(packet, slot, &flow, matched, tag, emit);
             }
-            if self.event_types.dns {
-                self.emit(frame, Fact::Dns(Box::new(flow), Box::new(answer)), emit);
+            if let Some(answer) = answer {
+                self.emit(&packet.frame, Fact::Dns(Box::new(flow), Box::new(answer)), emit);
             }
         }
     }
 
-    /// Emits a sighting if the question of an answer matches a signature. Answers of several types to the same question
-    /// make one.
-    fn emit_dns_sighting(
+    /// Emits a question that matches a signature. Answers of several types to the same question make one event.
+    fn emit_question(
         &mut self,
-        frame: &FrameInfo,
+        packet: &FlowPacket<'_>,
         slot: Slot,
         flow: &Flow,
-        answer: &DnsAnswer,
+        matched: Match,
+        tag: u16,
         emit: &mut dyn FnMut(Event),
     ) {
-        let NameMatch::Matched(matched) = match_name(&self.bundle, answer.question.as_bytes(), Evidence::Dns) else {
-            return;
-        };
         let Some(entry) = self.table.get_mut(slot) else { return };
         // No other protocol uses the entry's spare field for a flow that never settles.
-        let question = id_tag(answer.question.as_bytes());
-        if std::mem::replace(&mut entry.spare, question) == question {
+        if std::mem::replace(&mut entry.spare, tag) == tag {
             return;
         }
         let Match { rule, evidence, name, name_as_sent } = matched;
-        let (flow, desync) = (flow.clone(), Desync::default());
-        let sighting = Alert { flow, evidence, name, name_as_sent, rule, hello: None, desync, summarised: 0 };
-        self.emit(frame, Fact::Sighting(Box::new(sighting)), emit);
+        let (flow, client_mac, desync) = (flow.clone(), packet.client_mac_of_answer(), Desync::default());
+        let question =
+            Sighting { flow, client_mac, evidence, name, name_as_sent, rule, hello: None, desync, summarised: 0 };
+        self.emit(&packet.frame, Fact::Question(Box::new(question)), emit);
     }
+}
+
+/// What an answer leads to.
+struct ReadAnswer {
+    /// Its question, if a signature matches it, and a tag that tells questions apart.
+    question: Option<(Match, u16)>,
+    /// The answer, if answers are reported.
+    answer: Option<DnsAnswer>,
 }
 
 /// Reads DNS answers into the table of names, and collects those to report.
 struct AnswerReader<'w> {
     names: &'w AddressNames,
+    bundle: &'w Bundle,
     counters: &'w mut Counters,
     event_types: EventTypes,
     client: Address,
     query: Query,
     now_ns: u64,
-    reported: Vec<DnsAnswer>,
+    reported: Vec<ReadAnswer>,
 }
 
 impl AnswerReader<'_> {
@@ -187,12 +196,26 @@ impl AnswerReader<'_> {
         self.counters.add(Counter::DnsAnswers, 1);
         let without_room = self.names.insert_answer(Some(self.client), self.query, message, self.now_ns);
         self.counters.add(Counter::AddressNames, without_room);
-        if (self.event_types.dns || self.event_types.dns_sightings)
-            && let Some(mut answer) = message.to_answer()
-        {
+        let question = self.matched_question(message);
+        let answer = if self.event_types.dns { message.to_answer() } else { None };
+        let answer = answer.map(|mut answer| {
             answer.cut(self.event_types.texts.answers_bytes_max);
             self.counters.add(Counter::AnswersCut, u64::from(answer.is_cut));
-            self.reported.push(answer);
+            answer
+        });
+        if question.is_some() || answer.is_some() {
+            self.reported.push(ReadAnswer { question, answer });
+        }
+    }
+
+    /// The question of a message, if a signature matches it that is not silenced.
+    fn matched_question(&self, message: &dns::Message<'_>) -> Option<(Match, u16)> {
+        let name = message.question()?.name.name()?;
+        match match_name(self.bundle, name.as_str().as_bytes(), Evidence::Dns) {
+            NameMatch::Matched(matched) if !matched.rule.is_silent() => {
+                Some((matched, id_tag(name.as_str().as_bytes())))
+            }
+            _ => None,
         }
     }
 }

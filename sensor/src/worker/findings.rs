@@ -15,7 +15,7 @@ use vigie_handshake::quic::Chlo;
 use vigie_handshake::tcp;
 use vigie_handshake::tls::{self, ClientHello, Ja4Raw, Ja4Transport};
 
-/// The events to emit besides alerts.
+/// The events to emit besides sightings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EventTypes {
     /// Every hello over TCP and DTLS.
@@ -30,10 +30,6 @@ pub struct EventTypes {
     pub flows: bool,
     /// How long their texts may be.
     pub texts: TextLimits,
-    /// Every flow that matched a signature, also one that raises no alert by itself.
-    pub sightings: bool,
-    /// Every DNS answer whose question matches a signature, as a sighting of the DNS flow.
-    pub dns_sightings: bool,
 }
 
 /// What a hello or a name in clear text showed, and the rule that matches it.
@@ -43,8 +39,6 @@ pub struct HandshakeFinding {
     pub hello: Option<Hello>,
     /// Hellos of this kind are reported, alert or not.
     pub reports_hello: bool,
-    /// The match is reported, alert or not.
-    pub reports_match: bool,
     /// The HTTP request, if requests are reported.
     pub request: Option<HttpRequest>,
     /// The name is another one than a request of the flow named before.
@@ -78,7 +72,6 @@ impl HandshakeFinding {
         let mut finding =
             Self::from_server_name(hello.server_name(), hello.is_complete(), transport, evidence, bundle, counters);
         finding.reports_hello = reports_hello;
-        finding.reports_match = event_types.sightings && finding.matched.is_some();
         finding.may_show_certificate =
             transport == HelloTransport::Tcp && finding.hides_name && tcp::may_show_certificate(hello);
         if finding.emits_event() || finding.hides_name {
@@ -111,7 +104,6 @@ impl HandshakeFinding {
         let mut finding =
             Self::from_server_name(chlo.sni(), chlo.complete(), transport, Evidence::QuicSni, bundle, counters);
         finding.reports_hello = event_types.quic;
-        finding.reports_match = event_types.sightings && finding.matched.is_some();
         if finding.emits_event() || finding.hides_name {
             let mut cut = CutTexts::default();
             let user_agent = chlo.user_agent().map(|agent| {
@@ -215,11 +207,17 @@ impl HandshakeFinding {
 
     /// Whether the finding leads to an event.
     pub fn emits_event(&self) -> bool {
-        self.reports_hello || self.reports_match || self.request.is_some() || self.raises_alert()
+        self.reports_hello || self.request.is_some() || self.is_sighting()
     }
 
-    fn raises_alert(&self) -> bool {
-        self.matched.as_ref().is_some_and(|matched| matched.rule.raises_alert())
+    /// Whether the client's link-layer address is of use: it may stand for the device, or join its addresses.
+    pub fn needs_client_mac(&self) -> bool {
+        self.hides_name || self.is_sighting()
+    }
+
+    /// Whether it matches a rule that is not silenced.
+    fn is_sighting(&self) -> bool {
+        self.matched.as_ref().is_some_and(|matched| !matched.rule.is_silent())
     }
 }
 

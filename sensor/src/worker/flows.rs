@@ -110,7 +110,7 @@ impl Worker {
             earlier_counts: None,
             inspection: Inspection::None,
             hello: None,
-            alerted: None,
+            sighted: None,
         };
         let record_id = match self.records.insert(record, &self.table) {
             Insertion::Added(record_id) => record_id,
@@ -149,6 +149,11 @@ impl Worker {
 /// The client by a flow's marks.
 pub(super) const fn client_of(marks: u8) -> Side {
     if marks & CLIENT_IS_HIGH != 0 { Side::High } else { Side::Low }
+}
+
+/// Whether both ends sent packets.
+pub(super) const fn has_both_directions(entry: &FlowEntry) -> bool {
+    FlowEntry::counted(entry.from_low).0 > 0 && FlowEntry::counted(entry.from_high).0 > 0
 }
 
 /// Why packets of a flow contradict each other, by its marks.

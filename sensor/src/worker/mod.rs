@@ -108,6 +108,10 @@ pub struct Worker {
     epoch: u64,
     /// The end of the epoch, as packets are stamped.
     epoch_ends_ns: u64,
+    /// When the bytes of sighted flows were last told, as packets are stamped.
+    bytes_told_ns: u64,
+    /// Some flow had packets in both directions since the last epoch began.
+    both_directions_seen: bool,
     /// What is added to the time stamps of packets, so that the epochs go on when the clock that stamps them is set.
     clock_shift_ns: i64,
     /// A flow without a packet for more epochs than this has timed out.
@@ -171,6 +175,8 @@ impl Worker {
             decode_errors: [0; DecodeError::COUNT],
             epoch: 0,
             epoch_ends_ns: EPOCH_NS,
+            bytes_told_ns: 0,
+            both_directions_seen: false,
             clock_shift_ns: 0,
             idle_epochs: (limits.idle_timeout_s as u64 / EPOCH_S).clamp(1, 200) as u8,
             secret,
@@ -244,7 +250,7 @@ impl Worker {
         &self.counters
     }
 
-    /// Replaces the signatures. Flows that raised an alert keep its rule.
+    /// Replaces the signatures. Flows that were sighted keep their rule.
     pub fn use_signatures(&mut self, bundle: Arc<Bundle>) {
         self.bundle = bundle;
     }

@@ -53,6 +53,11 @@ impl FlowPacket<'_> {
         Some((*destination, *rest.first_chunk::<6>()?))
     }
 
+    /// The link-layer address of the client to whom an answer of DNS goes.
+    pub(super) fn client_mac_of_answer(&self) -> Option<MacAddress> {
+        self.mac_addresses().map(|(mac, _)| mac).filter(|&mac| is_of_one_host(mac))
+    }
+
     /// The link-layer address of the sender, if the packet came from it without a router in between.
     fn sender_mac(&self) -> Option<MacAddress> {
         let (_, source) = self.mac_addresses()?;
@@ -68,7 +73,7 @@ impl FlowPacket<'_> {
 impl Worker {
     /// Notes which link-layer address the client of a DNS answer has.
     pub(super) fn note_dns_client(&mut self, answer: &FlowPacket<'_>) {
-        if let Some((mac, _)) = answer.mac_addresses().filter(|&(mac, _)| is_of_one_host(mac)) {
+        if let Some(mac) = answer.client_mac_of_answer() {
             let has_evicted = self.names.neighbours().insert(mac, answer.destination(), answer.frame.timestamp_ns);
             self.counters.add(Counter::NeighboursEvicted, u64::from(has_evicted));
         }

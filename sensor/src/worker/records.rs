@@ -149,8 +149,8 @@ pub struct FlowRecord {
     pub inspection: Inspection,
     /// A hello without a usable name, while the server's certificate is awaited.
     pub hello: Option<Box<Hello>>,
-    /// The rule under which the flow raised its alert.
-    pub alerted: Option<Arc<Rule>>,
+    /// The rule under which the flow was sighted.
+    pub sighted: Option<Arc<Rule>>,
 }
 
 const _: () = assert!(size_of::<FlowRecord>() <= 104 && size_of::<Option<FlowRecord>>() <= 104);
@@ -196,6 +196,11 @@ impl Records {
     /// The record of an id.
     pub fn get(&self, id: u32) -> Option<&FlowRecord> {
         self.records.get((id as usize).checked_sub(1)?)?.as_ref()
+    }
+
+    /// The records of flows that were sighted.
+    pub fn sighted(&self) -> impl Iterator<Item = &FlowRecord> {
+        self.records.iter().flatten().filter(|record| record.sighted.is_some())
     }
 
     /// Prefetches a record.
@@ -261,7 +266,7 @@ impl Records {
     }
 
     /// The record to be given up among the next [`CANDIDATES`] that may be: the one that is longest without a packet, where
-    /// what a flood looks like counts as staler. Records that alerted may be evicted too, or a flood of alerts would leave no
+    /// what a flood looks like counts as staler. Records of sighted flows may be evicted too, or a flood of them would leave no
     /// room for other flows.
     #[cold]
     fn stalest(&mut self, table: &FlowTable, may_evict: impl Fn(&FlowRecord) -> bool) -> Option<u32> {

@@ -1,5 +1,5 @@
-//! Step 6: from findings to events. A flow raises one alert at most. A flow without a usable name is matched by what DNS
-//! told the client about the server's address, then by the address itself.
+//! Step 6: from findings to events. A flow is sighted once, or once for each service if its bytes contradict each other. A
+//! flow without a usable name is matched by what DNS told the client about the server's address, then by the address itself.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use super::udp::finding_of;
 use super::waiting::WaitingFlow;
 use super::{Counter, Counters, Worker};
 use crate::detect::{self, Evidence, Match, NameMatch};
-use crate::event::{Alert, Event, Fact, Flow, Hello, HelloTransport};
+use crate::event::{Event, Fact, Flow, Hello, HelloTransport, Sighting};
 
 impl Worker {
     /// Reports a hello, and settles the flow, unless the server's certificate may show the name that the hello hides.
@@ -154,18 +154,17 @@ impl Worker {
         finding: HandshakeFinding,
         emit: &mut dyn FnMut(Event),
     ) {
-        let is_sighting = self.event_types.sightings && finding.matched.is_some();
-        if !finding.emits_event() && !is_sighting {
+        if !finding.emits_event() {
             self.count_match(&finding);
             return;
         }
         let (Some(entry), Some(record)) = (self.table.get(slot), self.records.get_mut(record_id)) else { return };
-        let mut alerted = record.alerted.take();
+        let mut sighted = record.sighted.take();
         let finding = finding.with_desync(desync_of(entry));
         let flow = event_flow(entry, Some(record), frame);
-        self.emit_finding(&flow, &mut alerted, frame, finding, emit);
+        self.emit_finding(&flow, &mut sighted, frame, finding, emit);
         if let Some(record) = self.records.get_mut(record_id) {
-            record.alerted = alerted;
+            record.sighted = sighted;
         }
     }
 
@@ -176,12 +175,12 @@ impl Worker {
         }
     }
 
-    /// Emits the events of a finding: the hello, if hellos are reported, and the alert, if the rule raises one, else the
-    /// sighting, if these are reported. `alerted` keeps the rule of the flow's alert, so that there is no second one.
+    /// Emits the events of a finding: the hello, if hellos are reported, and the sighting. `sighted` keeps the rule of the
+    /// flow's sighting, so that there is no second one.
     pub(super) fn emit_finding(
         &mut self,
         flow: &Flow,
-        alerted: &mut Option<Arc<Rule>>,
+        sighted: &mut Option<Arc<Rule>>,
         frame: &FrameInfo,
         finding: HandshakeFinding,
         emit: &mut dyn FnMut(Event),
@@ -194,30 +193,39 @@ impl Worker {
         if let Some(request) = request {
             self.emit(frame, Fact::Http(Box::new(flow.clone()), Box::new(request)), emit);
         }
-        let Some(Match { rule, evidence, name, name_as_sent }) = matched else { return };
-        if !rule.raises_alert() {
-            if self.event_types.sightings && alerted.is_none() {
-                let sighting =
-                    Alert { flow: flow.clone(), evidence, name, name_as_sent, rule, hello, desync, summarised: 0 };
-                self.emit(frame, Fact::Sighting(Box::new(sighting)), emit);
+        let Some(Match { rule, evidence, name, name_as_sent }) = matched.filter(|matched| !matched.rule.is_silent())
+        else {
+            return;
+        };
+        // What supports others gives way to what can speak for itself. The name of a decoy does not hide the true one.
+        let is_new = match sighted {
+            None => true,
+            Some(before) => {
+                is_other_name
+                    || (rule.raises_alert() && !before.raises_alert())
+                    || (!desync.is_empty() && before.service != rule.service)
             }
+        };
+        if !is_new {
             return;
         }
-        // The name of a decoy does not keep the true one from its alert.
-        let is_other_service =
-            !desync.is_empty() && alerted.as_ref().is_some_and(|alerted| alerted.service != rule.service);
-        if alerted.is_none() || is_other_service || is_other_name {
-            *alerted = Some(Arc::clone(&rule));
-            self.counters.add(Counter::Alerts, 1);
-            let alert = Alert { flow: flow.clone(), evidence, name, name_as_sent, rule, hello, desync, summarised: 0 };
-            self.emit(frame, Fact::Alert(Box::new(alert)), emit);
-        }
+        *sighted = Some(Arc::clone(&rule));
+        self.counters.add(Counter::Sightings, 1);
+        let client_mac = self.client_macs.get(flow.client);
+        let flow = flow.clone();
+        let sighting = Sighting { flow, client_mac, evidence, name, name_as_sent, rule, hello, desync, summarised: 0 };
+        self.emit(frame, Fact::Sighting(Box::new(sighting)), emit);
+    }
+
+    /// Emits an event of a frame.
+    pub(super) fn emit(&mut self, frame: &FrameInfo, fact: Fact, emit: &mut dyn FnMut(Event)) {
+        self.emit_at(frame.timestamp_ns, frame.number, fact, emit);
     }
 
     /// Emits an event.
-    pub(super) fn emit(&mut self, frame: &FrameInfo, fact: Fact, emit: &mut dyn FnMut(Event)) {
+    pub(super) fn emit_at(&mut self, timestamp_ns: u64, frame_number: u64, fact: Fact, emit: &mut dyn FnMut(Event)) {
         self.order.ordinal += 1;
-        emit(Event { timestamp_ns: frame.timestamp_ns, frame_number: frame.number, order: self.order, fact });
+        emit(Event { timestamp_ns, frame_number, order: self.order, fact });
     }
 }
 

@@ -90,6 +90,9 @@ impl Worker {
             progress = Progress::End;
         }
         *inspection_bytes = (*inspection_bytes + http.memory_bytes()).saturating_sub(bytes_before);
+        if findings.iter().any(HandshakeFinding::needs_client_mac) {
+            self.note_client_mac(packet, slot);
+        }
         for finding in findings {
             self.report(&packet.frame, slot, record_id, finding, emit);
         }

@@ -157,7 +157,7 @@ impl Worker {
         finding.desync = opening.desync();
         record.reported_name = hello.server_name().map_or(record.reported_name, short_hash);
         self.set_client(slot, packet.side);
-        if finding.hides_name {
+        if finding.needs_client_mac() {
             self.note_client_mac(packet, slot);
         }
         self.report_hello(&packet.frame, slot, record_id, finding, emit);
@@ -238,6 +238,10 @@ impl Worker {
         if reported_name != 0 || is_http {
             self.set_client(slot, side);
         }
+        let mut named = name.iter().chain(&other_names).chain(&other_readings);
+        if named.any(HandshakeFinding::needs_client_mac) {
+            self.note_client_mac(packet, slot);
+        }
         for finding in name.into_iter().chain(other_names) {
             self.report(frame, slot, record_id, HandshakeFinding { desync, ..finding }, emit);
         }
@@ -247,7 +251,7 @@ impl Worker {
         match hello {
             Some(finding) => {
                 self.set_client(slot, side);
-                if finding.hides_name {
+                if finding.needs_client_mac() {
                     self.note_client_mac(packet, slot);
                 }
                 self.report_hello(frame, slot, record_id, HandshakeFinding { desync, ..finding }, emit);

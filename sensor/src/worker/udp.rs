@@ -83,9 +83,10 @@ impl Worker {
         }
         for finding in first.into_iter().chain(others) {
             self.set_client(slot, client.unwrap_or(packet.side));
-            if finding.hides_name {
+            if finding.needs_client_mac() {
                 self.note_client_mac(packet, slot);
-            } else {
+            }
+            if !finding.hides_name {
                 self.set_mark(slot, NAMED);
             }
             self.report(&packet.frame, slot, record_id, finding, emit);

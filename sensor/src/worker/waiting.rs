@@ -45,7 +45,7 @@ pub(super) struct WaitingFlow {
     pub(super) desync: Desync,
     /// Where the flow is and has its record; none if it has ended.
     pub(super) place: Option<(Slot, u32)>,
-    /// Why it has ended, and the rule of its alert.
+    /// Why it has ended, and the rule that it was sighted under.
     pub(super) end: Option<(FlowEnd, Option<Arc<Rule>>)>,
 }
 
@@ -121,22 +121,22 @@ impl Worker {
 
     fn resolve(&mut self, waiting: WaitingFlow, emit: &mut dyn FnMut(Event)) {
         let WaitingFlow { flow, client_mac, frame, hello, desync, place, end } = waiting;
-        let (end, mut alerted) = end.map_or((None, None), |(end, alerted)| (Some(end), alerted));
+        let (end, mut sighted) = end.map_or((None, None), |(end, sighted)| (Some(end), sighted));
         if let Some(matched) = self.match_server(flow.client, client_mac, flow.server, frame.timestamp_ns) {
             let place = place.filter(|&place| self.is_same_flow(place, &flow));
             if let Some(record) = place.and_then(|(_, record_id)| self.records.get_mut(record_id)) {
-                alerted = record.alerted.take();
+                sighted = record.sighted.take();
             }
             let finding = HandshakeFinding { matched: Some(matched), hello, desync, ..HandshakeFinding::default() };
-            self.emit_finding(&flow, &mut alerted, &frame, finding, emit);
+            self.emit_finding(&flow, &mut sighted, &frame, finding, emit);
             if let Some(record) = place.and_then(|(_, record_id)| self.records.get_mut(record_id)) {
-                record.alerted = alerted.take();
+                record.sighted = sighted.take();
             }
         }
         if let Some(end) = end
-            && (self.event_types.flows || alerted.is_some())
+            && (self.event_types.flows || sighted.is_some())
         {
-            self.emit(&frame, Fact::FlowEnd(Box::new(flow), end, alerted), emit);
+            self.emit(&frame, Fact::FlowEnd(Box::new(flow), end, sighted), emit);
         }
     }
 

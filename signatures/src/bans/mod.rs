@@ -88,6 +88,46 @@ pub struct Ban {
     pub file: String,
 }
 
+impl Default for Ban {
+    /// A ban of which nothing is known.
+    fn default() -> Self {
+        Self {
+            id: String::new(),
+            authority: String::new(),
+            country: String::new(),
+            language: String::new(),
+            title: String::new(),
+            title_en: String::new(),
+            instrument: String::new(),
+            form: BanForm::Watch,
+            decided: None,
+            in_force: None,
+            precision: Precision::Day,
+            remove_by: None,
+            review: None,
+            extended: None,
+            extended_until: None,
+            ended: None,
+            time_zone: String::new(),
+            forbids: Vec::new(),
+            services: Vec::new(),
+            services_by_choice: Vec::new(),
+            owners: Vec::new(),
+            categories: Vec::new(),
+            owner_countries: Vec::new(),
+            scope: Vec::new(),
+            personal: Personal::No,
+            severity: 3,
+            severity_web: 3,
+            derogation: Vec::new(),
+            note: String::new(),
+            sources: Vec::new(),
+            reviewed: String::new(),
+            file: String::new(),
+        }
+    }
+}
+
 /// Whether a ban judges on a day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BanState {

@@ -48,16 +48,7 @@ fn events(packets: &[(u64, Vec<u8>)], share: Share, flows_max: usize) -> Vec<Eve
         limits.set(name, value).expect("a limit");
     }
     let names = Arc::new(AddressNames::new(Default::default()));
-    let event_types = EventTypes {
-        tls: true,
-        quic: true,
-        http: true,
-        dns: true,
-        flows: true,
-        sightings: true,
-        dns_sightings: true,
-        ..EventTypes::default()
-    };
+    let event_types = EventTypes { tls: true, quic: true, http: true, dns: true, flows: true, ..EventTypes::default() };
     let mut worker = Worker::new(&limits, event_types, Bundle::builtin(), names, HashKey::REPLAY, share);
     let mut events = Vec::new();
     for (number, (timestamp_ns, data)) in packets.iter().enumerate() {
@@ -91,5 +82,5 @@ pub fn packets(data: &[u8]) {
     both.sort_by_key(|event| event.order);
     assert_eq!(alone, both.iter().map(text).collect::<Vec<_>>());
     let cramped = events(&packets, Share::ALL, 16);
-    assert!(cramped.iter().filter(|event| matches!(event.fact, Fact::Alert(_))).count() <= packets.len());
+    assert!(cramped.iter().filter(|event| matches!(event.fact, Fact::Sighting(_))).count() <= packets.len());
 }

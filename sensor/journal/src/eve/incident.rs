@@ -53,10 +53,28 @@ fn write_numbers(mut numbers: Object<'_>, incident: &Incident<'_>) {
     numbers.number("flows", incident.flows);
     numbers.number("bytes_toserver", incident.bytes_to_server);
     numbers.number("bytes_toclient", incident.bytes_to_client);
+    if !incident.region_bytes.is_empty() {
+        write_regions(numbers.key("regions"), incident.region_bytes);
+    }
     numbers.time("first", incident.first_ns);
     numbers.time("last", incident.last_ns);
     numbers.number("alerts_left_out", incident.alerts_left_out);
     numbers.close();
+}
+
+/// Bytes by the region in the host name; empty where the name has none.
+fn write_regions(out: &mut Vec<u8>, regions: &[(Box<str>, u64, u64)]) {
+    let mut mark = b'[';
+    for (region, to_client, to_server) in regions {
+        out.push(mark);
+        mark = b',';
+        let mut fields = Object::open(out);
+        fields.text("region", region);
+        fields.number("bytes_toserver", *to_server);
+        fields.number("bytes_toclient", *to_client);
+        fields.close();
+    }
+    out.push(b']');
 }
 
 #[cfg(test)]
@@ -77,6 +95,7 @@ mod tests {
             flows: 3,
             bytes_to_server: 10,
             bytes_to_client: 20,
+            region_bytes: &[("Norway".into(), 20, 10)],
             first_ns: 1_795_805_893_000_000_000,
             last_ns: 1_795_805_894_000_000_000,
             alerts_left_out: 4,
@@ -90,6 +109,7 @@ mod tests {
              \"signature\":\"vigie incident opened\",\"category\":\"Potential Corporate Privacy Violation\",\
              \"severity\":2,\"metadata\":{\"incident\":[\"k7q2m-4x9d0-f\"],\"names\":[\"www.tiktok.com\"]},\
              \"context\":{\"vigie\":{\"revision\":1,\"flows\":3,\"bytes_toserver\":10,\"bytes_toclient\":20,\
+             \"regions\":[{\"region\":\"Norway\",\"bytes_toserver\":10,\"bytes_toclient\":20}],\
              \"first\":\"2026-11-27T18:58:13.000000+0000\",\"last\":\"2026-11-27T18:58:14.000000+0000\",\
              \"alerts_left_out\":4}}}}\n"
         );

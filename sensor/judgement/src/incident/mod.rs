@@ -22,6 +22,7 @@ pub use record::{Closing, Incident, IncidentChange, IncidentKey, Step};
 pub use register::IncidentLimits;
 
 use crate::policy::{Judged, Mac, Outcome, Policy, Ruling, Subject};
+use crate::state::{Resumed, SavedIncidents, SavedIncidentsRef};
 use crate::{Cases, Change, Client, Origin, PeriodLength, Sighting, Thresholds};
 use register::Register;
 use warn_first::WarnFirst;
@@ -116,6 +117,19 @@ impl Incidents {
     /// Clients × services that were no longer observed, since there were too many.
     pub const fn cases_evicted(&self) -> u64 {
         self.cases.evicted()
+    }
+
+    /// What a restart must not lose.
+    pub fn save(&self) -> SavedIncidentsRef<'_> {
+        SavedIncidentsRef { incidents: self.register.save(), ..self.cases.save() }
+    }
+
+    /// Takes over what an earlier run saved, as far as the policy still covers it.
+    pub fn resume(&mut self, mut saved: SavedIncidents, policy: &Policy) -> Resumed {
+        self.cases.resume(&mut saved);
+        let all = saved.incidents.len();
+        let incidents_dropped = self.register.resume(saved.incidents, policy);
+        Resumed { incidents: all - incidents_dropped, incidents_dropped, cases: self.cases.len() }
     }
 
     /// Takes a sighting. Its client is whoever the policy says; none if nothing may be recorded of it.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use time::Date;
 use vigie_signatures::{Ban, Class};
 
@@ -19,7 +20,7 @@ pub const FAMILIES_MAX: usize = 16;
 pub const PLACES_MAX: usize = 8;
 
 /// What an incident is about. Of each there is one in a day.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct IncidentKey {
     /// Who.
     pub client: Client,
@@ -30,7 +31,7 @@ pub struct IncidentKey {
 }
 
 /// An incident.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Incident {
     /// For people: `k7q2m-4x9d0-f`.
     pub id: String,
@@ -38,7 +39,8 @@ pub struct Incident {
     pub key: IncidentKey,
     /// Name of the service for people.
     pub service_name: Arc<str>,
-    /// The ban.
+    /// The ban. It is saved by its id, and taken from the policy again.
+    #[serde(skip)]
     pub ban: Arc<Ban>,
     /// The day, in the ban's time zone.
     pub day: Date,
@@ -70,6 +72,9 @@ pub struct Incident {
     pub families: Vec<Box<str>>,
     /// Regions in the names.
     pub regions: Vec<Box<str>>,
+    /// Bytes server → client and back, by the region in the name; empty where the name has none.
+    #[serde(default)]
+    pub region_bytes: Vec<(Box<str>, u64, u64)>,
     /// Countries to which the servers' addresses are registered.
     pub countries: Vec<Box<str>>,
     /// Whether something was not encrypted.
@@ -180,6 +185,7 @@ impl Incident {
             names: Vec::new(),
             families: Vec::new(),
             regions: Vec::new(),
+            region_bytes: Vec::new(),
             countries: Vec::new(),
             cleartext: false,
             revision: 0,
@@ -200,6 +206,7 @@ impl Incident {
         (self.day, self.first_ns) = (day, time_ns);
         (self.flows, self.bytes_to_client, self.bytes_to_server) = (0, 0, 0);
         (self.revision, self.alerts_left_out, self.cleartext) = (0, 0, false);
+        self.region_bytes.clear();
         for list in [&mut self.names, &mut self.families, &mut self.regions, &mut self.countries] {
             list.clear();
         }
@@ -227,6 +234,7 @@ impl Incident {
         self.bytes_to_client = self.bytes_to_client.saturating_add(sighting.bytes_to_client);
         self.bytes_to_server = self.bytes_to_server.saturating_add(sighting.bytes_to_server);
         self.cleartext |= sighting.is_cleartext;
+        self.add_region_bytes(sighting);
         if let Some(country) = sighting.server_country {
             push_new(&mut self.countries, country, PLACES_MAX);
         }
@@ -236,6 +244,21 @@ impl Incident {
             Contact::Flow => self.flows = self.flows.saturating_add(1),
         }
         self.add_name(sighting.rule.class, &sighting.rule.family, sighting.name);
+    }
+
+    fn add_region_bytes(&mut self, sighting: &Sighting<'_>) {
+        let (to_client, to_server) = (sighting.bytes_to_client, sighting.bytes_to_server);
+        if to_client == 0 && to_server == 0 {
+            return;
+        }
+        let region = region(sighting.name).map_or("", |(region, _)| region);
+        let known = self.region_bytes.iter_mut().find(|(known, ..)| **known == *region);
+        if let Some((_, all_to_client, all_to_server)) = known {
+            *all_to_client = all_to_client.saturating_add(to_client);
+            *all_to_server = all_to_server.saturating_add(to_server);
+        } else if self.region_bytes.len() < PLACES_MAX {
+            self.region_bytes.push((region.into(), to_client, to_server));
+        }
     }
 
     /// Whether an alert may still be written in this minute of packet time. Counts it either way.

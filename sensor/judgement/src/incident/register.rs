@@ -74,6 +74,30 @@ impl Register {
         self.evicted
     }
 
+    /// The incidents in the order in which they opened.
+    pub fn save(&self) -> Vec<&Incident> {
+        let find = |(case, id): &(CaseKey, String)| self.open.get(case)?.iter().find(|incident| incident.id == *id);
+        self.order.iter().filter_map(find).collect()
+    }
+
+    /// Takes over incidents that an earlier run left open. Those of bans that are no longer in use are dropped; their
+    /// number.
+    pub fn resume(&mut self, incidents: Vec<Incident>, policy: &Policy) -> usize {
+        let mut dropped = 0;
+        for mut incident in incidents {
+            let Some(used) = policy.bans().iter().find(|used| *used.ban().id == *incident.key.ban) else {
+                dropped += 1;
+                continue;
+            };
+            incident.ban = Arc::clone(used.ban());
+            let case = CaseKey { client: incident.key.client.clone(), service: Arc::clone(&incident.key.service) };
+            self.order.push_back((case.clone(), incident.id.clone()));
+            self.open.entry(case).or_default().push(incident);
+            self.count += 1;
+        }
+        dropped
+    }
+
     /// A client was seen, which may have open incidents.
     pub fn seen(&mut self, policy: &Policy, sighting: &Sighting<'_>, tell: &mut Tell<'_>) {
         let case = CaseKey { client: sighting.client.clone(), service: Arc::clone(sighting.service) };

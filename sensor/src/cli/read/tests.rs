@@ -4,14 +4,19 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use vigie_signatures::Class;
+use clap::Parser;
 
 use super::*;
-use crate::cli::arguments::When;
-use crate::cli::findings::tests::{alert, flow, rule};
-use crate::event::{Evidence, FlowEnd, Order};
+use crate::cli::arguments::{Arguments, Command, When};
+use crate::event::{Event, Evidence, Fact, Flow, FlowEnd, Order, Sighting};
 use vigie_capture::Position;
-use vigie_decode::Address;
+use vigie_decode::{Address, Encapsulation};
+use vigie_handshake::opening::Desync;
+use vigie_judgement::policy::Policy;
+use vigie_signatures::Bundle;
+
+/// A moment at which the French ban and the watch are in use.
+const START_NS: u64 = 1_795_298_705_000_000_000;
 
 /// A target whose bytes can be inspected, and that may refuse them.
 #[derive(Clone, Default)]
@@ -34,123 +39,155 @@ impl io::Write for Target {
 }
 
 fn run_to(target: &Target, events: &[EventType]) -> Run {
+    let (lines, bundle) = (JsonLines::new(Box::new(target.clone()) as Box<dyn io::Write>), Bundle::builtin());
     Run {
-        lines: Some(JsonLines::new(Box::new(target.clone()))),
-        context: Context::default(),
-        events: events.to_vec(),
-        findings: Findings::default(),
-        waiting: Vec::new(),
-        write_error: None,
+        judging: Judging::new(bundle, Arc::new(Policy::builtin()), judging::Limits::default()),
+        output: EventOutput::new(Some(lines), Context::default(), events),
         read_error: None,
         progress: Progress::start(When::Never, false, Position::default()),
     }
 }
 
-fn event(fact: Fact) -> Event {
-    Event { timestamp_ns: 0, frame_number: 1, order: Order::default(), fact }
+fn event(seconds: u64, fact: Fact) -> Event {
+    let timestamp_ns = START_NS + seconds * 1_000_000_000;
+    Event { timestamp_ns, frame_number: 1, order: Order::default(), fact }
 }
 
-fn matched() -> Event {
-    let mut flow = flow(Address::v4([10, 0, 0, 1]), 0);
-    flow.interface = 1;
-    event(Fact::Alert(Box::new(alert(flow, rule("tiktok", "TikTok", Class::Site), Evidence::TlsSni, "a"))))
+fn flow(id: u64) -> Flow {
+    Flow {
+        id,
+        client: Address::v4([10, 0, 0, 1]),
+        client_port: 50_000,
+        server: Address::v4([192, 0, 2, 1]),
+        server_port: 443,
+        protocol: 6,
+        encapsulation: Encapsulation::default(),
+        interface: 1,
+        first_seen_ns: START_NS,
+        last_seen_ns: START_NS,
+        packets_to_server: 3,
+        packets_to_client: 2,
+        bytes_to_server: 900,
+        bytes_to_client: 4_096,
+    }
 }
 
-fn ended() -> Event {
-    let flow = flow(Address::v4([10, 0, 0, 1]), 0);
-    event(Fact::FlowEnd(Box::new(flow), FlowEnd::Timeout, Some(Arc::new(rule("tiktok", "TikTok", Class::Site)))))
+fn sighted(id: u64, name: &str) -> Event {
+    let sighting = Sighting {
+        flow: flow(id),
+        client_mac: None,
+        evidence: Evidence::TlsSni,
+        name: Some(name.to_owned()),
+        name_as_sent: None,
+        rule: Arc::clone(Bundle::builtin().name(name).unwrap()),
+        hello: None,
+        desync: Desync::default(),
+        summarised: 0,
+    };
+    event(id, Fact::Sighting(Box::new(sighting)))
+}
+
+/// The application of TikTok: two of its interfaces.
+fn application() -> [Event; 2] {
+    [sighted(1, "tnc16-platform-useast1a.tiktokv.com"), sighted(2, "api16-normal-useast1a.tiktokv.com")]
+}
+
+/// A page that embeds a pixel.
+fn pixel() -> Event {
+    sighted(3, "analytics.tiktok.com")
+}
+
+fn take(run: &mut Run, mut events: Vec<Event>) -> ControlFlow<()> {
+    let interfaces = [String::new(), "eth1".to_owned()];
+    run.take_progress(read::Progress { events: &mut events, position: Position::default(), interfaces: &interfaces })
+}
+
+fn written(target: &Target) -> Vec<serde_json::Value> {
+    let text = String::from_utf8(target.0.take()).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[test]
 fn only_the_selected_types_are_written() {
+    let ended = || event(60, Fact::FlowEnd(Box::new(flow(1)), FlowEnd::Timeout, None));
     for (events, types) in [
-        (&[EventType::Alert][..], &["alert"][..]),
-        (&[EventType::Flow], &["flow"]),
-        (&[EventType::Flow, EventType::Alert], &["alert", "flow"]),
+        // The incident opens and closes; the pixel belongs to it, too.
+        (&[EventType::Alert][..], &["alert 7", "alert 1", "alert 1", "alert 1", "alert 7"][..]),
+        (&[EventType::Sighting], &["alert 1", "alert 1", "alert 1"]),
+        (&[EventType::Flow], &["flow 0"]),
         (&[EventType::Dns], &[]),
     ] {
         let target = Target::default();
         let mut run = run_to(&target, events);
-        run.add_event(matched());
-        run.add_event(ended());
+        let all = application().into_iter().chain([pixel(), ended()]).collect();
+        assert!(take(&mut run, all).is_continue());
         run.finish();
-        let text = String::from_utf8(target.0.take()).unwrap();
-        let written: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(written.iter().map(|line| &line["event_type"]).collect::<Vec<_>>(), types);
-        // The summary counts both in any case.
-        assert_eq!((run.findings.alerts(), run.findings.sorted()[0].bytes_sent), (1, 1_500));
+        let line = |line: &serde_json::Value| {
+            format!("{} {}", line["event_type"].as_str().unwrap(), line["alert"]["gid"].as_u64().unwrap_or_default())
+        };
+        assert_eq!(written(&target).iter().map(line).collect::<Vec<_>>(), types);
+        // The story has it in any case.
+        assert!(run.output.story.has_incident());
+        assert_eq!(run.output.alerts, 3);
     }
-}
-
-/// Reports an alert three times, or until the run stops.
-fn three_alerts(run: &mut Run) -> usize {
-    let interfaces = [String::new(), "eth1".to_owned()];
-    (0..3)
-        .take_while(|_| {
-            let progress =
-                read::Progress { events: &mut vec![matched()], position: Position::default(), interfaces: &interfaces };
-            run.take_progress(progress) == ControlFlow::Continue(())
-        })
-        .count()
 }
 
 #[test]
 fn all_events_have_the_name_of_their_interface() {
     let target = Target::default();
-    let mut run = run_to(&target, &[EventType::Alert]);
-    assert_eq!(three_alerts(&mut run), 3);
+    let mut run = run_to(&target, &[EventType::Sighting]);
+    assert!(take(&mut run, application().into()).is_continue());
     run.finish();
-    let text = String::from_utf8(target.0.take()).unwrap();
-    assert_eq!(text.matches(r#""in_iface":"eth1""#).count(), 3, "{text}");
-    assert_eq!(run.outcome(None, false, &SourceStatistics::default()), Ok(Exit::Success));
+    assert!(written(&target).iter().all(|line| line["in_iface"] == "eth1"));
 }
 
 #[test]
 fn a_source_that_fails_midway_loses_no_event() {
     let target = Target::default();
     let mut run = run_to(&target, &[EventType::Alert]);
-    assert_eq!(three_alerts(&mut run), 3);
+    assert!(take(&mut run, application().into()).is_continue());
     run.read_error = Some(CaptureError::NotACapture { file: "x.pcap".into(), seen: "rubbish".to_owned() });
     run.finish();
-    assert_eq!(target.0.borrow().iter().filter(|&&byte| byte == b'\n').count(), 3);
-    assert_eq!(run.outcome(None, true, &SourceStatistics::default()).unwrap_err().exit, Exit::BadData);
+    assert_eq!(written(&target).len(), 4);
+    assert_eq!(outcome(run, None, "--fail-on-alert").unwrap_err().exit, Exit::BadData);
+}
+
+fn outcome(run: Run, target: Option<&Path>, option: &str) -> Result<Exit, Failure> {
+    let line = ["vigie", "read", "a.pcap", "--quiet", option];
+    let Command::Read(arguments) = Arguments::try_parse_from(line).unwrap().command else { panic!() };
+    run.outcome(target, &arguments, &SourceStatistics::default())
 }
 
 #[test]
 fn reading_ends_when_events_cannot_be_written() {
     let refusing = |kind| {
         let mut run = run_to(&Target(Rc::default(), Some(kind)), &[EventType::Alert]);
-        run.add_event(matched());
+        assert!(take(&mut run, application().into()).is_continue());
         run.finish();
-        assert_eq!(three_alerts(&mut run), 0);
+        assert!(take(&mut run, vec![pixel()]).is_break());
         run
     };
-    let dash = Some(Path::new("-"));
-    assert_eq!(
-        refusing(io::ErrorKind::BrokenPipe).outcome(dash, false, &SourceStatistics::default()),
-        Ok(Exit::Success)
-    );
-    assert_eq!(refusing(io::ErrorKind::BrokenPipe).outcome(dash, true, &SourceStatistics::default()), Ok(Exit::Found));
-    assert_eq!(
-        refusing(io::ErrorKind::StorageFull).outcome(dash, false, &SourceStatistics::default()).unwrap_err().exit,
-        Exit::Unavailable
-    );
-    let file = Some(Path::new("events.json"));
-    assert_eq!(
-        refusing(io::ErrorKind::BrokenPipe).outcome(file, false, &SourceStatistics::default()).unwrap_err().exit,
-        Exit::Unavailable
-    );
+    let (dash, file) = (Some(Path::new("-")), Some(Path::new("events.json")));
+    let fails = |kind, target, option| outcome(refusing(kind), target, option);
+    assert_eq!(fails(io::ErrorKind::BrokenPipe, dash, "--json"), Ok(Exit::Success));
+    assert_eq!(fails(io::ErrorKind::BrokenPipe, dash, "--fail-on-alert"), Ok(Exit::Found));
+    assert_eq!(fails(io::ErrorKind::StorageFull, dash, "--json").unwrap_err().exit, Exit::Unavailable);
+    assert_eq!(fails(io::ErrorKind::BrokenPipe, file, "--json").unwrap_err().exit, Exit::Unavailable);
 }
 
 #[test]
-fn alerts_fail_the_command_only_on_request() {
-    let outcome = |fail_on_alert| {
+fn what_is_found_fails_the_command_only_on_request() {
+    let found = |events: Vec<Event>, option: &str| {
         let mut run = run_to(&Target::default(), &[]);
-        run.add_event(matched());
-        run.outcome(None, fail_on_alert, &SourceStatistics::default())
+        assert!(take(&mut run, events).is_continue());
+        run.finish();
+        outcome(run, None, option)
     };
-    assert_eq!((outcome(false), outcome(true)), (Ok(Exit::Success), Ok(Exit::Found)));
-    assert_eq!(run_to(&Target::default(), &[]).outcome(None, true, &SourceStatistics::default()), Ok(Exit::Success));
+    assert_eq!(found(application().into(), "--json"), Ok(Exit::Success));
+    for option in ["--fail-on-alert", "--fail-on-incident"] {
+        assert_eq!(found(application().into(), option), Ok(Exit::Found), "{option}");
+        assert_eq!(found(vec![pixel()], option), Ok(Exit::Success), "{option}");
+    }
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn a_line_that_is_too_long_is_dropped_and_counted() {
     let good = "{\"seconds\":1,\"client\":\"c\",\"name\":\"www.tiktok.com\"}\n";
     for (before, after, lines) in [("", "", 1), (good, "", 2), ("", good, 2), (good, good, 3)] {
         let text = [before.as_bytes(), &long, b"\n", after.as_bytes()].concat();
-        let parsed: Vec<Parsed<'_>> = {
+        let parsed: Vec<Parsed> = {
             let mut blocks = Blocks::new(&*text);
             std::iter::from_fn(|| blocks.next().unwrap()).map(|block| parse(&block, &recogniser)).collect()
         };

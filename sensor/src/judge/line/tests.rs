@@ -16,6 +16,7 @@ fn said(line: &str) -> String {
         Err(error) => format!("bad: {error}"),
         Ok(Some(record)) => match record.what {
             What::Named(_) => "named".to_owned(),
+            What::FlowBytes(_) => panic!("logs tell of flows that have ended"),
             What::Contact(contact) => {
                 let Contact { client, attribution, name, kind, stack, answered, .. } = &*contact;
                 let (up, down) = (contact.bytes_to_server, contact.bytes_to_client);

@@ -6,7 +6,7 @@ use vigie_decode::{Address, Encapsulation};
 use vigie_handshake::opening::Desync;
 use vigie_signatures::{Bundle, Rule};
 
-use crate::event::{Alert, Evidence, Flow, Order};
+use crate::event::{Evidence, Flow, Order, Sighting};
 
 /// The first rule, or the first with another signature.
 fn rule(place: usize) -> Arc<Rule> {
@@ -34,14 +34,24 @@ fn alert(client: u8, rule: &Arc<Rule>) -> Event {
         bytes_to_client: 0,
     };
     let (evidence, rule, desync) = (Evidence::TlsSni, Arc::clone(rule), Desync::default());
-    let alert = Alert { flow, evidence, name: None, name_as_sent: None, rule, hello: None, desync, summarised: 0 };
-    Event { timestamp_ns: 0, frame_number: 1, order: Order::default(), fact: Fact::Alert(Box::new(alert)) }
+    let alert = Sighting {
+        flow,
+        client_mac: None,
+        evidence,
+        name: None,
+        name_as_sent: None,
+        rule,
+        hello: None,
+        desync,
+        summarised: 0,
+    };
+    Event { timestamp_ns: 0, frame_number: 1, order: Order::default(), fact: Fact::Sighting(Box::new(alert)) }
 }
 
 fn released(rate: &mut AlertRate, now: Instant, all: bool) -> Vec<u64> {
     let mut summarised = Vec::new();
     rate.release(now, all, &mut |event| match &event.fact {
-        Fact::Alert(alert) => summarised.push(alert.summarised),
+        Fact::Sighting(alert) => summarised.push(alert.summarised),
         _ => panic!("only alerts wait"),
     });
     summarised
@@ -92,7 +102,7 @@ fn the_table_is_bounded_and_who_finds_no_place_is_not_limited() {
     let mut written = 0;
     for number in 0..200_000_u32 {
         let mut event = alert(1, &rule);
-        if let Fact::Alert(alert) = &mut event.fact {
+        if let Fact::Sighting(alert) = &mut event.fact {
             alert.flow.client = Address(u128::from(number % 5_000));
         }
         written += u64::from(matches!(rate.admit(event, now), Admission::Write(_)));

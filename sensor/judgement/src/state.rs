@@ -1,0 +1,59 @@
+//! What outlives a restart of the sensor: open incidents, and the evidence that waits. It is saved as values with names, so
+//! that a later version of the program can read it.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use crate::client::ClientCases;
+use crate::incident::Incident;
+use crate::{CaseKey, Client};
+
+/// Open incidents, and what may become one.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct SavedIncidents {
+    pub(crate) clients: Vec<(Client, ClientCases)>,
+    /// When to look at a case again.
+    pub(crate) due: VecDeque<(u64, CaseKey)>,
+    /// First starts that wait for names that show whose they are.
+    pub(crate) held: VecDeque<(u64, CaseKey)>,
+    /// Incidents in the order in which they opened.
+    pub(crate) incidents: Vec<Incident>,
+}
+
+/// The same, borrowed.
+#[derive(Debug, Serialize)]
+pub struct SavedIncidentsRef<'s> {
+    pub(crate) clients: Vec<(&'s Client, &'s ClientCases)>,
+    pub(crate) due: &'s VecDeque<(u64, CaseKey)>,
+    pub(crate) held: &'s VecDeque<(u64, CaseKey)>,
+    pub(crate) incidents: Vec<&'s Incident>,
+}
+
+/// What became of a saved state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resumed {
+    /// Incidents that are open again.
+    pub incidents: usize,
+    /// Incidents of bans that are no longer in use.
+    pub incidents_dropped: usize,
+    /// Clients and services under observation.
+    pub cases: usize,
+}
+
+/// Words of the signatures, as the files write them.
+pub mod word {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<W: Display, S: Serializer>(word: &W, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(word)
+    }
+
+    pub fn deserialize<'d, W: FromStr<Err = String>, D: Deserializer<'d>>(deserializer: D) -> Result<W, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}

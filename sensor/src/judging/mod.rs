@@ -1,0 +1,282 @@
+//! Judges what workers see: their events go in, in about the order of packet time; changes of incidents, and the alerts
+//! that belong to them, go out. `read` and `run` judge alike, so a replay gives the events of the tap.
+//!
+//! `contact.rs` makes a contact of an event, [`Contacts`] puts contacts in order, [`Incidents`] judges them, and `alerts.rs`
+//! holds the sightings that wait for an incident. Where lines go, is the caller's business ([`Output`]).
+
+mod alerts;
+mod contact;
+mod state_file;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use vigie_judgement::policy::Policy;
+use vigie_judgement::{
+    CaseKey, Counts, Finding, Incident, IncidentLimits, Incidents, Kind, Recogniser, Resumed, SavedIncidents, Sighting,
+    Step, Thresholds,
+};
+use vigie_signatures::{Bundle, Clients};
+
+use self::alerts::Waiting;
+pub use self::state_file::{StateError, StateFile};
+use crate::event::{Event, Fact};
+use crate::judge::line::{Record, What};
+use crate::judge::{Contacts, Limits as ContactLimits};
+use crate::record::Under;
+use crate::settings;
+
+/// Workers' events may be so much out of order, seconds.
+const DISORDER_S: u64 = 2;
+
+/// What waits for an incident is kept for so long: the time in which two lone interfaces prove an application.
+const KEPT_NS: u64 = 86_400_000_000_000;
+
+/// What judgement may use.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Clients × services under observation at most.
+    pub cases_max: usize,
+    /// Flows whose bytes are added up at most.
+    pub flows_max: usize,
+    /// Bytes of sightings that wait for an incident at most.
+    pub waiting_bytes_max: usize,
+    /// Of incidents.
+    pub incidents: IncidentLimits,
+    /// The numbers that verdicts hang on.
+    pub thresholds: Thresholds,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            cases_max: 1 << 18,
+            flows_max: 1 << 18,
+            waiting_bytes_max: 64 << 20,
+            incidents: IncidentLimits::default(),
+            thresholds: Thresholds::default(),
+        }
+    }
+}
+
+impl From<&settings::Judgement> for Limits {
+    fn from(settings: &settings::Judgement) -> Self {
+        Self {
+            cases_max: settings.episodes_max,
+            flows_max: settings.flows_max,
+            waiting_bytes_max: settings.waiting_bytes_max,
+            incidents: IncidentLimits {
+                open_max: settings.incidents_max,
+                continues_s: settings.continues_s,
+                alerts_per_minute: settings.alerts_per_minute_max,
+            },
+            thresholds: Thresholds {
+                silence_s: settings.silence_s,
+                in_use_media_bytes: settings.in_use_media_bytes,
+                player_length_s: settings.player_s,
+                player_bytes: settings.player_bytes,
+                preview_flows_max: settings.preview_flows_max,
+                return_min_s: settings.return_min_s,
+                return_max_s: settings.return_max_s,
+                boot_wait_s: settings.boot_wait_s,
+            },
+        }
+    }
+}
+
+/// Where findings and alerts go.
+pub trait Output {
+    /// A verdict, or a change of an incident.
+    fn finding(&mut self, finding: &Finding<'_>);
+    /// A sighting that was judged: a ban covers its client and service.
+    fn judged(&mut self, sighting: &Sighting<'_>);
+    /// A sighting of a client and service with these incidents.
+    fn alert(&mut self, sighting: &Event, under: &[Under]);
+}
+
+/// How often a limit was reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pressure {
+    /// Contacts that were judged before their turn, since too many waited.
+    pub hurried: u64,
+    /// Flows whose further bytes are not counted.
+    pub flows_forgotten: u64,
+    /// Episodes that ended early, since too many clients were under observation.
+    pub cases_evicted: u64,
+    /// Incidents that were closed early, since too many were open.
+    pub incidents_evicted: u64,
+    /// Sightings that led to an incident, and were not written as alerts, since too many waited.
+    pub alerts_left_out: u64,
+}
+
+/// Judges events.
+#[derive(Debug)]
+pub struct Judging {
+    recogniser: Recogniser,
+    policy: Arc<Policy>,
+    contacts: Contacts<Box<Event>>,
+    incidents: Incidents,
+    waiting: Waiting,
+}
+
+impl Judging {
+    /// Judges by this policy from now on.
+    pub fn new(bundle: Arc<Bundle>, policy: Arc<Policy>, limits: Limits) -> Self {
+        let contacts = ContactLimits {
+            disorder_s: DISORDER_S,
+            flow_wait_s: DISORDER_S,
+            flows_max: limits.flows_max,
+            ..ContactLimits::default()
+        };
+        Self {
+            recogniser: Recogniser::new(bundle, Clients::builtin()),
+            policy,
+            contacts: Contacts::new(contacts),
+            incidents: Incidents::new(limits.thresholds, limits.cases_max, limits.incidents),
+            waiting: Waiting::new(limits.waiting_bytes_max),
+        }
+    }
+
+    /// The policy in use.
+    pub const fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
+    /// Replaces signatures and policy.
+    pub fn use_snapshot(&mut self, bundle: &Arc<Bundle>, policy: &Arc<Policy>) {
+        if !Arc::ptr_eq(self.recogniser.bundle(), bundle) {
+            self.recogniser = Recogniser::new(Arc::clone(bundle), Clients::builtin());
+        }
+        self.policy = Arc::clone(policy);
+    }
+
+    /// Takes an event. `interfaces` are the names of the capture's interfaces. Events of other kinds are not judged.
+    pub fn take(&mut self, event: Event, interfaces: &[String], output: &mut dyn Output) {
+        let time_ns = event.timestamp_ns;
+        let what = match &event.fact {
+            Fact::Sighting(sighting) => contact::of_flow(&self.recogniser, sighting, interfaces, time_ns),
+            Fact::Question(question) => contact::of_question(&self.recogniser, question, interfaces, time_ns),
+            Fact::FlowBytes(flow) => Some(What::FlowBytes(contact::bytes(flow, time_ns, false))),
+            Fact::FlowEnd(flow, _, Some(_)) => Some(What::FlowBytes(contact::bytes(flow, time_ns, true))),
+            Fact::Clock { both_directions } => return self.pass_time(time_ns, *both_directions, output),
+            Fact::FlowEnd(_, _, None) | Fact::Hello(..) | Fact::Http(..) | Fact::Dns(..) => None,
+        };
+        let Some(what) = what else { return };
+        let logged_ns = match &what {
+            // Bytes at a flow's end are older than what comes with them.
+            What::FlowBytes(_) => 0,
+            _ => time_ns,
+        };
+        let payload = matches!(event.fact, Fact::Sighting(_)).then(|| Box::new(event));
+        let Self { contacts, incidents, waiting, policy, recogniser } = self;
+        contacts.take(Record { logged_ns, what }, payload, &mut |sighting, event| {
+            judge(incidents, waiting, policy, recogniser, sighting, event, output);
+        });
+    }
+
+    /// The input has ended: all that waits is judged, all episodes end, and all incidents close.
+    pub fn finish(&mut self, output: &mut dyn Output) {
+        self.judge_all(output);
+        let Self { incidents, waiting, policy, recogniser, .. } = self;
+        incidents.end(policy, recogniser.bundle(), &mut |finding| tell(waiting, &finding, output));
+    }
+
+    /// Judges all that waits for its turn. Episodes and incidents stay open.
+    pub fn judge_all(&mut self, output: &mut dyn Output) {
+        let Self { contacts, incidents, waiting, policy, recogniser } = self;
+        contacts.finish(&mut |sighting, event| {
+            judge(incidents, waiting, policy, recogniser, sighting, event, output);
+        });
+    }
+
+    /// Sightings that led to no incident, by what the policy said.
+    pub const fn counts(&self) -> Counts {
+        self.incidents.counts()
+    }
+
+    /// How often limits were reached.
+    pub fn pressure(&self) -> Pressure {
+        let contacts = self.contacts.counts();
+        Pressure {
+            hurried: contacts.hurried,
+            flows_forgotten: contacts.flows_forgotten,
+            cases_evicted: self.incidents.cases_evicted(),
+            incidents_evicted: self.incidents.evicted(),
+            alerts_left_out: self.waiting.left_out(),
+        }
+    }
+
+    /// All open incidents, and what may become one.
+    pub const fn incidents(&self) -> &Incidents {
+        &self.incidents
+    }
+
+    /// Takes over what an earlier run saved.
+    pub fn resume(&mut self, saved: SavedIncidents) -> Resumed {
+        self.incidents.resume(saved, &self.policy)
+    }
+
+    fn pass_time(&mut self, now_ns: u64, both_directions: bool, output: &mut dyn Output) {
+        let Self { contacts, incidents, waiting, policy, recogniser } = self;
+        contacts.pass_time(now_ns, both_directions, &mut |sighting, event| {
+            judge(incidents, waiting, policy, recogniser, sighting, event, output);
+        });
+        let judged_ns = now_ns.saturating_sub(DISORDER_S * 1_000_000_000);
+        incidents.advance(policy, recogniser.bundle(), judged_ns, &mut |finding| tell(waiting, &finding, output));
+        waiting.forget_before(judged_ns.saturating_sub(KEPT_NS));
+    }
+}
+
+/// Judges a sighting. Its event is an alert if the client and service have an incident, or waits for one.
+fn judge(
+    incidents: &mut Incidents,
+    waiting: &mut Waiting,
+    policy: &Policy,
+    recogniser: &Recogniser,
+    sighting: &Sighting<'_>,
+    event: Option<Box<Event>>,
+    output: &mut dyn Output,
+) {
+    let client = incidents.sighting(policy, recogniser.bundle(), sighting, &mut |finding| {
+        tell(waiting, &finding, output);
+    });
+    let Some(client) = client else { return };
+    output.judged(sighting);
+    let Some(event) = event else { return };
+    let is_open = incidents.is_open(&client, sighting.service);
+    // Alerts would name the client of a warning.
+    let incidents = incidents.alert(&client, sighting.service, sighting.time_ns).into_iter();
+    let under: Vec<Under> = incidents.filter(|incident| !incident.is_warning).map(Under::of).collect();
+    if !under.is_empty() {
+        output.alert(&event, &under);
+    } else if !is_open {
+        waiting.hold(CaseKey { client, service: Arc::clone(sighting.service) }, event);
+    }
+}
+
+/// Tells a finding, and behind an incident that opens the alerts that waited for it.
+fn tell(waiting: &mut Waiting, finding: &Finding<'_>, output: &mut dyn Output) {
+    output.finding(finding);
+    match finding {
+        Finding::Incident(change) if change.step == Step::Opened => {
+            let under = [Under::of(change.incident)];
+            waiting.release(&case_of(change.incident), &mut |event| {
+                if !change.incident.is_warning {
+                    output.alert(event, &under);
+                }
+            });
+        }
+        // A lone interface, or one name of a first start, can still be proof together with a later one.
+        Finding::Verdict { change, .. }
+            if change.is_over && !matches!(change.judgement.kind, Kind::LoneInterface | Kind::BootOnly) =>
+        {
+            waiting.forget(&CaseKey { client: change.client.clone(), service: Arc::clone(change.service) });
+        }
+        _ => {}
+    }
+}
+
+fn case_of(incident: &Incident) -> CaseKey {
+    CaseKey { client: incident.key.client.clone(), service: Arc::clone(&incident.key.service) }
+}
