@@ -288,4 +288,6 @@ fn a_pipe_in_place_of_a_file_is_an_error_and_no_wait() {
     let output = vigie(&["check", "--config", &configuration], &[]);
     assert_eq!(code(&output), CONFIGURATION);
     assert!(out(&output).contains("it is a pipe to which nobody writes"), "{}", out(&output));
+    let output = vigie(&["run", "--config", &configuration], &[]);
+    assert_eq!(code(&output), CONFIGURATION, "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -328,3 +328,77 @@ fn a_worker_that_fails_is_noticed() {
     assert!(running.stop().is_err());
     assert!(!gate.lines().is_empty(), "what the other worker told is written");
 }
+
+/// A source that takes its time.
+struct Paced {
+    source: Box<dyn LiveSource>,
+    pause: Duration,
+}
+
+impl Source for Paced {
+    fn next_batch(&mut self, visit: &mut dyn FnMut(&[Frame<'_>])) -> Result<bool, CaptureError> {
+        std::thread::sleep(self.pause);
+        self.source.next_batch(visit)
+    }
+
+    fn statistics(&self) -> SourceStatistics {
+        self.source.statistics()
+    }
+
+    fn position(&self) -> Position {
+        self.source.position()
+    }
+
+    fn interfaces(&self) -> usize {
+        self.source.interfaces()
+    }
+
+    fn interface_name(&self, interface: u16) -> Option<&str> {
+        self.source.interface_name(interface)
+    }
+}
+
+impl LiveSource for Paced {
+    fn counts(&self) -> &[InterfaceCounts] {
+        self.source.counts()
+    }
+
+    fn refresh(&mut self) {
+        self.source.refresh();
+    }
+
+    fn next_change(&mut self) -> Option<Change> {
+        self.source.next_change()
+    }
+}
+
+#[test]
+fn flows_time_out_although_the_clock_is_set_back_by_an_hour() {
+    const SECOND_NS: u64 = 1_000_000_000;
+    // Batches are half a second apart, in packet time, and take 5 ms each.
+    const BATCHES: usize = 400;
+    const FRAMES_PER_BATCH: usize = 64;
+    let all = traffic();
+    let (flows, chatter) = all.split_at(10_000);
+    let before = flows.iter().map(|(_, frame)| (START_NS, frame.clone()));
+    let after = (0..BATCHES * FRAMES_PER_BATCH).map(|number| {
+        let passed_ns = (number / FRAMES_PER_BATCH) as u64 * SECOND_NS / 2;
+        // One flow goes on.
+        (START_NS - 3_600 * SECOND_NS + passed_ns, chatter[0].1.clone())
+    });
+    let frames: Frames = Arc::new(before.chain(after).collect());
+    let mut settings = settings(16, 65_536);
+    settings.limits.idle_timeout_s = 60;
+    let gate = Gate::default();
+    gate.open();
+    let source = Paced { source: Memory::boxed(&frames, 0, 1), pause: Duration::from_millis(5) };
+    let (mut running, shared) = start(&settings, vec![Box::new(source)], &gate);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while shared.total("capture", Some("frames")) < frames.len() as u64 {
+        assert!(Instant::now() < deadline, "the worker stands still");
+        running.poll().unwrap();
+    }
+    let (opened, timed_out) = (shared.total("flow", Some("opened")), shared.total("flow", Some("timed_out")));
+    running.stop().unwrap();
+    assert!(opened > 500 && timed_out >= opened - 1, "{timed_out} of {opened} flows have timed out");
+}
