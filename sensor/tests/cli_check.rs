@@ -249,6 +249,44 @@ fn completions_manual_and_reference() {
     assert_eq!(code(&vigie(&["generate", "man", "--folder", "/no/such/folder"], &[])), UNAVAILABLE);
 }
 
+/// What a shell is offered for the last of these words.
+fn completed(words: &[&str]) -> Vec<String> {
+    let last = (words.len() - 1).to_string();
+    let environment = [
+        ("_VIGIE_COMPLETE", "bash"),
+        ("_CLAP_IFS", "\n"),
+        ("_CLAP_COMPLETE_INDEX", &last),
+        ("_CLAP_COMPLETE_COMP_TYPE", "9"),
+        ("_CLAP_COMPLETE_SPACE", "true"),
+    ];
+    let output = vigie(&[&["--"], words].concat(), &environment);
+    assert_eq!(code(&output), SUCCESS, "{words:?}");
+    out(&output).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn completions_know_limits_settings_and_interfaces() {
+    for (words, wanted) in [
+        (&["vigie", "read", "--limit", ""][..], "flows_max="),
+        (&["vigie", "read", "--limit", "address"], "address_names_max="),
+        (&["vigie", "run", "--set", ""], "capture.interfaces="),
+        (&["vigie", "check", "--set", "events."], "events.file="),
+        (&["vigie", "run", "-i", ""], "lo"),
+        (&["vigie", "run", "--interface", "l"], "lo"),
+        (&["vigie", "interfaces", ""], "lo"),
+        (&["vigie", "read", "--events", ""], "sighting"),
+        (&["vigie", "s"], "signatures"),
+    ] {
+        let offered = completed(words);
+        assert!(offered.iter().any(|word| word == wanted), "{words:?}: {offered:?}");
+        let begun = words.last().unwrap();
+        assert!(offered.iter().all(|word| word.starts_with(begun)), "{words:?}: {offered:?}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(out(&vigie(&["generate", "completions", shell], &[])).contains("_VIGIE_COMPLETE"), "{shell}");
+    }
+}
+
 /// Makes a named pipe to which nobody writes.
 fn pipe(folder: &Path, name: &str) -> String {
     let path = folder.join(name);

@@ -77,7 +77,7 @@ fn list(bans: &Bans, day: Date, style: Style) -> String {
         let state = ban.state_at(day).as_str().to_owned();
         table.add_row([ban.id.clone(), since, ban.form.to_string(), state, covered(ban)]);
     }
-    table::text(&table, style)
+    table::fitting_text(table, style, &[2])
 }
 
 /// An object a line.

@@ -13,7 +13,7 @@ use super::arguments::ExplainArguments;
 use super::bundle;
 use super::exit::{Exit, Failure};
 use super::summary::verdict_words;
-use super::terminal::{ignore_broken_pipe, print};
+use super::terminal::{Terminal, ignore_broken_pipe, print};
 use crate::country::country;
 use crate::record::signature_text;
 use subject::subject;
@@ -23,7 +23,7 @@ use vigie_journal::json::Object;
 ///
 /// # Errors
 /// Signatures are refused, or the standard streams cannot be read or written to.
-pub fn run(arguments: &ExplainArguments) -> Result<Exit, Failure> {
+pub fn run(arguments: &ExplainArguments, terminal: Terminal) -> Result<Exit, Failure> {
     let bundle = bundle::load(&arguments.signatures)?;
     for (number, query) in arguments.queries.iter().enumerate() {
         if number > 0 && !arguments.json {
@@ -35,7 +35,10 @@ pub fn run(arguments: &ExplainArguments) -> Result<Exit, Failure> {
             } else {
                 &|line, out| match line {
                     [] => {}
-                    line => out.extend_from_slice(text(&bundle, &String::from_utf8_lossy(line)).as_bytes()),
+                    line => {
+                        let answer = terminal.fitted(text(&bundle, &String::from_utf8_lossy(line)));
+                        out.extend_from_slice(answer.as_bytes());
+                    }
                 }
             };
             answer_stdin(answer)?;
@@ -44,7 +47,7 @@ pub fn run(arguments: &ExplainArguments) -> Result<Exit, Failure> {
             write_json(&bundle, query, &mut out);
             print(&String::from_utf8_lossy(&out))?;
         } else {
-            print(&text(&bundle, query))?;
+            print(&terminal.fitted(text(&bundle, query)))?;
         }
     }
     Ok(Exit::Success)

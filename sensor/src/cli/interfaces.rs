@@ -91,7 +91,7 @@ fn text(interfaces: &[Interface], are_named: bool, style: Style) -> String {
             or_dash(addresses(interface).join(" ")),
         ]);
     }
-    let mut text = table::text(&table, style);
+    let mut text = table::fitting_text(table, style, &[3, 5, 4]);
     let commands: Vec<String> = interfaces.iter().filter_map(Interface::mend_command).collect();
     if !commands.is_empty() {
         text.push_str("\nThese offloads merge segments before they are captured. ");
@@ -188,7 +188,7 @@ These offloads merge segments before they are captured. Turn them off:
 
 2 interfaces
 ";
-        let style = Style { width: 80, colour: false };
+        let style = Style { width: 120, colour: false };
         assert_eq!(text(&interfaces, true, style), expected);
         let unnamed = text(&interfaces, false, style);
         assert!(unnamed.contains("  vigie interfaces NAME...\n") && !unnamed.contains("ethtool"), "{unnamed}");

@@ -55,7 +55,7 @@ fn dispatch(command: &Command) -> Result<Exit, Failure> {
         Command::Read(arguments) => read::run(arguments, terminal),
         Command::Judge(arguments) => judge::run(arguments, terminal),
         Command::Run(arguments) => run::run(arguments),
-        Command::Explain(arguments) => explain::run(arguments),
+        Command::Explain(arguments) => explain::run(arguments, terminal),
         Command::Signatures(arguments) => signatures::run(arguments, terminal),
         Command::Bans(arguments) => bans::run(arguments, terminal),
         Command::Derogation(arguments) => derogation::run(arguments, terminal),

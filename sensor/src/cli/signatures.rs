@@ -58,7 +58,8 @@ fn list(services: &[Service], style: Style) -> String {
             service.oldest_review.clone(),
         ]);
     }
-    let mut text = table::text(&table, style);
+    // Least wanted first: signature ids, kinds of rules.
+    let mut text = table::fitting_text(table, style, &[8, 6, 5, 4, 9, 3, 2]);
     let rules = services.iter().map(|service| service.rules() as u64).sum();
     let alerting = services.iter().map(|service| service.alerting as u64).sum();
     text.push_str(&format!(

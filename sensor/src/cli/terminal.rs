@@ -3,12 +3,12 @@
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
 
-use console::Term;
+use console::{Term, measure_text_width};
 
 use super::exit::Failure;
 
 /// Columns of text that goes to no terminal, and the most that text on a terminal has.
-const WIDTH_MAX: usize = 120;
+pub const WIDTH_MAX: usize = 120;
 
 /// The standard streams.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +32,11 @@ impl Terminal {
             colour: wants_colour(std::env::var_os("NO_COLOR").as_deref(), std::env::var_os("TERM").as_deref()),
             width: size.map_or(WIDTH_MAX, |(_, columns)| usize::from(columns).min(WIDTH_MAX)),
         }
+    }
+
+    /// Text for the standard output: if that is a terminal, long lines are broken between words.
+    pub fn fitted(&self, text: String) -> String {
+        if self.stdout { wrap(&text, self.width) } else { text }
     }
 
     /// The style of text on the standard output.
@@ -61,6 +66,27 @@ pub struct Style {
     pub width: usize,
     /// Colours are wanted.
     pub colour: bool,
+}
+
+/// The text with long lines broken between words. Lines that go on are indented by two more.
+pub fn wrap(text: &str, width: usize) -> String {
+    let mut wrapped = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let indent = line.chars().take_while(|character| *character == ' ').count();
+        let mut column = 0;
+        for word in line.split_inclusive(' ') {
+            let wide = measure_text_width(word.trim_end());
+            if column > indent + 2 && column + wide > width {
+                wrapped.truncate(wrapped.trim_end_matches(' ').len());
+                wrapped.push('\n');
+                wrapped.push_str(&" ".repeat(indent + 2));
+                column = indent + 2;
+            }
+            wrapped.push_str(word);
+            column += measure_text_width(word.trim_end_matches('\n'));
+        }
+    }
+    wrapped
 }
 
 /// The code of bold text, for [`Style::paint`].
@@ -111,6 +137,15 @@ mod tests {
         let terminal = Terminal { stdout: true, stderr: false, colour: true, width: 80 };
         assert!(terminal.stdout_style().colour && !terminal.stderr_style().colour);
         assert_eq!((terminal.stdout_style().width, terminal.stderr_style().width), (80, 120));
+    }
+
+    #[test]
+    fn long_lines_are_broken_between_words() {
+        let text = "one two three\n  four five six\n\nsupercalifragilistic word\n";
+        let expected = "one two\n  three\n  four five\n    six\n\nsupercalifragilistic\n  word\n";
+        assert_eq!(wrap(text, 11), expected);
+        assert_eq!(wrap(text, 80), text);
+        assert_eq!(wrap("", 80), "");
     }
 
     #[test]
