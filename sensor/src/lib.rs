@@ -18,6 +18,8 @@ pub mod record;
 pub mod telemetry;
 pub mod settings;
 pub mod policy;
+pub mod privacy;
+pub mod audit;
 
 pub mod worker;
 pub mod judge;

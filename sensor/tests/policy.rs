@@ -50,6 +50,7 @@ impl Scene {
             }
         }
         command.args(arguments).env("VIGIE_CONFIG", self.folder.path().join("vigie.toml"));
+        command.env("VIGIE_PRIVACY__AUDIT_FILE", self.folder.path().join("audit.jsonl"));
         let Output { status, stdout, stderr } = command.output().unwrap();
         let folder = format!("{}/", self.folder.path().display());
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace(&folder, "");
@@ -98,6 +99,23 @@ fn derogations_are_added_listed_and_ended() {
     let after = scene.read("derogations.toml");
     assert!(after.contains("# asked for on paper\n[[derogation]]") && after.contains("ended = \"20"), "{after}");
     assert_eq!(scene.vigie(&["derogation", "end", &id]).0, USAGE, "it has ended");
+    let audit = scene.read("audit.jsonl");
+    let lines: Vec<&str> = audit.lines().collect();
+    assert_eq!(lines.len(), 2, "one for each change: {audit}");
+    for (line, act) in lines.iter().zip(["derogation-added", "derogation-ended"]) {
+        let expected = format!(r#""metadata":{{"audit":["{act}"],"derogation":["{id}"]"#);
+        assert!(line.contains(&expected) && line.contains(r#""gid":8"#), "{line}");
+        assert!(!line.contains("10.20.0.7"), "an audit line has no address: {line}");
+    }
+}
+
+#[test]
+fn without_an_audit_line_the_register_stays_as_it_is() {
+    let scene = Scene::new("[policy]\nderogations = \"derogations.toml\"\n");
+    fs::create_dir(scene.folder.path().join("audit.jsonl")).unwrap();
+    let (code, _, error) = scene.vigie(&ADD);
+    assert!(code == UNAVAILABLE && error.contains("no audit line can be written to audit.jsonl"), "{error}");
+    assert!(!scene.folder.path().join("derogations.toml").exists());
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use vigie::event::Fact;
+use vigie::privacy::Privacy;
 use vigie::read::read;
 use vigie::record::{self, Context};
 use vigie::run::log::Log;
@@ -183,7 +184,7 @@ fn start(
     let prepared = Prepared::new(settings, &bundle, sources.len(), &log).unwrap();
     let shared = Arc::clone(prepared.shared());
     let journal = Journal::to(Box::new(gate.clone()));
-    let snapshot = Snapshot { bundle, policy: Arc::new(Policy::builtin()) };
+    let snapshot = Snapshot { bundle, policy: Arc::new(Policy::builtin()), privacy: Privacy::default() };
     (prepared.start_with(sources, journal, settings, snapshot, &log).unwrap(), shared)
 }
 

@@ -4,11 +4,13 @@
 //! `stats`); facts that it has no field for stand under `alert.metadata`, as arrays of strings. Source is always the
 //! client, destination the server.
 
+mod audit;
 mod dns;
 mod incident;
 #[cfg(test)]
 mod tests;
 
+pub use audit::encode_audit;
 pub use incident::encode_incident;
 
 use crate::community_id::{ICMP, ICMP6, community_id, icmp_message};

@@ -289,6 +289,19 @@ pub struct Incident<'a> {
     pub alerts_left_out: u64,
 }
 
+/// What somebody did that concerns people's data.
+#[derive(Clone, Debug)]
+pub struct Audit<'a> {
+    /// When, nanoseconds since the Unix epoch.
+    pub timestamp_ns: u64,
+    /// By kind of act.
+    pub signature_id: u32,
+    /// What happened, in a few words.
+    pub signature: &'a str,
+    /// Its facts; empty ones are left out.
+    pub facts: &'a [(&'static str, String)],
+}
+
 /// What a sensor counted since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {

@@ -92,7 +92,7 @@ impl Cases {
     /// What waits, and the clients.
     pub(crate) fn save(&self) -> SavedIncidentsRef<'_> {
         let Self { clients, due, held, .. } = self;
-        SavedIncidentsRef { clients: clients.iter().collect(), due, held, incidents: Vec::new() }
+        SavedIncidentsRef { clients: clients.iter().collect(), due, held, incidents: Vec::new(), warned: Vec::new() }
     }
 
     /// Takes over what an earlier run had under observation.

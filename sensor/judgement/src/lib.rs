@@ -30,7 +30,7 @@ pub use decide::decide;
 pub use episode::{Around, Episode, Family};
 pub use incident::{
     Closing, Counts, Finding, Incident, IncidentChange, IncidentKey, IncidentLimits, Incidents, Step, incident_id,
-    is_incident_id,
+    is_incident_id, is_left_out,
 };
 pub use period::{NotAPeriod, Period, PeriodLength};
 pub use reason::Reason;

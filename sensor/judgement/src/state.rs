@@ -2,6 +2,7 @@
 //! that a later version of the program can read it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,16 @@ pub struct SavedIncidents {
     pub(crate) held: VecDeque<(u64, CaseKey)>,
     /// Incidents in the order in which they opened.
     pub(crate) incidents: Vec<Incident>,
+    /// Clients that had a finding in this period: service, and time of the first contact.
+    #[serde(default)]
+    pub(crate) warned: Vec<(Client, Arc<str>, u64)>,
+}
+
+impl SavedIncidents {
+    /// When an incident was last seen; none without incidents.
+    pub fn last_ns(&self) -> Option<u64> {
+        self.incidents.iter().map(|incident| incident.last_ns).max()
+    }
 }
 
 /// The same, borrowed.
@@ -28,6 +39,7 @@ pub struct SavedIncidentsRef<'s> {
     pub(crate) due: &'s VecDeque<(u64, CaseKey)>,
     pub(crate) held: &'s VecDeque<(u64, CaseKey)>,
     pub(crate) incidents: Vec<&'s Incident>,
+    pub(crate) warned: Vec<(&'s Client, &'s Arc<str>, u64)>,
 }
 
 /// What became of a saved state.

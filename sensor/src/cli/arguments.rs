@@ -48,6 +48,10 @@ pub enum Command {
     Bans(BansArguments),
     /// List, add or end derogations: who may use a banned service, from when until when.
     Derogation(super::derogation::DerogationArguments),
+    /// Show who is behind a pseudonym of an event, for a case; the audit tells it.
+    Reveal(super::reveal::RevealArguments),
+    /// Print the notice for the staff and the facts for impact assessment and register of processing.
+    Privacy(super::privacy::PrivacyArguments),
     /// List the network interfaces, and offloads that disturb a capture.
     Interfaces(super::interfaces::InterfacesArguments),
     /// Generate synthetic traffic from a seed, to test the sensor and taps.

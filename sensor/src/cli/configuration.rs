@@ -42,8 +42,11 @@ pub struct ConfigurationArguments {
 }
 
 /// Settings that are paths.
-const PATHS: [&str; 6] =
-    ["events.file", "signatures.folder", "metrics.web_config", "policy.assets", "policy.derogations", "policy.bans"];
+#[rustfmt::skip]
+const PATHS: [&str; 8] = [
+    "events.file", "signatures.folder", "metrics.web_config", "policy.assets", "policy.derogations", "policy.bans",
+    "privacy.key_file", "privacy.audit_file",
+];
 
 /// Parses KEY=VALUE.
 fn setting(text: &str) -> Result<(String, String), String> {

@@ -11,9 +11,12 @@ use vigie_judgement::policy::{BanInUse, Derogation, Refusal, Who, Zone};
 
 use super::bundle;
 use super::exit::{Exit, Failure};
+use super::reveal::{no_audit, open_audit};
 use super::table::{self, Left};
 use super::terminal::{Style, Terminal, print};
+use crate::audit::{AuditEvent, this_user};
 use crate::policy::{self, EditError, Register};
+use crate::settings::Loaded;
 
 /// `vigie derogation`.
 #[derive(Args, Debug)]
@@ -154,7 +157,11 @@ pub fn run(arguments: &DerogationArguments, terminal: Terminal) -> Result<Exit, 
                     "what a derogation excused stays excused; leave --last out",
                 ));
             }
-            scene.register()?.end(id, last).map_err(failure)?;
+            let register = scene.register()?;
+            let audit = open_audit(&scene.loaded)?;
+            register.end(id, last).map_err(failure)?;
+            let event = AuditEvent::DerogationEnded { id, last: &last.to_string(), by: &this_user() };
+            audit.write(&event).map_err(|error| scene.not_audited(&error))?;
             print(&format!("{id} ends on {last}; a running sensor knows it after a reload\n"))?;
         }
     }
@@ -178,8 +185,19 @@ fn added(scene: &Scene, add: &AddArguments) -> Result<String, Failure> {
         approver: add.approver.clone(),
         reference: add.reference.clone(),
     };
+    let audit = open_audit(&scene.loaded)?;
     register.add(&derogation).map_err(failure)?;
     let Derogation { id, from, until, .. } = &derogation;
+    let event = AuditEvent::DerogationAdded {
+        id,
+        services: &derogation.services.join(", "),
+        from: &from.to_string(),
+        until: &until.to_string(),
+        approver: &derogation.approver,
+        reference: &derogation.reference,
+        by: &this_user(),
+    };
+    audit.write(&event).map_err(|error| scene.not_audited(&error))?;
     let (who, services) = (people(&derogation), derogation.services.join(", "));
     Ok(format!(
         "{id} added: {who} may use {services} from {from} to {until}; a running sensor knows it after a reload\n"
@@ -191,8 +209,7 @@ struct Scene {
     path: PathBuf,
     bundle: std::sync::Arc<vigie_signatures::Bundle>,
     bans: Vec<BanInUse>,
-    /// User that the sensor runs as: it must read the register again on a reload.
-    user: String,
+    loaded: Loaded,
 }
 
 impl Scene {
@@ -210,12 +227,19 @@ impl Scene {
             Some(path) => path.clone(),
             None => policy::register(&loaded).map_err(|error| wrong(&error))?,
         };
-        Ok(Self { path, bundle, bans, user: loaded.settings.privilege.user.clone() })
+        Ok(Self { path, bundle, bans, loaded })
+    }
+
+    fn not_audited(&self, error: &std::io::Error) -> Failure {
+        let failure = no_audit(&self.loaded.settings.privacy.audit_file, error);
+        Failure { what: format!("the register was changed, but {}", failure.what), ..failure }
     }
 
     fn register(&self) -> Result<Register<'_>, Failure> {
         let is_root = nix::unistd::geteuid().is_root();
-        let user = is_root.then(|| nix::unistd::User::from_name(&self.user).ok().flatten()).flatten();
+        // The sensor must read the register again on a reload.
+        let user = &self.loaded.settings.privilege.user;
+        let user = is_root.then(|| nix::unistd::User::from_name(user).ok().flatten()).flatten();
         let owner = user.map(|user| (user.uid.as_raw(), user.gid.as_raw()));
         Ok(Register::open(&self.path, &self.bundle, &self.bans).map_err(failure)?.owned_by(owner))
     }

@@ -5,9 +5,10 @@ mod verdicts;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
-use vigie_judgement::{Cases, Finding, IncidentLimits, Incidents, Recogniser, Thresholds};
+use vigie_judgement::{Cases, Finding, IncidentLimits, Incidents, Recogniser, Thresholds, is_left_out};
 use vigie_signatures::Clients;
 
 use super::bundle;
@@ -17,6 +18,7 @@ use super::terminal::{Terminal, eprint, ignore_broken_pipe, print};
 use super::words::{count, counted, quoted_path};
 use crate::judge::files::{self, Report};
 use crate::judge::{Contacts, Limits, Sighted};
+use crate::privacy::Privacy;
 use crate::record::{Context, encode_incident};
 use story::Story;
 use verdicts::Verdicts;
@@ -81,9 +83,14 @@ pub fn run(arguments: &JudgeArguments, terminal: Terminal) -> Result<Exit, Failu
     }
     let bundle = recogniser.bundle();
     let policy = arguments.policy.load(bundle)?;
+    let privacy = arguments.policy.load_privacy()?;
     let mut incidents = Incidents::new(Thresholds::default(), CASES_MAX, IncidentLimits::default());
-    let mut output = Output::new(arguments.json);
+    if let Some(period) = privacy.warning_period() {
+        incidents = incidents.warning_first(period);
+    }
+    let mut output = Output::new(arguments.json, privacy);
     let reports = read(&arguments.files, &recogniser, &mut |sighting, _| {
+        output.pass_time(sighting.time_ns, &mut incidents);
         incidents.sighting(&policy, bundle, sighting, &mut |finding| output.take(&finding));
     })?;
     incidents.end(&policy, bundle, &mut |finding| output.take(&finding));
@@ -100,17 +107,26 @@ pub fn run(arguments: &JudgeArguments, terminal: Terminal) -> Result<Exit, Failu
     outcome(&reports, arguments.fail_on_incident && has_incident)
 }
 
-/// Verdicts hang on no ban: they are written whatever the policy.
+/// Verdicts hang on no ban: they are written whatever is banned. Of whom a given policy leaves out there is none.
 fn write_verdicts(arguments: &JudgeArguments, recogniser: &Recogniser) -> Result<Exit, Failure> {
+    let bundle = recogniser.bundle();
+    let policy = arguments.policy.policy.is_some().then(|| arguments.policy.load(bundle)).transpose()?;
+    let mut privacy = arguments.policy.load_privacy()?;
     let mut cases = Cases::new(Thresholds::default(), CASES_MAX);
     let mut verdicts = Verdicts::default();
     let reports = read(&arguments.files, recogniser, &mut |sighting, _| {
+        // All verdicts are written at the end, by the last key.
+        privacy.pass_time(sighting.time_ns);
+        if policy.as_ref().is_some_and(|policy| is_left_out(policy, bundle, sighting)) {
+            return;
+        }
         cases.sighting(sighting, &mut |change| verdicts.add(&change));
     })?;
     cases.end(&mut |change| verdicts.add(&change));
     warn(cases.evicted(), "episodes ended early, since too many clients were under observation");
     warn(verdicts.left_out(), "verdicts were left out, since there are too many clients");
-    print(&verdicts.json())?;
+    let context = Context { pseudonyms: privacy.pseudonyms().map(Arc::clone), ..Context::default() };
+    print(&verdicts.json(&context))?;
     outcome(&reports, arguments.fail_on_incident && verdicts.has_incident())
 }
 
@@ -132,13 +148,26 @@ struct Output {
     story: Story,
     lines: Option<JsonLines<Box<dyn io::Write>>>,
     context: Context,
+    privacy: Privacy,
     error: Option<io::Error>,
 }
 
 impl Output {
-    fn new(json: bool) -> Self {
+    fn new(json: bool, privacy: Privacy) -> Self {
         let stdout: Option<Box<dyn io::Write>> = if json { Some(Box::new(io::stdout())) } else { None };
-        Self { story: Story::default(), lines: stdout.map(JsonLines::new), context: Context::default(), error: None }
+        let (mut story, context) = (Story::default(), Context::default());
+        story.use_privacy(&privacy);
+        Self { story, lines: stdout.map(JsonLines::new), context, privacy, error: None }
+    }
+
+    /// Uses the pseudonyms of the period of a contact. No incident has those of two periods.
+    fn pass_time(&mut self, time_ns: u64, incidents: &mut Incidents) {
+        let Some(rotation) = self.privacy.pass_time(time_ns) else { return };
+        if rotation.from.is_some() {
+            incidents.key_rotated(&mut |finding| self.take(&finding));
+        }
+        self.context.pseudonyms = self.privacy.pseudonyms().map(Arc::clone);
+        self.story.use_privacy(&self.privacy);
     }
 
     fn take(&mut self, finding: &Finding<'_>) {

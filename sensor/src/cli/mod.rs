@@ -13,8 +13,10 @@ pub mod generate;
 pub mod interfaces;
 pub mod judge;
 pub mod policy;
+pub mod privacy;
 pub mod progress;
 pub mod read;
+pub mod reveal;
 pub mod run;
 pub mod signatures;
 pub mod summary;
@@ -59,6 +61,8 @@ fn dispatch(command: &Command) -> Result<Exit, Failure> {
         Command::Signatures(arguments) => signatures::run(arguments, terminal),
         Command::Bans(arguments) => bans::run(arguments, terminal),
         Command::Derogation(arguments) => derogation::run(arguments, terminal),
+        Command::Reveal(arguments) => reveal::run(arguments),
+        Command::Privacy(arguments) => privacy::run(arguments),
         Command::Interfaces(arguments) => interfaces::run(arguments, terminal),
         Command::Synth(arguments) => synth::run(arguments, terminal),
         Command::Check(arguments) => check::run(arguments),

@@ -3,14 +3,16 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use vigie_config::Severity;
+use vigie_config::{Layers, Severity, Source};
 use vigie_judgement::policy::Policy;
 use vigie_signatures::Bundle;
 
 use super::bans::day;
 use super::exit::{Exit, Failure};
+use super::reveal::wrong_configuration;
 use super::terminal::eprint;
-use crate::policy::LoadedPolicy;
+use crate::policy::{LoadedPolicy, load_settings};
+use crate::privacy::Privacy;
 
 /// By which policy a command judges.
 #[derive(Args, Clone, Debug, Default)]
@@ -45,6 +47,17 @@ impl PolicyArguments {
                 Err(Failure::new(Exit::Configuration, first, ""))
             }
         }
+    }
+
+    /// Whom the output names by this policy.
+    ///
+    /// # Errors
+    /// The file is wrong, or the key of pseudonyms cannot be used.
+    pub fn load_privacy(&self) -> Result<Privacy, Failure> {
+        let Some(path) = &self.policy else { return Ok(Privacy::default()) };
+        let layers = Layers { environment: Vec::new(), ..Layers::of_process(Source::Path(path.clone()), Vec::new()) };
+        let privacy = load_settings(layers).and_then(|loaded| Privacy::of(&loaded));
+        privacy.map_err(|errors| wrong_configuration(&errors))
     }
 
     /// How people call the policy.

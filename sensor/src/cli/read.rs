@@ -60,6 +60,7 @@ pub fn run(arguments: &ReadArguments, terminal: Terminal) -> Result<Exit, Failur
     }
     let bundle = bundle::load(&arguments.signatures)?;
     let policy = Arc::new(arguments.policy.load(&bundle)?);
+    let privacy = arguments.policy.load_privacy()?;
     let stop = stop_on_interrupt();
     let options = FilesOptions { filter: arguments.bpf.clone(), stop: Some(stop) };
     raise_file_limit();
@@ -72,8 +73,8 @@ pub fn run(arguments: &ReadArguments, terminal: Terminal) -> Result<Exit, Failur
     };
     let progress_terminal = terminal.stderr && !arguments.quiet && !(target.is_some() && terminal.stdout);
     let mut run = Run {
-        judging: Judging::new(Arc::clone(&bundle), policy, judging::Limits::default()),
-        output: EventOutput::new(target.map(open).transpose()?, context, &arguments.events),
+        judging: Judging::new(Arc::clone(&bundle), policy, judging::Limits::default()).with_privacy(privacy.clone()),
+        output: EventOutput::new(target.map(open).transpose()?, context, &arguments.events, &privacy),
         read_error: None,
         progress: Progress::start(arguments.progress, progress_terminal, source.position()),
     };
@@ -144,6 +145,7 @@ impl Run {
     fn take_progress(&mut self, progress: read::Progress<'_>) -> ControlFlow<()> {
         self.output.use_interfaces(progress.interfaces);
         for event in progress.events.drain(..) {
+            self.judging.begin(event.timestamp_ns, &mut self.output);
             self.output.write(&event);
             self.judging.take(event, progress.interfaces, &mut self.output);
         }

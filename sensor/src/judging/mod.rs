@@ -24,6 +24,7 @@ pub use self::state_file::{StateError, StateFile};
 use crate::event::{Event, Fact};
 use crate::judge::line::{Record, What};
 use crate::judge::{Contacts, Limits as ContactLimits};
+use crate::privacy::{Privacy, Rotation};
 use crate::record::Under;
 use crate::settings;
 
@@ -93,6 +94,8 @@ pub trait Output {
     fn judged(&mut self, sighting: &Sighting<'_>);
     /// A sighting of a client and service with these incidents.
     fn alert(&mut self, sighting: &Event, under: &[Under]);
+    /// Clients are named by these pseudonyms from now on.
+    fn use_pseudonyms(&mut self, privacy: &Privacy, rotation: Rotation);
 }
 
 /// How often a limit was reached.
@@ -118,6 +121,7 @@ pub struct Judging {
     contacts: Contacts<Box<Event>>,
     incidents: Incidents,
     waiting: Waiting,
+    privacy: Privacy,
 }
 
 impl Judging {
@@ -135,6 +139,26 @@ impl Judging {
             contacts: Contacts::new(contacts),
             incidents: Incidents::new(limits.thresholds, limits.cases_max, limits.incidents),
             waiting: Waiting::new(limits.waiting_bytes_max),
+            privacy: Privacy::default(),
+        }
+    }
+
+    /// Names clients as a configuration says.
+    #[must_use]
+    pub fn with_privacy(mut self, privacy: Privacy) -> Self {
+        if let Some(period) = privacy.warning_period() {
+            self.incidents = self.incidents.warning_first(period);
+        }
+        self.privacy = privacy;
+        self
+    }
+
+    /// An event comes, which may be written before it is judged: it is not written without pseudonyms.
+    pub fn begin(&mut self, time_ns: u64, output: &mut dyn Output) {
+        if self.privacy.pseudonyms().is_none()
+            && let Some(rotation) = self.privacy.pass_time(time_ns)
+        {
+            output.use_pseudonyms(&self.privacy, rotation);
         }
     }
 
@@ -144,16 +168,18 @@ impl Judging {
     }
 
     /// Replaces signatures and policy.
-    pub fn use_snapshot(&mut self, bundle: &Arc<Bundle>, policy: &Arc<Policy>) {
+    pub fn use_snapshot(&mut self, bundle: &Arc<Bundle>, policy: &Arc<Policy>, privacy: &Privacy) {
         if !Arc::ptr_eq(self.recogniser.bundle(), bundle) {
             self.recogniser = Recogniser::new(Arc::clone(bundle), Clients::builtin());
         }
         self.policy = Arc::clone(policy);
+        self.privacy.use_keys_of(privacy);
     }
 
     /// Takes an event. `interfaces` are the names of the capture's interfaces. Events of other kinds are not judged.
     pub fn take(&mut self, event: Event, interfaces: &[String], output: &mut dyn Output) {
         let time_ns = event.timestamp_ns;
+        self.begin(time_ns, output);
         let what = match &event.fact {
             Fact::Sighting(sighting) => contact::of_flow(&self.recogniser, sighting, interfaces, time_ns),
             Fact::Question(question) => contact::of_question(&self.recogniser, question, interfaces, time_ns),
@@ -169,8 +195,9 @@ impl Judging {
             _ => time_ns,
         };
         let payload = matches!(event.fact, Fact::Sighting(_)).then(|| Box::new(event));
-        let Self { contacts, incidents, waiting, policy, recogniser } = self;
+        let Self { contacts, incidents, waiting, policy, recogniser, privacy } = self;
         contacts.take(Record { logged_ns, what }, payload, &mut |sighting, event| {
+            rotate(privacy, sighting.time_ns, incidents, waiting, output);
             judge(incidents, waiting, policy, recogniser, sighting, event, output);
         });
     }
@@ -184,8 +211,9 @@ impl Judging {
 
     /// Judges all that waits for its turn. Episodes and incidents stay open.
     pub fn judge_all(&mut self, output: &mut dyn Output) {
-        let Self { contacts, incidents, waiting, policy, recogniser } = self;
+        let Self { contacts, incidents, waiting, policy, recogniser, privacy } = self;
         contacts.finish(&mut |sighting, event| {
+            rotate(privacy, sighting.time_ns, incidents, waiting, output);
             judge(incidents, waiting, policy, recogniser, sighting, event, output);
         });
     }
@@ -212,20 +240,38 @@ impl Judging {
         &self.incidents
     }
 
-    /// Takes over what an earlier run saved.
-    pub fn resume(&mut self, saved: SavedIncidents) -> Resumed {
+    /// Takes over what an earlier run saved. Incidents keep the pseudonyms that they had.
+    pub fn resume(&mut self, saved: SavedIncidents, output: &mut dyn Output) -> Resumed {
+        if let Some(last_ns) = saved.last_ns() {
+            self.begin(last_ns, output);
+        }
         self.incidents.resume(saved, &self.policy)
     }
 
     fn pass_time(&mut self, now_ns: u64, both_directions: bool, output: &mut dyn Output) {
-        let Self { contacts, incidents, waiting, policy, recogniser } = self;
+        let Self { contacts, incidents, waiting, policy, recogniser, privacy } = self;
         contacts.pass_time(now_ns, both_directions, &mut |sighting, event| {
+            rotate(privacy, sighting.time_ns, incidents, waiting, output);
             judge(incidents, waiting, policy, recogniser, sighting, event, output);
         });
         let judged_ns = now_ns.saturating_sub(DISORDER_S * 1_000_000_000);
+        rotate(privacy, judged_ns, incidents, waiting, output);
         incidents.advance(policy, recogniser.bundle(), judged_ns, &mut |finding| tell(waiting, &finding, output));
         waiting.forget_before(judged_ns.saturating_sub(KEPT_NS));
     }
+}
+
+/// Uses the pseudonyms of the period of a time. No incident has those of two periods.
+fn rotate(
+    privacy: &mut Privacy,
+    time_ns: u64,
+    incidents: &mut Incidents,
+    waiting: &mut Waiting,
+    output: &mut dyn Output,
+) {
+    let Some(rotation) = privacy.pass_time(time_ns) else { return };
+    incidents.key_rotated(&mut |finding| tell(waiting, &finding, output));
+    output.use_pseudonyms(privacy, rotation);
 }
 
 /// Judges a sighting. Its event is an alert if the client and service have an incident, or waits for one.

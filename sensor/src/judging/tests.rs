@@ -24,6 +24,13 @@ impl Output for Lines {
 
     fn judged(&mut self, _: &Sighting<'_>) {}
 
+    fn use_pseudonyms(&mut self, privacy: &Privacy, rotation: Rotation) {
+        let from = rotation.from.map_or_else(String::new, |from| from.to_string());
+        let used = privacy.pseudonyms().unwrap().period();
+        assert_eq!(used, rotation.to);
+        self.0.push(format!("key {from} {used}"));
+    }
+
     fn alert(&mut self, sighting: &Event, under: &[Under]) {
         let Fact::Sighting(sighting) = &sighting.fact else { panic!() };
         self.0.push(format!("alert {} {}", sighting.name.as_deref().unwrap(), under[0].incident));
@@ -168,7 +175,7 @@ fn a_restart_changes_no_incident() {
         before.judge_all(&mut lines);
         file.save(before.incidents()).unwrap();
         let mut after = judging();
-        after.resume(file.load().unwrap().unwrap());
+        after.resume(file.load().unwrap().unwrap(), &mut lines);
         judge_all(&mut after, all().drain(cut..), &mut lines);
         after.finish(&mut lines);
         let (found, expected): (Vec<_>, Vec<_>) =
@@ -199,4 +206,57 @@ fn a_damaged_state_is_refused_and_a_missing_one_is_none() {
     }
     std::fs::write(&path, whole).unwrap();
     assert!(file.load().unwrap().is_some());
+}
+
+/// Keys of the day of the start and of the day after.
+fn keys() -> Privacy {
+    let text = format!("2026-11-27 {}\n2026-11-28 {}\n", "5a".repeat(32), "5b".repeat(32));
+    Privacy::with_keys(vigie_privacy::PeriodKeys::parse(&text, vigie_privacy::PeriodLength::Day).unwrap())
+}
+
+/// Seconds from the start to midnight, UTC.
+const MIDNIGHT_S: u64 = 16 * 3_600;
+
+#[test]
+fn a_new_key_closes_incidents_and_the_next_contact_opens_them_anew() {
+    let (mut judging, mut lines) = (judging().with_privacy(keys()), Lines::default());
+    let events = [
+        sighted(MIDNIGHT_S - 20, 1, TNC),
+        sighted(MIDNIGHT_S - 10, 2, API),
+        clock(MIDNIGHT_S - 3),
+        clock(MIDNIGHT_S + 5),
+        sighted(MIDNIGHT_S + 10, 3, API),
+        clock(MIDNIGHT_S + 20),
+    ];
+    judge_all(&mut judging, events, &mut lines);
+    judging.finish(&mut lines);
+    assert_eq!(lines.steps(), ["key", "opened", "alert", "alert", "closed", "key", "opened", "alert", "closed"]);
+    assert_eq!((lines.0[0].as_str(), lines.0[5].as_str()), ("key  2026-11-27", "key 2026-11-27 2026-11-28"));
+    let id = |place: usize| lines.0[place].split(' ').nth(1).unwrap();
+    assert!(id(1) == id(4) && id(6) == id(8) && id(1) != id(6), "{:?}", lines.0);
+}
+
+#[test]
+fn an_incident_keeps_its_pseudonym_over_a_restart_and_then_has_the_new_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = StateFile::new(folder.path().join("judgement.state"));
+    let (mut before, mut lines) = (judging().with_privacy(keys()), Lines::default());
+    judge_all(&mut before, [sighted(0, 1, TNC), sighted(1, 2, API), clock(10)], &mut lines);
+    file.save(before.incidents()).unwrap();
+    let (mut after, mut lines) = (judging().with_privacy(keys()), Lines::default());
+    after.resume(file.load().unwrap().unwrap(), &mut lines);
+    judge_all(&mut after, [clock(MIDNIGHT_S + 10)], &mut lines);
+    assert_eq!(lines.steps(), ["key", "closed", "key"]);
+    assert_eq!(lines.0[0], "key  2026-11-27", "it is closed by the name that it had");
+}
+
+#[test]
+fn a_warning_has_no_alerts() {
+    let mut settings = crate::settings::Settings::default().privacy;
+    settings.mode = crate::settings::Naming::WarnFirst;
+    let warning = Privacy::without_pseudonyms(&settings);
+    let (mut judging, mut lines) = (judging().with_privacy(warning), Lines::default());
+    judge_all(&mut judging, [sighted(0, 1, TNC), sighted(1, 2, API), sighted(2, 3, API), clock(10)], &mut lines);
+    judge_all(&mut judging, [sighted(90_000, 4, TNC), sighted(90_001, 5, API), clock(90_010)], &mut lines);
+    assert_eq!(lines.steps(), ["opened", "closed", "opened", "alert", "alert"], "{:?}", lines.0);
 }

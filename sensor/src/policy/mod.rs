@@ -93,8 +93,37 @@ pub fn files(loaded: &Loaded) -> Vec<PathBuf> {
     paths.into_iter().flatten().map(|path| resolve(loaded, path)).collect()
 }
 
+/// A hash of what the policy is read from: the configuration file and the files that it names. It tells whether two sensors
+/// judge by the same texts, and when a policy changed.
+pub fn hash(loaded: &Loaded) -> String {
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    let mut add = |bytes: &[u8]| {
+        context.update(&(bytes.len() as u64).to_be_bytes());
+        context.update(bytes);
+    };
+    add(loaded.text.as_bytes());
+    for path in files(loaded) {
+        for file in files_in(&path) {
+            add(&std::fs::read(&file).unwrap_or_default());
+        }
+    }
+    context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A file itself, or the TOML files of a folder in the order of their names.
+fn files_in(path: &Path) -> Vec<PathBuf> {
+    if !path.is_dir() {
+        return vec![path.to_owned()];
+    }
+    let entries = std::fs::read_dir(path).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
+    let mut files: Vec<PathBuf> =
+        entries.filter(|path| path.extension().is_some_and(|extension| extension == "toml")).collect();
+    files.sort_unstable();
+    files
+}
+
 /// A path of the file is relative to the file's folder.
-fn resolve(loaded: &Loaded, path: &Path) -> PathBuf {
+pub(crate) fn resolve(loaded: &Loaded, path: &Path) -> PathBuf {
     let folder = loaded.file.as_deref().and_then(|file| Path::new(file).parent());
     folder.map_or_else(|| path.to_owned(), |folder| folder.join(path))
 }

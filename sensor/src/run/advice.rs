@@ -3,13 +3,21 @@
 use time::OffsetDateTime;
 
 use crate::policy::{LoadedPolicy, zone};
+use crate::privacy::{KeyNotice, Privacy, key_notice};
 use crate::settings::Settings;
 
 /// All of it, a line each.
-pub(super) fn warnings(settings: &Settings, loaded: &LoadedPolicy, now: OffsetDateTime) -> Vec<String> {
+pub(super) fn warnings(
+    settings: &Settings,
+    loaded: &LoadedPolicy,
+    privacy: &Privacy,
+    now: OffsetDateTime,
+) -> Vec<String> {
     let today = zone(&loaded.policy).day_at(u64::try_from(now.unix_timestamp_nanos()).unwrap_or_default());
     let mut lines: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
     lines.extend(loaded.policy.notices(today).iter().map(ToString::to_string));
+    let notice = privacy.keys().and_then(|keys| key_notice(keys, now));
+    lines.extend(notice.map(|KeyNotice { what, mend, .. }| format!("{what}; {mend}")));
     let missing = settings.privacy.missing();
     if !missing.is_empty() {
         lines.push(format!("not set: {}; the sensor observes people: set them when it is done", missing.join(", ")));
@@ -38,7 +46,7 @@ mod tests {
         settings.events.types = vec![Record::Tls, Record::Stats, Record::Flow];
         settings.privacy.debug_until = Some(Day(date!(2026 - 11 - 27)));
         settings.privacy.notice_date = Some(Day(date!(2026 - 01 - 01)));
-        let lines = |settings: &Settings, now| warnings(settings, &policy, now);
+        let lines = |settings: &Settings, now| warnings(settings, &policy, &Privacy::default(), now);
         let at_end = lines(&settings, datetime!(2026-11-27 23:59 UTC));
         assert_eq!(at_end.len(), 1);
         assert!(at_end[0].contains("privacy.dpia_reference, privacy.staff_consultation_date"), "{at_end:?}");

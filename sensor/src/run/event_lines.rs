@@ -2,6 +2,7 @@
 //! written when its line is.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,9 +12,11 @@ use vigie_judgement::{Finding, Sighting};
 use vigie_signatures::{Bundle, Rule};
 
 use super::outbox::Dropped;
+use crate::audit::{Audit, AuditEvent};
 use crate::detect::Evidence;
 use crate::event::{Event, Fact, HelloTransport};
 use crate::judging::Output;
+use crate::privacy::{Privacy, Rotation};
 use crate::record::{self, Context, Under};
 use crate::settings::Record;
 use crate::telemetry::{Loss, Shared};
@@ -30,12 +33,21 @@ pub struct EventLines {
     shared: Arc<Shared>,
     /// The lines in the journal's buffer; `None` is an event other than an alert.
     waiting: VecDeque<Option<WaitingAlert>>,
+    audit: Option<Arc<Audit>>,
+    /// Why an audit line could not be written.
+    pub audit_error: Option<io::Error>,
 }
 
 impl EventLines {
     /// Lines to a journal; besides incidents and alerts these records.
     pub fn new(journal: Journal, context: Context, records: &[Record], shared: &Arc<Shared>) -> Self {
-        Self { journal, context, records: records.to_vec(), shared: Arc::clone(shared), waiting: VecDeque::new() }
+        let (shared, waiting) = (Arc::clone(shared), VecDeque::new());
+        Self { journal, context, records: records.to_vec(), shared, waiting, audit: None, audit_error: None }
+    }
+
+    /// Tells new keys to the audit.
+    pub fn audited(self, audit: Option<Arc<Audit>>) -> Self {
+        Self { audit, ..self }
     }
 
     /// The names of the interfaces.
@@ -86,6 +98,14 @@ impl EventLines {
 }
 
 impl Output for EventLines {
+    fn use_pseudonyms(&mut self, privacy: &Privacy, rotation: Rotation) {
+        self.context.pseudonyms = privacy.pseudonyms().map(Arc::clone);
+        if let (Some(from), Some(audit)) = (rotation.from, &self.audit) {
+            let event = AuditEvent::KeyRotated { from: &from.to_string(), to: &rotation.to.to_string() };
+            self.audit_error = audit.write(&event).err();
+        }
+    }
+
     fn finding(&mut self, finding: &Finding<'_>) {
         if let Finding::Incident(change) = finding {
             self.shared.incident_changed(change);

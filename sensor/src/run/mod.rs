@@ -44,7 +44,9 @@ use self::notify::ServiceManager;
 use self::snapshot::Snapshot;
 use self::start::confinement;
 use self::worker_thread::LiveSource;
+use crate::audit::Audit;
 use crate::policy::LoadedPolicy;
+use crate::privacy::Privacy;
 use crate::settings::{Loaded, Settings};
 use vigie_capture::CaptureError;
 use vigie_capture::live::{self, Live};
@@ -112,7 +114,8 @@ pub fn run(layers: &Layers, loaded: Loaded, load_signatures: LoadSignatures<'_>)
     let bundle = load_signatures(&settings).map_err(RunError::Signatures)?;
     let policy = LoadedPolicy::of(&loaded, &bundle)?;
     let now = OffsetDateTime::now_utc();
-    advice::warnings(&settings, &policy, now).iter().for_each(|line| log.warning(line));
+    let privacy = Privacy::of(&loaded)?;
+    advice::warnings(&settings, &policy, &privacy, now).iter().for_each(|line| log.warning(line));
     log.info(&format!("policy: {}", policy.policy.summary()));
     let refused = settings.records_refused(now.date());
     let mut effective = settings.clone();
@@ -124,19 +127,35 @@ pub fn run(layers: &Layers, loaded: Loaded, load_signatures: LoadSignatures<'_>)
     let sockets = sources.iter().flat_map(Live::descriptors).collect();
     let sources = sources.into_iter().map(|live| Box::new(live) as Box<dyn LiveSource>).collect();
     let server = prepared.bind(&settings, &log)?;
+    let audit = open_audit(&settings, &log);
     let confinement = confinement(&loaded, server.as_ref(), sockets);
     for line in vigie_privilege::confine(&confinement)?.to_string().lines() {
         log.info(line);
     }
     let serving = server.map(Server::serve).transpose().map_err(|error| system("start the endpoint", &error))?;
-    let snapshot = Snapshot { bundle, policy: Arc::new(policy.policy) };
-    let mut running = prepared.start(sources, &effective, snapshot, &log)?;
+    let snapshot = Snapshot { bundle, policy: Arc::new(policy.policy), privacy };
+    let mut running = prepared.audited(audit).start(sources, &effective, snapshot, &log)?;
     running.serving = serving;
+    running.tell_policy(&loaded);
     service_manager.ready(&running.status());
     log.info(&format!("running: {}", running.status()));
     let outcome = running.watch(settings, layers, load_signatures, &signals, &service_manager);
     service_manager.stopping();
     running.stop().and(outcome)
+}
+
+/// The audit. Without it the sensor runs, and says so.
+fn open_audit(settings: &Settings, log: &Log) -> Option<Arc<Audit>> {
+    let path = &settings.privacy.audit_file;
+    match Audit::open(path, Some(settings.sensor.name.clone())) {
+        Ok(audit) => Some(Arc::new(audit)),
+        Err(error) => {
+            let mend = "make its folder, or set privacy.audit_file";
+            let what = format!("no audit line can be written to {}: {error}", path.display());
+            log.warning(&format!("{what}; changes of policy and keys are not recorded; {mend}"));
+            None
+        }
+    }
 }
 
 fn system(doing: &'static str, reason: &dyn std::fmt::Display) -> RunError {

@@ -7,6 +7,8 @@ use arc_swap::cache::Cache;
 use vigie_judgement::policy::Policy;
 use vigie_signatures::Bundle;
 
+use crate::privacy::Privacy;
+
 /// What a reload may replace, as far as workers need it.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
@@ -14,6 +16,8 @@ pub struct Snapshot {
     pub bundle: Arc<Bundle>,
     /// The policy.
     pub policy: Arc<Policy>,
+    /// Whom events name.
+    pub privacy: Privacy,
 }
 
 /// The current snapshot.

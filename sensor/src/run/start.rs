@@ -23,8 +23,10 @@ use super::watch::Running;
 use super::worker_thread::{LiveSource, WorkerThread};
 use super::writer::{Writer, WriterCommands};
 use super::{RunError, system};
+use crate::audit::Audit;
 use crate::judging::{self, Judging, StateFile};
 use crate::policy;
+use crate::privacy;
 use crate::record::Context;
 use crate::settings::{Loaded, Record, Settings};
 use crate::telemetry::{MonitoredSensor, Phase, Shared, SignatureFacts};
@@ -43,6 +45,7 @@ pub struct Prepared {
     workers: Vec<Worker>,
     shared: Arc<Shared>,
     interfaces: Vec<String>,
+    audit: Option<Arc<Audit>>,
 }
 
 impl Prepared {
@@ -73,7 +76,12 @@ impl Prepared {
         shared.expect_matches(bundle);
         log.info(&format!("{} rules of {} services", bundle.rules().len(), SignatureFacts::of(bundle).services));
         let interfaces = settings.capture.interfaces.clone();
-        Ok(Self { workers, shared, interfaces })
+        Ok(Self { workers, shared, interfaces, audit: None })
+    }
+
+    /// Tells changes of policy and keys to the audit.
+    pub fn audited(self, audit: Option<Arc<Audit>>) -> Self {
+        Self { audit, ..self }
     }
 
     pub(super) fn bind(&self, settings: &Settings, log: &Arc<Log>) -> Result<Option<Server>, ServerError> {
@@ -122,7 +130,7 @@ impl Prepared {
         snapshot: Snapshot,
         log: &Arc<Log>,
     ) -> Result<Running, RunError> {
-        let Self { workers, shared, interfaces } = self;
+        let Self { workers, shared, interfaces, audit } = self;
         let limits = &settings.events;
         let (event_sender, events) = channel(limits.channel_events_max, limits.channel_bytes_max);
         let queue = QueueLimits { events_max: limits.pending_events_max, bytes_max: limits.pending_bytes_max };
@@ -142,7 +150,8 @@ impl Prepared {
             Arc::clone(&snapshot.policy),
             judging::Limits::from(&settings.judgement),
         );
-        let lines = EventLines::new(journal, context, &settings.events.types, &shared);
+        let judging = judging.with_privacy(snapshot.privacy.clone());
+        let lines = EventLines::new(journal, context, &settings.events.types, &shared).audited(audit.clone());
         let current: CurrentSnapshot = Arc::new(ArcSwap::from_pointee(snapshot));
         let writer =
             Writer::new(events, Arc::clone(&commands), SnapshotReader::new(&current), judging, lines, &shared, log);
@@ -196,6 +205,8 @@ impl Prepared {
             quarantine,
             metrics_failed: None,
             started: Instant::now(),
+            audit,
+            policy_hash: String::new(),
         })
     }
 }
@@ -257,6 +268,7 @@ pub(super) fn confinement(
     readable.extend(
         policy::files(loaded).iter().filter_map(|path| if path.is_dir() { Some(path.clone()) } else { folder(path) }),
     );
+    readable.extend(privacy::key_file(loaded).and_then(|path| folder(&path)));
     readable.extend(settings.signatures.folder.clone());
     readable.extend(server.map(Server::readable_folders).unwrap_or_default());
     let state_folder = settings.state_file().and_then(|path| folder(&path));

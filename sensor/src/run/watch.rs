@@ -20,8 +20,10 @@ use super::start::fsync;
 use super::worker_thread::Report;
 use super::writer::WriterCommands;
 use super::{LoadSignatures, RunError, Signals};
-use crate::policy::LoadedPolicy;
-use crate::settings::Settings;
+use crate::audit::{Audit, AuditEvent};
+use crate::policy::{self, LoadedPolicy};
+use crate::privacy::Privacy;
+use crate::settings::{Loaded, Settings};
 use crate::telemetry::{Loss, Phase, Shared, SignatureFacts};
 use vigie_capture::CaptureError;
 use vigie_capture::live::State;
@@ -58,6 +60,10 @@ pub struct Running {
     pub(super) started: Instant,
     /// Where frames go that stopped a worker.
     pub(super) quarantine: Quarantine,
+    /// Where changes of the policy are told.
+    pub(super) audit: Option<Arc<Audit>>,
+    /// A hash of the policy in use; empty before it was told.
+    pub(super) policy_hash: String,
     /// When it was last told that the endpoint for Prometheus has failed.
     pub(super) metrics_failed: Option<Instant>,
 }
@@ -216,6 +222,14 @@ impl Running {
                 return self.reload_failed("configuration, signatures and policy in use stay");
             }
         };
+        let privacy = match Privacy::of(&loaded) {
+            Ok(privacy) => privacy,
+            Err(errors) => {
+                errors.to_string().lines().for_each(|line| self.log.error(line));
+                return self.reload_failed("configuration, signatures, policy and keys in use stay");
+            }
+        };
+        let policy_hash = policy::hash(&loaded);
         let new = loaded.settings;
         let change = settings.changes(&new);
         if !change.restart.is_empty() {
@@ -225,8 +239,9 @@ impl Running {
         self.log.set(settings.log.clone());
         self.commands.fsync(fsync(settings));
         let now = OffsetDateTime::now_utc();
-        advice::warnings(settings, &policy, now).iter().for_each(|line| self.log.warning(line));
-        self.use_snapshot(Snapshot { bundle, policy: Arc::new(policy.policy) });
+        advice::warnings(settings, &policy, &privacy, now).iter().for_each(|line| self.log.warning(line));
+        self.use_snapshot(Snapshot { bundle, policy: Arc::new(policy.policy), privacy });
+        self.tell_policy_hash(policy_hash);
         self.shared.reloaded(true);
         let what =
             if change.live.is_empty() { String::new() } else { format!("; changed: {}", change.live.join(", ")) };
@@ -235,8 +250,21 @@ impl Running {
 
     /// Replaces the signatures of workers and writer.
     pub fn use_signatures(&self, bundle: Arc<Bundle>) {
-        let policy = Arc::clone(&self.current.load().policy);
-        self.use_snapshot(Snapshot { bundle, policy });
+        let current = self.current.load();
+        self.use_snapshot(Snapshot { bundle, ..Snapshot::clone(&current) });
+    }
+
+    /// Tells the audit which policy is in use.
+    pub(super) fn tell_policy(&mut self, loaded: &Loaded) {
+        self.tell_policy_hash(policy::hash(loaded));
+    }
+
+    fn tell_policy_hash(&mut self, hash: String) {
+        let before = std::mem::replace(&mut self.policy_hash, hash);
+        let Some(audit) = self.audit.as_ref().filter(|_| before != self.policy_hash) else { return };
+        if let Err(error) = audit.write(&AuditEvent::PolicyChanged { before: &before, after: &self.policy_hash }) {
+            self.log.error(&format!("a change of the policy cannot be told to the audit: {error}"));
+        }
     }
 
     /// Replaces signatures and policy.

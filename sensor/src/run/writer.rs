@@ -141,7 +141,7 @@ impl Writer {
         match file.load() {
             Ok(None) => {}
             Ok(Some(saved)) => {
-                let Resumed { incidents, incidents_dropped, cases } = self.judging.resume(saved);
+                let Resumed { incidents, incidents_dropped, cases } = self.judging.resume(saved, &mut self.lines);
                 self.log.info(&format!("{incidents} open incidents resumed, {cases} clients and services observed"));
                 if incidents_dropped > 0 {
                     let what = "incidents of bans that are no longer in use are closed";
@@ -201,6 +201,7 @@ impl Writer {
             }
             return;
         }
+        self.judging.begin(event.timestamp_ns, &mut self.lines);
         self.lines.event(&event);
         if matches!(event.fact, Fact::Sighting(_)) {
             self.shared.sighting_judged();
@@ -223,7 +224,10 @@ impl Writer {
     }
 
     /// Tells the metrics what judgement holds.
-    fn tell_judgement(&self) {
+    fn tell_judgement(&mut self) {
+        if let Some(error) = self.lines.audit_error.take() {
+            self.log.error(&format!("the new key of pseudonyms cannot be told to the audit: {error}"));
+        }
         let pressure = self.judging.pressure();
         let limits = [
             ("judgement.episodes_max", pressure.cases_evicted),
@@ -300,7 +304,7 @@ impl Writer {
     fn execute_commands(&mut self) {
         if let Some(snapshot) = self.snapshots.changed() {
             self.lines.use_signatures(&snapshot.bundle);
-            self.judging.use_snapshot(&snapshot.bundle, &snapshot.policy);
+            self.judging.use_snapshot(&snapshot.bundle, &snapshot.policy, &snapshot.privacy);
         }
         if self.commands.reopen.swap(false, Ordering::AcqRel)
             && let Err(error) = self.lines.journal.reopen()

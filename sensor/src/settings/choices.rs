@@ -1,6 +1,7 @@
 //! The settings that are one of a few words.
 
 use vigie_capture::live::{Backend, Fanout, Timestamps};
+use vigie_privacy::PeriodLength;
 use vigie_privilege::Demand;
 
 use super::Settings;
@@ -34,6 +35,34 @@ vigie_config::choices! {
         Official = "official",
         /// Out of scope: nothing is recorded of them.
         Out = "out",
+    }
+
+    /// A language of texts for people.
+    Language {
+        /// French.
+        French = "fr",
+        /// English.
+        English = "en",
+        /// Dutch.
+        Dutch = "nl",
+    }
+
+    /// How long a key of pseudonyms is used.
+    KeyPeriod {
+        /// A calendar month.
+        Month = "month",
+        /// A week that begins on Monday.
+        Week = "week",
+        /// A day.
+        Day = "day",
+    }
+
+    /// Whom the first finding of a client names.
+    Naming {
+        /// The client.
+        Named = "named",
+        /// Nobody: only site and service.
+        WarnFirst = "warn-first",
     }
 
     /// When events are forced to the disk (fsync(2)).
@@ -70,6 +99,17 @@ vigie_config::choices! {
 }
 
 vigie_config::word_settings!(Settings: Backend, Fanout, Timestamps, Demand);
+
+impl KeyPeriod {
+    /// The length of the period.
+    pub const fn length(self) -> PeriodLength {
+        match self {
+            Self::Month => PeriodLength::Month,
+            Self::Week => PeriodLength::Week,
+            Self::Day => PeriodLength::Day,
+        }
+    }
+}
 
 impl Record {
     /// Whether such records name traffic of which nothing else is recorded.

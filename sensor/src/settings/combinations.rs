@@ -27,6 +27,7 @@ pub(super) fn check(review: &mut Review<'_, Settings>) {
     metrics(review);
     limits(review);
     privilege(review);
+    privacy(review);
 }
 
 fn interfaces(review: &mut Review<'_, Settings>) {
@@ -205,6 +206,17 @@ fn privilege(review: &mut Review<'_, Settings>) {
         if demand == Demand::Off {
             review.warn(&[key], "a protection is turned off", "write \"preferred\"");
         }
+    }
+}
+
+fn privacy(review: &mut Review<'_, Settings>) {
+    let privacy = &review.settings.privacy;
+    let mend = "set privacy.pseudonyms = true, or remove it";
+    if !privacy.pseudonyms && privacy.key_file.is_some() {
+        review.warn(&["privacy.key_file"], "without pseudonyms, the key is not used", mend);
+    }
+    if !privacy.pseudonyms && privacy.reveal_needs_second {
+        review.warn(&["privacy.reveal_needs_second"], "without pseudonyms, there is nothing to reveal", mend);
     }
 }
 

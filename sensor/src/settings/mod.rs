@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 use vigie_config::{Machine, Program, Review, Schema, document};
 
-pub use choices::{Fsync, Level, LogFormat, Record, Unlisted};
+pub use choices::{Fsync, KeyPeriod, Language, Level, LogFormat, Naming, Record, Unlisted};
 pub use memory::MemoryNeed;
 pub(crate) use memory::{HELD_ALERTS_BYTES_MAX, WAITING_FLOW_BYTES_MAX};
 pub use table::{
@@ -68,6 +68,14 @@ impl Schema for Settings {
 }
 
 impl Privacy {
+    /// The period after which a client's first finding counts anew, if only its second names it.
+    pub const fn warning_period(&self) -> Option<vigie_privacy::PeriodLength> {
+        match self.mode {
+            Naming::Named => None,
+            Naming::WarnFirst => Some(self.period.length()),
+        }
+    }
+
     /// The settings that the law asks for and that are not given.
     pub fn missing(&self) -> Vec<&'static str> {
         let given = [

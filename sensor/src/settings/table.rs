@@ -14,7 +14,7 @@ use vigie_capture::live::{Backend, Fanout, Timestamps};
 use vigie_config::{Day, Mode, Rule, absolute_path, account_name, printable, settings};
 use vigie_privilege::{Demand, LANDLOCK_DEFAULT, SECCOMP_DEFAULT};
 
-use super::choices::{Fsync, Level, LogFormat, Record, Unlisted};
+use super::choices::{Fsync, KeyPeriod, Language, Level, LogFormat, Naming, Record, Unlisted};
 use super::rules::{interface, output, sensor_name, user};
 use crate::telemetry::ADDRESS_DEFAULT;
 
@@ -235,7 +235,7 @@ settings! {
         state_interval_s: u64 = 60, Rule::Range(1, 86_400), Restart;
     }
 
-    /// What the law asks of the operator. The sensor warns until it is given.
+    /// What the law asks of the operator (the sensor warns until it is given), and what events tell of people.
     privacy: Privacy {
         /// Reference of the data protection impact assessment (DPIA).
         dpia_reference: Option<String> = None, Rule::Text("at most 255 characters", sensor_name), Live;
@@ -243,6 +243,30 @@ settings! {
         notice_date: Option<Day> = None, Rule::Any, Live;
         /// Day on which the representatives of the staff were consulted.
         staff_consultation_date: Option<Day> = None, Rule::Any, Live;
+        /// Who is responsible for the processing, as the texts of 'vigie privacy' name it.
+        controller: Option<String> = None, Rule::Text("at most 255 characters", sensor_name), Live;
+        /// Whom people ask about their data, such as the data protection officer with an address.
+        contact: Option<String> = None, Rule::Text("at most 255 characters", sensor_name), Live;
+        /// Languages of 'vigie privacy'.
+        languages: Vec<Language> = vec![Language::French, Language::English, Language::Dutch], Rule::Any, Live;
+        /// Whether events have pseudonyms in place of clients: their addresses encrypted with the key of a period, so that
+        /// only its holder learns whose device it was ('vigie reveal').
+        pseudonyms: bool = false, Rule::Any, Restart;
+        /// Name of this site, which its keys are derived for.
+        site: Option<String> = None, Rule::Text("at most 255 characters", sensor_name), Live;
+        /// How long a key is used, in UTC. Also after which time a client's first finding counts anew.
+        period: KeyPeriod = KeyPeriod::Month, Rule::Any, Restart;
+        /// File with the keys of one period or several, as 'vigie privacy key' prints them. Only its owner may read it. Empty:
+        /// systemd's credential vigie-period-key, or /etc/credstore/vigie-period-key. It is read again on reload.
+        key_file: Option<PathBuf> = None, Rule::Text("relative to this file's folder", printable), Live;
+        /// What the first finding of a client in a period tells: `named` the client, `warn-first` only site and service, so
+        /// that the staff can be warned; the second names it.
+        mode: Naming = Naming::Named, Rule::Any, Restart;
+        /// Whether 'vigie reveal' wants a second person.
+        reveal_needs_second: bool = false, Rule::Any, Live;
+        /// File to which audit lines are appended: reveals, changes of policy and derogations, new keys. Only its owner may
+        /// read it.
+        audit_file: PathBuf = PathBuf::from("/var/lib/vigie/audit.jsonl"), Rule::Text("an absolute path", absolute_path), Restart;
         /// Last day on which the records sighting, tls, quic, http, dns and flow of `events.types` are written: they name the
         /// traffic of everybody. Until then, packets that stop a worker are kept whole, else without addresses and payload; empty: never.
         debug_until: Option<Day> = None, Rule::Any, Restart;

@@ -412,6 +412,16 @@ fn doubtful_combinations_give_warnings() {
              not; write [] unless it is your own traffic",
         ),
         (
+            "privacy.key_file = \"period-key\"",
+            "vigie.toml:2: warning: privacy.key_file = \"period-key\": without pseudonyms, the key is not used; set \
+             privacy.pseudonyms = true, or remove it",
+        ),
+        (
+            "privacy.reveal_needs_second = true",
+            "vigie.toml:2: warning: privacy.reveal_needs_second = true: without pseudonyms, there is nothing to reveal; \
+             set privacy.pseudonyms = true, or remove it",
+        ),
+        (
             "metrics.listen = \"[::]:9100\"\nmetrics.allow_open = true",
             "vigie.toml:3: warning: metrics.allow_open = true: other machines could read the metrics without TLS or \
              authentication; set metrics.web_config",
@@ -625,6 +635,9 @@ fn other_value(definition: &Definition) -> String {
         "log.format" => "\"json\"",
         "capture.workers" => "1",
         "policy.unlisted" => "\"out\"",
+        "privacy.languages" => "[\"nl\"]",
+        "privacy.period" => "\"week\"",
+        "privacy.mode" => "\"warn-first\"",
         _ if definition.description.starts_with("day") => "\"2026-11-27\"",
         _ => match (definition.description.as_str(), definition.default.as_str()) {
             ("true or false", "true") => "false",
@@ -652,6 +665,12 @@ fn every_change_is_live_or_waits_for_a_restart() {
         "privacy.dpia_reference",
         "privacy.notice_date",
         "privacy.staff_consultation_date",
+        "privacy.controller",
+        "privacy.contact",
+        "privacy.languages",
+        "privacy.site",
+        "privacy.key_file",
+        "privacy.reveal_needs_second",
         "log.level",
         "log.format",
     ];

@@ -121,12 +121,16 @@ impl Incidents {
 
     /// What a restart must not lose.
     pub fn save(&self) -> SavedIncidentsRef<'_> {
-        SavedIncidentsRef { incidents: self.register.save(), ..self.cases.save() }
+        let warned = self.register.warn_first.as_ref().map(WarnFirst::save).unwrap_or_default();
+        SavedIncidentsRef { incidents: self.register.save(), warned, ..self.cases.save() }
     }
 
     /// Takes over what an earlier run saved, as far as the policy still covers it.
     pub fn resume(&mut self, mut saved: SavedIncidents, policy: &Policy) -> Resumed {
         self.cases.resume(&mut saved);
+        if let Some(rule) = &mut self.register.warn_first {
+            rule.resume(std::mem::take(&mut saved.warned));
+        }
         let all = saved.incidents.len();
         let incidents_dropped = self.register.resume(saved.incidents, policy);
         Resumed { incidents: all - incidents_dropped, incidents_dropped, cases: self.cases.len() }
@@ -224,6 +228,13 @@ impl Incidents {
             _ => None,
         })
     }
+}
+
+/// Whether nothing may be recorded of a sighting: its client is out of scope, or under a derogation.
+pub fn is_left_out(policy: &Policy, bundle: &Bundle, sighting: &Sighting<'_>) -> bool {
+    let Some(service) = bundle.service(sighting.service) else { return false };
+    let ruling = policy.rule(&subject(sighting.origin, sighting.time_ns), service);
+    matches!(ruling, Ruling::OutOfScope | Ruling::Excused(_))
 }
 
 /// What stands for the device. Another tool's name for a client stands for itself.

@@ -324,7 +324,12 @@ impl Register {
         let case = CaseKey { client: client.clone(), service: Arc::clone(service) };
         let alerts_per_minute = self.limits.alerts_per_minute;
         let of_case = self.open.get_mut(&case).into_iter().flatten();
-        of_case.filter_map(|incident| incident.take_alert(time_ns, alerts_per_minute).then_some(&*incident)).collect()
+        // An alert names its client, so a warning has none.
+        let alerts = of_case.filter_map(|incident| {
+            let limit = if incident.is_warning { 0 } else { alerts_per_minute };
+            incident.take_alert(time_ns, limit).then_some(&*incident)
+        });
+        alerts.collect()
     }
 }
 

@@ -40,6 +40,21 @@ impl WarnFirst {
         self.forgotten
     }
 
+    /// What a restart must not lose, in an order that does not hang on hashes.
+    pub fn save(&self) -> Vec<(&Client, &Arc<str>, u64)> {
+        let mut warned: Vec<_> =
+            self.warned.iter().map(|(client, first)| (client, &first.service, first.first_ns)).collect();
+        warned.sort_unstable();
+        warned
+    }
+
+    /// Takes over what an earlier run saved.
+    pub fn resume(&mut self, warned: Vec<(Client, Arc<str>, u64)>) {
+        for (client, service, first_ns) in warned {
+            self.take(&client, &service, first_ns);
+        }
+    }
+
     /// Whether an incident that opens is its client's first finding of the period. Without a rule none is.
     pub fn is_first(rule: &mut Option<Self>, incident: &Incident) -> bool {
         rule.as_mut().is_some_and(|rule| rule.take(&incident.key.client, &incident.key.service, incident.first_ns))
@@ -98,6 +113,20 @@ mod tests {
         ] {
             assert_eq!(rule.take(&client, service, first_ns), is_first, "{client} {service} {first_ns}");
         }
+    }
+
+    #[test]
+    fn a_restart_forgets_nobody_of_the_period() {
+        let mut before = WarnFirst::new(PeriodLength::Month);
+        let tiktok: Arc<str> = "tiktok".into();
+        before.take(&client(1), &tiktok, 5);
+        before.take(&client(2), &tiktok, 6);
+        let saved = before.save().into_iter().map(|(client, service, ns)| (client.clone(), Arc::clone(service), ns));
+        let mut after = WarnFirst::new(PeriodLength::Month);
+        after.resume(saved.collect());
+        assert!(after.take(&client(1), &tiktok, 5), "the same finding stays a warning");
+        assert!(!after.take(&client(2), &tiktok, 7));
+        assert!(after.take(&client(3), &tiktok, 8));
     }
 
     #[test]

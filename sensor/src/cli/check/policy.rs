@@ -10,7 +10,8 @@ use super::accounts::{Account, READ};
 use super::requirements::Requirement;
 use crate::cli::words::counted;
 use crate::policy::{LoadedPolicy, files, zone};
-use crate::settings::{Loaded, Settings};
+use crate::privacy::{KeyNotice, key_file, key_notice, period_keys};
+use crate::settings::{Loaded, Naming, Privacy, Settings};
 
 const PART: &str = "policy";
 
@@ -28,13 +29,47 @@ pub(super) fn all(loaded: &Loaded, bundle: &Bundle, account: Option<&Account>) -
     };
     requirements.extend(account.into_iter().flat_map(|account| unreadable(loaded, account)));
     requirements.extend(privacy(&loaded.settings, now.date()));
+    requirements.extend(naming(loaded, now));
     requirements
+}
+
+/// Whom events name, and whether the key of pseudonyms can be used.
+fn naming(loaded: &Loaded, now: OffsetDateTime) -> Vec<Requirement> {
+    const PART: &str = "privacy";
+    let Privacy { mode, audit_file, .. } = &loaded.settings.privacy;
+    let mut requirements = match period_keys(loaded) {
+        Err(errors) => errors.0.iter().map(|error| finding_of(PART, error)).collect(),
+        Ok(None) => vec![Requirement::ok(PART, "events name clients; privacy.pseudonyms = true replaces them")],
+        Ok(Some(keys)) => match key_notice(&keys, now) {
+            Some(KeyNotice { what, mend, is_overdue: true }) => vec![Requirement::misconfigured(PART, what, mend)],
+            Some(KeyNotice { what, mend, is_overdue: false }) => vec![Requirement::warning(PART, what, mend)],
+            None => {
+                let periods: Vec<String> = keys.periods().map(|period| period.to_string()).collect();
+                let what = format!("events have pseudonyms of clients; there are keys of {}", periods.join(", "));
+                vec![Requirement::ok(PART, what)]
+            }
+        },
+    };
+    if *mode == Naming::WarnFirst {
+        let what = "the first finding of a client in a period names nobody; the second names it";
+        requirements.push(Requirement::ok(PART, what));
+    }
+    if audit_file.parent().is_some_and(|folder| !folder.is_dir()) {
+        let what = format!("privacy.audit_file {}: its folder does not exist", audit_file.display());
+        requirements.push(Requirement::warning(PART, what, "make it, or set privacy.audit_file to another path"));
+    }
+    requirements
+}
+
+/// The key of pseudonyms, if it is a file that the sensor itself reads: systemd gives it its credentials.
+fn own_key_file(loaded: &Loaded) -> Option<std::path::PathBuf> {
+    loaded.settings.privacy.key_file.as_ref().and_then(|_| key_file(loaded))
 }
 
 /// The files that the running sensor could not read again.
 fn unreadable(loaded: &Loaded, account: &Account) -> Vec<Requirement> {
     let user = &loaded.settings.privilege.user;
-    let files = files(loaded).into_iter().filter(|path| path.exists());
+    let files = files(loaded).into_iter().chain(own_key_file(loaded)).filter(|path| path.exists());
     let unreadable = files.filter(|path| !account.reaches(path) || !account.may(path, READ));
     unreadable
         .map(|path| {
@@ -45,6 +80,10 @@ fn unreadable(loaded: &Loaded, account: &Account) -> Vec<Requirement> {
 }
 
 fn finding(finding: &Finding) -> Requirement {
+    finding_of(PART, finding)
+}
+
+fn finding_of(part: &'static str, finding: &Finding) -> Requirement {
     let mut message = format!("{}: ", finding.origin);
     match (finding.key.as_str(), finding.value.as_str()) {
         ("", _) => {}
@@ -53,8 +92,8 @@ fn finding(finding: &Finding) -> Requirement {
     }
     message.push_str(&finding.what);
     match finding.severity {
-        Severity::Error => Requirement::misconfigured(PART, message, &finding.mend),
-        Severity::Warning => Requirement::warning(PART, message, &finding.mend),
+        Severity::Error => Requirement::misconfigured(part, message, &finding.mend),
+        Severity::Warning => Requirement::warning(part, message, &finding.mend),
     }
 }
 

@@ -127,6 +127,13 @@ fn files(roff: &mut Roff, command: &Command) {
         item(roff, FILE_DEFAULT, "the configuration; see vigie.toml(5).");
         item(roff, "/var/log/vigie/eve.json", "the events, where events.file does not name another file.");
     }
+    if ["vigie-reveal", "vigie-derogation-add", "vigie-derogation-end"].contains(&name(command)) {
+        item(roff, "/var/lib/vigie/audit.jsonl", "the audit, where privacy.audit_file does not name another file.");
+    }
+    if ["vigie-reveal", "vigie-privacy-key"].contains(&name(command)) {
+        let what = "the keys of pseudonyms for the service, where privacy.key_file does not name another file.";
+        item(roff, "/etc/credstore/vigie-period-key", what);
+    }
     if command.get_arguments().any(|argument| argument.get_long() == Some("signatures"))
         || name(command).contains("signatures")
     {
@@ -178,6 +185,8 @@ fn others(page: &str) -> &'static [&'static str] {
         "vigie-check" => &["vigie-run(1)", "vigie-interfaces(1)"],
         "vigie-interfaces" => &["vigie-run(1)", "ethtool(8)", "ip-link(8)"],
         "vigie-explain" | "vigie-signatures" => &["vigie-read(1)"],
+        "vigie-reveal" => &["vigie-privacy(1)", "systemd.exec(5)"],
+        "vigie-privacy" | "vigie-privacy-key" => &["vigie-reveal(1)", "vigie-check(1)"],
         "vigie-synth" => &["vigie-read(1)", "tcpreplay(1)"],
         _ => &[],
     }

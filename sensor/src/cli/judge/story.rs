@@ -12,6 +12,8 @@ use crate::cli::table::{self, Left, Right};
 use crate::cli::terminal::Style;
 use crate::cli::words::{clock, count, counted, day};
 use crate::judge::files::Report;
+use crate::privacy::Privacy;
+use crate::record::{Context, client_text};
 
 /// Lines that the story shows without `--all`: a screen.
 const LINES_SHOWN_MAX: usize = 40;
@@ -19,6 +21,9 @@ const LINES_SHOWN_MAX: usize = 40;
 const KEPT_MAX: usize = 1 << 18;
 /// Columns of another tool's name for a client.
 const CLIENT_COLUMNS_MAX: usize = 40;
+
+/// What stands in place of a client whose first finding is a warning.
+const WITHHELD: &str = "(not named)";
 
 /// A line of the story.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,14 +84,24 @@ pub struct Story {
     left_out: u64,
     /// Last contact that was judged.
     last_ns: Option<u64>,
+    /// What stands in place of clients.
+    context: Context,
+    /// What is only reported names no client.
+    withholds_reported: bool,
 }
 
 impl Story {
+    /// One that names clients, where that is not withheld, by these pseudonyms from now on.
+    pub fn use_privacy(&mut self, privacy: &Privacy) {
+        self.context.pseudonyms = privacy.pseudonyms().map(Arc::clone);
+        self.withholds_reported = privacy.warning_period().is_some();
+    }
+
     /// Takes a finding.
     pub fn take(&mut self, finding: &Finding<'_>) {
         match finding {
             Finding::Incident(change) => {
-                let line = of_incident(change.incident);
+                let line = of_incident(change.incident, &self.context);
                 if self.incidents.len() < KEPT_MAX || self.incidents.contains_key(&change.incident.id) {
                     let key = &change.incident.key;
                     let case = CaseKey { client: key.client.clone(), service: Arc::clone(&key.service) };
@@ -107,7 +122,9 @@ impl Story {
         let key = CaseKey { client: change.client.clone(), service: Arc::clone(change.service) };
         let is_reported = is_reported && !self.of_incidents.contains(&key);
         if is_reported && (self.reported.len() < KEPT_MAX || self.reported.contains_key(&key)) {
-            self.reported.entry(key.clone()).or_insert_with(|| of_verdict(change, service_name, ban));
+            let client = if self.withholds_reported { None } else { Some(&self.context) };
+            let line = || of_verdict(change, service_name, ban, client);
+            self.reported.entry(key.clone()).or_insert_with(line);
         }
         if !change.is_over {
             return;
@@ -198,7 +215,7 @@ impl Story {
     }
 }
 
-fn of_incident(incident: &Incident) -> Line {
+fn of_incident(incident: &Incident, context: &Context) -> Line {
     let ban = &incident.ban;
     let ban_words = match ban.form {
         vigie_signatures::BanForm::Watch => "watched".to_owned(),
@@ -210,7 +227,10 @@ fn of_incident(incident: &Incident) -> Line {
     Line {
         severity: incident.severity,
         first_ns: incident.first_ns,
-        client: client_text(&incident.key.client, &incident.label),
+        client: match incident.is_warning {
+            true => WITHHELD.to_owned(),
+            false => client_column(&incident.key.client, &incident.label, context),
+        },
         service: incident.service_name.to_string(),
         verdict: verdict_text(&incident.judgement),
         ban: ban_words,
@@ -218,11 +238,12 @@ fn of_incident(incident: &Incident) -> Line {
     }
 }
 
-fn of_verdict(change: &Change<'_>, service_name: &str, ban: &str) -> Line {
+/// Without a context, the client is not named.
+fn of_verdict(change: &Change<'_>, service_name: &str, ban: &str, context: Option<&Context>) -> Line {
     Line {
         severity: u8::MAX,
         first_ns: change.episode.first_ns,
-        client: client_text(change.client, ""),
+        client: context.map_or_else(|| WITHHELD.to_owned(), |context| client_column(change.client, "", context)),
         service: service_name.to_owned(),
         verdict: verdict_text(change.judgement),
         ban: format!("not forbidden by {ban}"),
@@ -231,8 +252,8 @@ fn of_verdict(change: &Change<'_>, service_name: &str, ban: &str) -> Line {
 }
 
 /// Another tool's text without what a terminal might obey.
-fn client_text(client: &Client, label: &str) -> String {
-    let text = if label.is_empty() { client.to_string() } else { label.to_owned() };
+fn client_column(client: &Client, label: &str, context: &Context) -> String {
+    let text = client_text(client, label, context);
     let printable: String = text.chars().filter(|character| !character.is_control()).collect();
     truncate_str(&printable, CLIENT_COLUMNS_MAX, "…").into_owned()
 }

@@ -33,7 +33,7 @@ fn judged(text: &str, policy: &Policy) -> (Output, vigie_judgement::Counts, Vec<
     let recogniser = recogniser();
     let bundle = recogniser.bundle();
     let mut incidents = Incidents::new(Thresholds::default(), CASES_MAX, IncidentLimits::default());
-    let mut output = Output::new(false);
+    let mut output = Output::new(false, Privacy::default());
     let reports = read(&[path], &recogniser, &mut |sighting, _| {
         incidents.sighting(policy, bundle, sighting, &mut |finding| output.take(&finding));
     })
@@ -62,7 +62,7 @@ fn verdicts_have_seven_fields_in_a_fixed_order() {
     read(&[path], &recogniser(), &mut |sighting, _| cases.sighting(sighting, &mut |change| verdicts.add(&change)))
         .unwrap();
     cases.end(&mut |change| verdicts.add(&change));
-    let json = verdicts.json();
+    let json = verdicts.json(&Context::default());
     let lines: Vec<&str> = json.lines().collect();
     assert_eq!(
         lines[0],

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use vigie_journal::json::Object;
 use vigie_judgement::{CaseKey, Change, Judgement};
 
+use crate::record::{Context, client_text};
+
 /// Clients × services of which a verdict is kept at most.
 const VERDICTS_MAX: usize = 1 << 20;
 
@@ -43,12 +45,12 @@ impl Verdicts {
     }
 
     /// An object a line, in the order of clients and services.
-    pub fn json(&self) -> String {
+    pub fn json(&self, context: &Context) -> String {
         let mut out = Vec::new();
         for (key, judgement) in &self.found {
             let reasons: Vec<String> = judgement.reasons.iter().map(ToString::to_string).collect();
             let mut object = Object::open(&mut out);
-            object.text("client", &key.client.to_string());
+            object.text("client", &client_text(&key.client, "", context));
             object.text("service", &key.service);
             object.text("verdict", judgement.verdict().as_str());
             object.text("kind", judgement.kind.as_str());

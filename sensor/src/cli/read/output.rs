@@ -1,6 +1,7 @@
 //! Where the events of a replay go: lines of EVE, and the story.
 
 use std::io;
+use std::sync::Arc;
 
 use vigie_journal::JsonLines;
 use vigie_judgement::{Finding, Sighting};
@@ -9,6 +10,7 @@ use crate::cli::arguments::EventType;
 use crate::cli::judge::story::Story;
 use crate::event::Event;
 use crate::judging::Output;
+use crate::privacy::{Privacy, Rotation};
 use crate::record::{self, Context, Under, encode_incident};
 use crate::text::interface_name;
 
@@ -30,8 +32,10 @@ pub struct EventOutput {
 
 impl EventOutput {
     /// Writes events of these types, if there are lines to write to.
-    pub fn new(lines: Option<Lines>, context: Context, events: &[EventType]) -> Self {
-        Self { lines, context, events: events.to_vec(), story: Story::default(), error: None, alerts: 0 }
+    pub fn new(lines: Option<Lines>, context: Context, events: &[EventType], privacy: &Privacy) -> Self {
+        let mut story = Story::default();
+        story.use_privacy(privacy);
+        Self { lines, context, events: events.to_vec(), story, error: None, alerts: 0 }
     }
 
     /// Whether events are written.
@@ -79,6 +83,11 @@ impl Output for EventOutput {
     }
 
     fn judged(&mut self, _: &Sighting<'_>) {}
+
+    fn use_pseudonyms(&mut self, privacy: &Privacy, _: Rotation) {
+        self.context.pseudonyms = privacy.pseudonyms().map(Arc::clone);
+        self.story.use_privacy(privacy);
+    }
 
     fn alert(&mut self, sighting: &Event, under: &[Under]) {
         self.alerts += 1;

@@ -9,6 +9,7 @@ use clap::Parser;
 use super::*;
 use crate::cli::arguments::{Arguments, Command, When};
 use crate::event::{Event, Evidence, Fact, Flow, FlowEnd, Order, Sighting};
+use crate::privacy::Privacy;
 use vigie_capture::Position;
 use vigie_decode::{Address, Encapsulation};
 use vigie_handshake::opening::Desync;
@@ -42,7 +43,7 @@ fn run_to(target: &Target, events: &[EventType]) -> Run {
     let (lines, bundle) = (JsonLines::new(Box::new(target.clone()) as Box<dyn io::Write>), Bundle::builtin());
     Run {
         judging: Judging::new(bundle, Arc::new(Policy::builtin()), judging::Limits::default()),
-        output: EventOutput::new(Some(lines), Context::default(), events),
+        output: EventOutput::new(Some(lines), Context::default(), events, &Privacy::default()),
         read_error: None,
         progress: Progress::start(When::Never, false, Position::default()),
     }
