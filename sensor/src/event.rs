@@ -163,8 +163,12 @@ pub enum Fact {
     Sighting(Box<Sighting>),
     /// A client asked DNS for a name that a rule matches; the flow is that of DNS.
     Question(Box<Sighting>),
+    /// A hello names a host that no signature knows, although the server is in the prefix of this one.
+    Candidate(Box<Flow>, Box<str>, Arc<Rule>),
     /// More bytes of a flow that was sighted: told once a minute of packet time while it goes on.
     FlowBytes(Box<Flow>),
+    /// Clients whose flows ended since the last one.
+    Clients(Box<[Address]>),
     /// The worker has emitted all events before this time. Whether servers' packets were seen since the last one.
     Clock {
         /// Flows had packets in both directions.
@@ -219,7 +223,9 @@ impl Event {
                 size_of::<Flow>() + size_of::<HttpRequest>() + request.host.capacity() + method
             }
             Fact::Dns(_, answer) => size_of::<Flow>() + answer.memory_bytes(),
+            Fact::Candidate(_, name, _) => size_of::<Flow>() + name.len(),
             Fact::FlowEnd(..) | Fact::FlowBytes(_) => size_of::<Flow>(),
+            Fact::Clients(clients) => size_of_val(&**clients),
             Fact::Clock { .. } => 0,
         };
         size_of::<Self>() + fact

@@ -84,7 +84,7 @@ fn encode_under(event: &Event, context: &Context, incident: &[(&'static str, Vec
         Fact::Dns(flow, answer) => write(frame_number, flow, Body::Dns(dns_record(answer))),
         // A flow's end is not about one packet.
         Fact::FlowEnd(flow, end, rule) => write(None, flow, Body::FlowEnd(end_record(*end, rule.as_deref()))),
-        Fact::FlowBytes(_) | Fact::Clock { .. } => {}
+        Fact::Candidate(..) | Fact::Clients(_) | Fact::FlowBytes(_) | Fact::Clock { .. } => {}
     }
 }
 
@@ -104,7 +104,12 @@ fn truncated(fact: &Fact) -> Truncated {
         Fact::Hello(_, hello) => of_hello(hello),
         Fact::Dns(_, answer) => Truncated { answers: answer.is_cut, ..Truncated::default() },
         // Hosts are bounded where they are read.
-        Fact::Http(..) | Fact::FlowEnd(..) | Fact::FlowBytes(_) | Fact::Clock { .. } => Truncated::default(),
+        Fact::Http(..)
+        | Fact::FlowEnd(..)
+        | Fact::Candidate(..)
+        | Fact::Clients(_)
+        | Fact::FlowBytes(_)
+        | Fact::Clock { .. } => Truncated::default(),
     }
 }
 

@@ -1,4 +1,5 @@
-//! Which names, addresses and fingerprints belong to which service, and how much that proves.
+//! Which names, addresses and fingerprints belong to which service, and how much that proves (`services/`, `clients/`); and
+//! the bans of public bodies (`bans/`).
 //!
 //! Knows nothing of packets. A [`Bundle`] is read from TOML files (or is the one built in), checked whole, and then
 //! answers look-ups without allocating. [`normalise`] brings a name off the wire to the form that look-ups take.

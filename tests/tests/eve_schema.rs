@@ -13,12 +13,16 @@ use vigie::event::{
     CutTexts, DnsAnswer, DnsRecord, Ech, Event, Evidence, Fact, Flow, FlowEnd, Hello, HelloTransport, HttpRequest,
     Sighting,
 };
-use vigie::record::{Context, encode, encode_stats};
+use vigie::judging::{self, Judging, Output};
+use vigie::record::{Context, Under, encode, encode_alert, encode_incident, encode_stats};
 use vigie::text::BoundedText;
+use vigie_capture::{Files, FilesOptions};
 use vigie_decode::{Address, Encapsulation, Tunnel, TunnelKind};
 use vigie_handshake::opening::Desync;
 use vigie_handshake::tls::{ClientHello, Ja4Raw, Ja4Transport};
 use vigie_journal::record::Stats;
+use vigie_judgement::Finding;
+use vigie_judgement::policy::Policy;
 use vigie_signatures::{Bundle, Class, Confidence, MatchKind, Role, Rule, signature_id};
 use vigie_skip::skipped;
 use vigie_tests::hello::Hello as TestHello;
@@ -274,6 +278,53 @@ fn recorded_alerts_are_valid_against_the_own_schema() {
         alerts += events.len();
     }
     assert!(alerts > 30, "{alerts}");
+}
+
+/// Writes all that judgement gives out.
+struct Written(Context, Vec<Value>);
+
+impl Written {
+    fn line(&mut self, encode: impl FnOnce(&Context, &mut Vec<u8>)) {
+        let mut line = Vec::new();
+        encode(&self.0, &mut line);
+        self.1.push(serde_json::from_slice(&line).unwrap());
+    }
+}
+
+impl Output for Written {
+    fn finding(&mut self, finding: &Finding<'_>) {
+        if let Finding::Incident(change) = finding {
+            self.line(|context, line| encode_incident(change, context, line));
+        }
+    }
+
+    fn judged(&mut self, _: &vigie_judgement::Sighting<'_>) {}
+
+    fn alert(&mut self, sighting: &Event, under: &[Under]) {
+        self.line(|context, line| encode_alert(sighting, context, under, line));
+    }
+}
+
+#[test]
+fn incidents_and_their_alerts_are_valid_against_both_schemas() {
+    let capture = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures/browsing.pcapng");
+    let mut source = Files::open(&[capture], &FilesOptions::default()).unwrap();
+    let mut events = Vec::new();
+    let settings = vigie::read::Settings::default();
+    vigie::read::read(&mut source, &settings, Bundle::builtin(), &mut |event| events.push(event)).unwrap();
+    let limits = judging::Limits::default();
+    let mut judging = Judging::new(Bundle::builtin(), Arc::new(Policy::builtin()), limits);
+    let mut written = Written(Context::default(), Vec::new());
+    events.into_iter().for_each(|event| judging.take(event, &[], &mut written));
+    judging.finish(&mut written);
+    let of = |gid: u64| written.1.iter().filter(|event| event["alert"]["gid"] == gid).count();
+    assert!(of(1) > 2 && of(7) > 2, "{:#?}", written.1);
+    let regions = |event: &Value| event["alert"]["context"]["vigie"]["regions"].is_array();
+    assert!(written.1.iter().any(regions), "{:#?}", written.1);
+    assert_valid(&validator(&own_schema()), &written.1);
+    if let Some(schema) = suricata_schema() {
+        assert_valid(&validator(&schema), &written.1);
+    }
 }
 
 /// Each required field is missed, each field more is refused, each value of another type too: a validator that accepts

@@ -17,7 +17,7 @@ use vigie_tests::known::{self, Ends, ends_of};
 use vigie_tests::network::{Namespace, Sender};
 use vigie_tests::packets::SERVER;
 
-const BANNED: &str = "webcast.tiktok.com";
+const BANNED: &str = "www.capcut.com";
 /// All records, so that much is written.
 const ALL_RECORDS: [&str; 4] =
     ["--set", "events.types=[\"tls\", \"quic\", \"dns\", \"flow\"]", "--set", "privacy.debug_until=9999-12-31"];
@@ -140,7 +140,7 @@ fn an_interface_that_goes_and_comes_is_taken_up_again() {
         daemon.scrape_until(&namespace, "the interface is told to be down", |scrape| is_up(scrape, 0));
         namespace.run("ip link set tap0 up");
         daemon.scrape_until(&namespace, "the interface is told to be up", |scrape| is_up(scrape, 1));
-        daemon.wait_until_it_says_times("tap0: it is listened to", 1 + round);
+        daemon.wait_until_it_says_times("tap0: it is captured", 1 + round);
         send(&namespace, "out0", &saying(round * 20..round * 20 + 20));
         alerted(&folder, 0..round * 20 + 20);
     }

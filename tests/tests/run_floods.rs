@@ -22,7 +22,7 @@ use vigie_tests::network::{Namespace, Sender};
 use vigie_tests::packets::{SERVER, fragment, udp};
 use vigie_tests::tcp::Connection;
 
-const BANNED: &str = "webcast.tiktok.com";
+const BANNED: &str = "www.capcut.com";
 const OTHER: &str = "www.example.org";
 /// Packets of a flood in a second.
 const RATE: u64 = 20_000;

@@ -14,7 +14,7 @@ use vigie_tests::daemon::{Daemon, Folder, PATIENCE, Pipe, Scrape, USER_ID, get, 
 use vigie_tests::known::{self, Ends, ends_of};
 use vigie_tests::network::{Namespace, Sender};
 
-const BANNED: &str = "webcast.tiktok.com";
+const BANNED: &str = "www.capcut.com";
 /// How long a sensor may take to stop, whatever its disk does.
 const STOP_MAX: Duration = Duration::from_secs(15);
 /// Alerts of so many connections do not fit on a [`Disk`].

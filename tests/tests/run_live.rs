@@ -13,7 +13,7 @@ use vigie_tests::daemon::{Daemon, Folder, RaisedAtTheEnd, until};
 use vigie_tests::known::{self, Ends, ends_of};
 use vigie_tests::network::{Namespace, Sender};
 
-const BANNED: &str = "webcast.tiktok.com";
+const BANNED: &str = "www.capcut.com";
 const HARMLESS: &str = "www.example.org";
 
 /// A namespace with a pair of interfaces, from `out0` to `tap0`.

@@ -13,7 +13,7 @@ use vigie_tests::hello::Hello;
 use vigie_tests::known;
 use vigie_tests::network::{Namespace, Sender};
 
-const BANNED: &str = "webcast.tiktok.com";
+const BANNED: &str = "www.capcut.com";
 /// What the program itself takes, without what its limits bound.
 const PROGRAM_BYTES: u64 = 64 << 20;
 

@@ -15,7 +15,7 @@ use vigie_tests::network::{Namespace, Sender};
 use vigie_tests::tape::Tape;
 use vigie_tests::tcp::Connection;
 
-const BANNED: &str = "webcast.tiktok.com";
+const BANNED: &str = "www.capcut.com";
 const OTHER: &str = "www.example.org";
 /// Flows for each delay.
 const FLOWS: usize = 1_000;

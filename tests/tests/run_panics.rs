@@ -12,7 +12,7 @@ use vigie_tests::known;
 use vigie_tests::network::{Namespace, Sender};
 use vigie_tests::packets::udp;
 
-const BANNED: &str = "webcast.tiktok.com";
+const BANNED: &str = "www.capcut.com";
 const PORT: u16 = 6_666;
 
 /// A packet that panics the worker that handles it.

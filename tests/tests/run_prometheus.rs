@@ -55,11 +55,11 @@ fn it_is_scraped_and_forced_drops_fire_the_rules() {
     let daemon = Daemon::start(&namespace, &folder, &arguments);
     let send = |first: usize| {
         let frames: Vec<Vec<u8>> =
-            (first..first + 3_000).flat_map(|number| known::says(number, "webcast.tiktok.com")).collect();
+            (first..first + 3_000).flat_map(|number| known::says(number, "www.capcut.com")).collect();
         namespace.inside(|| Sender::new("out0").send(frames.iter().map(Vec::as_slice)));
         frames.len() as u64
     };
-    let first: Vec<Vec<u8>> = (0..20).flat_map(|number| known::says(number, "webcast.tiktok.com")).collect();
+    let first: Vec<Vec<u8>> = (0..20).flat_map(|number| known::says(number, "www.capcut.com")).collect();
     namespace.inside(|| Sender::new("out0").send(first.iter().map(Vec::as_slice)));
     let scrape = daemon.scrape_until(&namespace, "alerts", |scrape| scrape.sum("vigie_alerts_total", &[]) == 20);
     let mut promtool = namespace.command("promtool");

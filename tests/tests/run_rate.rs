@@ -18,7 +18,7 @@ use vigie_tests::known::{self, Ends, ends_of};
 use vigie_tests::live_frames::{FRAME_BYTES_MAX, LiveFrames, lay, put};
 use vigie_tests::network::{Namespace, Sender, pin_thread};
 
-const BANNED: &str = "webcast.tiktok.com";
+const BANNED: &str = "www.capcut.com";
 /// Frames of a tape.
 const FRAMES: usize = 125_000;
 /// A connection to the banned name begins after as many frames of the mix,

@@ -50,7 +50,7 @@ pub enum CaptureError {
         /// What the compiler said.
         reason: String,
     },
-    /// An interface cannot be listened to.
+    /// An interface cannot be captured.
     #[error("interface {interface}: {reason}; {mend}")]
     Interface {
         /// Which.

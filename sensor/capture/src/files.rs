@@ -106,7 +106,11 @@ impl Files {
         files.is_single = found.len() == 1;
         files.statistics.files = found.len() as u64;
         for path in skipped {
-            files.statistics.warn(Warning { file: path, offset: 0, message: "no file; it is passed over".into() });
+            files.statistics.warn(Warning {
+                file: path,
+                offset: 0,
+                message: "not a regular file; it is skipped".into(),
+            });
         }
         files.probe_all(found)?;
         files.pending.make_contiguous().sort_by_key(|pending| pending.first_timestamp_ns);
@@ -124,7 +128,7 @@ impl Files {
                     return Err(error);
                 }
                 CaptureError::NotACapture { seen, .. } if is_from_folder => {
-                    let message = format!("not a pcap or pcapng capture: {seen}; it is passed over");
+                    let message = format!("not a pcap or pcapng capture: {seen}; it is skipped");
                     self.statistics.warn(Warning { file: path, offset: 0, message: message.into() });
                 }
                 other => self.statistics.fail(failure(&path, other)),

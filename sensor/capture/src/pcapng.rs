@@ -121,7 +121,8 @@ impl Pcapng {
                     Packet::NoInterface(record) => {
                         records.push(record);
                         let again = std::mem::replace(&mut self.warned_of_missing_interface, true);
-                        (!again).then_some("a frame of an interface that is not described; such are passed over".into())
+                        (!again)
+                            .then_some("a frame of an interface that is not described; such frames are skipped".into())
                     }
                     Packet::Damaged(message) => return ScanEnd::Damaged(message),
                 },
@@ -192,9 +193,7 @@ impl Pcapng {
             // Some programs wrote minor version 2 by mistake; readers treat it as 0 (§4.1).
             (1, 0 | 2) => None,
             (1, _) => Some(format!("a section of version 1.{minor}, read as one of version 1.0").into()),
-            _ => {
-                Some(format!("a section of version {major}.{minor}, where only 1.0 is known; it is passed over").into())
-            }
+            _ => Some(format!("a section of version {major}.{minor}, where only 1.0 is known; it is skipped").into()),
         })
     }
 }

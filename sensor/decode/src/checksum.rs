@@ -34,7 +34,7 @@ impl ChecksumHistory {
     }
 
     /// Whether a wrong checksum proves that receivers drop the packet.
-    pub const fn wrong_is_void(&self) -> bool {
+    pub const fn checksums_are_reliable(&self) -> bool {
         self.right != 0
     }
 }
@@ -189,13 +189,13 @@ mod tests {
     fn a_wrong_checksum_means_nothing_where_none_is_right() {
         let mut history = ChecksumHistory::default();
         history.add(Checksum::Wrong);
-        assert!(!history.wrong_is_void());
+        assert!(!history.checksums_are_reliable());
         history.add(Checksum::Right);
         history.add(Checksum::NotComputed);
         (0..15).for_each(|_| history.add(Checksum::Wrong));
-        assert!(history.wrong_is_void());
+        assert!(history.checksums_are_reliable());
         history.add(Checksum::Wrong);
-        assert!(!history.wrong_is_void());
+        assert!(!history.checksums_are_reliable());
     }
 
     #[test]

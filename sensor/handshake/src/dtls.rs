@@ -105,7 +105,7 @@ pub struct DtlsHello {
 /// What a datagram brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DtlsStep {
-    /// No byte of a hello that was not known.
+    /// Nothing new of a hello.
     Nothing,
     /// More of a hello in fragments is known than before: ask [`DtlsHello::so_far`].
     MoreFragments,

@@ -193,7 +193,7 @@ impl Stream {
         let _ = self.assembly.insert(offset, payload, limits.stream_bytes_max);
     }
 
-    /// Whether a segment puts a hello in the place of first bytes that were none and are not kept.
+    /// Whether a segment begins a hello where earlier bytes were no hello, and were dropped.
     fn begins_a_hello_anew(&self, segment: &Segment<'_>) -> bool {
         let first_byte = self.origin.wrapping_sub(self.dropped_bytes);
         self.has_start

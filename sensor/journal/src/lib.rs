@@ -4,7 +4,7 @@
 //! In: plain [`record`]s of addresses, strings and numbers. Out: [`eve`] lines, written by [`JsonLines`] (replays) or
 //! by [`Journal`] (a running sensor).
 //!
-//! Not here: packets and their parsers, the choice of which events are written, and the sending of events over a
+//! Not here: packets and their parsers, which facts an event has (the program fills in the records), which events are written, and the sending of events over a
 //! network. This crate depends on no other crate of the project, so a program that reads the journal links no parser of
 //! hostile bytes.
 

@@ -55,7 +55,7 @@ pub struct Cases {
     count: usize,
     /// When to look at a case again: in order, since each wait is the same length.
     due: VecDeque<(u64, CaseKey)>,
-    /// First starts that wait for names that show whose they are.
+    /// First starts that wait for names that show to which service they belong.
     held: VecDeque<(u64, CaseKey)>,
     evicted: u64,
 }

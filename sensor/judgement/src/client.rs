@@ -29,7 +29,7 @@ struct Beside {
 
 impl Beside {
     fn of(episode: &Episode, thresholds: &Thresholds) -> Self {
-        let bare_boot = episode.boot_names().filter(|_| episode.is_bare_first_start());
+        let bare_boot = episode.boot_names().filter(|_| episode.has_only_first_start_names());
         Self {
             first_ns: episode.first_ns,
             last_ns: episode.last_ns,
@@ -42,7 +42,7 @@ impl Beside {
         }
     }
 
-    /// Whether no longer silence lies between it and an episode.
+    /// Whether the gap to an episode is no longer than the silence that ends one.
     const fn is_near(&self, episode: &Episode, thresholds: &Thresholds) -> bool {
         let silence_ns = thresholds.silence_ns();
         self.first_ns <= episode.last_ns.saturating_add(silence_ns)
@@ -294,7 +294,7 @@ impl ClientCases {
         });
         Around {
             resolver: support.resolver || episode.has(Class::Resolver),
-            boot_is_of_another: episode.is_bare_first_start() && support.other_program,
+            boot_is_of_another: episode.has_only_first_start_names() && support.other_program,
             more_boot: if episode.has_program() { support.bare_boot } else { Vec::new() },
             other_service: support.other_service,
             earlier,

@@ -192,7 +192,7 @@ impl Episode {
     }
 
     /// Whether nothing but names of a first start speaks for a program: they may belong to another service.
-    pub fn is_bare_first_start(&self) -> bool {
+    pub fn has_only_first_start_names(&self) -> bool {
         self.rests_on_first_start() && !self.has(Class::NativeLikely)
     }
 

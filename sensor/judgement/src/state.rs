@@ -16,7 +16,7 @@ pub struct SavedIncidents {
     pub(crate) clients: Vec<(Client, ClientCases)>,
     /// When to look at a case again.
     pub(crate) due: VecDeque<(u64, CaseKey)>,
-    /// First starts that wait for names that show whose they are.
+    /// First starts that wait for names that show to which service they belong.
     pub(crate) held: VecDeque<(u64, CaseKey)>,
     /// Incidents in the order in which they opened.
     pub(crate) incidents: Vec<Incident>,

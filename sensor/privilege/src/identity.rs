@@ -36,7 +36,7 @@ impl Identity {
 
 /// Ensures that no program that this process executes gains privileges, and that its memory, which may contain other
 /// people's packets, does not get into a core file and cannot be read by another process of the same user.
-pub(super) fn keep_nothing_new(report: &mut Report, before: &Status) -> Result<(), PrivilegeError> {
+pub(super) fn forbid_new_privileges_and_core_files(report: &mut Report, before: &Status) -> Result<(), PrivilegeError> {
     nix::sys::prctl::set_no_new_privs().map_err(|error| system("set no_new_privs", error))?;
     let state = if before.no_new_privs { State::AlreadySo } else { State::Done };
     report.push("no_new_privs", state, "no program can be executed to gain rights");
@@ -57,7 +57,7 @@ pub(super) fn become_unprivileged(
     let (state, detail) = match wanted {
         // The service manager has changed the user before; the process cannot change back.
         None if before.is(before.user(), before.group()) && before.user() != 0 => (State::AlreadySo, words(before)),
-        None => (State::Off, format!("no user is named; remains {}", words(before))),
+        None => (State::Off, format!("no user is configured; still runs as {}", words(before))),
         Some(identity) if before.is(identity.user.as_raw(), identity.group.as_raw()) => {
             (State::AlreadySo, words(before))
         }

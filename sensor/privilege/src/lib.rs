@@ -141,7 +141,7 @@ pub fn confine(confinement: &Confinement) -> Result<Report, PrivilegeError> {
     let filters = system_calls::Filters::compile(confinement)?;
 
     let mut report = Report::default();
-    identity::keep_nothing_new(&mut report, &before)?;
+    identity::forbid_new_privileges_and_core_files(&mut report, &before)?;
     identity::become_unprivileged(&mut report, identity.as_ref(), &before)?;
     identity::give_up_capabilities(&mut report, &before)?;
     files::check_reach(&mut report, confinement)?;

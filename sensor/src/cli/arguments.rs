@@ -105,6 +105,11 @@ pub struct ReadArguments {
     #[arg(long)]
     pub all: bool,
 
+    /// List the names behind the story that may be missing in the signatures: hellos to prefixes of a known owner that name
+    /// a host which no signature knows.
+    #[arg(long)]
+    pub candidates: bool,
+
     /// Event types to write, separated by commas; all but `alert` record the traffic of people whom no ban concerns
     /// [default: alert].
     ///
@@ -293,7 +298,7 @@ impl EventType {
             Fact::Http(..) => Self::Http,
             Fact::Dns(..) => Self::Dns,
             Fact::FlowEnd(..) => Self::Flow,
-            Fact::FlowBytes(_) | Fact::Clock { .. } => return None,
+            Fact::Candidate(..) | Fact::Clients(_) | Fact::FlowBytes(_) | Fact::Clock { .. } => return None,
         })
     }
 }

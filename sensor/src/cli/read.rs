@@ -1,5 +1,6 @@
 //! `vigie read`: captures in; incidents, alerts, other events, the story and an exit code out.
 
+mod candidates;
 mod output;
 
 use std::io;
@@ -18,7 +19,7 @@ use super::judge::story::{self, Judged};
 use super::progress::Progress;
 use super::summary::{Inspected, summary};
 use super::terminal::{Terminal, eprint, ignore_broken_pipe, print};
-use super::words::{counted, printable};
+use super::words::{count, counted, printable};
 use crate::judging::{self, Judging};
 use crate::read::{self, Settings, Totals};
 use crate::record::Context;
@@ -73,12 +74,19 @@ pub fn run(arguments: &ReadArguments, terminal: Terminal) -> Result<Exit, Failur
     };
     let progress_terminal = terminal.stderr && !arguments.quiet && !(target.is_some() && terminal.stdout);
     let mut run = Run {
-        judging: Judging::new(Arc::clone(&bundle), policy, judging::Limits::default()).with_privacy(privacy.clone()),
+        judging: Judging::new(Arc::clone(&bundle), Arc::clone(&policy), judging::Limits::default())
+            .with_privacy(privacy.clone()),
         output: EventOutput::new(target.map(open).transpose()?, context, &arguments.events, &privacy),
         read_error: None,
         progress: Progress::start(arguments.progress, progress_terminal, source.position()),
     };
-    let settings = Settings { event_types: event_types(&arguments.events), limits: limits(&arguments.limits)? };
+    let event_types = EventTypes {
+        candidates: arguments.candidates,
+        clients: !policy.assets().is_empty(),
+        clock: true,
+        ..event_types(&arguments.events)
+    };
+    let settings = Settings { event_types, limits: limits(&arguments.limits)? };
     let workers = usize::from(arguments.workers);
     let (totals, error) =
         read::read_parallel(workers, &mut source, &settings, &bundle, &mut |progress| run.take_progress(progress));
@@ -180,7 +188,18 @@ impl Run {
         let (policy, by) = (&**self.judging.policy(), arguments.policy.name());
         let read = story::Read { words: inspected.volume(), is_complete: inspected.is_complete() };
         let judged = Judged { policy, by, counts: self.judging.counts(), read };
-        let text = |style| summary(inspected, &self.output.story.text(&judged, arguments.all, style), style);
+        let text = |style| {
+            let mut story = self.output.story.text(&judged, arguments.all, style);
+            let (listed, seen) = self.judging.assets_seen();
+            if listed > 0 {
+                let (seen, listed) = (count(seen as u64), counted(listed as u64, "listed device"));
+                story.push_str(&format!("Of {listed} {seen} had traffic; phones on mobile data never pass a tap.\n"));
+            }
+            if arguments.candidates {
+                story.push_str(&candidates::text(self.judging.candidates(), style));
+            }
+            summary(inspected, &story, style)
+        };
         if !self.output.is_open() {
             return print(&text(terminal.stdout_style()));
         }

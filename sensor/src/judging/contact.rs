@@ -53,6 +53,18 @@ pub fn bytes(flow: &Flow, time_ns: u64, is_end: bool) -> FlowBytes {
     }
 }
 
+/// Where a flow's client is.
+pub fn origin(flow: &Flow, mac: Option<[u8; 6]>, interfaces: &[String]) -> Origin {
+    let interface = interfaces.get(usize::from(flow.interface)).filter(|name| !name.is_empty());
+    let vlans = flow.encapsulation.vlans.get(..usize::from(flow.encapsulation.vlan_count)).unwrap_or_default();
+    Origin {
+        address: Some(flow.client.ip()),
+        mac,
+        vlan: vlans.last().copied(),
+        interface: interface.map(|name| Arc::from(name.as_str())),
+    }
+}
+
 fn contact(
     recogniser: &Recogniser,
     sighting: &Sighting,
@@ -62,18 +74,10 @@ fn contact(
 ) -> Option<Contact> {
     let attribution = recogniser.attribute(&sighting.rule)?.clone();
     let flow = &sighting.flow;
-    let address = flow.client.ip();
-    let interface = interfaces.get(usize::from(flow.interface)).filter(|name| !name.is_empty());
-    let vlans = flow.encapsulation.vlans.get(..usize::from(flow.encapsulation.vlan_count)).unwrap_or_default();
     Some(Contact {
         time_ns,
-        client: Client::Address(address),
-        origin: Origin {
-            address: Some(address),
-            mac: sighting.client_mac,
-            vlan: vlans.last().copied(),
-            interface: interface.map(|name| Arc::from(name.as_str())),
-        },
+        client: Client::Address(flow.client.ip()),
+        origin: origin(flow, sighting.client_mac, interfaces),
         server: Some(flow.server.ip()),
         rule: Arc::clone(&sighting.rule),
         attribution,

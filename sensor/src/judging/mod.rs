@@ -5,6 +5,8 @@
 //! holds the sightings that wait for an incident. Where lines go, is the caller's business ([`Output`]).
 
 mod alerts;
+mod assets_seen;
+mod candidates;
 mod contact;
 mod state_file;
 #[cfg(test)]
@@ -12,16 +14,19 @@ mod tests;
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use vigie_judgement::policy::Policy;
 use vigie_judgement::{
-    CaseKey, Counts, Finding, Incident, IncidentLimits, Incidents, Kind, Recogniser, Resumed, SavedIncidents, Sighting,
-    Step, Thresholds,
+    CaseKey, Counts, Finding, Incident, IncidentLimits, Incidents, Kind, Recogniser, Resumed, SavedIncidents,
+    SavedIncidentsRef, Sighting, Step, Thresholds,
 };
-use vigie_signatures::{Bundle, Clients};
+use vigie_signatures::{Bundle, Clients, Rule};
 
 use self::alerts::Waiting;
+use self::assets_seen::AssetsSeen;
+pub use self::candidates::Candidates;
 pub use self::state_file::{StateError, StateFile};
-use crate::event::{Event, Fact};
+use crate::event::{Event, Fact, Flow};
 use crate::judge::line::{Record, What};
 use crate::judge::{Contacts, Limits as ContactLimits};
 use crate::privacy::{Privacy, Rotation};
@@ -86,6 +91,21 @@ impl From<&settings::Judgement> for Limits {
     }
 }
 
+/// What outlives a restart.
+#[derive(Debug, Default, Deserialize)]
+pub struct Saved {
+    incidents: SavedIncidents,
+    #[serde(default)]
+    assets_seen: AssetsSeen,
+}
+
+/// The same, borrowed.
+#[derive(Debug, Serialize)]
+pub struct SavedRef<'s> {
+    incidents: SavedIncidentsRef<'s>,
+    assets_seen: &'s AssetsSeen,
+}
+
 /// Where findings and alerts go.
 pub trait Output {
     /// A verdict, or a change of an incident.
@@ -122,6 +142,8 @@ pub struct Judging {
     incidents: Incidents,
     waiting: Waiting,
     privacy: Privacy,
+    candidates: Candidates,
+    assets_seen: AssetsSeen,
 }
 
 impl Judging {
@@ -139,6 +161,8 @@ impl Judging {
             contacts: Contacts::new(contacts),
             incidents: Incidents::new(limits.thresholds, limits.cases_max, limits.incidents),
             waiting: Waiting::new(limits.waiting_bytes_max),
+            candidates: Candidates::default(),
+            assets_seen: AssetsSeen::default(),
             privacy: Privacy::default(),
         }
     }
@@ -180,12 +204,25 @@ impl Judging {
     pub fn take(&mut self, event: Event, interfaces: &[String], output: &mut dyn Output) {
         let time_ns = event.timestamp_ns;
         self.begin(time_ns, output);
+        if let Fact::Sighting(seen) | Fact::Question(seen) = &event.fact {
+            self.assets_seen.add(self.policy.assets(), seen.flow.client.ip(), seen.client_mac, time_ns);
+        }
         let what = match &event.fact {
             Fact::Sighting(sighting) => contact::of_flow(&self.recogniser, sighting, interfaces, time_ns),
             Fact::Question(question) => contact::of_question(&self.recogniser, question, interfaces, time_ns),
             Fact::FlowBytes(flow) => Some(What::FlowBytes(contact::bytes(flow, time_ns, false))),
             Fact::FlowEnd(flow, _, Some(_)) => Some(What::FlowBytes(contact::bytes(flow, time_ns, true))),
             Fact::Clock { both_directions } => return self.pass_time(time_ns, *both_directions, output),
+            Fact::Clients(clients) => {
+                for client in clients {
+                    self.assets_seen.add(self.policy.assets(), client.ip(), None, time_ns);
+                }
+                return;
+            }
+            Fact::Candidate(flow, name, rule) => {
+                self.candidate(flow, name, rule, interfaces, time_ns);
+                return;
+            }
             Fact::FlowEnd(_, _, None) | Fact::Hello(..) | Fact::Http(..) | Fact::Dns(..) => None,
         };
         let Some(what) = what else { return };
@@ -195,7 +232,7 @@ impl Judging {
             _ => time_ns,
         };
         let payload = matches!(event.fact, Fact::Sighting(_)).then(|| Box::new(event));
-        let Self { contacts, incidents, waiting, policy, recogniser, privacy } = self;
+        let Self { contacts, incidents, waiting, policy, recogniser, privacy, .. } = self;
         contacts.take(Record { logged_ns, what }, payload, &mut |sighting, event| {
             rotate(privacy, sighting.time_ns, incidents, waiting, output);
             judge(incidents, waiting, policy, recogniser, sighting, event, output);
@@ -211,7 +248,7 @@ impl Judging {
 
     /// Judges all that waits for its turn. Episodes and incidents stay open.
     pub fn judge_all(&mut self, output: &mut dyn Output) {
-        let Self { contacts, incidents, waiting, policy, recogniser, privacy } = self;
+        let Self { contacts, incidents, waiting, policy, recogniser, privacy, .. } = self;
         contacts.finish(&mut |sighting, event| {
             rotate(privacy, sighting.time_ns, incidents, waiting, output);
             judge(incidents, waiting, policy, recogniser, sighting, event, output);
@@ -240,16 +277,46 @@ impl Judging {
         &self.incidents
     }
 
+    /// How many devices are on the asset list, and how many of them were seen this month.
+    pub fn assets_seen(&self) -> (usize, usize) {
+        (self.policy.assets().len(), self.assets_seen.count())
+    }
+
+    /// What a restart must not lose.
+    pub fn save(&self) -> SavedRef<'_> {
+        SavedRef { incidents: self.incidents.save(), assets_seen: &self.assets_seen }
+    }
+
     /// Takes over what an earlier run saved. Incidents keep the pseudonyms that they had.
-    pub fn resume(&mut self, saved: SavedIncidents, output: &mut dyn Output) -> Resumed {
-        if let Some(last_ns) = saved.last_ns() {
+    pub fn resume(&mut self, saved: Saved, output: &mut dyn Output) -> Resumed {
+        if let Some(last_ns) = saved.incidents.last_ns() {
             self.begin(last_ns, output);
         }
-        self.incidents.resume(saved, &self.policy)
+        self.assets_seen = saved.assets_seen;
+        self.incidents.resume(saved.incidents, &self.policy)
+    }
+
+    /// Names that may be missing in the signatures.
+    pub const fn candidates(&self) -> &Candidates {
+        &self.candidates
+    }
+
+    /// Takes them out, to begin anew.
+    pub fn take_candidates(&mut self) -> Candidates {
+        std::mem::take(&mut self.candidates)
+    }
+
+    /// Counts a name, unless its client is out of scope or excused.
+    fn candidate(&mut self, flow: &Flow, name: &str, rule: &Rule, interfaces: &[String], time_ns: u64) {
+        let Some(service) = self.recogniser.bundle().service(&rule.service) else { return };
+        let origin = contact::origin(flow, None, interfaces);
+        if self.policy.may_record(&origin, service, time_ns) {
+            self.candidates.add(name, &rule.service, time_ns);
+        }
     }
 
     fn pass_time(&mut self, now_ns: u64, both_directions: bool, output: &mut dyn Output) {
-        let Self { contacts, incidents, waiting, policy, recogniser, privacy } = self;
+        let Self { contacts, incidents, waiting, policy, recogniser, privacy, .. } = self;
         contacts.pass_time(now_ns, both_directions, &mut |sighting, event| {
             rotate(privacy, sighting.time_ns, incidents, waiting, output);
             judge(incidents, waiting, policy, recogniser, sighting, event, output);

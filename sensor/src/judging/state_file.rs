@@ -1,7 +1,7 @@
 //! The file in which open incidents, and the evidence that waits, survive a restart. Only its owner can read it: it also
 //! names clients without an incident.
 //!
-//! A line of JSON says what follows, and its SHA-256; then comes [`SavedIncidents`] as JSON. A new file takes the old one's
+//! A line of JSON says what follows, and its SHA-256; then comes [`Saved`] as JSON. A new file takes the old one's
 //! place when it is complete and on the disk, so there is always a whole one.
 
 use std::fs::{self, File, OpenOptions};
@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
-use vigie_judgement::{Incidents, SavedIncidents};
+
+use super::{Saved, SavedRef};
 
 /// The format of what follows the first line.
 const FORMAT: u32 = 1;
@@ -63,8 +64,8 @@ impl StateFile {
     ///
     /// # Errors
     /// It cannot be written; the old file stays.
-    pub fn save(&self, incidents: &Incidents) -> io::Result<()> {
-        let body = serde_json::to_vec(&incidents.save())?;
+    pub fn save(&self, state: &SavedRef<'_>) -> io::Result<()> {
+        let body = serde_json::to_vec(state)?;
         let header = Header { format: FORMAT, bytes: body.len() as u64, sha256: sha256(&body) };
         let new = self.path.with_extension("state.new");
         // What an interrupted save left may have another mode.
@@ -87,7 +88,7 @@ impl StateFile {
     ///
     /// # Errors
     /// It cannot be read, or not used.
-    pub fn load(&self) -> Result<Option<SavedIncidents>, StateError> {
+    pub fn load(&self) -> Result<Option<Saved>, StateError> {
         let file = match File::open(&self.path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -173,7 +173,7 @@ fn a_restart_changes_no_incident() {
         let (mut before, mut lines) = (judging(), Lines::default());
         judge_all(&mut before, all().drain(..cut), &mut lines);
         before.judge_all(&mut lines);
-        file.save(before.incidents()).unwrap();
+        file.save(&before.save()).unwrap();
         let mut after = judging();
         after.resume(file.load().unwrap().unwrap(), &mut lines);
         judge_all(&mut after, all().drain(cut..), &mut lines);
@@ -192,7 +192,7 @@ fn a_damaged_state_is_refused_and_a_missing_one_is_none() {
     assert!(file.load().unwrap().is_none());
     let (mut judging, mut lines) = (judging(), Lines::default());
     judge_all(&mut judging, [sighted(0, 1, TNC), sighted(1, 2, API), clock(10)], &mut lines);
-    file.save(judging.incidents()).unwrap();
+    file.save(&judging.save()).unwrap();
     use std::os::unix::fs::PermissionsExt;
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     let whole = std::fs::read(&path).unwrap();

@@ -150,6 +150,6 @@ const fn record_of(fact: &Fact) -> Option<Record> {
         Fact::Http(..) => Record::Http,
         Fact::Dns(..) => Record::Dns,
         Fact::FlowEnd(..) => Record::Flow,
-        Fact::FlowBytes(_) | Fact::Clock { .. } => return None,
+        Fact::Candidate(..) | Fact::Clients(_) | Fact::FlowBytes(_) | Fact::Clock { .. } => return None,
     })
 }

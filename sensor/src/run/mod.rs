@@ -15,6 +15,7 @@
 
 mod advice;
 pub(crate) mod alert_rate;
+mod candidate_files;
 mod channel;
 mod event_lines;
 mod guarded;

@@ -11,6 +11,7 @@ use crossbeam_channel::bounded;
 use vigie_signatures::Bundle;
 
 use super::alert_rate::AlertRate;
+use super::candidate_files::CandidateFiles;
 use super::channel::channel;
 use super::event_lines::EventLines;
 use super::guarded::GuardedWorker;
@@ -60,7 +61,12 @@ impl Prepared {
             ..address_names::Limits::default()
         }));
         let secret = HashKey::random().map_err(|error| system("get random numbers", &error))?;
-        let event_types = event_types(&settings.events.types);
+        let event_types = EventTypes {
+            clients: settings.policy.assets.is_some(),
+            clock: true,
+            candidates: settings.judgement.candidates_folder.is_some(),
+            ..event_types(&settings.events.types)
+        };
         let worker = |_| {
             let (bundle, names) = (Arc::clone(bundle), Arc::clone(&names));
             let mut worker = Worker::new(&settings.limits, event_types, bundle, names, secret, Share::ALL);
@@ -159,6 +165,10 @@ impl Prepared {
             Some(path) => {
                 writer.keep_state(StateFile::new(path), Duration::from_secs(settings.judgement.state_interval_s))
             }
+            None => writer,
+        };
+        let writer = match settings.judgement.candidates_folder.clone() {
+            Some(folder) => writer.write_candidates(CandidateFiles::new(folder)),
             None => writer,
         };
         let writer = spawn("writer", move || writer.run())?;
@@ -272,7 +282,11 @@ pub(super) fn confinement(
     readable.extend(settings.signatures.folder.clone());
     readable.extend(server.map(Server::readable_folders).unwrap_or_default());
     let state_folder = settings.state_file().and_then(|path| folder(&path));
-    let writable = folder(&settings.events.file).into_iter().chain(state_folder).collect();
+    let writable = folder(&settings.events.file)
+        .into_iter()
+        .chain(state_folder)
+        .chain(settings.judgement.candidates_folder.clone())
+        .collect();
     let is_root = nix::unistd::geteuid().is_root();
     let named = |name: &String| (is_root && !name.is_empty()).then(|| name.clone());
     Confinement {

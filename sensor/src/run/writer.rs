@@ -10,8 +10,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::RecvTimeoutError;
+use time::OffsetDateTime;
 use vigie_judgement::Resumed;
 
+use super::candidate_files::CandidateFiles;
 use super::channel::EventReceiver;
 use super::event_lines::{EventLines, count_lost};
 use super::log::Log;
@@ -101,6 +103,7 @@ pub struct Writer {
     log: Arc<Log>,
     failure_logged: Option<Instant>,
     state: Option<StateFile>,
+    candidates: Option<CandidateFiles>,
     state_every: Duration,
     state_saved: Instant,
     given_up: Option<Dropped>,
@@ -130,10 +133,17 @@ impl Writer {
             log: Arc::clone(log),
             failure_logged: None,
             state: None,
-            state_every: Duration::MAX,
+            candidates: None,
+            state_every: Duration::from_secs(60),
             state_saved: Instant::now(),
             given_up: None,
         }
+    }
+
+    /// Writes the names that may be missing in the signatures to files, a file a day.
+    pub fn write_candidates(mut self, files: CandidateFiles) -> Self {
+        self.candidates = Some(files);
+        self
     }
 
     /// Takes over the incidents that an earlier run saved in this file, and saves them there again and again.
@@ -209,14 +219,20 @@ impl Writer {
         self.judging.take(event, &self.interfaces, &mut self.lines);
     }
 
-    /// Saves the open incidents, if that is due.
+    /// Saves the open incidents, and the names that may be missing, if that is due.
     fn save_state(&mut self, is_over: bool) {
-        let Some(state) = self.state.as_ref().filter(|_| is_over || self.state_saved.elapsed() >= self.state_every)
-        else {
+        if !is_over && self.state_saved.elapsed() < self.state_every {
             return;
-        };
+        }
         self.state_saved = Instant::now();
-        if let Err(error) = state.save(self.judging.incidents()) {
+        if let Some(files) = &self.candidates
+            && let Err(error) = files.write(&mut self.judging, OffsetDateTime::now_utc().date())
+        {
+            let folder = files.folder().display();
+            self.log.error(&format!("{folder}: names that may be missing cannot be written: {error}"));
+        }
+        let Some(state) = &self.state else { return };
+        if let Err(error) = state.save(&self.judging.save()) {
             self.sink.failed();
             let path = state.path().display();
             self.log.error(&format!("{path}: open incidents cannot be saved: {error}; a restart would lose them"));
@@ -235,7 +251,7 @@ impl Writer {
             ("judgement.flows_max", pressure.flows_forgotten),
             ("judgement.waiting_bytes_max", pressure.alerts_left_out),
         ];
-        self.shared.judgement(self.judging.incidents().len(), limits);
+        self.shared.judgement(self.judging.incidents().len(), self.judging.assets_seen(), limits);
     }
 
     /// Writes the buffer. Retries while that fails, if need be until the deadline.

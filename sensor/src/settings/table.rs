@@ -229,6 +229,10 @@ settings! {
         return_max_s: u64 = 86_400, Rule::Range(1, 604_800), Restart;
         /// Seconds that names of a first start wait for names that show whose they are.
         boot_wait_s: u64 = 30, Rule::Range(0, 3_600), Restart;
+        /// Folder for a daily file of names that may be missing in the signatures: hellos of clients in scope, to servers in
+        /// prefixes of a known owner, that name a host which no signature knows. No client stands in it; files older than
+        /// seven days are removed. Empty: none is written.
+        candidates_folder: Option<PathBuf> = None, Rule::Text("an absolute path", absolute_path), Restart;
         /// File in which open incidents survive a restart; empty: `judgement.state` in the folder of the events file.
         state_file: Option<PathBuf> = None, Rule::Text("an absolute path", absolute_path), Restart;
         /// Seconds after which it is saved again. After a crash, what came since then is unknown.

@@ -154,6 +154,8 @@ fn detection(shared: &Shared, scrape: &mut Scrape) {
         scrape.add(INCIDENT_RECORDS, &[state], count);
     }
     scrape.set(INCIDENTS_OPEN, &[], detections.incidents_open as f64);
+    scrape.set(ASSETS_LISTED, &[], detections.assets.0 as f64);
+    scrape.set(ASSETS_SEEN, &[], detections.assets.1 as f64);
     for (limit, count) in &detections.judgement_limits {
         scrape.add(JUDGEMENT_LIMITS, &[limit], *count);
     }

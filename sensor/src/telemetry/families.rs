@@ -67,7 +67,7 @@ vigie_metrics::families! {
     VOID_SEGMENTS: Counter, "vigie_void_segments_total", ["reason"],
         "TCP segments of clients that servers surely drop, seen before a hello was answered. Tools that evade inspection send them as decoys.";
     LIMIT_HITS: Counter, "vigie_limit_hits_total", ["limit"],
-        "How often a limit was reached, by the limit's name in the settings.";
+        "How often a limit was reached, by its name: that of its setting, if it can be set.";
 
     FLOWS_OPENED: Counter, "vigie_flows_opened_total", [],
         "Flows opened.";
@@ -107,6 +107,10 @@ vigie_metrics::families! {
         "Changes of incidents: opened, risen, continues, closed.";
     INCIDENTS_OPEN: Gauge, "vigie_incidents_open", [],
         "Incidents that are open.";
+    ASSETS_LISTED: Gauge, "vigie_assets_listed", [],
+        "Devices and networks of the asset list.";
+    ASSETS_SEEN: Gauge, "vigie_assets_seen", [],
+        "Those of them that were seen this month (UTC); devices on mobile data never pass a tap.";
     JUDGEMENT_LIMITS: Counter, "vigie_judgement_limits_total", ["limit"],
         "How often a limit of judgement was reached, by its setting.";
     SERVICE_BYTES: Counter, "vigie_service_bytes_total", ["service", "region", "direction"],

@@ -160,6 +160,8 @@ pub(super) struct Detections {
     /// In the order of [`INCIDENT_STATES`].
     pub(super) incident_records: [u64; 4],
     pub(super) incidents_open: usize,
+    /// Devices of the asset list, and those of them that were seen this month.
+    pub(super) assets: (usize, usize),
     /// By the setting of the limit.
     pub(super) judgement_limits: BTreeMap<&'static str, u64>,
     /// To clients and to servers, by service and region.
@@ -302,9 +304,10 @@ impl Shared {
     }
 
     /// What judgement holds, and how often its limits were reached, by their settings.
-    pub fn judgement(&self, incidents_open: usize, limits: [(&'static str, u64); 4]) {
+    pub fn judgement(&self, incidents_open: usize, assets: (usize, usize), limits: [(&'static str, u64); 4]) {
         let mut detections = locked(&self.detections);
         detections.incidents_open = incidents_open;
+        detections.assets = assets;
         detections.judgement_limits.extend(limits);
     }
 

@@ -3,14 +3,17 @@
 //! The age of a flow is counted in epochs of four seconds, so that it fits a byte. At the start of each epoch the whole
 //! table is swept. Once a minute the bytes of the sighted flows are told.
 
+use vigie_decode::Address;
 use vigie_flow::Slot;
 use vigie_wire::Frame;
 
-use super::flows::{FOREIGN, event_flow, has_both_directions};
+use super::flows::{FOREIGN, client_address, event_flow, has_both_directions};
 use super::packet::FrameInfo;
 use super::{Counter, Worker};
 use crate::event::{Event, Fact, FlowEnd, Order};
 
+/// Clients that are told of in an epoch at most.
+const ENDED_CLIENTS_MAX: usize = 65_536;
 /// How often the bytes of a flow are told that was sighted.
 const BYTES_EVERY_NS: u64 = 60_000_000_000;
 /// Length of an epoch, in seconds.
@@ -53,7 +56,7 @@ impl Worker {
     pub fn finish(&mut self, emit: &mut dyn FnMut(Event)) {
         self.end_all_datagrams(emit);
         self.order.at_frame = u64::MAX;
-        self.sweep(true, FlowEnd::Shutdown, Vec::new(), 0, emit);
+        self.sweep(true, FlowEnd::Shutdown, Vec::new(), emit);
     }
 
     #[cold]
@@ -72,11 +75,26 @@ impl Worker {
             self.bytes_told_ns = timestamp_ns - timestamp_ns % BYTES_EVERY_NS;
         }
         let updates = if is_bytes_due { self.sighted_flows_since(bytes_since_ns) } else { Vec::new() };
-        self.sweep(all, FlowEnd::Timeout, updates, timestamp_ns, emit);
+        self.sweep(all, FlowEnd::Timeout, updates, emit);
+        self.tell_time(timestamp_ns, frame_number, emit);
         self.end_expired_datagrams(timestamp_ns, frame_number, emit);
-        let both_directions = std::mem::take(&mut self.both_directions_seen);
-        self.order = Order { at_frame: frame_number, last_frame: u64::MAX, ordinal: self.order.ordinal };
-        self.emit_at(timestamp_ns, frame_number, Fact::Clock { both_directions }, emit);
+    }
+
+    /// Tells how far the time has gone, and whose flows ended meanwhile, if that is wanted.
+    fn tell_time(&mut self, timestamp_ns: u64, frame_number: u64, emit: &mut dyn FnMut(Event)) {
+        let order = self.order;
+        // Behind the flows that timed out, before what the frame shows.
+        self.order = Order { at_frame: frame_number, last_frame: u64::MAX - 1, ordinal: 0 };
+        if !self.ended_clients.is_empty() {
+            let mut clients: Vec<Address> = std::mem::take(&mut self.ended_clients).into_iter().collect();
+            clients.sort_unstable();
+            self.emit_at(timestamp_ns, frame_number, Fact::Clients(clients.into()), emit);
+        }
+        if self.event_types.clock {
+            let both_directions = std::mem::take(&mut self.both_directions_seen);
+            self.emit_at(timestamp_ns, frame_number, Fact::Clock { both_directions }, emit);
+        }
+        self.order = order;
     }
 
     /// The sighted flows that had a packet since then, each with its last frame, in the order of these.
@@ -89,21 +107,19 @@ impl Worker {
 
     /// Removes the flows that have timed out, or all, from the table, and closes them. Tells the bytes of those in `updates`.
     #[cold]
-    fn sweep(
-        &mut self,
-        all: bool,
-        reason: FlowEnd,
-        updates: Vec<(u64, Slot)>,
-        now_ns: u64,
-        emit: &mut dyn FnMut(Event),
-    ) {
+    fn sweep(&mut self, all: bool, reason: FlowEnd, updates: Vec<(u64, Slot)>, emit: &mut dyn FnMut(Event)) {
         let mut swept = std::mem::take(&mut self.swept);
         let (mut ended, mut both_directions) = (0, false);
+        let mut clients = std::mem::take(&mut self.ended_clients);
+        let tells_clients = self.event_types.clients;
         for buckets in self.table.sweep_ranges() {
             let first = swept.len();
             self.table.sweep(buckets, self.epoch as u8, self.idle_epochs, all, |slot, entry| {
                 ended += u64::from(entry.marks & FOREIGN == 0);
                 both_directions |= has_both_directions(entry);
+                if tells_clients && clients.len() < ENDED_CLIENTS_MAX {
+                    clients.insert(client_address(entry));
+                }
                 if entry.record != 0 {
                     swept.push((u64::from(entry.record), slot));
                 }
@@ -119,24 +135,25 @@ impl Worker {
         }
         swept.sort_unstable_by_key(|&(last_frame, _)| last_frame);
         self.both_directions_seen |= both_directions;
+        self.ended_clients = clients;
         let order = self.order;
         let mut updates = updates.into_iter().peekable();
         for (last_frame, slot) in swept.drain(..) {
             while let Some(update) = updates.next_if(|(earlier, _)| *earlier < last_frame) {
-                self.tell_bytes(update, now_ns, order, emit);
+                self.tell_bytes(update, order, emit);
             }
             // The slot is free, but not reused yet.
             let Some(entry) = self.table.get(slot).copied() else { continue };
             self.order = Order { at_frame: order.at_frame, last_frame, ordinal: 0 };
             self.close_flow(&entry, reason, emit);
         }
-        updates.for_each(|update| self.tell_bytes(update, now_ns, order, emit));
+        updates.for_each(|update| self.tell_bytes(update, order, emit));
         self.order = order;
         self.swept = swept;
     }
 
     /// Tells the bytes of a sighted flow that goes on.
-    fn tell_bytes(&mut self, (last_frame, slot): (u64, Slot), now_ns: u64, order: Order, emit: &mut dyn FnMut(Event)) {
+    fn tell_bytes(&mut self, (last_frame, slot): (u64, Slot), order: Order, emit: &mut dyn FnMut(Event)) {
         let Some(entry) = self.table.get(slot).copied() else { return };
         let Some(record) = self.records.get(entry.record).filter(|record| record.sighted.is_some()) else { return };
         self.both_directions_seen |= has_both_directions(&entry) || record.earlier_counts.is_some();
@@ -148,7 +165,7 @@ impl Worker {
         };
         let flow = event_flow(&entry, Some(record), &last);
         self.order = Order { at_frame: order.at_frame, last_frame, ordinal: 0 };
-        self.emit_at(now_ns, order.at_frame, Fact::FlowBytes(Box::new(flow)), emit);
+        self.emit(&last, Fact::FlowBytes(Box::new(flow)), emit);
     }
 
     /// Closes those of the swept flows, from index `first` on, that have no event to emit. Most have none, and their order

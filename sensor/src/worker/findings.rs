@@ -26,6 +26,12 @@ pub struct EventTypes {
     pub http: bool,
     /// Every DNS answer.
     pub dns: bool,
+    /// The time, every few seconds.
+    pub clock: bool,
+    /// Every client, when one of its flows ends.
+    pub clients: bool,
+    /// Every hello to a known prefix that names a host which no signature knows.
+    pub candidates: bool,
     /// Every flow, at its end.
     pub flows: bool,
     /// How long their texts may be.
@@ -74,7 +80,7 @@ impl HandshakeFinding {
         finding.reports_hello = reports_hello;
         finding.may_show_certificate =
             transport == HelloTransport::Tcp && finding.hides_name && tcp::may_show_certificate(hello);
-        if finding.emits_event() || finding.hides_name {
+        if finding.emits_event() || finding.hides_name || event_types.candidates {
             let mut cut = CutTexts::default();
             let (alpn, alpn_is_cut) = escaped_list(hello.alpn(), event_types.texts.alpn_bytes_max);
             cut.alpn = alpn_is_cut;

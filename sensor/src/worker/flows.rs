@@ -1,6 +1,6 @@
 //! The state of a flow: its marks and counts in the table, and the record that some flows have besides.
 
-use vigie_decode::{Segment, Transport};
+use vigie_decode::{Address, Segment, Transport};
 use vigie_flow::{FlowEntry, Side, Slot};
 use vigie_handshake::opening::Desync;
 
@@ -149,6 +149,15 @@ impl Worker {
 /// The client by a flow's marks.
 pub(super) const fn client_of(marks: u8) -> Side {
     if marks & CLIENT_IS_HIGH != 0 { Side::High } else { Side::Low }
+}
+
+/// The address of a flow's client.
+pub(super) const fn client_address(entry: &FlowEntry) -> Address {
+    let key = entry.key();
+    match client_of(entry.marks) {
+        Side::Low => key.low,
+        Side::High => key.high,
+    }
 }
 
 /// Whether both ends sent packets.

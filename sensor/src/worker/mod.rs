@@ -37,11 +37,13 @@ mod udp;
 mod waiting;
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use vigie_capture::BATCH_FRAMES_MAX;
 use vigie_decode::fragments::Reassembler;
-use vigie_decode::{DecodeError, DecodeLimits};
+use vigie_decode::{Address, DecodeError, DecodeLimits};
 use vigie_flow::{FlowTable, HashKey, Slot};
 use vigie_handshake::address_names::AddressNames;
 use vigie_handshake::quic;
@@ -110,6 +112,8 @@ pub struct Worker {
     epoch_ends_ns: u64,
     /// When the bytes of sighted flows were last told, as packets are stamped.
     bytes_told_ns: u64,
+    /// Clients whose flows ended in this epoch, if they are told.
+    ended_clients: HashSet<Address, RandomState>,
     /// Some flow had packets in both directions since the last epoch began.
     both_directions_seen: bool,
     /// What is added to the time stamps of packets, so that the epochs go on when the clock that stamps them is set.
@@ -176,6 +180,7 @@ impl Worker {
             epoch: 0,
             epoch_ends_ns: EPOCH_NS,
             bytes_told_ns: 0,
+            ended_clients: HashSet::default(),
             both_directions_seen: false,
             clock_shift_ns: 0,
             idle_epochs: (limits.idle_timeout_s as u64 / EPOCH_S).clamp(1, 200) as u8,

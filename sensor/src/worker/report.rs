@@ -154,6 +154,9 @@ impl Worker {
         finding: HandshakeFinding,
         emit: &mut dyn FnMut(Event),
     ) {
+        if self.event_types.candidates {
+            self.emit_candidate(frame, slot, record_id, &finding, emit);
+        }
         if !finding.emits_event() {
             self.count_match(&finding);
             return;
@@ -166,6 +169,26 @@ impl Worker {
         if let Some(record) = self.records.get_mut(record_id) {
             record.sighted = sighted;
         }
+    }
+
+    /// Emits a name that no signature knows, if the server is in a known prefix.
+    #[cold]
+    fn emit_candidate(
+        &mut self,
+        frame: &FrameInfo,
+        slot: Slot,
+        record_id: u32,
+        finding: &HandshakeFinding,
+        emit: &mut dyn FnMut(Event),
+    ) {
+        if finding.matched.is_some() || finding.hides_name {
+            return;
+        }
+        let Some(name) = finding.hello.as_ref().and_then(|hello| hello.server_name.as_deref()) else { return };
+        let Some(entry) = self.table.get(slot) else { return };
+        let flow = event_flow(entry, self.records.get(record_id), frame);
+        let Some(rule) = self.bundle.address(flow.server.ip()).map(Arc::clone) else { return };
+        self.emit(frame, Fact::Candidate(Box::new(flow), name.into(), rule), emit);
     }
 
     fn count_match(&mut self, finding: &HandshakeFinding) {

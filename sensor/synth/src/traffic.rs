@@ -88,7 +88,7 @@ pub struct TrafficCounts {
     pub banned: u64,
 }
 
-/// TrafficCounts-up traffic, frame by frame, without end.
+/// Made-up traffic, frame by frame, without end.
 #[derive(Debug)]
 pub struct Traffic {
     settings: Settings,

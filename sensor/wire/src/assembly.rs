@@ -50,8 +50,8 @@ impl Assembly {
         }
     }
 
-    /// Room for the buffer to become so long, and a little more: pieces that each bring a byte are not to cost a move each, but
-    /// nearly all streams have come to their end when they have come to their first pieces'.
+    /// Grows the buffer to a length, by a quarter more than needed: pieces of one byte do not copy it each time. Most streams
+    /// never grow beyond their first pieces.
     #[inline]
     fn reserve(&mut self, length: usize) {
         let more = length.saturating_sub(self.buffer.len());

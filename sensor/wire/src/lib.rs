@@ -1,7 +1,7 @@
 //! Bytes from the wire, before anything is known of them: the [`Frame`] as captured, the one [`Cursor`] that reads
-//! bytes, and the [`assembly`] of pieces into a stream.
+//! bytes, the [`assembly`] of pieces into a stream, and the list of link types.
 //!
-//! In: bytes. Out: numbers, slices, contiguous bytes. No protocol is known here, and nothing is opened or read from.
+//! In: bytes. Out: numbers, slices, contiguous bytes. No other protocol is known here, and nothing is opened or read from.
 
 #![forbid(unsafe_code)]
 

@@ -35,16 +35,16 @@ pub const CHANGES_MAX: usize = 64;
 /// The state of an interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum State {
-    /// There is no interface of that name. It is listened to as soon as there is.
+    /// There is no interface of that name. Capture starts when it appears.
     #[default]
     Missing,
     /// It is set down.
     Down,
     /// It is up but has no carrier.
     NoCarrier,
-    /// It is listened to.
+    /// It is captured.
     Up,
-    /// It exists but cannot be listened to.
+    /// It exists but cannot be captured.
     Refused,
 }
 
@@ -119,7 +119,7 @@ enum Opened {
 /// Opens the interfaces for this many workers. Returns one source for each worker, to be moved to its thread.
 ///
 /// # Errors
-/// An option makes no sense, the filter cannot be compiled, an interface cannot be listened to, or one is missing or
+/// An option makes no sense, the filter cannot be compiled, an interface cannot be captured, or one is missing or
 /// down and [`LiveOptions::wait_for_interfaces`] is not set.
 pub fn open(options: &LiveOptions, workers: usize) -> Result<Vec<Live>, CaptureError> {
     options.check(workers)?;
@@ -227,11 +227,11 @@ impl Changes {
         }
         *last = Some((state, why.to_owned()));
         let text = match state {
-            State::Missing => "there is no such interface; it is listened to as soon as there is",
-            State::Down => "it is down; it is listened to as soon as it is up",
+            State::Missing => "it does not exist; capture starts when it appears",
+            State::Down => "it is down; capture starts when it is up",
             State::NoCarrier => "it is up but has no carrier",
-            State::Up => "it is listened to",
-            State::Refused => "it cannot be listened to",
+            State::Up => "it is captured",
+            State::Refused => "it cannot be captured",
         };
         let message = match why {
             "" => format!("interface {}: {text}", counts.name),
@@ -264,7 +264,7 @@ mod tests {
         changes.update(0, &mut counts, State::Up, "");
         let told: Vec<_> = std::iter::from_fn(|| changes.pop()).map(|change| change.message).collect();
         assert_eq!(told.len(), 3, "{told:?}");
-        assert_eq!(told[1], "interface tap0: it cannot be listened to: no memory");
+        assert_eq!(told[1], "interface tap0: it cannot be captured: no memory");
         assert_eq!(counts.state, State::Up);
         for place in 0..3 * CHANGES_MAX {
             changes.update(0, &mut counts, State::Down, &place.to_string());

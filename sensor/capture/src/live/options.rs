@@ -167,7 +167,7 @@ impl LiveOptions {
         }
         for (place, name) in self.interfaces.iter().enumerate() {
             if name == "any" {
-                return wrong("interfaces", "\"any\" cannot be listened to; name the interfaces".to_owned());
+                return wrong("interfaces", "\"any\" cannot be captured; name the interfaces".to_owned());
             }
             if !is_interface_name(name) {
                 return wrong("interfaces", format!("{name:?} cannot be the name of an interface"));

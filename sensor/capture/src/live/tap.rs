@@ -239,7 +239,7 @@ impl Tap {
     }
 }
 
-/// The error for an interface that cannot be listened to.
+/// The error for an interface that cannot be captured.
 pub(super) fn refused(name: &str, error: &io::Error) -> CaptureError {
     let (reason, mend) = match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => (

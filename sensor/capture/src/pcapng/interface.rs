@@ -68,7 +68,7 @@ impl Pcapng {
         });
         Ok((!supported).then(|| {
             let (number, name) = (link_type.0, link_type.name());
-            format!("an interface of link type {number} ({name}), which is not supported; its frames are passed over")
+            format!("an interface of link type {number} ({name}), which is not supported; its frames are skipped")
                 .into()
         }))
     }

@@ -91,7 +91,7 @@ impl Reassembler {
         let checksum = fragment.network.checksum();
         self.header_checksums.add(checksum);
         let is_suspect = checksum == Checksum::Wrong;
-        if is_suspect && self.header_checksums.wrong_is_void() {
+        if is_suspect && self.header_checksums.checksums_are_reliable() {
             self.counts.bad_checksum += 1;
             return None;
         }
@@ -203,7 +203,7 @@ impl Reassembler {
     /// Whether a datagram's IP header checksums are wrong, and that means something in this capture.
     fn is_void(&mut self, index: SlotIndex) -> bool {
         let is_suspect = self.slots.get(index).is_some_and(|slot| slot.datagram.key.is_suspect);
-        let is_void = is_suspect && self.header_checksums.wrong_is_void();
+        let is_void = is_suspect && self.header_checksums.checksums_are_reliable();
         self.counts.bad_checksum += u64::from(is_void);
         is_void
     }

@@ -216,7 +216,7 @@ impl Connection {
         self.candidates.len() - 1
     }
 
-    /// The first candidate that knows more of its hello than it has is_reported.
+    /// The first candidate that knows more of its hello than it has reported.
     fn unreported(&self) -> Option<usize> {
         self.candidates.iter().position(|candidate| candidate.has_unreported())
     }

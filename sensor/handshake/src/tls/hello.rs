@@ -134,8 +134,8 @@ impl<'a> ClientHello<'a> {
         self.scan.server_name.of(self.body)
     }
 
-    /// Whether [`server_name`](Self::server_name) will not change with more bytes, and no `None` for want of sense:
-    /// a name is there, or the extensions were read to their end without any.
+    /// Whether more bytes cannot change [`server_name`](Self::server_name): a name is there, or the extensions were read to
+    /// their end without one. False for malformed extensions.
     #[inline]
     pub const fn server_name_is_certain(&self) -> bool {
         !self.scan.server_name.is_none() || (matches!(self.scan.stage, Stage::Done) && !self.scan.malformed)

@@ -12,7 +12,6 @@ mod register;
 mod tests;
 mod warn_first;
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use vigie_signatures::{Bundle, Class, Service};
@@ -21,9 +20,9 @@ pub use id::{incident_id, is_incident_id};
 pub use record::{Closing, Incident, IncidentChange, IncidentKey, Step};
 pub use register::IncidentLimits;
 
-use crate::policy::{Judged, Mac, Outcome, Policy, Ruling, Subject};
+use crate::policy::{Judged, Outcome, Policy, Ruling, Subject};
 use crate::state::{Resumed, SavedIncidents, SavedIncidentsRef};
-use crate::{Cases, Change, Client, Origin, PeriodLength, Sighting, Thresholds};
+use crate::{Cases, Change, Client, PeriodLength, Sighting, Thresholds};
 use register::Register;
 use warn_first::WarnFirst;
 
@@ -146,7 +145,7 @@ impl Incidents {
     ) -> Option<Client> {
         self.advance(policy, bundle, sighting.time_ns, tell);
         let service = bundle.service(sighting.service)?;
-        let subject = subject(sighting.origin, sighting.time_ns);
+        let subject = Subject::of(sighting.origin, sighting.time_ns);
         let client = match policy.rule(&subject, service) {
             Ruling::OutOfScope => {
                 self.counts.out_of_scope += 1;
@@ -245,21 +244,10 @@ fn identity(client: &Client, judged: &Judged<'_>) -> Client {
     }
 }
 
-/// Who contacted a service, as the policy wants it. A client without an address is in no prefix.
-fn subject(origin: &Origin, time_ns: u64) -> Subject<'_> {
-    Subject {
-        time_ns,
-        address: origin.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-        mac: origin.mac.map(Mac),
-        vlan: origin.vlan,
-        interface: origin.interface.as_deref().unwrap_or_default(),
-    }
-}
-
 /// What a verdict means under the bans that cover it.
 fn on_change(register: &mut Register, policy: &Policy, bundle: &Bundle, change: &Change<'_>, tell: &mut Tell<'_>) {
     let Some(service) = bundle.service(change.service) else { return };
-    let Ruling::Judged(judged) = policy.rule(&subject(change.origin, change.time_ns), service) else { return };
+    let Ruling::Judged(judged) = policy.rule(&Subject::of(change.origin, change.time_ns), service) else { return };
     let kind = change.judgement.kind;
     let mut is_incident = false;
     for covering in &judged.bans {

@@ -1,4 +1,7 @@
+use std::net::IpAddr;
+
 use super::*;
+use crate::Origin;
 use crate::policy::{Derogation, PolicyParts, ScopeKind};
 use crate::{Answered, Contact, Recogniser, Stack};
 use time::macros::date;

@@ -1,4 +1,4 @@
-//! Belgium's way: of the first finding of a client in a period only site and service are told, so that its staff can be
+//! The Belgian rule: a client's first finding in a period is reported by site and service only, so that the staff can be
 //! warned; the second names the client.
 
 use std::collections::HashMap;
@@ -9,7 +9,7 @@ use foldhash::fast::RandomState;
 use super::Incident;
 use crate::{Client, Period, PeriodLength};
 
-/// Clients of a period that are known again.
+/// Clients remembered in a period at most.
 const WARNED_MAX: usize = 1 << 18;
 
 /// The first finding of a client in a period.

@@ -105,17 +105,16 @@ impl BanInUse {
     /// What a verdict means under the ban.
     pub(super) fn outcome(&self, kind: Kind, day: Date, cover: Cover) -> Outcome {
         let (ban, verdict) = (&*self.ban, kind.verdict());
-        if ban.forbids(Forbids::Traffic) && verdict >= Verdict::Web {
-            return Outcome::Incident(self.severity(verdict, day, cover));
-        }
+        // Whoever reads help or news, or meets a page that embeds the service, does not use it, whatever is forbidden.
         if !kind.is_use() {
             return Outcome::Nothing;
         }
-        let forbids_use = ban.forbids(Forbids::Use) || self.is_watch();
+        let forbids_traffic = ban.forbids(Forbids::Traffic);
+        let forbids_use = forbids_traffic || ban.forbids(Forbids::Use) || self.is_watch();
         let is_forbidden = match verdict {
             // Installed but not used: a text that regulates use says nothing of it, while a block has failed.
             Verdict::App if kind == Kind::Background => {
-                ban.forbids(Forbids::Install) || self.is_watch() || ban.form == BanForm::Block
+                ban.forbids(Forbids::Install) || forbids_traffic || self.is_watch() || ban.form == BanForm::Block
             }
             Verdict::App => true,
             Verdict::Web => forbids_use || self.site_visits,

@@ -143,7 +143,10 @@ impl Derogation {
     pub fn check(&self) -> Result<(), (&'static str, Refusal)> {
         let Self { from, until, added, .. } = self;
         if until < from {
-            return Err(("until", Refusal::new(format!("lies before from {from}"), "correct one of the two days")));
+            return Err((
+                "until",
+                Refusal::new(format!("is before the first day, {from}"), "correct one of the two days"),
+            ));
         }
         if from < added {
             let what = format!("backdated: the entry was added on {added}, after its first day");

@@ -1,7 +1,7 @@
 //! The policy: which bans apply, to whose devices, who is exempt, and what stands for a device.
 //!
 //! * In: the parts, as the operator configured them ([`PolicyParts`]), then a [`Subject`] and a service.
-//! * Out: a [`Ruling`]. Whom a policy does not cover, its ruling does not name.
+//! * Out: a [`Ruling`]. A ruling never names a client that the policy does not cover.
 //! * It does not read files, decide verdicts ([`crate::decide`]) or remember anything: a policy is immutable, and a
 //!   changed configuration makes a new one.
 
@@ -33,7 +33,7 @@ pub use ruling::{Counted, Covering, Judged, Ruling, Subject};
 pub use scope::{IdentityRule, Scope, ScopeKind};
 pub use zone::Zone;
 
-use crate::Client;
+use crate::{Client, Origin};
 use derogation::{Exempt, Register};
 use scope::Scopes;
 
@@ -203,7 +203,14 @@ impl Policy {
         }
     }
 
-    /// The bans in force that cover a service and a kind of device. What is watched steps back behind a ban.
+    /// Whether something of a contact with a service may be recorded, if only that it was: not of a guest, nor under a
+    /// derogation.
+    pub fn may_record(&self, origin: &Origin, service: &Service, time_ns: u64) -> bool {
+        let ruling = self.rule(&Subject::of(origin, time_ns), service);
+        matches!(ruling, Ruling::NotBanned | Ruling::Judged(_))
+    }
+
+    /// The bans in force that cover a service and a kind of device. If a ban covers the service, the watch does not count.
     fn covering(&self, time_ns: u64, service: &Service, kind: ScopeKind) -> Vec<Covering<'_>> {
         let covering = self.bans.iter().filter(|used| used.ban().covers(service)).filter_map(|used| {
             let cover = used.cover(kind)?;

@@ -32,19 +32,19 @@ impl Policy {
             let (what, mend) = match used.state_at(day) {
                 BanState::Overdue => {
                     let due = ban.review_due().map(|due| due.to_string()).unwrap_or_default();
-                    let what = format!("the review of the ban \"{}\" was due by {due}; the ban still judges", ban.id);
+                    let what = format!("the review of the ban \"{}\" was due by {due}; the ban still applies", ban.id);
                     (what, "ask its authority whether it was extended")
                 }
                 BanState::Ended => {
                     let last = ban.ended.map(|last| last.to_string()).unwrap_or_default();
-                    (format!("the ban \"{}\" ended on {last} and judges nothing", ban.id), "remove it")
+                    (format!("the ban \"{}\" ended on {last} and no longer applies", ban.id), "remove it")
                 }
                 BanState::InForce | BanState::NotYetInForce => continue,
             };
             notices.push(Notice { what, mend: mend.to_owned() });
         }
         if !self.bans().is_empty() && !self.bans().iter().any(|used| used.state_at(day).judges()) {
-            let what = format!("none of the bans in use judges on {day}");
+            let what = format!("no ban in use is in force on {day}");
             notices.push(Notice { what, mend: "'vigie bans list' shows which are in force".to_owned() });
         }
         for derogation in self.derogations() {

@@ -1,13 +1,13 @@
 //! What a policy says about one contact: whom it concerns, and under which bans.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use time::Date;
 
 use super::asset::{Asset, Mac};
 use super::ban::{BanInUse, Cover, Outcome};
 use super::{Derogation, ScopeKind};
-use crate::{Client, Kind};
+use crate::{Client, Kind, Origin};
 
 /// Who contacted a service, and when.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +22,19 @@ pub struct Subject<'a> {
     pub vlan: Option<u16>,
     /// Capture interface; empty if there is none.
     pub interface: &'a str,
+}
+
+impl<'a> Subject<'a> {
+    /// Who is at an origin. A client without an address is in no prefix.
+    pub fn of(origin: &'a Origin, time_ns: u64) -> Self {
+        Self {
+            time_ns,
+            address: origin.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            mac: origin.mac.map(Mac),
+            vlan: origin.vlan,
+            interface: origin.interface.as_deref().unwrap_or_default(),
+        }
+    }
 }
 
 /// What a policy says about a contact. What names no client must not be recorded with one.
