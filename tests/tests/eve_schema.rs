@@ -14,6 +14,7 @@ use vigie::event::{
     Sighting,
 };
 use vigie::judging::{self, Judging, Output};
+use vigie::privacy::{Privacy, Rotation};
 use vigie::record::{Context, Under, encode, encode_alert, encode_incident, encode_stats};
 use vigie::text::BoundedText;
 use vigie_capture::{Files, FilesOptions};
@@ -299,6 +300,8 @@ impl Output for Written {
     }
 
     fn judged(&mut self, _: &vigie_judgement::Sighting<'_>) {}
+
+    fn use_pseudonyms(&mut self, _: &Privacy, _: Rotation) {}
 
     fn alert(&mut self, sighting: &Event, under: &[Under]) {
         self.line(|context, line| encode_alert(sighting, context, under, line));

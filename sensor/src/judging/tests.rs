@@ -242,7 +242,7 @@ fn an_incident_keeps_its_pseudonym_over_a_restart_and_then_has_the_new_key() {
     let file = StateFile::new(folder.path().join("judgement.state"));
     let (mut before, mut lines) = (judging().with_privacy(keys()), Lines::default());
     judge_all(&mut before, [sighted(0, 1, TNC), sighted(1, 2, API), clock(10)], &mut lines);
-    file.save(before.incidents()).unwrap();
+    file.save(&before.save()).unwrap();
     let (mut after, mut lines) = (judging().with_privacy(keys()), Lines::default());
     after.resume(file.load().unwrap().unwrap(), &mut lines);
     judge_all(&mut after, [clock(MIDNIGHT_S + 10)], &mut lines);

@@ -232,7 +232,7 @@ impl Incidents {
 /// Whether nothing may be recorded of a sighting: its client is out of scope, or under a derogation.
 pub fn is_left_out(policy: &Policy, bundle: &Bundle, sighting: &Sighting<'_>) -> bool {
     let Some(service) = bundle.service(sighting.service) else { return false };
-    let ruling = policy.rule(&subject(sighting.origin, sighting.time_ns), service);
+    let ruling = policy.rule(&Subject::of(sighting.origin, sighting.time_ns), service);
     matches!(ruling, Ruling::OutOfScope | Ruling::Excused(_))
 }
 
