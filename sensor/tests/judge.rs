@@ -300,3 +300,32 @@ fn who_is_out_of_scope_leaves_no_trace() {
         assert!(!story.contains(&client), "{client}: {story}");
     }
 }
+
+/// The first command of the README, and what it says that it shows.
+#[test]
+fn the_sample_tells_its_story() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/captures/ministry.toml");
+    let path = path.to_str().unwrap();
+    let story = String::from_utf8(read(&["--policy", path]).stdout).unwrap();
+    let rows: Vec<Vec<&str>> =
+        story.lines().filter(|line| line.contains(" fr of ")).map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0][..6], ["1", "10.66.0.11", "TikTok", "app", "(first", "run)"], "{story}");
+    assert_eq!(rows[1][..5], ["3", "10.66.0.12", "TikTok", "web", "(site)"], "{story}");
+    assert!(rows[1..].iter().all(|row| ["10.66.0.12", "fd66::12"].contains(&row[1]) && row[3] == "web"), "{story}");
+    assert!(story.contains("contacts under a derogation") && story.contains("contacts out of scope"), "{story}");
+    let events = read(&["--json", "--policy", path]);
+    assert_eq!(events.status.code(), Some(0), "{events:?}");
+    let json = String::from_utf8(events.stdout).unwrap();
+    // The reader, the desk, the press office, the guest.
+    for client in
+        ["10.66.0.13", "fd66::13", "10.66.0.14", "fd66::14", "10.66.0.15", "fd66::15", "10.67.0.16", "fd67::16"]
+    {
+        let written = client.parse::<std::net::IpAddr>().unwrap();
+        let is_of = |event: &Value| {
+            let ends = [&event["src_ip"], &event["dest_ip"]];
+            ends.iter().any(|end| end.as_str().is_some_and(|end| end.parse() == Ok(written)))
+        };
+        assert!(!story.contains(client), "{client}: {story}");
+        assert!(json.lines().all(|line| !is_of(&serde_json::from_str(line).unwrap())), "{client}");
+    }
+}

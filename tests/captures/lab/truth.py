@@ -215,7 +215,7 @@ def compare_with_servers(recorded: list[str], hellos: list[tuple], clear: list[t
     heard = set()
     for line in nginx.read_text().splitlines():
         *flow, sni, host, version = line.split("\t")
-        if flow[0].startswith(("10.66.0.", "fd66::")):  # the proxy's own requests are on no tap
+        if flow[0].startswith(("10.66.0.", "fd66::", "10.67.0.", "fd67::")):  # the proxy's own requests are on no tap
             heard.add(("http", *flow, host.lower()) if version == "-" else ("tls", *flow, sni.lower()))
     for line in quic.read_text().splitlines():
         *flow, authority = line.split("\t")
