@@ -539,7 +539,7 @@ fn an_interface_that_is_missing_at_the_start_is_waited_for_if_wanted() {
             helper.run(move |namespace| send(namespace, "out0", &sent));
             assert_eq!(data(&see(live, 1)), [tagged]);
             let told: Vec<_> = std::iter::from_fn(|| live.next_change()).map(|change| change.message).collect();
-            assert!(told[0].contains("tap0: there is no such interface") && told[1].contains("down0: it is down"));
+            assert!(told[0].contains("tap0: it does not exist") && told[1].contains("down0: it is down"));
         });
     });
 }

@@ -18,6 +18,12 @@ const FLOW_TAG_BYTES: u64 = 4;
 const RECORD_BYTES: u64 = 112;
 /// Bytes of an address that has a name: its entry, and a name of usual length.
 const ADDRESS_NAME_BYTES: u64 = 112;
+/// Bytes of an episode of usual size: a client and service, some families with their names.
+const EPISODE_BYTES: u64 = 1_024;
+/// Bytes of an open incident with all lists full.
+const INCIDENT_BYTES: u64 = 2_048;
+/// Bytes of a sighted flow whose bytes are added up.
+const SIGHTED_FLOW_BYTES: u64 = 384;
 /// Bytes of a host that is known by its link-layer address.
 const NEIGHBOUR_BYTES: u64 = 256;
 
@@ -32,6 +38,8 @@ pub struct MemoryNeed {
     pub work_bytes: u64,
     /// Events that wait to be written when they cannot be.
     pub events_bytes: u64,
+    /// Episodes, incidents, and the flows and sightings that belong to them, when every limit is reached.
+    pub judgement_bytes: u64,
 }
 
 impl MemoryNeed {
@@ -59,6 +67,7 @@ impl MemoryNeed {
             tables_bytes: workers.saturating_mul(table),
             work_bytes: workers.saturating_mul(each).saturating_add(shared),
             events_bytes: events_bytes(settings, workers),
+            judgement_bytes: judgement_bytes(settings),
         }
     }
 
@@ -68,7 +77,17 @@ impl MemoryNeed {
             .saturating_add(self.tables_bytes)
             .saturating_add(self.work_bytes)
             .saturating_add(self.events_bytes)
+            .saturating_add(self.judgement_bytes)
     }
+}
+
+fn judgement_bytes(settings: &Settings) -> u64 {
+    let judgement = &settings.judgement;
+    let of = |count: usize, bytes: u64| (count as u64).saturating_mul(bytes);
+    of(judgement.episodes_max, EPISODE_BYTES)
+        .saturating_add(of(judgement.incidents_max, INCIDENT_BYTES))
+        .saturating_add(of(judgement.flows_max, SIGHTED_FLOW_BYTES))
+        .saturating_add(judgement.waiting_bytes_max as u64)
 }
 
 /// Channel, queues of the workers, alerts that stand for others, and the writer's buffer.

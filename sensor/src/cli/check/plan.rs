@@ -42,12 +42,13 @@ pub(super) fn lines(settings: &Settings) -> String {
         format!("would run as {}: sensor {}, {workers}{pinned}", settings.privilege.user, settings.sensor.name),
         format!("  capture: {} with {how}", capture.interfaces.join(", ")),
         format!(
-            "  memory: at most {}: rings {}, flow tables {}, handshakes and names {}, waiting events {}",
+            "  memory: at most {}: rings {}, flow tables {}, handshakes and names {}, waiting events {}, judgement {}",
             bytes(need.total_bytes()),
             bytes(need.rings_bytes),
             bytes(need.tables_bytes),
             bytes(need.work_bytes),
-            bytes(need.events_bytes)
+            bytes(need.events_bytes),
+            bytes(need.judgement_bytes)
         ),
         format!("  events: {} to {target}, {fsync}", types.join(", ")),
         format!("  metrics: {metrics}"),
@@ -64,6 +65,7 @@ pub(super) fn memory_json(settings: &Settings) -> Value {
         "tables_bytes": need.tables_bytes,
         "work_bytes": need.work_bytes,
         "events_bytes": need.events_bytes,
+        "judgement_bytes": need.judgement_bytes,
         "total_bytes": need.total_bytes(),
     })
 }
@@ -84,7 +86,7 @@ mod tests {
         let expected = "\
 would run as vigie: sensor tap, 2 workers on CPUs 2, 3
   capture: eth0, eth1 with rings of 67 MB, fanout addresses
-  memory: at most 685 MB: rings 268 MB, flow tables 166 MB, handshakes and names 125 MB, waiting events 124 MB
+  memory: at most 1.3 GB: rings 268 MB, flow tables 166 MB, handshakes and names 125 MB, waiting events 127 MB, judgement 570 MB
   events: alert, stats to /var/log/vigie/eve.json, synced to disk every 1000 ms
   metrics: http://127.0.0.1:19843/metrics, without TLS
 ";
