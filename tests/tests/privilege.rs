@@ -405,7 +405,7 @@ fn an_unprivileged_start_is_fine() {
     let outcome = run_as(Some(USER_ID), &[&events], &["status"]);
     assert!(outcome.of("user").starts_with("already so"), "{}", outcome.said);
     let outcome = run(&[], &["read /etc/shadow", "status"]);
-    assert!(outcome.of("user").starts_with("off; no user is named"), "{}", outcome.said);
+    assert!(outcome.of("user").starts_with("off; no user is configured"), "{}", outcome.said);
     assert_eq!(outcome.of("read /etc/shadow"), EACCES);
 }
 

@@ -132,6 +132,7 @@ fn eventful() -> Arc<Shared> {
     shared.interface("eth0").reopened();
     let rule = bundle.rules().first().unwrap();
     shared.alert_written(rule, Evidence::QuicSni, Some(Duration::from_millis(3)));
+    shared.service_bytes(&"tiktok".into(), "Norway", 1_000, 100);
     shared.alerts_lost(Loss::Evicted, 1);
     shared.events_dropped(Loss::ChannelFull, 1);
     shared.sink("journal").wrote(1, 700);

@@ -403,7 +403,10 @@ fn entries_are_added_and_ended_and_comments_stay() {
         (open().end("2026-009", day), "has no entry \"2026-009\""),
         (open().add(&entry("2026-001".to_owned())), "has an entry \"2026-001\" already"),
         (open().add(&Derogation { from: date!(2026 - 11 - 26), ..entry("x".to_owned()) }), "--from: backdated"),
-        (open().add(&Derogation { until: date!(2026 - 11 - 26), ..entry("x".to_owned()) }), "--until: is before the first day"),
+        (
+            open().add(&Derogation { until: date!(2026 - 11 - 26), ..entry("x".to_owned()) }),
+            "--until: is before the first day",
+        ),
         (
             open().add(&Derogation { services: vec!["tic".to_owned()], ..entry("x".to_owned()) }),
             "no signature has this service",

@@ -245,12 +245,8 @@ impl Writer {
             self.log.error(&format!("the new key of pseudonyms cannot be told to the audit: {error}"));
         }
         let pressure = self.judging.pressure();
-        let limits = [
-            ("judgement.episodes_max", pressure.cases_evicted),
-            ("judgement.incidents_max", pressure.incidents_evicted),
-            ("judgement.flows_max", pressure.flows_forgotten),
-            ("judgement.waiting_bytes_max", pressure.alerts_left_out),
-        ];
+        let limits =
+            [pressure.cases_evicted, pressure.incidents_evicted, pressure.flows_forgotten, pressure.alerts_left_out];
         self.shared.judgement(self.judging.incidents().len(), self.judging.assets_seen(), limits);
     }
 

@@ -168,6 +168,22 @@ pub(super) struct Detections {
     pub(super) service_bytes: BTreeMap<(Arc<str>, &'static str), [u64; 2]>,
 }
 
+/// The limits of judgement, by their settings.
+pub const JUDGEMENT_LIMITS: [&str; 4] =
+    ["judgement.episodes_max", "judgement.incidents_max", "judgement.flows_max", "judgement.waiting_bytes_max"];
+
+impl Detections {
+    /// Nothing was found yet. Counters are there before their first event: else Prometheus sees no increase in it.
+    fn at_0() -> Self {
+        let verdicts = [vigie_judgement::Verdict::App, vigie_judgement::Verdict::Web];
+        Self {
+            incidents: (1..=3).flat_map(|severity| verdicts.map(|verdict| ((severity, verdict), 0))).collect(),
+            judgement_limits: JUDGEMENT_LIMITS.map(|limit| (limit, 0)).into(),
+            ..Self::default()
+        }
+    }
+}
+
 /// What becomes of incidents.
 pub(super) const INCIDENT_STATES: [&str; 4] = ["opened", "risen", "continues", "closed"];
 
@@ -240,7 +256,7 @@ impl Shared {
             captures: Mutex::default(),
             interfaces: Mutex::default(),
             sinks: Mutex::default(),
-            detections: Mutex::default(),
+            detections: Mutex::new(Detections::at_0()),
             alerts_lost: Losses::default(),
             events_dropped: Losses::default(),
             alerts_summarised: AtomicU64::new(0),
@@ -303,12 +319,12 @@ impl Shared {
         }
     }
 
-    /// What judgement holds, and how often its limits were reached, by their settings.
-    pub fn judgement(&self, incidents_open: usize, assets: (usize, usize), limits: [(&'static str, u64); 4]) {
+    /// What judgement holds, and how often its limits were reached, in the order of [`JUDGEMENT_LIMITS`].
+    pub fn judgement(&self, incidents_open: usize, assets: (usize, usize), limits: [u64; 4]) {
         let mut detections = locked(&self.detections);
         detections.incidents_open = incidents_open;
         detections.assets = assets;
-        detections.judgement_limits.extend(limits);
+        detections.judgement_limits.extend(JUDGEMENT_LIMITS.into_iter().zip(limits));
     }
 
     /// Bytes were exchanged with a service under a ban.
@@ -459,6 +475,9 @@ impl Shared {
                 break;
             }
             detections.matches.entry(MatchKey { service: service.clone(), role, evidence }).or_default();
+        }
+        for service in bundle.services().iter().filter(|service| service.enabled) {
+            detections.service_bytes.entry((service.key.as_str().into(), "")).or_default();
         }
     }
 
