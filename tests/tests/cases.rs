@@ -69,6 +69,10 @@ fn packets(case: &Path) -> Vec<u8> {
             flow.push(connection.fin(hello.len()));
             let start_ns = (seconds(time) + round * feature("every").unwrap_or(1)) * SECOND_NS;
             for (place, frame) in flow.into_iter().enumerate() {
+                let mut frame = frame;
+                if let Some(device) = feature("mac") {
+                    set_client_mac(&mut frame, client, u8::try_from(device).unwrap());
+                }
                 let frame = match feature("vlan") {
                     Some(vlan) => tagged(&frame, &[(VLAN_TAG, u16::try_from(vlan).unwrap())]),
                     None => frame,
@@ -79,6 +83,17 @@ fn packets(case: &Path) -> Vec<u8> {
     }
     frames.sort_by_key(|(time_ns, _)| *time_ns);
     pcap(LinkType::ETHERNET, &frames)
+}
+
+/// Gives the client's end of a frame the hardware address 02:00:00:00:00 and a last byte.
+fn set_client_mac(frame: &mut [u8], client: IpAddr, device: u8) {
+    // The source address of the IP header behind the Ethernet header.
+    let is_from_client = match client {
+        IpAddr::V4(client) => frame[26..30] == client.octets(),
+        IpAddr::V6(client) => frame[22..38] == client.octets(),
+    };
+    let place = if is_from_client { 6 } else { 0 };
+    frame[place..place + 6].copy_from_slice(&[2, 0, 0, 0, 0, device]);
 }
 
 /// What the sensor says about a case: every line of an incident, in short.
@@ -109,7 +124,7 @@ fn lines(values: &[Value]) -> String {
 
 #[test]
 fn the_packets_are_those_of_the_flows() {
-    assert!(cases().len() >= 17);
+    assert!(cases().len() >= 18);
     for case in cases() {
         assert!(fs::read_to_string(case.join("README.md")).unwrap().starts_with("# "), "{}", case.display());
         assert!(fs::read(case.join("input.pcap")).unwrap() == packets(&case), "{}", case.display());
