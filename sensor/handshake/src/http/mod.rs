@@ -217,6 +217,11 @@ impl HttpReader {
         self.requests > 0
     }
 
+    /// How many request lines were read.
+    pub const fn requests(&self) -> u32 {
+        self.requests
+    }
+
     /// How many bytes from the start of the stream will not be read again.
     pub fn forgettable(&self) -> usize {
         if self.pending.is_empty() { self.line_start } else { 0 }

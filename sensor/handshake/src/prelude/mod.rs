@@ -282,7 +282,14 @@ impl Prelude {
     fn request(&mut self, stream: &[u8], reader: &mut HttpReader, limits: &HttpLimits) -> (Option<Step>, bool) {
         let base = self.base();
         loop {
-            match reader.advance(stream.get(base..).unwrap_or_default(), limits) {
+            let step = reader.advance(stream.get(base..).unwrap_or_default(), limits);
+            if reader.requests() > 1 {
+                // The first request named no host, and is over: so it is where the second one has not come yet.
+                *reader = HttpReader::default();
+                self.state = State::Requests(None);
+                return (None, false);
+            }
+            match step {
                 http::Step::NeedMore if reader.has_request() && !reader.is_in_head() => {}
                 http::Step::NeedMore => return (Some(Step::NeedMore), true),
                 http::Step::Host { host, port } => {

@@ -267,3 +267,18 @@ proptest! {
         prop_assert_eq!(steps(&stream), steps_byte_by_byte(&stream));
     }
 }
+
+#[test]
+fn a_request_without_a_host_is_over_whether_or_not_another_has_come() {
+    let limits = HttpLimits::default();
+    let first = b"GET / HTTP/1.0\r\n\r\n";
+    let stream = [&first[..], b"GET / HTTP/1.1\r\nHost: www.example.org\r\n\r\n"].concat();
+    for ends in [vec![stream.len()], vec![first.len(), stream.len()], vec![5, first.len() + 3, stream.len()]] {
+        let mut prelude = Prelude::default();
+        let steps: Vec<_> = ends.iter().map(|&end| prelude.advance(&stream[..end], &limits)).collect();
+        assert_eq!((steps.last(), prelude.is_http()), (Some(&Step::GiveUp), true), "{ends:?}: {steps:?}");
+        let (base, mut reader) = prelude.http().unwrap();
+        let host = reader.advance(&stream[base..], &limits);
+        assert!(matches!(host, http::Step::Host { .. }), "{host:?}");
+    }
+}
