@@ -21,6 +21,7 @@ use vigie_capture::{CaptureError, Files, FilesOptions, Position, Source, SourceS
 use vigie_flow::{HashKey, PacketHeaders};
 use vigie_journal::{Journal, Target};
 use vigie_judgement::policy::Policy;
+use vigie_privacy::{PeriodKeys, PeriodLength, Pseudonyms};
 use vigie_signatures::Bundle;
 use vigie_synth::{Profile, Traffic};
 use vigie_wire::{Frame, LinkType};
@@ -179,12 +180,21 @@ fn start(
     sources: Vec<Box<dyn LiveSource>>,
     gate: &Gate,
 ) -> (Running, Arc<vigie::telemetry::Shared>) {
+    start_by(Privacy::default(), settings, sources, gate)
+}
+
+fn start_by(
+    privacy: Privacy,
+    settings: &Settings,
+    sources: Vec<Box<dyn LiveSource>>,
+    gate: &Gate,
+) -> (Running, Arc<vigie::telemetry::Shared>) {
     let log = Arc::new(Log::new(settings.log.clone()));
     let bundle = Bundle::builtin();
     let prepared = Prepared::new(settings, &bundle, sources.len(), &log).unwrap();
     let shared = Arc::clone(prepared.shared());
     let journal = Journal::to(Box::new(gate.clone()));
-    let snapshot = Snapshot { bundle, policy: Arc::new(Policy::builtin()), privacy: Privacy::default() };
+    let snapshot = Snapshot { bundle, policy: Arc::new(Policy::builtin()), privacy };
     (prepared.start_with(sources, journal, settings, snapshot, &log).unwrap(), shared)
 }
 
@@ -200,6 +210,10 @@ fn poll_until_done(running: &mut Running, shared: &vigie::telemetry::Shared, mut
 
 /// The alerts of a replay, as lines.
 fn replayed(frames: &Frames) -> Vec<String> {
+    replayed_by(None, frames)
+}
+
+fn replayed_by(pseudonyms: Option<Arc<Pseudonyms>>, frames: &Frames) -> Vec<String> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(&vigie_synth::pcap::file_header()).unwrap();
     for (timestamp_ns, data) in frames.iter() {
@@ -211,7 +225,7 @@ fn replayed(frames: &Frames) -> Vec<String> {
         sensor_name: Some("sensor".to_owned()),
         interfaces: vec!["memory".to_owned()],
         bundle: Some(Bundle::builtin()),
-        ..Context::default()
+        pseudonyms,
     };
     let mut lines = Vec::new();
     read(&mut files, &vigie::read::Settings::default(), Bundle::builtin(), &mut |event| {
@@ -238,6 +252,30 @@ fn a_sink_that_blocks_for_a_minute_of_traffic_loses_no_packet_and_no_alert() {
     running.stop().unwrap();
     assert!(gate.lines() == expected, "{} of {} lines", gate.lines().len(), expected.len());
     assert_eq!(shared.alerts_lost_total(), 0);
+}
+
+#[test]
+fn from_the_first_line_on_clients_have_pseudonyms() {
+    let frames = traffic();
+    let key = format!("2026-11 {}\n", "5a".repeat(32));
+    let keys = PeriodKeys::parse(&key, PeriodLength::Month).unwrap();
+    let expected = replayed_by(Some(Arc::clone(keys.at(0))), &frames);
+    let gate = Gate::default();
+    gate.open();
+    let sources = vec![Memory::boxed(&frames, 0, 1)];
+    let (mut running, shared) = start_by(Privacy::with_keys(keys), &settings(65_536, 65_536), sources, &gate);
+    poll_until_done(&mut running, &shared, |_| {});
+    running.stop().unwrap();
+    assert!(gate.lines() == expected, "{} of {} lines", gate.lines().len(), expected.len());
+    let text = String::from_utf8(gate.taken.lock().unwrap().clone()).unwrap();
+    let clients = replayed(&frames).into_iter().map(|line| {
+        let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+        format!("\"{}\"", event["src_ip"].as_str().unwrap())
+    });
+    let clients: std::collections::BTreeSet<String> = clients.collect();
+    assert!(clients.len() > 10 && text.contains("\"gid\":7"), "{}", clients.len());
+    assert!(clients.iter().all(|client| !text.contains(client.as_str())));
+    assert!(!text.contains("community_id") && !text.contains("src_port"));
 }
 
 #[test]

@@ -172,6 +172,7 @@ impl Run {
             (pressure.cases_evicted, "episode ended early: too many clients were under observation"),
             (pressure.incidents_evicted, "incident was closed early: too many were open"),
             (pressure.alerts_left_out, "alert was not written: too many waited for an incident"),
+            (pressure.warnings_forgotten, "finding was told without its client: too many were warned in a period"),
         ] {
             if number > 0 {
                 eprint(&format!("vigie: {}, {what}\n", counted(number, "time")));

@@ -76,6 +76,7 @@ impl From<&settings::Judgement> for Limits {
                 open_max: settings.incidents_max,
                 continues_s: settings.continues_s,
                 alerts_per_minute: settings.alerts_per_minute_max,
+                warned_max: settings.warned_max,
             },
             thresholds: Thresholds {
                 silence_s: settings.silence_s,
@@ -131,6 +132,8 @@ pub struct Pressure {
     pub incidents_evicted: u64,
     /// Sightings that led to an incident, and were not written as alerts, since too many waited.
     pub alerts_left_out: u64,
+    /// Findings that were told without their client, since too many were warned in a period to know them again.
+    pub warnings_forgotten: u64,
 }
 
 /// Judges events.
@@ -269,6 +272,7 @@ impl Judging {
             cases_evicted: self.incidents.cases_evicted(),
             incidents_evicted: self.incidents.evicted(),
             alerts_left_out: self.waiting.left_out(),
+            warnings_forgotten: self.incidents.warnings_forgotten(),
         }
     }
 

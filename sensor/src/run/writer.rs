@@ -245,8 +245,13 @@ impl Writer {
             self.log.error(&format!("the new key of pseudonyms cannot be told to the audit: {error}"));
         }
         let pressure = self.judging.pressure();
-        let limits =
-            [pressure.cases_evicted, pressure.incidents_evicted, pressure.flows_forgotten, pressure.alerts_left_out];
+        let limits = [
+            pressure.cases_evicted,
+            pressure.incidents_evicted,
+            pressure.flows_forgotten,
+            pressure.alerts_left_out,
+            pressure.warnings_forgotten,
+        ];
         self.shared.judgement(self.judging.incidents().len(), self.judging.assets_seen(), limits);
     }
 

@@ -211,6 +211,9 @@ settings! {
         waiting_bytes_max: usize = 67_108_864, Rule::Range(65_536, 1_099_511_627_776), Restart;
         /// Alerts in a minute of packet time that are written of one client, service and ban; the incident counts the others.
         alerts_per_minute_max: u32 = 60, Rule::Range(0, 4_294_967_295), Restart;
+        /// Clients that had a finding in a period, with `privacy.mode = "warn-first"`; of further ones no finding names the
+        /// client.
+        warned_max: usize = 262_144, Rule::Range(16, 16_777_216), Restart;
         /// Seconds between two records that an incident continues, at least.
         continues_s: u64 = 3_600, Rule::Range(1, 86_400), Restart;
         /// Seconds without a contact that end an episode: what is contacted within it is judged together.

@@ -169,8 +169,13 @@ pub(super) struct Detections {
 }
 
 /// The limits of judgement, by their settings.
-pub const JUDGEMENT_LIMITS: [&str; 4] =
-    ["judgement.episodes_max", "judgement.incidents_max", "judgement.flows_max", "judgement.waiting_bytes_max"];
+pub const JUDGEMENT_LIMITS: [&str; 5] = [
+    "judgement.episodes_max",
+    "judgement.incidents_max",
+    "judgement.flows_max",
+    "judgement.waiting_bytes_max",
+    "judgement.warned_max",
+];
 
 impl Detections {
     /// Nothing was found yet. Counters are there before their first event: else Prometheus sees no increase in it.
@@ -320,7 +325,7 @@ impl Shared {
     }
 
     /// What judgement holds, and how often its limits were reached, in the order of [`JUDGEMENT_LIMITS`].
-    pub fn judgement(&self, incidents_open: usize, assets: (usize, usize), limits: [u64; 4]) {
+    pub fn judgement(&self, incidents_open: usize, assets: (usize, usize), limits: [u64; 5]) {
         let mut detections = locked(&self.detections);
         detections.incidents_open = incidents_open;
         detections.assets = assets;

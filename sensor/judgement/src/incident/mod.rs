@@ -84,7 +84,7 @@ impl Incidents {
     /// Tells only site and service of the first finding of a client in a period; the second names the client.
     #[must_use]
     pub fn warning_first(mut self, period: PeriodLength) -> Self {
-        self.register.warn_first = Some(WarnFirst::new(period));
+        self.register.warn_first(period);
         self
     }
 

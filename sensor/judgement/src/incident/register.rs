@@ -11,7 +11,7 @@ use vigie_signatures::Service;
 use super::record::{Closing, Incident, IncidentChange, IncidentKey, Step};
 use super::{Finding, Tell, WarnFirst};
 use crate::policy::{Covering, Judged, Policy};
-use crate::{CaseKey, Change, Client, Sighting};
+use crate::{CaseKey, Change, Client, PeriodLength, Sighting};
 
 const SECOND_NS: u64 = 1_000_000_000;
 /// How often it is asked whether a day is over.
@@ -26,11 +26,13 @@ pub struct IncidentLimits {
     pub continues_s: u64,
     /// Alerts of an incident in a minute at most.
     pub alerts_per_minute: u32,
+    /// Clients that are known again after a warning, in a period.
+    pub warned_max: usize,
 }
 
 impl Default for IncidentLimits {
     fn default() -> Self {
-        Self { open_max: 65_536, continues_s: 3_600, alerts_per_minute: 60 }
+        Self { open_max: 65_536, continues_s: 3_600, alerts_per_minute: 60, warned_max: 1 << 18 }
     }
 }
 
@@ -72,6 +74,11 @@ impl Register {
 
     pub const fn evicted(&self) -> u64 {
         self.evicted
+    }
+
+    /// Tells only site and service of a client's first finding in a period.
+    pub fn warn_first(&mut self, period: PeriodLength) {
+        self.warn_first = Some(WarnFirst::new(period, self.limits.warned_max));
     }
 
     /// The incidents in the order in which they opened.

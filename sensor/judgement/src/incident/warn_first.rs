@@ -9,9 +9,6 @@ use foldhash::fast::RandomState;
 use super::Incident;
 use crate::{Client, Period, PeriodLength};
 
-/// Clients remembered in a period at most.
-const WARNED_MAX: usize = 1 << 18;
-
 /// The first finding of a client in a period.
 #[derive(Debug, PartialEq, Eq)]
 struct First {
@@ -30,9 +27,9 @@ pub struct WarnFirst {
 }
 
 impl WarnFirst {
-    /// None yet.
-    pub fn new(length: PeriodLength) -> Self {
-        Self { length, period: None, warned: HashMap::default(), warned_max: WARNED_MAX, forgotten: 0 }
+    /// None yet; so many are known again.
+    pub fn new(length: PeriodLength, warned_max: usize) -> Self {
+        Self { length, period: None, warned: HashMap::default(), warned_max, forgotten: 0 }
     }
 
     /// Findings whose clients are not known again, since there were too many in a period.
@@ -93,7 +90,7 @@ mod tests {
 
     #[test]
     fn the_first_finding_of_a_period_names_nobody_and_the_second_does() {
-        let mut rule = WarnFirst::new(PeriodLength::Month);
+        let mut rule = WarnFirst::new(PeriodLength::Month, 9);
         let [tiktok, capcut]: [Arc<str>; 2] = ["tiktok".into(), "capcut".into()];
         for (client, service, first_ns, is_first) in [
             (client(1), &tiktok, 5, true),
@@ -117,12 +114,12 @@ mod tests {
 
     #[test]
     fn a_restart_forgets_nobody_of_the_period() {
-        let mut before = WarnFirst::new(PeriodLength::Month);
+        let mut before = WarnFirst::new(PeriodLength::Month, 9);
         let tiktok: Arc<str> = "tiktok".into();
         before.take(&client(1), &tiktok, 5);
         before.take(&client(2), &tiktok, 6);
         let saved = before.save().into_iter().map(|(client, service, ns)| (client.clone(), Arc::clone(service), ns));
-        let mut after = WarnFirst::new(PeriodLength::Month);
+        let mut after = WarnFirst::new(PeriodLength::Month, 9);
         after.resume(saved.collect());
         assert!(after.take(&client(1), &tiktok, 5), "the same finding stays a warning");
         assert!(!after.take(&client(2), &tiktok, 7));
@@ -131,7 +128,7 @@ mod tests {
 
     #[test]
     fn too_many_clients_are_warned_again_and_counted() {
-        let mut rule = WarnFirst { warned_max: 1, ..WarnFirst::new(PeriodLength::Day) };
+        let mut rule = WarnFirst::new(PeriodLength::Day, 1);
         let tiktok: Arc<str> = "tiktok".into();
         assert_eq!([1, 2, 2].map(|number| rule.take(&client(number), &tiktok, u64::from(number))), [true; 3]);
         assert_eq!((rule.forgotten(), rule.warned.len()), (2, 1));
