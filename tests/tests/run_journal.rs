@@ -224,7 +224,12 @@ fn a_file_that_cannot_be_reopened_for_want_of_descriptors_is_opened_later() {
     send(&namespace, 100..200);
     thread::sleep(Duration::from_secs(2));
     assert!(!folder.events().exists());
-    assert_eq!(folder.events_of("eve.json.1").len(), 100, "the renamed file may be compressed by now");
+    let renamed = folder.events_of("eve.json.1");
+    assert_eq!(
+        renamed.iter().filter(|event| is_alert(event)).count(),
+        100,
+        "the renamed file may be compressed by now"
+    );
     limit("1024");
     all_written(&daemon, &namespace, 200);
     assert_each_once(&folder.alerts(), 100..200);
@@ -249,7 +254,7 @@ fn an_unread_pipe_holds_the_end_up_for_a_bounded_time_and_its_loss_is_told() {
     reader.take(true);
     thread::sleep(Duration::from_millis(500));
     assert!(reader.ends_whole(), "a line is cut");
-    let taken = reader.events();
+    let taken: Vec<Value> = reader.events().into_iter().filter(is_alert).collect();
     println!("{} taken, {lost} lost", taken.len());
     assert_eq!((raised, taken.len() + lost), (MANY, MANY));
     assert!(!taken.is_empty() && lost > 0);

@@ -339,7 +339,7 @@ impl Running {
             stats.packets,
             stats.kernel_drops,
             stats.flows,
-            stats.alerts,
+            stats.alerts + stats.alerts_lost,
             stats.alerts_lost,
             self.shared.alerts_summarised_total(),
             self.shared.events_dropped_total(),

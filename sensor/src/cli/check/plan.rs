@@ -86,7 +86,7 @@ mod tests {
         let expected = "\
 would run as vigie: sensor tap, 2 workers on CPUs 2, 3
   capture: eth0, eth1 with rings of 67 MB, fanout addresses
-  memory: at most 1.3 GB: rings 268 MB, flow tables 166 MB, handshakes and names 125 MB, waiting events 127 MB, judgement 570 MB
+  memory: at most 1.2 GB: rings 268 MB, flow tables 166 MB, handshakes and names 125 MB, waiting events 127 MB, judgement 570 MB
   events: alert, stats to /var/log/vigie/eve.json, synced to disk every 1000 ms
   metrics: http://127.0.0.1:19843/metrics, without TLS
 ";
