@@ -187,7 +187,11 @@ impl Run {
             return Ok(());
         }
         let (policy, by) = (&**self.judging.policy(), arguments.policy.name());
-        let read = story::Read { words: inspected.volume(), is_complete: inspected.is_complete() };
+        let read = story::Read {
+            words: inspected.volume(),
+            is_complete: inspected.is_complete(),
+            last_ns: (inspected.frames > 0).then_some(inspected.last_seen_ns),
+        };
         let judged = Judged { policy, by, counts: self.judging.counts(), read };
         let text = |style| {
             let mut story = self.output.story.text(&judged, arguments.all, style);

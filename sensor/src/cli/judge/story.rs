@@ -45,6 +45,8 @@ pub struct Read {
     pub words: String,
     /// Whether all that was given was read.
     pub is_complete: bool,
+    /// Time of the last packet; none if that is not known.
+    pub last_ns: Option<u64>,
 }
 
 impl Read {
@@ -57,7 +59,7 @@ impl Read {
             (lines, 0) => format!("{} read", counted(lines, "line")),
             (lines, bad) => format!("{} read, {} more could not be used", counted(lines - bad, "line"), count(bad)),
         };
-        Self { words, is_complete: bad == 0 && reports.iter().all(|report| report.error.is_none()) }
+        Self { words, is_complete: bad == 0 && reports.iter().all(|report| report.error.is_none()), last_ns: None }
     }
 }
 
@@ -158,7 +160,8 @@ impl Story {
         };
         let Judged { policy, by, .. } = judged;
         text.push_str(&format!("Judged by {by}: {}.\n", policy.summary()));
-        if self.last_ns.is_some_and(|last_ns| policy.is_before_every_ban(last_ns)) {
+        let last_ns = judged.read.last_ns.or(self.last_ns);
+        if last_ns.is_some_and(|last_ns| policy.is_before_every_ban(last_ns)) {
             text.push_str(
                 "All of it is older than every ban in use; --as-of DATE judges by the bans of another day.\n",
             );
@@ -187,7 +190,7 @@ impl Story {
 
     /// What was read, and how many clients there are of each verdict.
     fn totals(&self, judged: &Judged<'_>) -> String {
-        let Judged { counts, read: Read { words, is_complete }, .. } = judged;
+        let Judged { counts, read: Read { words, is_complete, .. }, .. } = judged;
         let clients = |verdict| {
             let of_verdict = self.verdicts.iter().filter(|(_, judgement)| judgement.verdict() == verdict);
             count(of_verdict.map(|(key, _)| &key.client).collect::<BTreeSet<&Client>>().len() as u64)
