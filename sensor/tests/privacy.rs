@@ -486,3 +486,36 @@ fn clients_out_of_scope_or_excused_stand_in_no_output_in_no_form() {
         }
     }
 }
+
+#[test]
+fn what_an_incident_was_stands_in_the_audit_and_counts_for_its_rules() {
+    let scene = Scene::new(PRIVACY);
+    let id = fact(&Scene::new("").incidents()[0], "incident").to_owned();
+    let close =
+        |id: &str, word: &str, note: &str| scene.vigie(&["incident", "close", id, "--as", word, "--note", note]);
+    let misheard: String = id.chars().rev().collect();
+    assert_eq!(close(&misheard, "false", "a lab device").0, USAGE);
+    assert_eq!(close(&id, "wrong", "a lab device").0, USAGE);
+    assert_eq!(close(&id, "false", "10.1.2.3 is a lab device").0, USAGE, "the audit has no address");
+    assert!(scene.audit().is_empty());
+    assert_eq!(close(&id, "confirmed", "seen").0, SUCCESS);
+    assert_eq!(close(&id, "false", "a lab device").0, SUCCESS);
+    let last: Value = serde_json::from_str(scene.audit().last().unwrap()).unwrap();
+    assert_eq!((fact(&last, "incident"), fact(&last, "disposition")), (id.as_str(), "false"));
+    let alert = |rule: &str, incident: &str| {
+        format!(
+            r#"{{"alert":{{"gid":1,"metadata":{{"service":["tiktok"],"rule":["{rule}"],"incident":["{incident}"]}}}}}}"#
+        )
+    };
+    let lines =
+        [alert("tnc*", &id), alert("tnc*", &id), alert("api*", &id), alert("web", "k7q2m-4x9d0-f"), "{".to_owned()];
+    scene.write("eve.json", &lines.join("\n"));
+    let events = scene.path("eve.json");
+    scene.write("vigie.toml", &format!("{PRIVACY}\n[events]\nfile = \"{}\"\n", events.display()));
+    let (code, text, error) = scene.vigie(&["signatures", "list", "--by-disposition"]);
+    assert_eq!(code, SUCCESS, "{error}");
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert!(rows.contains(&vec!["tiktok", "api*", "1", "0", "0"]), "{text}");
+    assert!(rows.contains(&vec!["tiktok", "tnc*", "1", "0", "0"]), "{text}");
+    assert!(!text.contains("web") && text.contains("1 decided incident"), "{text}");
+}

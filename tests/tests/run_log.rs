@@ -9,7 +9,7 @@ use vigie_tests::daemon::{Folder, PATIENCE, binary, until};
 use vigie_tests::known;
 use vigie_tests::network::{Namespace, Sender};
 
-const BANNED: &str = "www.tiktok.com";
+const BANNED: &str = "www.capcut.com";
 /// What a pipe holds (pipe(7)).
 const PIPE_BYTES: usize = 65_536;
 

@@ -48,6 +48,8 @@ pub enum Command {
     Bans(BansArguments),
     /// List, add or end derogations: who may use a banned service, from when until when.
     Derogation(super::derogation::DerogationArguments),
+    /// Record what an incident turned out to be: confirmed, false or excused.
+    Incident(super::incident::IncidentArguments),
     /// Show who is behind a pseudonym of an event, for a case; the audit tells it.
     Reveal(super::reveal::RevealArguments),
     /// Print the notice for the staff and the facts for impact assessment and register of processing.
@@ -216,6 +218,13 @@ pub enum SignaturesCommand {
         /// Print one JSON object per line.
         #[arg(long)]
         json: bool,
+        /// Show which rules led to incidents that were decided: false ones first. Reads the audit and the events file of
+        /// the configuration.
+        #[arg(long, conflicts_with = "json")]
+        by_disposition: bool,
+        /// Configuration file, with --by-disposition [default: /etc/vigie/vigie.toml, if it exists].
+        #[arg(long, short, value_name = "FILE", env = "VIGIE_CONFIG")]
+        config: Option<PathBuf>,
         /// Folder of signature files that add to and override the built-in signatures; may be repeated.
         #[arg(long, value_name = "DIR")]
         signatures: Vec<PathBuf>,

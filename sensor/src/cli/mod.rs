@@ -10,6 +10,7 @@ pub mod derogation;
 pub mod exit;
 pub mod explain;
 pub mod generate;
+pub mod incident;
 pub mod interfaces;
 pub mod judge;
 pub mod policy;
@@ -61,6 +62,7 @@ fn dispatch(command: &Command) -> Result<Exit, Failure> {
         Command::Signatures(arguments) => signatures::run(arguments, terminal),
         Command::Bans(arguments) => bans::run(arguments, terminal),
         Command::Derogation(arguments) => derogation::run(arguments, terminal),
+        Command::Incident(arguments) => incident::run(arguments),
         Command::Reveal(arguments) => reveal::run(arguments),
         Command::Privacy(arguments) => privacy::run(arguments),
         Command::Interfaces(arguments) => interfaces::run(arguments, terminal),

@@ -61,7 +61,7 @@ pub struct RevealArguments {
 }
 
 /// A text that says something and names no address: it goes into the audit, which has none.
-fn some_text(text: &str) -> Result<String, String> {
+pub(super) fn some_text(text: &str) -> Result<String, String> {
     match text.trim() {
         "" => Err("it is empty; say it in words".to_owned()),
         text if names_an_address(text) => Err("it names an address; the audit has none: leave it out".to_owned()),

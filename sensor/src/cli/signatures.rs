@@ -1,5 +1,7 @@
 //! `vigie signatures`: lists the services of the bundle, and checks an operator's files.
 
+mod dispositions;
+
 use std::path::PathBuf;
 
 use time::OffsetDateTime;
@@ -8,6 +10,7 @@ use vigie_signatures::{Bundle, Diagnostic, LoadOptions, Service, Severity};
 use super::arguments::{SignaturesArguments, SignaturesCommand};
 use super::bundle;
 use super::exit::{Exit, Failure};
+use super::reveal::load;
 use super::table::{self, Left, Right};
 use super::terminal::{Style, Terminal, print};
 use super::words::{count, counted};
@@ -19,7 +22,12 @@ use vigie_journal::json::Object;
 /// Signatures are refused, or the standard output cannot be written to.
 pub fn run(arguments: &SignaturesArguments, terminal: Terminal) -> Result<Exit, Failure> {
     match &arguments.command {
-        SignaturesCommand::List { json, signatures } => {
+        SignaturesCommand::List { by_disposition: true, config, .. } => {
+            let settings = load(config.as_deref())?.settings;
+            print(&dispositions::text(&settings.privacy.audit_file, &settings.events.file, terminal.stdout_style())?)?;
+            Ok(Exit::Success)
+        }
+        SignaturesCommand::List { json, signatures, .. } => {
             let bundle = bundle::load(signatures)?;
             let text =
                 if *json { list_json(bundle.services()) } else { list(bundle.services(), terminal.stdout_style()) };

@@ -127,7 +127,8 @@ fn files(roff: &mut Roff, command: &Command) {
         item(roff, FILE_DEFAULT, "the configuration; see vigie.toml(5).");
         item(roff, "/var/log/vigie/eve.json", "the events, where events.file does not name another file.");
     }
-    if ["vigie-reveal", "vigie-derogation-add", "vigie-derogation-end"].contains(&name(command)) {
+    if ["vigie-reveal", "vigie-incident-close", "vigie-derogation-add", "vigie-derogation-end"].contains(&name(command))
+    {
         item(roff, "/var/lib/vigie/audit.jsonl", "the audit, where privacy.audit_file does not name another file.");
     }
     if ["vigie-reveal", "vigie-privacy-key"].contains(&name(command)) {
@@ -185,6 +186,7 @@ fn others(page: &str) -> &'static [&'static str] {
         "vigie-check" => &["vigie-run(1)", "vigie-interfaces(1)"],
         "vigie-interfaces" => &["vigie-run(1)", "ethtool(8)", "ip-link(8)"],
         "vigie-explain" | "vigie-signatures" => &["vigie-read(1)"],
+        "vigie-incident-close" => &["vigie-signatures-list(1)"],
         "vigie-reveal" => &["vigie-privacy(1)", "systemd.exec(5)"],
         "vigie-privacy" | "vigie-privacy-key" => &["vigie-reveal(1)", "vigie-check(1)"],
         "vigie-synth" => &["vigie-read(1)", "tcpreplay(1)"],
