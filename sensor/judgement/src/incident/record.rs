@@ -83,7 +83,7 @@ pub struct Incident {
     pub revision: u32,
     /// Alerts that were not written, since there were too many in a minute.
     pub alerts_left_out: u64,
-    /// It is the client's first finding of a period, of which only site and service are told ([`super::WarnFirst`]).
+    /// It is the client's first finding of a period, of which only site and service are told.
     pub is_warning: bool,
     pub(super) told_ns: u64,
     pub(super) alert_minute: u64,

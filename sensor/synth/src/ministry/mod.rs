@@ -2,7 +2,7 @@
 //! so in a network of their own, and some officials by a derogation; all do their ordinary work beside it. Frames come out
 //! in the order of time, and with them the truth ([`Ministry::truth`]) and the policy to judge by.
 //!
-//! Names are drawn from the families of the signature files ([`sets`]), or come from the caller ([`NameSet`]). Memory grows
+//! Names are drawn from the families of the signature files (`sets.rs`), or come from the caller ([`NameSet`]). Memory grows
 //! with the people and with the flows that are open at once, not with the day.
 
 mod generate;
