@@ -50,7 +50,8 @@ fn a_packet_that_panics_a_worker_is_set_aside_and_the_tap_is_seen_again() {
     send([says(100..110), vec![poison()], says(110..200)].concat());
     let began = Instant::now();
     let all = send(says(200..300));
-    while folder.alerts_so_far().len() < 300 && began.elapsed() < PATIENCE {
+    let sightings = || daemon.scrape(&namespace).sum("vigie_sightings_total", &[]);
+    while sightings() < 300 && began.elapsed() < PATIENCE {
         thread::sleep(Duration::from_millis(10));
     }
     println!("the tap was seen again within {:.1?}", began.elapsed());

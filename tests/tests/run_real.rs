@@ -314,7 +314,8 @@ fn what_real_clients_do_is_alerted_of_as_from_a_capture() {
         let near = |(one, other): (&i64, &i64)| (one - other).abs() < 10_000;
         assert!(live_times.iter().zip(expected_times).all(near), "{live_times:?} {expected_times:?}: {live}");
     }
-    assert_eq!(names, banned);
+    // The others are of names that only support these.
+    assert!(names.is_superset(&banned), "{names:?}");
     assert!(live.len() >= banned.len() + 5, "{} alerts", live.len());
     // Without a server the socket is refused before the second half of the hello is sent.
     if quic.is_some() && has("chromium") {
