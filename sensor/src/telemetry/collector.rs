@@ -9,9 +9,10 @@ use vigie_metrics::{Family, Identity, Monitored, Reason, Scrape, Stalled};
 use vigie_signatures::Verdict;
 
 use super::cells::WorkerCells;
+use super::detections::INCIDENT_STATES;
 use super::families::*;
 use super::readiness::{Cause, Readiness, Thresholds};
-use super::shared::{INCIDENT_STATES, Loss, Shared, epoch_seconds, locked};
+use super::shared::{Loss, Shared, epoch_seconds, locked};
 use super::worker_counts::{WORKER_COUNTS, is_per_worker, worker_count};
 
 /// The sensor as its metrics endpoint shows it.

@@ -56,6 +56,7 @@
 
 pub mod cells;
 pub mod collector;
+pub mod detections;
 pub mod families;
 pub mod readiness;
 pub mod shared;

@@ -8,7 +8,8 @@
 //! 1. `headers.rs` parses the headers of the frame, and hashes the key of its flow.
 //! 2. `batch.rs` finds the flow in the table. Most packets belong to settled flows; they are counted, and done.
 //! 3. `packet.rs` takes the other packets: it decodes tunnels, reassembles fragments, and finds or adds the flow.
-//! 4. `tcp.rs` and `udp.rs` inspect the payload for a hello or a name in clear text, `dns.rs` for answers.
+//! 4. `tcp.rs` and `udp.rs` inspect the payload for a hello or a name in clear text, `dns.rs` for answers, `certificate.rs` for the
+//!    server's names where the hello hides its own.
 //! 5. `findings.rs` matches the name against the signatures.
 //! 6. `report.rs` emits the events, and settles the flow.
 //!
@@ -20,6 +21,7 @@
 //! events go ([`read`](crate::read), [`run`](crate::run)).
 
 mod batch;
+mod certificate;
 mod clock;
 mod close;
 mod counters;

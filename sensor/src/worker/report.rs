@@ -10,10 +10,9 @@ use vigie_handshake::udp::Lent;
 use vigie_signatures::{Bundle, Rule};
 
 use super::findings::{EventTypes, HandshakeFinding};
-use super::flows::{CLIENT_IS_HIGH, client_of, desync_of, event_flow};
+use super::flows::{CLIENT_IS_HIGH, desync_of, event_flow};
 use super::packet::FrameInfo;
 use super::records::Inspection;
-use super::tcp::tcp_inspector;
 use super::udp::finding_of;
 use super::waiting::WaitingFlow;
 use super::{Counter, Counters, Worker};
@@ -41,19 +40,6 @@ impl Worker {
         } else {
             self.settle_and_watch(slot, record_id);
         }
-    }
-
-    /// Reads the server's side for its certificate from now on, because the hello hides its name.
-    #[cold]
-    fn await_certificate(&mut self, slot: Slot, record_id: u32, nameless_hello: Option<Hello>) {
-        let client = self.table.get(slot).map_or(Side::Low, |entry| client_of(entry.marks));
-        let Self { records, tcp_pool, inspection_bytes, .. } = self;
-        let Some(record) = records.get_mut(record_id) else { return };
-        let Some(inspector) = tcp_inspector(record, tcp_pool, inspection_bytes) else { return };
-        let bytes_before = inspector.memory_bytes();
-        inspector.await_certificate(client, nameless_hello.as_ref().map_or(0, Hello::memory_bytes));
-        *inspection_bytes = (*inspection_bytes + inspector.memory_bytes()).saturating_sub(bytes_before);
-        record.hello = nameless_hello.map(Box::new);
     }
 
     /// Reports a hello of which the rest will not come.

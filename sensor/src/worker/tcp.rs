@@ -6,21 +6,19 @@ use vigie_flow::{Side, Slot};
 use vigie_handshake::http::Progress;
 use vigie_handshake::opening::{Desync, Opening};
 use vigie_handshake::stream::Findings;
-use vigie_handshake::tcp::{Certificate, HeldSegment, TcpInspector};
+use vigie_handshake::tcp::{HeldSegment, TcpInspector};
 use vigie_handshake::tls;
-use vigie_handshake::tls::certificate::for_each_name;
 use vigie_handshake::versions::name_hash;
 use vigie_signatures::Bundle;
 
 use super::dns::is_dns_elsewhere;
 use super::findings::{EventTypes, HandshakeFinding};
 use super::flows::{CLIENT_KNOWN, PAYLOAD, REQUESTS, SETTLED, WATCHED, client_of, with_client};
-use super::packet::{EncapsulationSource, FlowPacket, FrameInfo};
+use super::packet::{EncapsulationSource, FlowPacket};
 use super::records::{FlowRecord, Inspection};
 use super::requests::other_hosts;
 use super::udp::id_tag;
-use super::{Counter, Counters, DNS_PORT, Worker};
-use crate::detect::{self, Evidence, Match, NameMatch};
+use super::{Counters, DNS_PORT, Worker};
 use crate::event::{Event, FlowEnd, HelloTransport};
 
 /// Segments of a client after its hello in which another version of it is looked for.
@@ -429,76 +427,6 @@ impl Worker {
             entry.marks &= !WATCHED;
         }
         self.settle(slot, record_id);
-    }
-
-    /// Inspects a segment of the client while the server's certificate is awaited, because its hello had no usable name: a
-    /// decoy without a name may stand in the place of the true hello.
-    #[cold]
-    fn inspect_later_hello(
-        &mut self,
-        frame: &FrameInfo,
-        segment: &Segment<'_>,
-        slot: Slot,
-        record_id: u32,
-        emit: &mut dyn FnMut(Event),
-    ) {
-        let Some(hello) = tls::hello_in_one_record(segment.payload).filter(|hello| hello.server_name().is_some())
-        else {
-            return;
-        };
-        let Self { bundle, counters, event_types, .. } = self;
-        let finding = HandshakeFinding::from_hello(&hello, HelloTransport::Tcp, bundle, *event_types, counters);
-        if !finding.hides_name {
-            self.report_hello(frame, slot, record_id, HandshakeFinding { desync: Desync::OVERLAP, ..finding }, emit);
-        }
-    }
-
-    /// Inspects a segment of the server for its certificate, and settles the flow when that is read.
-    fn inspect_certificate(
-        &mut self,
-        packet: &FlowPacket<'_>,
-        segment: &Segment<'_>,
-        slot: Slot,
-        record_id: u32,
-        emit: &mut dyn FnMut(Event),
-    ) {
-        let Some(record) = self.records.get_mut(record_id) else { return };
-        let Inspection::Tcp(inspector) = &mut record.inspection else { return };
-        let bytes_before = inspector.memory_bytes();
-        let (mut has_names, mut matched) = (false, None);
-        let certificate = inspector.certificate_segment(packet.side, segment, &self.handshake_limits);
-        let is_awaited = certificate == Certificate::Awaited;
-        if let Certificate::Found(der) = certificate {
-            for_each_name(der, |name| {
-                has_names = true;
-                if matched.is_none() {
-                    matched = match_certificate_name(&self.bundle, name);
-                }
-            });
-        }
-        self.inspection_bytes = (self.inspection_bytes + inspector.memory_bytes()).saturating_sub(bytes_before);
-        if is_awaited {
-            return self.enforce_memory_limit(emit);
-        }
-        let hello = record.hello.take().map(|hello| *hello);
-        self.counters.add(Counter::Certificates, u64::from(has_names));
-        match matched {
-            Some(matched) => {
-                let finding = HandshakeFinding { matched: Some(matched), hello, ..HandshakeFinding::default() };
-                self.report(&packet.frame, slot, record_id, finding, emit);
-                self.settle(slot, record_id);
-            }
-            None => self.settle_without_name(&packet.frame, slot, record_id, hello, emit),
-        }
-    }
-}
-
-/// Matches a name of a certificate with the rules that may raise an alert.
-fn match_certificate_name(bundle: &Bundle, name: &str) -> Option<Match> {
-    let name = name.strip_prefix("*.").unwrap_or(name);
-    match detect::match_name(bundle, name.as_bytes(), Evidence::TlsCertificate) {
-        NameMatch::Matched(matched) if matched.rule.raises_alert() => Some(matched),
-        _ => None,
     }
 }
 
