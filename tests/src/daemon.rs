@@ -99,6 +99,17 @@ impl Drop for RaisedAtTheEnd<'_> {
     }
 }
 
+/// A process that ends with the test: killed when dropped.
+#[derive(Debug)]
+pub struct Running(pub Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A folder of a sensor: it may write there, and reads its configuration there.
 #[derive(Debug)]
 pub struct Folder(tempfile::TempDir);

@@ -9,6 +9,7 @@ pub mod live_frames;
 pub mod memory;
 pub mod network;
 pub mod packets;
+pub mod prometheus;
 pub mod quic;
 pub mod replay;
 pub mod tape;

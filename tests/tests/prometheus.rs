@@ -5,13 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::Write;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use prometheus::proto::MetricType;
 use serde_json::Value;
@@ -24,6 +23,8 @@ use vigie_metrics::server::{HTTP_REFUSED, HTTP_REQUESTS};
 use vigie_metrics::{Family, Kind, Server, ServerOptions, registry};
 use vigie_signatures::Bundle;
 use vigie_skip::skipped;
+use vigie_tests::daemon::{Running, get};
+use vigie_tests::prometheus::query;
 
 fn deployed(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../sensor/deploy/prometheus").join(name)
@@ -242,44 +243,6 @@ fn promtool_accepts_metrics_rules_and_dashboard() {
     let file = folder.path().join("dashboard.yml");
     fs::write(&file, rules).unwrap();
     promtool(&["check", "rules", file.to_str().unwrap()], b"");
-}
-
-/// A server that ends with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// What a path of the server answers, without its headers; empty while it does not answer.
-fn get(address: SocketAddr, path: &str) -> String {
-    let mut answer = Vec::new();
-    let Ok(mut stream) = TcpStream::connect(address) else { return String::new() };
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    let request = format!("GET {path} HTTP/1.0\r\nHost: x\r\n\r\n");
-    if stream.write_all(request.as_bytes()).is_ok() {
-        let _ = stream.read_to_end(&mut answer);
-    }
-    let text = String::from_utf8_lossy(&answer).into_owned();
-    text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
-}
-
-/// The value of the only series of a query, once there is one.
-fn query(address: SocketAddr, query: &str) -> String {
-    let began = Instant::now();
-    let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
-    loop {
-        let body = get(address, &format!("/api/v1/query?query={encoded}"));
-        let answer: Value = serde_json::from_str(&body).unwrap_or_default();
-        if let [series] = answer["data"]["result"].as_array().map(Vec::as_slice).unwrap_or_default() {
-            return series["value"][1].as_str().unwrap().to_owned();
-        }
-        assert!(began.elapsed() < Duration::from_secs(60), "{query}: {body}");
-        thread::sleep(Duration::from_millis(200));
-    }
 }
 
 #[test]

@@ -1,27 +1,17 @@
 //! The log of the running sensor, when nobody reads it. Without the rights for a network the test says so and passes.
 
 use std::io::Write;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use vigie_tests::daemon::{Folder, PATIENCE, binary, until};
+use vigie_tests::daemon::{Folder, PATIENCE, Running, binary, until};
 use vigie_tests::known;
 use vigie_tests::network::{Namespace, Sender};
 
 const BANNED: &str = "www.capcut.com";
 /// What a pipe holds (pipe(7)).
 const PIPE_BYTES: usize = 65_536;
-
-/// A process that ends with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 #[test]
 fn a_log_that_nobody_reads_stops_nothing() {

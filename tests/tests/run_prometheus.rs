@@ -2,43 +2,16 @@
 //! forced. Where Prometheus or network namespaces are missing the tests say so and pass.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Stdio};
-use std::thread;
-use std::time::Duration;
+use std::process::Stdio;
 
-use serde_json::Value;
-use vigie_tests::daemon::{Daemon, Folder, get, has, until};
+use vigie_tests::daemon::{Daemon, Folder, Running, has};
 use vigie_tests::known;
 use vigie_tests::network::{Namespace, Sender};
+use vigie_tests::prometheus;
 
 const RULES: &str = "../sensor/deploy/prometheus/vigie.rules.yml";
 const SERVER: ([u8; 4], u16) = ([127, 0, 0, 1], 9090);
-
-/// A server that ends with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Waits until a query has an answer of one series, and gives its value.
-fn query(namespace: &Namespace, query: &str) -> String {
-    let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
-    until(query, Duration::from_secs(60), || {
-        let body = namespace.inside(|| get(SocketAddr::from(SERVER), &format!("/api/v1/query?query={encoded}")));
-        let answer: Value = serde_json::from_str(&body).unwrap_or_default();
-        let value = answer["data"]["result"][0]["value"][1].as_str().map(str::to_owned);
-        if value.is_none() {
-            thread::sleep(Duration::from_millis(200));
-        }
-        value
-    })
-}
 
 #[test]
 fn it_is_scraped_and_forced_drops_fire_the_rules() {
@@ -84,20 +57,21 @@ fn it_is_scraped_and_forced_drops_fire_the_rules() {
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     let _prometheus = Running(command.spawn().unwrap());
-    assert_eq!(query(&namespace, "up{job=\"vigie\"} == 1"), "1");
-    assert_eq!(query(&namespace, "sum(vigie_alerts_total)"), "20");
-    query(&namespace, "count_over_time(up{job=\"vigie\"}[1m]) >= 2");
+    let query = |asked: &str| namespace.inside(|| prometheus::query(SERVER.into(), asked));
+    assert_eq!(query("up{job=\"vigie\"} == 1"), "1");
+    assert_eq!(query("sum(vigie_alerts_total)"), "20");
+    query("count_over_time(up{job=\"vigie\"}[1m]) >= 2");
 
     daemon.signal(libc::SIGSTOP);
     let sent = 80 + send(1_000);
     daemon.signal(libc::SIGCONT);
     for rule in ["VigieDrops", "VigieDropsHeavy"] {
-        assert_eq!(query(&namespace, &format!("ALERTS{{alertname=\"{rule}\",alertstate=\"firing\"}}")), "1");
+        assert_eq!(query(&format!("ALERTS{{alertname=\"{rule}\",alertstate=\"firing\"}}")), "1");
     }
     let sum = "sum(vigie_capture_packets_total) + sum(vigie_capture_drops_total{reason=\"ring\"})";
-    assert_eq!(query(&namespace, &format!("{sum} == {sent}")), sent.to_string());
-    let lost = query(&namespace, "sum(vigie_capture_drops_total{reason=\"ring\"})");
+    assert_eq!(query(&format!("{sum} == {sent}")), sent.to_string());
+    let lost = query("sum(vigie_capture_drops_total{reason=\"ring\"})");
     println!("{sent} sent, {lost} dropped; VigieDrops and VigieDropsHeavy fire");
     daemon.stop();
-    assert_eq!(query(&namespace, "up{job=\"vigie\"} == 0"), "0");
+    assert_eq!(query("up{job=\"vigie\"} == 0"), "0");
 }

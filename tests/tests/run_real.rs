@@ -5,26 +5,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
 use vigie_skip::skipped;
-use vigie_tests::daemon::{Daemon, Folder, PATIENCE, SIGHTINGS, binary, has, is_sighting, until};
+use vigie_tests::daemon::{Daemon, Folder, PATIENCE, Running, SIGHTINGS, binary, has, is_sighting, until};
 use vigie_tests::network::Namespace;
 
 const LAB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/captures/lab");
-
-/// A server that ends with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// The invented internet, as the captures' recording knows it.
 struct Host {

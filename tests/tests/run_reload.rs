@@ -2,20 +2,10 @@
 //! sensor was started, also after privileges were given up. Without the rights for a network the test says so and passes.
 
 use std::fs::{self, File};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 
-use vigie_tests::daemon::{Folder, PATIENCE, binary, until};
+use vigie_tests::daemon::{Folder, PATIENCE, Running, binary, until};
 use vigie_tests::network::Namespace;
-
-/// A process that ends with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 #[test]
 fn a_configuration_named_without_a_folder_is_read_again() {
