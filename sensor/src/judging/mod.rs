@@ -10,7 +10,7 @@ mod candidates;
 mod contact;
 mod state_file;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 
@@ -139,14 +139,20 @@ pub struct Pressure {
 /// Judges events.
 #[derive(Debug)]
 pub struct Judging {
+    contacts: Contacts<Box<Event>>,
+    judge: Judge,
+    candidates: Candidates,
+    assets_seen: AssetsSeen,
+}
+
+/// Judges sightings, which come in the order of time.
+#[derive(Debug)]
+struct Judge {
     recogniser: Recogniser,
     policy: Arc<Policy>,
-    contacts: Contacts<Box<Event>>,
     incidents: Incidents,
     waiting: Waiting,
     privacy: Privacy,
-    candidates: Candidates,
-    assets_seen: AssetsSeen,
 }
 
 impl Judging {
@@ -159,14 +165,16 @@ impl Judging {
             ..ContactLimits::default()
         };
         Self {
-            recogniser: Recogniser::new(bundle, Clients::builtin()),
-            policy,
             contacts: Contacts::new(contacts),
-            incidents: Incidents::new(limits.thresholds, limits.cases_max, limits.incidents),
-            waiting: Waiting::new(limits.waiting_bytes_max),
+            judge: Judge {
+                recogniser: Recogniser::new(bundle, Clients::builtin()),
+                policy,
+                incidents: Incidents::new(limits.thresholds, limits.cases_max, limits.incidents),
+                waiting: Waiting::new(limits.waiting_bytes_max),
+                privacy: Privacy::default(),
+            },
             candidates: Candidates::default(),
             assets_seen: AssetsSeen::default(),
-            privacy: Privacy::default(),
         }
     }
 
@@ -174,33 +182,33 @@ impl Judging {
     #[must_use]
     pub fn with_privacy(mut self, privacy: Privacy) -> Self {
         if let Some(period) = privacy.warning_period() {
-            self.incidents = self.incidents.warning_first(period);
+            self.judge.incidents = self.judge.incidents.warning_first(period);
         }
-        self.privacy = privacy;
+        self.judge.privacy = privacy;
         self
     }
 
     /// An event comes, which may be written before it is judged: it is not written without pseudonyms.
     pub fn begin(&mut self, time_ns: u64, output: &mut dyn Output) {
-        if self.privacy.pseudonyms().is_none()
-            && let Some(rotation) = self.privacy.pass_time(time_ns)
+        if self.judge.privacy.pseudonyms().is_none()
+            && let Some(rotation) = self.judge.privacy.pass_time(time_ns)
         {
-            output.use_pseudonyms(&self.privacy, rotation);
+            output.use_pseudonyms(&self.judge.privacy, rotation);
         }
     }
 
     /// The policy in use.
     pub const fn policy(&self) -> &Arc<Policy> {
-        &self.policy
+        &self.judge.policy
     }
 
     /// Replaces signatures and policy.
     pub fn use_snapshot(&mut self, bundle: &Arc<Bundle>, policy: &Arc<Policy>, privacy: &Privacy) {
-        if !Arc::ptr_eq(self.recogniser.bundle(), bundle) {
-            self.recogniser = Recogniser::new(Arc::clone(bundle), Clients::builtin());
+        if !Arc::ptr_eq(self.judge.recogniser.bundle(), bundle) {
+            self.judge.recogniser = Recogniser::new(Arc::clone(bundle), Clients::builtin());
         }
-        self.policy = Arc::clone(policy);
-        self.privacy.use_keys_of(privacy);
+        self.judge.policy = Arc::clone(policy);
+        self.judge.privacy.use_keys_of(privacy);
     }
 
     /// Takes an event. `interfaces` are the names of the capture's interfaces. Events of other kinds are not judged.
@@ -208,17 +216,17 @@ impl Judging {
         let time_ns = event.timestamp_ns;
         self.begin(time_ns, output);
         if let Fact::Sighting(seen) | Fact::Question(seen) = &event.fact {
-            self.assets_seen.add(self.policy.assets(), seen.flow.client.ip(), seen.client_mac, time_ns);
+            self.assets_seen.add(self.judge.policy.assets(), seen.flow.client.ip(), seen.client_mac, time_ns);
         }
         let what = match &event.fact {
-            Fact::Sighting(sighting) => contact::of_flow(&self.recogniser, sighting, interfaces, time_ns),
-            Fact::Question(question) => contact::of_question(&self.recogniser, question, interfaces, time_ns),
+            Fact::Sighting(sighting) => contact::of_flow(&self.judge.recogniser, sighting, interfaces, time_ns),
+            Fact::Question(question) => contact::of_question(&self.judge.recogniser, question, interfaces, time_ns),
             Fact::FlowBytes(flow) => Some(What::FlowBytes(contact::bytes(flow, time_ns, false))),
             Fact::FlowEnd(flow, _, Some(_)) => Some(What::FlowBytes(contact::bytes(flow, time_ns, true))),
             Fact::Clock { both_directions } => return self.pass_time(time_ns, *both_directions, output),
             Fact::Clients(clients) => {
                 for client in clients {
-                    self.assets_seen.add(self.policy.assets(), client.ip(), None, time_ns);
+                    self.assets_seen.add(self.judge.policy.assets(), client.ip(), None, time_ns);
                 }
                 return;
             }
@@ -235,32 +243,25 @@ impl Judging {
             _ => time_ns,
         };
         let payload = matches!(event.fact, Fact::Sighting(_)).then(|| Box::new(event));
-        let Self { contacts, incidents, waiting, policy, recogniser, privacy, .. } = self;
-        contacts.take(Record { logged_ns, what }, payload, &mut |sighting, event| {
-            rotate(privacy, sighting.time_ns, incidents, waiting, output);
-            judge(incidents, waiting, policy, recogniser, sighting, event, output);
-        });
+        let Self { contacts, judge, .. } = self;
+        contacts.take(Record { logged_ns, what }, payload, &mut |sighting, event| judge.take(sighting, event, output));
     }
 
     /// The input has ended: all that waits is judged, all episodes end, and all incidents close.
     pub fn finish(&mut self, output: &mut dyn Output) {
         self.judge_all(output);
-        let Self { incidents, waiting, policy, recogniser, .. } = self;
-        incidents.end(policy, recogniser.bundle(), &mut |finding| tell(waiting, &finding, output));
+        self.judge.end(output);
     }
 
     /// Judges all that waits for its turn. Episodes and incidents stay open.
     pub fn judge_all(&mut self, output: &mut dyn Output) {
-        let Self { contacts, incidents, waiting, policy, recogniser, privacy, .. } = self;
-        contacts.finish(&mut |sighting, event| {
-            rotate(privacy, sighting.time_ns, incidents, waiting, output);
-            judge(incidents, waiting, policy, recogniser, sighting, event, output);
-        });
+        let Self { contacts, judge, .. } = self;
+        contacts.finish(&mut |sighting, event| judge.take(sighting, event, output));
     }
 
     /// Sightings that led to no incident, by what the policy said.
     pub const fn counts(&self) -> Counts {
-        self.incidents.counts()
+        self.judge.incidents.counts()
     }
 
     /// How often limits were reached.
@@ -269,26 +270,26 @@ impl Judging {
         Pressure {
             hurried: contacts.hurried,
             flows_forgotten: contacts.flows_forgotten,
-            cases_evicted: self.incidents.cases_evicted(),
-            incidents_evicted: self.incidents.evicted(),
-            alerts_left_out: self.waiting.left_out(),
-            warnings_forgotten: self.incidents.warnings_forgotten(),
+            cases_evicted: self.judge.incidents.cases_evicted(),
+            incidents_evicted: self.judge.incidents.evicted(),
+            alerts_left_out: self.judge.waiting.left_out(),
+            warnings_forgotten: self.judge.incidents.warnings_forgotten(),
         }
     }
 
     /// All open incidents, and what may become one.
     pub const fn incidents(&self) -> &Incidents {
-        &self.incidents
+        &self.judge.incidents
     }
 
     /// How many devices are on the asset list, and how many of them were seen this month.
     pub fn assets_seen(&self) -> (usize, usize) {
-        (self.policy.assets().len(), self.assets_seen.count())
+        (self.judge.policy.assets().len(), self.assets_seen.count())
     }
 
     /// What a restart must not lose.
     pub fn save(&self) -> SavedRef<'_> {
-        SavedRef { incidents: self.incidents.save(), assets_seen: &self.assets_seen }
+        SavedRef { incidents: self.judge.incidents.save(), assets_seen: &self.assets_seen }
     }
 
     /// Takes over what an earlier run saved. Incidents keep the pseudonyms that they had.
@@ -297,7 +298,7 @@ impl Judging {
             self.begin(last_ns, output);
         }
         self.assets_seen = saved.assets_seen;
-        self.incidents.resume(saved.incidents, &self.policy)
+        self.judge.incidents.resume(saved.incidents, &self.judge.policy)
     }
 
     /// Names that may be missing in the signatures.
@@ -312,63 +313,62 @@ impl Judging {
 
     /// Counts a name, unless its client is out of scope or excused.
     fn candidate(&mut self, flow: &Flow, name: &str, rule: &Rule, interfaces: &[String], time_ns: u64) {
-        let Some(service) = self.recogniser.bundle().service(&rule.service) else { return };
+        let Some(service) = self.judge.recogniser.bundle().service(&rule.service) else { return };
         let origin = contact::origin(flow, None, interfaces);
-        if self.policy.may_record(&origin, service, time_ns) {
+        if self.judge.policy.may_record(&origin, service, time_ns) {
             self.candidates.add(name, &rule.service, time_ns);
         }
     }
 
     fn pass_time(&mut self, now_ns: u64, both_directions: bool, output: &mut dyn Output) {
-        let Self { contacts, incidents, waiting, policy, recogniser, privacy, .. } = self;
-        contacts.pass_time(now_ns, both_directions, &mut |sighting, event| {
-            rotate(privacy, sighting.time_ns, incidents, waiting, output);
-            judge(incidents, waiting, policy, recogniser, sighting, event, output);
-        });
-        let judged_ns = now_ns.saturating_sub(DISORDER_S * 1_000_000_000);
-        rotate(privacy, judged_ns, incidents, waiting, output);
-        incidents.advance(policy, recogniser.bundle(), judged_ns, &mut |finding| tell(waiting, &finding, output));
-        waiting.forget_before(judged_ns.saturating_sub(KEPT_NS));
+        let Self { contacts, judge, .. } = self;
+        contacts.pass_time(now_ns, both_directions, &mut |sighting, event| judge.take(sighting, event, output));
+        judge.pass_time(now_ns.saturating_sub(DISORDER_S * 1_000_000_000), output);
     }
 }
 
-/// Uses the pseudonyms of the period of a time. No incident has those of two periods.
-fn rotate(
-    privacy: &mut Privacy,
-    time_ns: u64,
-    incidents: &mut Incidents,
-    waiting: &mut Waiting,
-    output: &mut dyn Output,
-) {
-    let Some(rotation) = privacy.pass_time(time_ns) else { return };
-    incidents.key_rotated(&mut |finding| tell(waiting, &finding, output));
-    output.use_pseudonyms(privacy, rotation);
-}
+impl Judge {
+    /// A sighting comes. Its event is an alert if the client and service have an incident, or waits for one.
+    fn take(&mut self, sighting: &Sighting<'_>, event: Option<Box<Event>>, output: &mut dyn Output) {
+        self.rotate(sighting.time_ns, output);
+        let Self { incidents, waiting, policy, recogniser, .. } = self;
+        let client = incidents.sighting(policy, recogniser.bundle(), sighting, &mut |finding| {
+            tell(waiting, &finding, output);
+        });
+        let Some(client) = client else { return };
+        output.judged(sighting);
+        let Some(event) = event else { return };
+        let is_open = incidents.is_open(&client, sighting.service);
+        // Alerts would name the client of a warning.
+        let incidents = incidents.alert(&client, sighting.service, sighting.time_ns).into_iter();
+        let under: Vec<Under> = incidents.filter(|incident| !incident.is_warning).map(Under::of).collect();
+        if !under.is_empty() {
+            output.alert(&event, &under);
+        } else if !is_open {
+            waiting.hold(CaseKey { client, service: Arc::clone(sighting.service) }, event);
+        }
+    }
 
-/// Judges a sighting. Its event is an alert if the client and service have an incident, or waits for one.
-fn judge(
-    incidents: &mut Incidents,
-    waiting: &mut Waiting,
-    policy: &Policy,
-    recogniser: &Recogniser,
-    sighting: &Sighting<'_>,
-    event: Option<Box<Event>>,
-    output: &mut dyn Output,
-) {
-    let client = incidents.sighting(policy, recogniser.bundle(), sighting, &mut |finding| {
-        tell(waiting, &finding, output);
-    });
-    let Some(client) = client else { return };
-    output.judged(sighting);
-    let Some(event) = event else { return };
-    let is_open = incidents.is_open(&client, sighting.service);
-    // Alerts would name the client of a warning.
-    let incidents = incidents.alert(&client, sighting.service, sighting.time_ns).into_iter();
-    let under: Vec<Under> = incidents.filter(|incident| !incident.is_warning).map(Under::of).collect();
-    if !under.is_empty() {
-        output.alert(&event, &under);
-    } else if !is_open {
-        waiting.hold(CaseKey { client, service: Arc::clone(sighting.service) }, event);
+    /// All sightings before a time have come.
+    fn pass_time(&mut self, judged_ns: u64, output: &mut dyn Output) {
+        self.rotate(judged_ns, output);
+        let Self { incidents, waiting, policy, recogniser, .. } = self;
+        incidents.advance(policy, recogniser.bundle(), judged_ns, &mut |finding| tell(waiting, &finding, output));
+        waiting.forget_before(judged_ns.saturating_sub(KEPT_NS));
+    }
+
+    /// No sighting comes any more.
+    fn end(&mut self, output: &mut dyn Output) {
+        let Self { incidents, waiting, policy, recogniser, .. } = self;
+        incidents.end(policy, recogniser.bundle(), &mut |finding| tell(waiting, &finding, output));
+    }
+
+    /// Uses the pseudonyms of the period of a time. No incident has those of two periods.
+    fn rotate(&mut self, time_ns: u64, output: &mut dyn Output) {
+        let Self { incidents, waiting, privacy, .. } = self;
+        let Some(rotation) = privacy.pass_time(time_ns) else { return };
+        incidents.key_rotated(&mut |finding| tell(waiting, &finding, output));
+        output.use_pseudonyms(privacy, rotation);
     }
 }
 
