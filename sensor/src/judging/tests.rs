@@ -48,12 +48,11 @@ fn judging() -> Judging {
     Judging::new(Bundle::builtin(), Arc::new(Policy::builtin()), Limits::default())
 }
 
-fn event(seconds: u64, fact: Fact) -> Event {
-    let timestamp_ns = START_NS + seconds * SECOND_NS;
+pub fn event_at(timestamp_ns: u64, fact: Fact) -> Event {
     Event { timestamp_ns, frame_number: 1, order: Order::default(), fact }
 }
 
-fn flow(id: u64, bytes_to_client: u64) -> Flow {
+pub fn flow(id: u64, bytes_to_client: u64) -> Flow {
     Flow {
         id,
         client: Address::v4([10, 0, 0, 1]),
@@ -72,9 +71,10 @@ fn flow(id: u64, bytes_to_client: u64) -> Flow {
     }
 }
 
-fn sighted(seconds: u64, id: u64, name: &str) -> Event {
+/// A name on a flow, in a hello.
+pub fn sighting_at(timestamp_ns: u64, flow: Flow, name: &str) -> Event {
     let sighting = FlowSighting {
-        flow: flow(id, 0),
+        flow,
         client_mac: None,
         evidence: Evidence::TlsSni,
         name: Some(name.to_owned()),
@@ -84,7 +84,15 @@ fn sighted(seconds: u64, id: u64, name: &str) -> Event {
         desync: Desync::default(),
         summarised: 0,
     };
-    event(seconds, Fact::Sighting(Box::new(sighting)))
+    event_at(timestamp_ns, Fact::Sighting(Box::new(sighting)))
+}
+
+fn event(seconds: u64, fact: Fact) -> Event {
+    event_at(START_NS + seconds * SECOND_NS, fact)
+}
+
+fn sighted(seconds: u64, id: u64, name: &str) -> Event {
+    sighting_at(START_NS + seconds * SECOND_NS, flow(id, 0), name)
 }
 
 fn clock(seconds: u64) -> Event {

@@ -8,11 +8,10 @@ use clap::Parser;
 
 use super::*;
 use crate::cli::arguments::{Arguments, Command, When};
-use crate::event::{Event, Evidence, Fact, Flow, FlowEnd, Order, Sighting};
+use crate::event::{Event, Fact, Flow, FlowEnd};
+use crate::judging::tests::{event_at, sighting_at};
 use crate::privacy::Privacy;
 use vigie_capture::Position;
-use vigie_decode::{Address, Encapsulation};
-use vigie_handshake::opening::Desync;
 use vigie_judgement::policy::Policy;
 use vigie_signatures::Bundle;
 
@@ -50,42 +49,15 @@ fn run_to(target: &Target, events: &[EventType]) -> Run {
 }
 
 fn event(seconds: u64, fact: Fact) -> Event {
-    let timestamp_ns = START_NS + seconds * 1_000_000_000;
-    Event { timestamp_ns, frame_number: 1, order: Order::default(), fact }
+    event_at(START_NS + seconds * 1_000_000_000, fact)
 }
 
 fn flow(id: u64) -> Flow {
-    Flow {
-        id,
-        client: Address::v4([10, 0, 0, 1]),
-        client_port: 50_000,
-        server: Address::v4([192, 0, 2, 1]),
-        server_port: 443,
-        protocol: 6,
-        encapsulation: Encapsulation::default(),
-        interface: 1,
-        first_seen_ns: START_NS,
-        last_seen_ns: START_NS,
-        packets_to_server: 3,
-        packets_to_client: 2,
-        bytes_to_server: 900,
-        bytes_to_client: 4_096,
-    }
+    Flow { interface: 1, first_seen_ns: START_NS, last_seen_ns: START_NS, ..judging::tests::flow(id, 4_096) }
 }
 
 fn sighted(id: u64, name: &str) -> Event {
-    let sighting = Sighting {
-        flow: flow(id),
-        client_mac: None,
-        evidence: Evidence::TlsSni,
-        name: Some(name.to_owned()),
-        name_as_sent: None,
-        rule: Arc::clone(Bundle::builtin().name(name).unwrap()),
-        hello: None,
-        desync: Desync::default(),
-        summarised: 0,
-    };
-    event(id, Fact::Sighting(Box::new(sighting)))
+    sighting_at(START_NS + id * 1_000_000_000, flow(id), name)
 }
 
 /// The application of TikTok: two of its interfaces.
