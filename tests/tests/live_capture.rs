@@ -393,7 +393,9 @@ fn an_interface_goes_down_and_comes_back() {
                 told.extend(std::iter::from_fn(|| live.next_change()).map(|change| change.state));
             }
             assert_eq!(live.counts()[0].frames, 1500);
+            // Between down and up, and between two times up, the kernel may tell a missing carrier.
             told.retain(|state| *state != State::NoCarrier);
+            told.dedup();
             assert_eq!(told, [State::Up, State::Down, State::Up, State::Down, State::Up, State::Down, State::Up]);
             namespace.run("ip link set out0 down");
             until(&mut live, 0, State::NoCarrier);
