@@ -1,0 +1,3 @@
+//! The program `vigie-forward`; see the library's header.
+
+fn main() {}
