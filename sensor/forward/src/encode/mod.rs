@@ -2,8 +2,19 @@
 //!
 //! An event of the journal is one line of Suricata EVE JSON. A receiver gets it as that line, or in an encoding of this module.
 
+mod cef;
+mod ecs;
+mod event;
+mod fields;
+mod leef;
+mod ocsf;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::str::FromStr;
+
+use event::Event;
 
 /// How an event is written for a receiver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -11,28 +22,50 @@ pub enum Encoding {
     /// The journal's line as it is: Suricata EVE JSON.
     #[default]
     Eve,
+    /// Elastic Common Schema, JSON.
+    Ecs,
+    /// Open Cybersecurity Schema Framework, JSON.
+    Ocsf,
+    /// ArcSight's Common Event Format.
+    Cef,
+    /// QRadar's Log Event Extended Format.
+    Leef,
 }
 
 /// Why a line cannot be encoded.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum EncodeError {
-    /// The line is no JSON object.
-    #[error("the line is no JSON object")]
-    NotAnObject,
+    /// The line is no EVE event.
+    #[error("the line is no event: {0}")]
+    NoEvent(String),
+    /// The time of the event cannot be read.
+    #[error("the line is no event: its timestamp cannot be read")]
+    Timestamp,
 }
 
 impl Encoding {
     /// Every encoding, by the word that a configuration uses.
-    pub const ALL: [Self; 1] = [Self::Eve];
+    pub const ALL: [Self; 5] = [Self::Eve, Self::Ecs, Self::Ocsf, Self::Cef, Self::Leef];
 
     /// Appends one event to `out`, without a line end. `line` is a line of the journal, without its line end.
     ///
     /// # Errors
-    /// The line is no event.
+    /// The line is no event; `out` is as it was. [`Self::Eve`] takes any line.
     pub fn encode(self, line: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        match self {
-            Self::Eve => out.extend_from_slice(line),
+        if self == Self::Eve {
+            out.extend_from_slice(line);
+            return Ok(());
         }
+        let event = Event::read(line)?;
+        let mut text = String::with_capacity(line.len().saturating_mul(2));
+        match self {
+            Self::Eve => {}
+            Self::Ecs => text.push_str(&ecs::encode(&event).to_string()),
+            Self::Ocsf => text.push_str(&ocsf::encode(&event).to_string()),
+            Self::Cef => cef::encode(&event, &mut text),
+            Self::Leef => leef::encode(&event, &mut text),
+        }
+        out.extend_from_slice(text.as_bytes());
         Ok(())
     }
 }
@@ -41,6 +74,10 @@ impl fmt::Display for Encoding {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Eve => "eve",
+            Self::Ecs => "ecs",
+            Self::Ocsf => "ocsf",
+            Self::Cef => "cef",
+            Self::Leef => "leef",
         })
     }
 }
@@ -53,20 +90,5 @@ impl FromStr for Encoding {
             let known: Vec<String> = Self::ALL.iter().map(ToString::to_string).collect();
             format!("unknown encoding; one of {}", known.join(", "))
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Encoding;
-
-    #[test]
-    fn eve_is_the_line_as_it_is() {
-        let line = br#"{"event_type":"alert"}"#;
-        let mut out = Vec::new();
-        Encoding::Eve.encode(line, &mut out).unwrap();
-        assert_eq!(out, line);
-        assert_eq!("eve".parse(), Ok(Encoding::Eve));
-        assert!("json".parse::<Encoding>().unwrap_err().contains("eve"));
     }
 }
