@@ -399,6 +399,34 @@ fn explain_takes_what_analysts_paste() {
     assert!(text.contains("looks like tiktok.com, but has the letters \u{442} (U+0442)"), "{text}");
     let text = out(&vigie(&["explain", "tiktok"]));
     assert!(text.contains("TikTok is a service: key tiktok, owner ByteDance (CN)"), "{text}");
+    let text = out(&vigie(&["explain", "T13D1516H2_8DAAF6152771_E5627EFA2AB1", "71.18.4.10:443"]));
+    assert!(text.contains("(fingerprint t13d1516h2_8daaf6152771_e5627efa2ab1)"), "{text}");
+    assert!(text.contains("Looked up as 71.18.4.10."), "{text}");
+    // The same as a terminal or a log shows it.
+    let text = out(&vigie(&["explain", "www.xn--tik-eedtx.com", "tiktokk.com", "https://"]));
+    assert!(text.contains("looks like tiktok.com, but has the letters \u{442} (U+0442)"), "{text}");
+    assert!(text.contains("Near miss: TikTok (suffix tiktok.com)") && !text.contains("Looked up as ."), "{text}");
+    let json = out(&vigie(&["explain", "--json", "*.tiktokv.com", "mytiktok.com"]));
+    let answers: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(!answers[0]["sources"].as_array().unwrap().is_empty() && answers[0]["note"].is_string(), "{json}");
+    assert_eq!(answers[1]["near"][0]["rule"], "tiktok.com", "{json}");
+}
+
+#[test]
+fn time_that_goes_back_is_told() {
+    let folder = scratch();
+    let mut bytes = fs::read(capture("curl.pcap")).unwrap();
+    // The second of the second record: after the file's header, and the first record.
+    let second = 24 + 16 + u32::from_le_bytes(bytes[32..36].try_into().unwrap()) as usize;
+    let seconds = u32::from_le_bytes(bytes[second..second + 4].try_into().unwrap()) - 7_200;
+    bytes[second..second + 4].copy_from_slice(&seconds.to_le_bytes());
+    let path = file(&folder, "back.pcap", &bytes);
+    let output = vigie(&["read", "--json", &path]);
+    assert_eq!(code(&output), SUCCESS);
+    assert!(
+        err(&output).contains("back.pcap: at byte ") && err(&output).contains("time goes back: 1 frame is earlier")
+    );
+    assert!(out(&vigie(&["read", &path])).contains("time goes back"), "the summary tells it too");
 }
 
 #[test]
@@ -451,7 +479,11 @@ fn signatures_are_listed_verified_and_refused() {
 fn wrong_usage_is_told_in_one_line() {
     assert_fails(&vigie(&["read"]), USAGE, "FILE");
     assert_fails(&vigie(&["read", "--no-such-option", "a"]), USAGE, "--no-such-option");
-    assert_fails(&vigie(&["frobnicate"]), USAGE, "frobnicate");
+    assert_fails(&vigie(&["frobnicate"]), USAGE, "'frobnicate'; 'vigie --help' lists the commands");
+    assert_fails(&vigie(&["signatures", "lst"]), USAGE, "'list' ('vigie signatures --help' lists all)");
+    assert_fails(&vigie(&["read", "--workers", "-1", "a"]), USAGE, "invalid value '-1' for '--workers <N>'");
+    let unset = command(&["read", "a"]).env("VIGIE_SENSOR_NAME", "").output().unwrap();
+    assert_fails(&unset, USAGE, "VIGIE_SENSOR_NAME");
     assert_fails(&vigie(&["read", "--workers", "0", "a"]), USAGE, "--workers");
     assert_fails(
         &vigie(&["read", "--workers", "x", "a"]),

@@ -149,6 +149,39 @@ fn wrong_signatures_and_filters_are_a_wrong_configuration() {
 }
 
 #[test]
+fn check_and_run_name_file_line_and_key() {
+    let base = "capture.interfaces = [\"lo\"]\n";
+    for (more, expected) in [
+        ("capture.bpf = \"prt 443\"\n", ":6: capture.bpf = \"prt 443\": "),
+        (
+            "[log]\nlevel = \"info\"\nlevel = \"warn\"\n",
+            ":8: level: this key is set a second time; keep one of the two",
+        ),
+        (
+            "[log]\nlevel = \"info\"\n[log]\nformat = \"json\"\n",
+            ":8: log: this section begins a second time; put its keys under one heading",
+        ),
+        (base, ":6: interfaces: this key is set a second time; keep one of the two"),
+    ] {
+        // Five lines stand before.
+        let scene = Scene::new(more.trim_end());
+        let expected = format!("{}{expected}", scene.path().display());
+        let output = scene.check(&[]);
+        assert_eq!(code(&output), CONFIGURATION, "{}", out(&output));
+        assert!(out(&output).contains(&expected), "no {expected:?} in {}", out(&output));
+        let path = scene.path();
+        let output = vigie(&["run", "--config", path.to_str().unwrap()], &[]);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(code(&output), CONFIGURATION, "{told}");
+        assert!(told.contains(&expected), "no {expected:?} in {told}");
+    }
+    let output = vigie(&["run", "--interface", "lo", "--workers", "x", "--config", "/dev/null"], &[]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(code(&output), CONFIGURATION, "{told}");
+    assert!(told.starts_with("--workers: capture.workers = x: expected a whole number"), "{told}");
+}
+
+#[test]
 fn later_layers_win_and_json_says_where_from() {
     let scene = Scene::new("log.level = \"warn\"\nlog.format = \"json\"");
     let output = scene.check_in(
@@ -246,6 +279,15 @@ fn completions_manual_and_reference() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(code(&vigie(&["generate", "man", "--folder", folder.path().to_str().unwrap()], &[])), SUCCESS);
     assert!(folder.path().join("vigie-check.1").exists());
+    for entry in fs::read_dir(folder.path()).unwrap().map(Result::unwrap) {
+        let page = fs::read_to_string(entry.path()).unwrap();
+        let is_of_file = entry.file_name() == "vigie.toml.5";
+        for section in ["EXAMPLES", "EXIT STATUS", "FILES", "SEE ALSO"] {
+            let heading = format!(".SH {section}");
+            let is_there = page.lines().any(|line| line.replace('"', "") == heading);
+            assert!(is_there || (is_of_file && section == "EXIT STATUS"), "{:?} has no {section}", entry.path());
+        }
+    }
     assert_eq!(code(&vigie(&["generate", "man", "--folder", "/no/such/folder"], &[])), UNAVAILABLE);
 }
 

@@ -207,7 +207,7 @@ fn a_wrong_policy_stops_check_and_run_before_anything_starts() {
     let (code, _, error) = scene.vigie(&["run"]);
     assert!(code == CONFIGURATION && error.contains(expected), "{error}");
     assert!(
-        error.ends_with("vigie: 1 error in the policy; correct them; 'vigie check' checks everything\n"),
+        error.ends_with("vigie: 1 error in the policy; mend what stands above; 'vigie check' checks everything\n"),
         "{error}"
     );
     assert!(!scene.folder.path().join("eve.json").exists());

@@ -18,8 +18,8 @@ use serde_json::Value;
 use crate::network::Namespace;
 use vigie_skip::skipped;
 
-/// How long a test waits for what must come.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a test waits for what must come, also on a machine that builds three other things meanwhile.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// An unprivileged user whom every system has.
 const USER: &str = "nobody";
 /// Their number, and that of their group.

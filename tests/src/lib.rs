@@ -4,6 +4,7 @@
 pub mod daemon;
 pub mod dns;
 pub mod hello;
+pub mod injector;
 pub mod known;
 pub mod live_frames;
 pub mod memory;

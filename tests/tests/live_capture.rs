@@ -16,7 +16,7 @@ use vigie_tests::packets::{CLIENT, SERVER, tagged, udp, udp_in_fragments};
 use vigie_wire::{Frame, LinkType};
 
 /// How long a test waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How long it waits for what must not come.
 const QUIET: Duration = Duration::from_millis(300);
 

@@ -18,6 +18,10 @@ use vigie_tests::network::{Namespace, Sender};
 use vigie_tests::packets::SERVER;
 
 const BANNED: &str = "www.capcut.com";
+/// How long a sensor may take to stop, whatever happens to its events.
+const STOP_MAX: Duration = Duration::from_secs(15);
+/// Much less than it takes to give up on events that nobody takes.
+const AT_ONCE: Duration = Duration::from_secs(5);
 /// All records, so that much is written.
 const ALL_RECORDS: [&str; 4] =
     ["--set", "events.types=[\"tls\", \"quic\", \"dns\", \"flow\"]", "--set", "privacy.debug_until=9999-12-31"];
@@ -248,7 +252,7 @@ fn told_to_stop_it_writes_all_that_it_has_seen() {
     daemon.signal(libc::SIGTERM);
     let status = daemon.wait(PATIENCE);
     println!("ended after {:.2?}", began.elapsed());
-    assert!(status.success() && began.elapsed() < Duration::from_secs(10), "{status}: {}", daemon.said());
+    assert!(status.success() && began.elapsed() < STOP_MAX, "{status}: {}", daemon.said());
     let events = folder.events_of("eve.json");
     for kind in ["alert", "tls", "flow"] {
         assert!(
@@ -279,7 +283,7 @@ fn told_to_stop_twice_it_stops_at_once() {
     daemon.signal(libc::SIGTERM);
     thread::sleep(Duration::from_millis(500));
     daemon.signal(libc::SIGTERM);
-    let status = daemon.wait(Duration::from_secs(2));
+    let status = daemon.wait(AT_ONCE);
     assert!(status.code() == Some(128 + libc::SIGTERM) || status.signal() == Some(libc::SIGTERM), "{status}");
 }
 

@@ -17,8 +17,9 @@ use vigie_skip::skipped;
 use vigie_tests::daemon::{Daemon, Folder, binary};
 use vigie_tests::dns;
 use vigie_tests::hello::Hello;
+use vigie_tests::injector::Injector;
 use vigie_tests::known::{Ends, ends_of};
-use vigie_tests::network::{Namespace, Sender};
+use vigie_tests::network::Namespace;
 use vigie_tests::packets::{SERVER, fragment, udp};
 use vigie_tests::tcp::Connection;
 
@@ -120,27 +121,28 @@ fn stated_bytes(folder: &Folder) -> u64 {
     stated["memory"]["total_bytes"].as_u64().expect("a number")
 }
 
-/// Sends a flood at the rate, and the other frames at their times. How many packets that were.
-fn send(schedule: &Schedule, lasts: Duration, rate: u64, frame: &(impl Fn(u64) -> Vec<u8> + Sync)) -> u64 {
-    let (sender, began) = (Sender::new("out0"), Instant::now());
+/// Brings the frames of a flood at the rate, and the others at their times. How many packets that were.
+fn send(injector: &mut Injector, schedule: &Schedule, rate: u64, flood: &[Vec<u8>]) -> u64 {
+    let began = Instant::now();
     let (mut rest, mut number) = (schedule.as_slice(), 0);
-    let flood = (rate * lasts.as_millis() as u64 / 1_000).min(PACKETS_MAX);
-    while number < flood || !rest.is_empty() {
+    while number < flood.len() || !rest.is_empty() {
         let passed = began.elapsed();
         let (now, later) = rest.split_at(rest.partition_point(|(at, _)| *at <= passed));
-        sender.send(now.iter().map(|(_, frame)| frame.as_slice()));
+        injector.bring(&now.iter().map(|(_, frame)| frame.as_slice()).collect::<Vec<_>>());
         rest = later;
-        let due = (rate * passed.as_micros() as u64 / 1_000_000).min(flood);
+        let due = (rate * passed.as_micros() as u64 / 1_000_000) as usize;
         // Not so many at once that the slow hellos are late.
-        let some: Vec<_> = (number..due.min(number + 500)).map(frame).collect();
-        sender.send(some.iter().map(Vec::as_slice));
-        number += some.len() as u64;
-        if some.is_empty() && now.is_empty() {
+        let end = due.min(flood.len()).min(number + 500);
+        injector.bring(&flood[number..end]);
+        if end == number && now.is_empty() {
             thread::sleep(Duration::from_millis(1));
         }
+        if number < flood.len() && end == flood.len() {
+            println!("{:.0} packets of the flood a second", end as f64 / began.elapsed().as_secs_f64());
+        }
+        number = end;
     }
-    println!("{number} packets of the flood in {:.1?}", began.elapsed());
-    number + schedule.len() as u64
+    (number + schedule.len()) as u64
 }
 
 /// A flood of these frames, and what is sent among it. Of `clients`, at least 99 in 100 have to be recognised.
@@ -155,9 +157,11 @@ fn flood(
     namespace.pair("out0", "tap0");
     let folder = Folder::new();
     let stated = stated_bytes(&folder);
+    let packets = (rate * lasts.as_millis() as u64 / 1_000).min(PACKETS_MAX);
+    let packets: Vec<_> = (0..packets).map(frame).collect();
     let daemon = Daemon::start(&namespace, &folder, &["-i", "tap0", "--workers", "2"]);
     let before = daemon.resident_kib() << 10;
-    let sent = namespace.inside(|| send(&schedule, lasts, rate, &frame));
+    let sent = namespace.inside(|| send(&mut Injector::new("tap0", "out0"), &schedule, rate, &packets));
     let scrape = daemon.scrape_until(&namespace, "all packets", |scrape| {
         let (packets, drops) = scrape.packets_and_drops();
         packets + drops >= sent

@@ -252,9 +252,10 @@ fn an_unread_pipe_holds_the_end_up_for_a_bounded_time_and_its_loss_is_told() {
     });
     let (raised, lost) = ends_in_time(daemon);
     reader.take(true);
-    thread::sleep(Duration::from_millis(500));
+    let taken = || -> Vec<Value> { reader.events().into_iter().filter(is_alert).collect() };
+    until("all that was written", PATIENCE, || (taken().len() + lost >= MANY).then_some(()));
     assert!(reader.ends_whole(), "a line is cut");
-    let taken: Vec<Value> = reader.events().into_iter().filter(is_alert).collect();
+    let taken = taken();
     println!("{} taken, {lost} lost", taken.len());
     assert_eq!((raised, taken.len() + lost), (MANY, MANY));
     assert!(!taken.is_empty() && lost > 0);

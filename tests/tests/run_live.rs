@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use vigie_tests::daemon::{Daemon, Folder, RaisedAtTheEnd, SIGHTINGS, is_sighting, until};
+use vigie_tests::daemon::{Daemon, Folder, PATIENCE, RaisedAtTheEnd, SIGHTINGS, is_sighting, until};
 use vigie_tests::known::{self, Ends, ends_of};
 use vigie_tests::network::{Namespace, Sender};
 
@@ -128,7 +128,7 @@ fn with_a_tiny_ring_and_a_stalled_sensor_drops_are_counted_to_the_last() {
     }
     // Whoever has room again sees again.
     say(&namespace, BANNED, 50_000..50_010);
-    until("alerts after the drops", Duration::from_secs(10), || (folder.alerts_so_far().len() == 10).then_some(()));
+    until("alerts after the drops", PATIENCE, || (folder.alerts_so_far().len() == 10).then_some(()));
     let said = daemon.stop();
     let told: u64 = said.rsplit("stopped: ").next().unwrap().split(' ').next().unwrap().parse().unwrap();
     assert!(told > 40, "{said}");
@@ -163,7 +163,7 @@ fn a_reload_brings_new_signatures_and_a_bad_one_changes_nothing() {
     say(&namespace, BANNED, 10..20);
     let alerted = |what: &str, numbers: std::ops::Range<usize>| {
         let all = every(numbers);
-        until(what, Duration::from_secs(10), || (counted(&sightings()).len() >= all.len()).then_some(()));
+        until(what, PATIENCE, || (counted(&sightings()).len() >= all.len()).then_some(()));
         assert_eq!(counted(&sightings()), all, "{what}");
     };
     alerted("the built-in signatures", 10..20);
@@ -212,7 +212,7 @@ fn a_reload_brings_new_signatures_and_a_bad_one_changes_nothing() {
     daemon.wait_until_it_says_times("vigie: reloaded: ", 3);
     say(&namespace, "www.forbidden.example", 80..90);
     say(&namespace, BANNED, 90..91);
-    until("one alert more", Duration::from_secs(10), || (sightings().len() == 71).then_some(()));
+    until("one alert more", PATIENCE, || (sightings().len() == 71).then_some(()));
     daemon.stop();
     assert_eq!(sightings().len(), 71);
 }
@@ -242,7 +242,7 @@ fn renamed_files_are_made_anew_and_nothing_is_lost_between() {
             fs::rename(folder.events(), folder.path(&format!("eve.json.{rotation}"))).unwrap();
             daemon.signal(libc::SIGHUP);
             daemon.wait_until_it_says_times("vigie: reloaded: ", rotation);
-            until("a new file", Duration::from_secs(5), || folder.events().exists().then_some(()));
+            until("a new file", PATIENCE, || folder.events().exists().then_some(()));
         }
         is_over.store(true, Ordering::Relaxed);
         sender.join().unwrap()

@@ -45,17 +45,23 @@ fn a_packet_that_panics_a_worker_is_set_aside_and_the_tap_is_seen_again() {
     let says = |numbers: std::ops::Range<usize>| -> Vec<Vec<u8>> {
         numbers.flat_map(|number| known::says(number, BANNED)).collect()
     };
+    let sighted = |count| {
+        let began = Instant::now();
+        let sightings = || daemon.scrape(&namespace).sum("vigie_sightings_total", &[]);
+        while sightings() < count && began.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(10));
+        }
+        began.elapsed()
+    };
+    // How long it takes on this machine, with whatever else it does.
     send(says(0..100));
+    let usual = sighted(100);
     // In the middle of a batch: what stands before and behind it counts.
     send([says(100..110), vec![poison()], says(110..200)].concat());
-    let began = Instant::now();
     let all = send(says(200..300));
-    let sightings = || daemon.scrape(&namespace).sum("vigie_sightings_total", &[]);
-    while sightings() < 300 && began.elapsed() < PATIENCE {
-        thread::sleep(Duration::from_millis(10));
-    }
-    println!("the tap was seen again within {:.1?}", began.elapsed());
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    let took = sighted(300);
+    println!("the tap was seen again within {took:.1?}; it usually takes {usual:.1?}");
+    assert!(took < Duration::from_secs(1) + usual * 4, "{took:?}, usually {usual:?}");
     let scrape = daemon.scrape_until(&namespace, "all packets and the panic", |scrape| {
         scrape.packets_and_drops() == (all, 0) && scrape.sum("vigie_worker_panics_total", &[]) == 1
     });

@@ -104,9 +104,11 @@ impl<S: Schema> Reader<'_, S> {
             // One mistake can give several faults; the first of a line is the most helpful.
             let is_here = |finding: &Finding| matches!(&finding.origin, Origin::File(_, known) if *known == line);
             if !self.findings.iter().any(is_here) {
-                let key = fault.span().filter(|_| fault.message() == DUPLICATE_KEY).and_then(|span| text.get(span));
-                let (key, origin) = (key.unwrap_or_default(), self.at_line(line));
-                self.findings.push(Finding::error(origin, key, "", syntax(fault.message())));
+                let span = fault.span().filter(|_| fault.message() == DUPLICATE_KEY);
+                let is_heading = span.as_ref().is_some_and(|span| is_heading(text.get(..span.start)));
+                let key = span.and_then(|span| text.get(span)).unwrap_or_default();
+                let wrong = if is_heading { second_heading() } else { syntax(fault.message()) };
+                self.findings.push(Finding::error(self.at_line(line), key, "", wrong));
             }
         }
         // The parser guesses the content of broken lines: nothing more is reported about them.
@@ -202,6 +204,15 @@ fn syntax(message: &str) -> Fault {
         DUPLICATE_KEY => Fault::new("this key is set a second time", "keep one of the two"),
         _ => Fault::new(format!("not TOML: {message}"), "see https://toml.io for the syntax"),
     }
+}
+
+/// Whether what follows stands in a heading, such as `[capture]`.
+fn is_heading(before: Option<&str>) -> bool {
+    before.and_then(|before| before.rsplit('\n').next()).is_some_and(|line| line.trim_start().starts_with('['))
+}
+
+fn second_heading() -> Fault {
+    Fault::new("this section begins a second time", "put its keys under one heading")
 }
 
 /// What is wrong with a key that does not exist: nearest keys are suggested.

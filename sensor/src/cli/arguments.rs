@@ -133,7 +133,7 @@ pub struct ReadArguments {
     pub signatures: Vec<PathBuf>,
 
     /// Number of threads that read the captures together. The events are the same for any number.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = numbers::<u16>(1, 1024))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = numbers::<u16>(1, 1024), allow_negative_numbers = true)]
     pub workers: u16,
 
     /// Set a limit; may be repeated. A wrong name lists all limits.
@@ -163,7 +163,7 @@ where
 /// Parses the name of a sensor.
 fn sensor_name(text: &str) -> Result<String, String> {
     if text.trim().is_empty() || text.chars().count() > 255 {
-        return Err("write a name of 1 to 255 characters".to_owned());
+        return Err("write a name of 1 to 255 characters, here or in VIGIE_SENSOR_NAME".to_owned());
     }
     Ok(text.to_owned())
 }
@@ -278,7 +278,7 @@ pub enum BansCommand {
 /// Types of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum EventType {
-    /// Flows that matched a signature which raises an alert.
+    /// Incidents, and the flows that belong to them.
     Alert,
     /// Flows that matched any signature, whatever it says.
     Sighting,

@@ -10,7 +10,7 @@ use super::arguments::{BansArguments, BansCommand};
 use super::bundle;
 use super::exit::{Exit, Failure};
 use super::table::{self, Left};
-use super::terminal::{Style, Terminal, print};
+use super::terminal::{Style, Terminal, print, wrap};
 
 /// Runs the command.
 ///
@@ -28,7 +28,7 @@ pub fn run(arguments: &BansArguments, terminal: Terminal) -> Result<Exit, Failur
                 let message = format!("no ban has the id \"{}\"", id.escape_default());
                 return Err(Failure::new(Exit::Usage, message, "'vigie bans list' shows the ids"));
             };
-            print(&show(ban, day))?;
+            print(&show(ban, day, terminal.stdout_style()))?;
         }
     }
     Ok(Exit::Success)
@@ -116,8 +116,11 @@ fn list_json(bans: &Bans, day: Date) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
+/// Where the values of one ban begin.
+const VALUE_COLUMN: usize = 18;
+
 /// All that is known of one ban.
-fn show(ban: &Ban, day: Date) -> String {
+fn show(ban: &Ban, day: Date, style: Style) -> String {
     let words = |list: Vec<&str>| list.join(", ");
     let date = |day: Option<Date>| day.map(|day| day.to_string()).unwrap_or_default();
     let in_force = match ban.precision {
@@ -153,7 +156,10 @@ fn show(ban: &Ban, day: Date) -> String {
     ];
     let mut text = format!("{}\n", ban.id);
     for (name, value) in rows.iter().filter(|(_, value)| !value.is_empty()) {
-        text.push_str(&format!("  {name:<14}  {}\n", printable(value)));
+        let value = wrap(&printable(value), style.width.saturating_sub(VALUE_COLUMN));
+        let mut lines = value.lines().map(str::trim_start);
+        text.push_str(&format!("  {name:<14}  {}\n", lines.next().unwrap_or_default()));
+        lines.for_each(|line| text.push_str(&format!("{:VALUE_COLUMN$}{line}\n", "")));
     }
     text
 }
@@ -196,7 +202,7 @@ mod tests {
 
     #[test]
     fn one_ban_in_full() {
-        let text = show(Bans::builtin().get("uk-scotland").unwrap(), DAY);
+        let text = show(Bans::builtin().get("uk-scotland").unwrap(), DAY, STYLE);
         assert!(text.contains("  In force        2023-03-31 (known by its month)\n"), "{text}");
         assert!(text.starts_with("uk-scotland\n") && !text.contains("Ended"), "{text}");
         let unknown = BansArguments { command: BansCommand::Show { id: "x".into(), bans: vec![], as_of: None } };

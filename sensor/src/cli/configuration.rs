@@ -87,7 +87,7 @@ impl ConfigurationArguments {
             Err(errors) => {
                 eprint(&format!("{errors}\n"));
                 let what = format!("{} in the configuration", counted(errors.count() as u64, "error"));
-                Err(Failure::new(Exit::Configuration, what, "correct them; 'vigie check' checks everything"))
+                Err(Failure::new(Exit::Configuration, what, "mend what stands above; 'vigie check' checks everything"))
             }
         }
     }

@@ -286,7 +286,7 @@ fn list(entries: &[Derogation], day: Date, style: Style) -> String {
             derogation.reference.clone(),
         ]);
     }
-    table::text(&table, style)
+    table::fitting_text(table, style, &[7, 6, 4])
 }
 
 /// An object a line.

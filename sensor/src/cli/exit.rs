@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use clap::error::ErrorKind;
+
 /// Exit codes. Those of failures are from `sysexits.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -58,8 +60,10 @@ impl Failure {
         let tips: Vec<&str> =
             text.lines().filter_map(|line| line.trim_start().strip_prefix("tip: ")).map(str::trim).collect();
         let usage = paragraphs.find_map(|paragraph| paragraph.strip_prefix("Usage: "));
-        let mend = match (tips.first(), usage) {
+        let is_wrong_word = error.kind() == ErrorKind::InvalidSubcommand;
+        let mend = match (tips.first(), usage.filter(|_| !is_wrong_word)) {
             (Some(tip), _) => format!("{tip} ('{command} --help' lists all)"),
+            (None, None) if is_wrong_word => format!("'{command} --help' lists the commands"),
             (None, Some(usage)) => format!("usage: {}", one_line(usage)),
             (None, None) => format!("try '{command} --help'"),
         };
@@ -131,6 +135,15 @@ mod tests {
             "vigie: invalid value '0' for '--flows <N>': write a number from 1 to 10000000; try 'vigie read --help'"
         );
         assert!(usage("vigie read a --sensor-name=").contains("write a name of 1 to 255 characters"));
+        // A number that begins with a minus is a wrong number and no option.
+        assert_eq!(
+            usage("vigie read a --workers -1"),
+            "vigie: invalid value '-1' for '--workers <N>': write a number from 1 to 1024; try 'vigie read --help'"
+        );
+        assert_eq!(
+            usage("vigie signatures frobnicate"),
+            "vigie: unrecognized subcommand 'frobnicate'; 'vigie read --help' lists the commands"
+        );
         assert!(usage("vigie read a\u{1b}[2J --workers 0").starts_with("vigie: invalid value '0' for '--workers <N>'"));
         assert!(!usage("vigie read a --\u{1b}[2J").contains('\u{1b}'));
     }

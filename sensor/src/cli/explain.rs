@@ -160,7 +160,8 @@ fn paragraph(bundle: &Bundle, query: &str, explanation: &Explanation) -> String 
 }
 
 fn looked_up_as(query: &str, explanation: &Explanation) -> Option<String> {
-    (explanation.normalised != query).then(|| format!("  Looked up as {}.", printable(&explanation.normalised)))
+    let asked = &explanation.normalised;
+    (asked != query && !asked.is_empty()).then(|| format!("  Looked up as {}.", printable(asked)))
 }
 
 fn explain_rule(rule: &Rule, explanation: &Explanation, lines: &mut Vec<String>) {
@@ -174,12 +175,12 @@ fn explain_rule(rule: &Rule, explanation: &Explanation, lines: &mut Vec<String>)
     ));
     let verdict = verdict_words(rule.verdict());
     lines.push(format!(
-        "  Verdict: {verdict}. Confidence that it belongs to {}: {}.",
+        "  Speaks for: {verdict}. Confidence that it belongs to {}: {}.",
         rule.service_name, rule.confidence
     ));
     lines.push(match (explanation.alerts, &explanation.why) {
         (true, _) => format!(
-            "  Raises an alert: \"{}\" (signature {}, severity {}).",
+            "  Under an incident its flow is an alert: \"{}\" (signature {}, severity {}).",
             signature_text(rule),
             rule.signature_id,
             rule.severity()
@@ -364,8 +365,8 @@ mod tests {
 API.Example.COM matches TikTok (suffix example.com).
   Looked up as api.example.com.
   Role app-api: the app's own API. Class native, family api: only native apps contact it.
-  Verdict: app in use. Confidence that it belongs to TikTok: high.
-  Raises an alert: \"vigie TikTok: app in use\" (signature 8100001, severity 1).
+  Speaks for: app in use. Confidence that it belongs to TikTok: high.
+  Under an incident its flow is an alert: \"vigie TikTok: app in use\" (signature 8100001, severity 1).
   Sources: v2fly; reviewed 2026-11-01; tiktok.toml:3.
   Note: seen\\u{1b}[2J in builds
   Near miss: TikTok (suffix example.com): answers elsewhere.

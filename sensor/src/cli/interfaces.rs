@@ -38,7 +38,7 @@ pub fn run(arguments: &InterfacesArguments, terminal: Terminal) -> Result<Exit, 
     let are_named = !arguments.names.is_empty();
     print(&match arguments.json {
         true => json(&interfaces, are_named),
-        false => text(&interfaces, are_named, terminal.stdout_style()),
+        false => terminal.fitted(text(&interfaces, are_named, terminal.stdout_style())),
     })?;
     Ok(Exit::Success)
 }

@@ -102,7 +102,7 @@ pub fn run(arguments: &JudgeArguments, terminal: Terminal) -> Result<Exit, Failu
     } else {
         let read = story::Read::of(&reports);
         let judged = story::Judged { policy: &policy, by: arguments.policy.name(), counts: incidents.counts(), read };
-        print(&output.story.text(&judged, arguments.all, terminal.stdout_style()))?;
+        print(&terminal.fitted(output.story.text(&judged, arguments.all, terminal.stdout_style())))?;
     }
     outcome(&reports, arguments.fail_on_incident && has_incident)
 }

@@ -18,7 +18,7 @@ use super::exit::{Exit, Failure};
 use super::judge::story::{self, Judged};
 use super::progress::Progress;
 use super::summary::{Inspected, summary};
-use super::terminal::{Terminal, eprint, ignore_broken_pipe, print};
+use super::terminal::{Terminal, eprint, ignore_broken_pipe, print, wrap};
 use super::words::{count, counted, printable};
 use crate::judging::{self, Judging};
 use crate::read::{self, Settings, Totals};
@@ -206,10 +206,11 @@ impl Run {
             summary(inspected, &story, style)
         };
         if !self.output.is_open() {
-            return print(&text(terminal.stdout_style()));
+            return print(&terminal.fitted(text(terminal.stdout_style())));
         }
         if terminal.stderr {
-            eprint(&text(terminal.stderr_style()));
+            let style = terminal.stderr_style();
+            eprint(&wrap(&text(style), style.width));
         } else {
             print_warnings(inspected);
         }

@@ -57,7 +57,7 @@ fn failure(error: &RunError, filter_origin: &str) -> Failure {
     if let RunError::Policy(errors) = error {
         eprint(&format!("{errors}\n"));
         let what = format!("{} in the policy", counted(errors.count() as u64, "error"));
-        return Failure::new(Exit::Configuration, what, "correct them; 'vigie check' checks everything");
+        return Failure::new(Exit::Configuration, what, "mend what stands above; 'vigie check' checks everything");
     }
     let exit = match error {
         RunError::Signatures(_) | RunError::Policy(_) => Exit::Configuration,

@@ -43,7 +43,7 @@ pub struct SynthArguments {
     pub seed: u64,
 
     /// Approximate number of flows open at a time.
-    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = numbers::<u32>(1, 10_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = numbers::<u32>(1, 10_000_000), allow_negative_numbers = true)]
     pub flows: u32,
 
     /// How often new flows begin.

@@ -13,6 +13,7 @@ use vigie_handshake::neighbours::{MacAddress, is_initial_hop_limit, is_of_one_ho
 use super::flows::client_of;
 use super::packet::{EncapsulationSource, FlowPacket};
 use super::{Counter, Worker};
+use vigie_wire::LinkType;
 
 /// Clients whose link-layer address a worker remembers between their hello and the end of its inspection.
 const CLIENTS_MAX: usize = 256;
@@ -48,7 +49,15 @@ const fn place(client: Address) -> usize {
 impl FlowPacket<'_> {
     /// Destination and source address of the frame, where they are the packet's own: not in a tunnel.
     fn mac_addresses(&self) -> Option<(MacAddress, MacAddress)> {
-        let EncapsulationSource::Frame(frame) = self.encapsulation else { return None };
+        let frame = match self.encapsulation {
+            EncapsulationSource::Frame(frame) => frame,
+            EncapsulationSource::DecodedFrame(frame, encapsulation)
+                if frame.link_type == LinkType::ETHERNET && encapsulation.tunnel_depth == 0 =>
+            {
+                frame
+            }
+            _ => return None,
+        };
         let (destination, rest) = frame.data.split_first_chunk::<6>()?;
         Some((*destination, *rest.first_chunk::<6>()?))
     }

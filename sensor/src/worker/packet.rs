@@ -71,7 +71,9 @@ pub(super) struct FlowPacket<'p> {
 pub(super) enum EncapsulationSource<'p> {
     /// The frame is plain.
     Frame(&'p Frame<'p>),
-    /// The frame was decoded.
+    /// The frame was decoded to this one packet.
+    DecodedFrame(&'p Frame<'p>, &'p Encapsulation),
+    /// The packet is one of several of a frame, or was reassembled.
     Decoded(&'p Encapsulation),
 }
 
@@ -79,7 +81,9 @@ impl FlowPacket<'_> {
     pub(super) fn encapsulation(&self) -> Encapsulation {
         match self.encapsulation {
             EncapsulationSource::Frame(frame) => PacketHeaders::encapsulation(frame),
-            EncapsulationSource::Decoded(encapsulation) => *encapsulation,
+            EncapsulationSource::DecodedFrame(_, encapsulation) | EncapsulationSource::Decoded(encapsulation) => {
+                *encapsulation
+            }
         }
     }
 
@@ -118,7 +122,7 @@ impl Worker {
                 None => return,
             },
             Some(Ok(Decoded::Packet(packet))) => {
-                (packet.transport, EncapsulationSource::Decoded(&packet.encapsulation))
+                (packet.transport, EncapsulationSource::DecodedFrame(frame, &packet.encapsulation))
             }
             Some(several) => return self.handle_decoded(&mut PacketSource::of(frame), several, emit),
         };

@@ -257,7 +257,6 @@ impl Plan {
     }
 }
 
-/// The lines of our status that tell of privileges.
 /// Sets a limit, by a pointer whose lower half is zero.
 fn limit() -> io::Result<()> {
     let address = (1_usize << 32) as *mut libc::c_void;
@@ -271,6 +270,7 @@ fn limit() -> io::Result<()> {
     checked(result as libc::c_int).map(drop)
 }
 
+/// The lines of our status that tell of privileges.
 fn status() -> io::Result<String> {
     let wanted = ["Uid", "Gid", "Groups", "Cap", "NoNewPrivs", "Seccomp:"];
     let text = fs::read_to_string("/proc/thread-self/status")?;

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use comfy_table::Table;
+use comfy_table::{ColumnConstraint, Table};
 use console::{measure_text_width, truncate_str};
 use vigie_judgement::policy::Policy;
 use vigie_judgement::{CaseKey, Change, Client, Counts, Finding, Incident, Judgement, Verdict};
 
 use crate::cli::table::{self, Left, Right};
-use crate::cli::terminal::Style;
+use crate::cli::terminal::{BOLD, Style, wrap};
 use crate::cli::words::{clock, count, counted, day};
 use crate::judge::files::Report;
 use crate::privacy::Privacy;
@@ -152,10 +152,10 @@ impl Story {
         lines.sort_unstable();
         let mut text = match lines.len() {
             0 => String::new(),
-            count if all || count <= LINES_SHOWN_MAX => format!("{}\n", fitted(&table_of(&lines), style)),
+            count if all || count <= LINES_SHOWN_MAX => format!("{}\n", with_reasons(&lines, style)),
             _ => {
                 let note = format!("{}: --all shows every client", counted(lines.len() as u64, "line"));
-                format!("{}{note}\n\n", fitted(&rolled_up(&lines), style))
+                format!("{}{note}\n\n", table::fitting_text(rolled_up(&lines), style, &[]))
             }
         };
         let Judged { policy, by, .. } = judged;
@@ -275,21 +275,48 @@ fn severity_text(severity: u8) -> String {
     if severity == u8::MAX { "-".to_owned() } else { severity.to_string() }
 }
 
-fn table_of(lines: &[&Line]) -> Table {
-    let headings = [
-        ("SEV", Right),
-        ("CLIENT", Left),
-        ("SERVICE", Left),
-        ("VERDICT", Left),
-        ("SINCE (UTC)", Left),
-        ("BAN", Left),
-        ("WHY", Left),
-    ];
-    let mut table = table::with_headings(headings);
-    for line in lines {
-        let Line { severity, first_ns, client, service, verdict, ban, why } = line;
-        let since = format!("{} {}", day(*first_ns), clock(*first_ns));
-        table.add_row([&severity_text(*severity), client, service, verdict, &since, ban, why]);
+/// Columns of the story, the first three in every terminal. Of the others, as many as fit; the rest goes before the reasons.
+const HEADINGS: [(&str, comfy_table::CellAlignment); 6] =
+    [("SEV", Right), ("CLIENT", Left), ("SERVICE", Left), ("VERDICT", Left), ("SINCE (UTC)", Left), ("BAN", Left)];
+const COLUMNS_MIN: usize = 3;
+/// Reasons stand below the client.
+const REASONS_INDENT: &str = "     ";
+
+/// The lines of the story, below each of them its reasons.
+fn with_reasons(lines: &[&Line], style: Style) -> String {
+    let rows: Vec<[String; HEADINGS.len()]> = lines.iter().map(|line| cells(line)).collect();
+    let mut shown = HEADINGS.len();
+    let mut printed = table::lines(&table_of(&rows, shown));
+    while shown > COLUMNS_MIN && printed.iter().any(|line| measure_text_width(line) > style.width) {
+        shown -= 1;
+        printed = table::lines(&table_of(&rows, shown));
+    }
+    let mut printed = printed.iter().map(|line| truncate_str(line, style.width, "…"));
+    let mut text = format!("{}\n", style.paint(BOLD, &printed.next().unwrap_or_default()));
+    for ((line, row), printed) in lines.iter().zip(&rows).zip(printed) {
+        let before = row.get(shown..).unwrap_or_default().join(", ");
+        let separator = if before.is_empty() { "" } else { ": " };
+        let reasons = format!("{REASONS_INDENT}{before}{separator}{}\n", line.why);
+        text.push_str(&format!("{printed}\n{}", wrap(&reasons, style.width)));
+    }
+    text
+}
+
+fn cells(line: &Line) -> [String; HEADINGS.len()] {
+    let Line { severity, first_ns, client, service, verdict, ban, .. } = line;
+    let since = format!("{} {}", day(*first_ns), clock(*first_ns));
+    [severity_text(*severity), client.clone(), service.clone(), verdict.clone(), since, ban.clone()]
+}
+
+fn table_of(rows: &[[String; HEADINGS.len()]], shown: usize) -> Table {
+    let mut table = table::with_headings(HEADINGS);
+    rows.iter().for_each(|row| {
+        table.add_row(row);
+    });
+    for place in shown..HEADINGS.len() {
+        if let Some(column) = table.column_mut(place) {
+            column.set_constraint(ColumnConstraint::Hidden);
+        }
     }
     table
 }
@@ -318,19 +345,4 @@ fn rolled_up(lines: &[&Line]) -> Table {
         table.add_row([severity_text(severity), clients, service.into(), verdict.into(), since, ban.into()]);
     }
     table
-}
-
-/// A table whose lines are cut where the terminal ends.
-fn fitted(table: &Table, style: Style) -> String {
-    let cut = |line: &str| match measure_text_width(line) <= style.width {
-        true => line.to_owned(),
-        false => truncate_str(line, style.width, "…").into_owned(),
-    };
-    let mut text = String::new();
-    for (number, line) in table::lines(table).iter().enumerate() {
-        let line = cut(line);
-        text.push_str(&if number == 0 { style.paint(crate::cli::terminal::BOLD, &line) } else { line });
-        text.push('\n');
-    }
-    text
 }
