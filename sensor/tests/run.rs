@@ -19,7 +19,7 @@ use vigie::settings::{Record, Settings};
 use vigie_capture::live::{Change, InterfaceCounts};
 use vigie_capture::{CaptureError, Files, FilesOptions, Position, Source, SourceStatistics};
 use vigie_flow::{HashKey, PacketHeaders};
-use vigie_journal::{Journal, Target};
+use vigie_journal::{EventFile, Target};
 use vigie_judgement::policy::Policy;
 use vigie_privacy::{PeriodKeys, PeriodLength, Pseudonyms};
 use vigie_signatures::Bundle;
@@ -193,7 +193,7 @@ fn start_by(
     let bundle = Bundle::builtin();
     let prepared = Prepared::new(settings, &bundle, sources.len(), &log).unwrap();
     let shared = Arc::clone(prepared.shared());
-    let journal = Journal::to(Box::new(gate.clone()));
+    let journal = EventFile::to(Box::new(gate.clone()));
     let snapshot = Snapshot { bundle, policy: Arc::new(Policy::builtin()), privacy };
     (prepared.start_with(sources, journal, settings, snapshot, &log).unwrap(), shared)
 }

@@ -1,5 +1,5 @@
 //! Lines to a file or to standard output, through one big buffer, as replays write them. A running sensor, which has to
-//! live with a disk that refuses, writes a [`Journal`](crate::Journal).
+//! live with a disk that refuses, writes a [`EventFile`](crate::EventFile) or a [`Journal`](crate::Journal).
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use vigie_journal::Journal;
+use vigie_journal::EventFile;
 use vigie_journal::record::Stats;
 use vigie_judgement::{Finding, Sighting};
 use vigie_signatures::{Bundle, Rule};
@@ -27,7 +27,7 @@ type WaitingAlert = (Arc<Rule>, Evidence, u64);
 /// Lines on their way to the journal.
 pub struct EventLines {
     /// The journal.
-    pub journal: Journal,
+    pub journal: EventFile,
     context: Context,
     records: Vec<Record>,
     shared: Arc<Shared>,
@@ -40,7 +40,7 @@ pub struct EventLines {
 
 impl EventLines {
     /// Lines to a journal; besides incidents and alerts these records.
-    pub fn new(journal: Journal, context: Context, records: &[Record], shared: &Arc<Shared>) -> Self {
+    pub fn new(journal: EventFile, context: Context, records: &[Record], shared: &Arc<Shared>) -> Self {
         let (shared, waiting) = (Arc::clone(shared), VecDeque::new());
         Self { journal, context, records: records.to_vec(), shared, waiting, audit: None, audit_error: None }
     }

@@ -34,7 +34,7 @@ use crate::telemetry::{MonitoredSensor, Phase, Shared, SignatureFacts};
 use crate::worker::{EventTypes, Share, Worker};
 use vigie_flow::HashKey;
 use vigie_handshake::address_names::{self, AddressNames};
-use vigie_journal::Journal;
+use vigie_journal::EventFile;
 use vigie_metrics::{Server, ServerError, ServerOptions};
 use vigie_privilege::Confinement;
 
@@ -116,7 +116,7 @@ impl Prepared {
         log: &Arc<Log>,
     ) -> Result<Running, RunError> {
         let path = &settings.events.file;
-        let (journal, cut_bytes) = Journal::open(path, settings.events.mode.0)
+        let (journal, cut_bytes) = EventFile::open(path, settings.events.mode.0)
             .map_err(|source| RunError::Events { path: path.clone(), source })?;
         if cut_bytes > 0 {
             log.warning(&format!("{}: {cut_bytes} bytes of a cut line were taken away", path.display()));
@@ -131,7 +131,7 @@ impl Prepared {
     pub fn start_with(
         self,
         sources: Vec<Box<dyn LiveSource>>,
-        journal: Journal,
+        journal: EventFile,
         settings: &Settings,
         snapshot: Snapshot,
         log: &Arc<Log>,

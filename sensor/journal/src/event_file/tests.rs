@@ -20,11 +20,11 @@ fn a_cut_line_is_taken_away_and_nothing_else() {
         (format!("{{}}\n{long}"), "{}\n".to_owned()),
     ] {
         std::fs::write(&path, &before).unwrap();
-        let (mut journal, cut_bytes) = Journal::open(&path, 0o640).unwrap();
+        let (mut file, cut_bytes) = EventFile::open(&path, 0o640).unwrap();
         assert_eq!(cut_bytes as usize, before.len() - kept.len());
-        journal.add_line(line("[1]"));
-        journal.write().unwrap();
-        journal.sync().unwrap();
+        file.add_line(line("[1]"));
+        file.write().unwrap();
+        file.sync().unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{kept}[1]\n"));
     }
 }
@@ -62,31 +62,31 @@ impl Target for Miser {
 fn what_is_refused_is_offered_again_and_nothing_is_written_twice() {
     let miser = Miser::default();
     let taken = std::sync::Arc::clone(&miser.taken);
-    let mut journal = Journal::to(Box::new(miser));
+    let mut file = EventFile::to(Box::new(miser));
     let mut expected = String::new();
     for number in 0..50 {
-        journal.add_line(line(&format!("[{number}]")));
+        file.add_line(line(&format!("[{number}]")));
         expected += &format!("[{number}]\n");
-        let _ = journal.write();
+        let _ = file.write();
     }
-    while journal.write().is_err() {}
+    while file.write().is_err() {}
     assert_eq!(String::from_utf8(taken.lock().unwrap().clone()).unwrap(), expected);
-    assert_eq!(journal.lines_waiting(), 0);
+    assert_eq!(file.lines_waiting(), 0);
 }
 
 #[test]
 fn a_renamed_file_is_made_anew() {
     let folder = tempfile::tempdir().unwrap();
     let (path, old) = (folder.path().join("eve.json"), folder.path().join("eve.json.1"));
-    let (mut journal, _) = Journal::open(&path, 0o640).unwrap();
-    journal.add_line(line("[1]"));
-    journal.write().unwrap();
+    let (mut file, _) = EventFile::open(&path, 0o640).unwrap();
+    file.add_line(line("[1]"));
+    file.write().unwrap();
     std::fs::rename(&path, &old).unwrap();
-    journal.add_line(line("[2]"));
-    journal.write().unwrap();
-    journal.add_line(line("[3]"));
-    journal.reopen().unwrap();
-    journal.write().unwrap();
+    file.add_line(line("[2]"));
+    file.write().unwrap();
+    file.add_line(line("[3]"));
+    file.reopen().unwrap();
+    file.write().unwrap();
     assert_eq!(std::fs::read_to_string(&old).unwrap(), "[1]\n[2]\n");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "[3]\n");
 }
@@ -146,22 +146,22 @@ fn a_full_disk_keeps_whole_lines_only_and_what_it_took_is_counted() {
     for room in 0..lines.len() {
         let disk = Disk { takes_back: true, ..Disk::default() };
         disk.set_room(room);
-        let mut journal = Journal::to(Box::new(disk.clone()));
+        let mut file = EventFile::to(Box::new(disk.clone()));
         for number in 0..20 {
-            journal.add_line(line(&format!("[{number}]")));
+            file.add_line(line(&format!("[{number}]")));
         }
         for _ in 0..3 {
-            journal.write().unwrap_err();
+            file.write().unwrap_err();
             let text = disk.text();
             assert_eq!(text, lines[..end_of_lines(&lines.as_bytes()[..room])], "room for {room}");
         }
-        let written = journal.take_written();
-        assert_eq!(written.lines + journal.lines_waiting(), 20);
+        let written = file.take_written();
+        assert_eq!(written.lines + file.lines_waiting(), 20);
         assert_eq!(written.bytes, disk.text().len() as u64);
         disk.set_room(lines.len());
-        journal.write().unwrap();
+        file.write().unwrap();
         assert_eq!(disk.text(), lines);
-        assert_eq!(journal.take_written().lines, 20 - written.lines);
+        assert_eq!(file.take_written().lines, 20 - written.lines);
     }
 }
 
@@ -169,49 +169,49 @@ fn a_full_disk_keeps_whole_lines_only_and_what_it_took_is_counted() {
 fn what_cannot_be_taken_back_is_ended_where_it_began() {
     let disk = Disk::default();
     disk.set_room(6);
-    let mut journal = Journal::to(Box::new(disk.clone()));
-    journal.add_line(line("[1]"));
-    journal.add_line(line("[2]"));
-    journal.write().unwrap_err();
-    assert_eq!((disk.text().as_str(), journal.take_written().lines), ("[1]\n[2", 1));
+    let mut file = EventFile::to(Box::new(disk.clone()));
+    file.add_line(line("[1]"));
+    file.add_line(line("[2]"));
+    file.write().unwrap_err();
+    assert_eq!((disk.text().as_str(), file.take_written().lines), ("[1]\n[2", 1));
     disk.set_room(100);
-    journal.write().unwrap();
-    assert_eq!((disk.text().as_str(), journal.take_written().lines), ("[1]\n[2]\n", 1));
+    file.write().unwrap();
+    assert_eq!((disk.text().as_str(), file.take_written().lines), ("[1]\n[2]\n", 1));
 }
 
 #[test]
 fn lines_given_up_are_counted() {
     let disk = Disk { takes_back: true, ..Disk::default() };
     disk.set_room(5);
-    let mut journal = Journal::to(Box::new(disk));
+    let mut file = EventFile::to(Box::new(disk));
     for number in 0..7 {
-        journal.add_line(line(&format!("[{number}]")));
+        file.add_line(line(&format!("[{number}]")));
     }
-    journal.write().unwrap_err();
-    assert_eq!((journal.take_written().lines, journal.give_up(), journal.lines_waiting()), (1, 6, 0));
+    file.write().unwrap_err();
+    assert_eq!((file.take_written().lines, file.give_up(), file.lines_waiting()), (1, 6, 0));
 }
 
 #[test]
 fn a_deleted_file_is_made_anew_with_the_lines_that_went_with_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("eve.json");
-    let (mut journal, _) = Journal::open(&path, 0o640).unwrap();
-    journal.add_line(line("[1]"));
-    journal.write().unwrap();
+    let (mut file, _) = EventFile::open(&path, 0o640).unwrap();
+    file.add_line(line("[1]"));
+    file.write().unwrap();
     std::fs::remove_file(&path).unwrap();
-    journal.add_line(line("[2]"));
-    journal.write().unwrap();
+    file.add_line(line("[2]"));
+    file.write().unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "[2]\n");
     // Another file in its place deletes it as well.
     std::fs::write(folder.path().join("other"), "[0]\n").unwrap();
     std::fs::rename(folder.path().join("other"), &path).unwrap();
-    journal.add_line(line("[3]"));
-    journal.write().unwrap();
+    file.add_line(line("[3]"));
+    file.write().unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "[0]\n[3]\n");
-    assert_eq!(journal.take_written().lines, 3);
+    assert_eq!(file.take_written().lines, 3);
     // It is noticed without a line too.
     std::fs::remove_file(&path).unwrap();
-    journal.write().unwrap();
+    file.write().unwrap();
     assert!(path.exists());
 }
 
@@ -220,22 +220,22 @@ fn a_reopening_that_failed_is_tried_again_and_lines_wait_for_it() {
     let folder = tempfile::tempdir().unwrap();
     let (path, old) = (folder.path().join("in/eve.json"), folder.path().join("out"));
     std::fs::create_dir(folder.path().join("in")).unwrap();
-    let (mut journal, _) = Journal::open(&path, 0o640).unwrap();
-    journal.add_line(line("[1]"));
-    journal.write().unwrap();
+    let (mut file, _) = EventFile::open(&path, 0o640).unwrap();
+    file.add_line(line("[1]"));
+    file.write().unwrap();
     std::fs::rename(folder.path().join("in"), &old).unwrap();
-    journal.reopen().unwrap_err();
-    journal.add_line(line("[2]"));
-    journal.write().unwrap_err();
+    file.reopen().unwrap_err();
+    file.add_line(line("[2]"));
+    file.write().unwrap_err();
     std::fs::create_dir(folder.path().join("in")).unwrap();
-    journal.write().unwrap();
+    file.write().unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "[2]\n");
     assert_eq!(std::fs::read_to_string(old.join("eve.json")).unwrap(), "[1]\n");
     // At the very end the old file is better than none.
     std::fs::remove_dir_all(folder.path().join("in")).unwrap();
-    journal.reopen().unwrap_err();
-    journal.add_line(line("[3]"));
-    journal.write().unwrap_err();
+    file.reopen().unwrap_err();
+    file.add_line(line("[3]"));
+    file.write().unwrap_err();
 }
 
 #[test]
@@ -243,29 +243,29 @@ fn a_pipe_takes_whole_lines_and_blocks_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pipe");
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
-    let (mut journal, _) = Journal::open(&path, 0o640).unwrap();
+    let (mut file, _) = EventFile::open(&path, 0o640).unwrap();
     let text = "x".repeat(999);
     for _ in 0..200 {
-        journal.add_line(line(&text));
+        file.add_line(line(&text));
     }
-    assert_eq!(journal.write().unwrap_err().kind(), io::ErrorKind::BrokenPipe, "it has no reader");
+    assert_eq!(file.write().unwrap_err().kind(), io::ErrorKind::BrokenPipe, "it has no reader");
     let mut options = std::fs::OpenOptions::new();
     let nonblocking = nix::fcntl::OFlag::O_NONBLOCK.bits();
     let mut reader =
         std::os::unix::fs::OpenOptionsExt::custom_flags(options.read(true), nonblocking).open(&path).unwrap();
-    assert_eq!(journal.write().unwrap_err().kind(), io::ErrorKind::WouldBlock, "its reader takes nothing");
-    let written = journal.take_written();
-    assert!(written.lines > 20 && written.lines + journal.lines_waiting() == 200, "{written:?}");
+    assert_eq!(file.write().unwrap_err().kind(), io::ErrorKind::WouldBlock, "its reader takes nothing");
+    let written = file.take_written();
+    assert!(written.lines > 20 && written.lines + file.lines_waiting() == 200, "{written:?}");
     let mut taken = vec![0; 1 << 20];
     let count = std::io::Read::read(&mut reader, &mut taken).unwrap();
     assert_eq!(count as u64, written.bytes, "no line is cut");
     let began = std::time::Instant::now();
-    journal.wait(std::time::Duration::from_secs(5));
+    file.wait(std::time::Duration::from_secs(5));
     assert!(began.elapsed() < std::time::Duration::from_secs(4), "there is room");
-    journal.reopen().unwrap();
-    while journal.lines_waiting() > 0 {
-        let _ = journal.write();
+    file.reopen().unwrap();
+    while file.lines_waiting() > 0 {
+        let _ = file.write();
         let _ = std::io::Read::read(&mut reader, &mut taken);
     }
-    assert_eq!(journal.take_written().lines + written.lines, 200);
+    assert_eq!(file.take_written().lines + written.lines, 200);
 }

@@ -1,4 +1,4 @@
-//! The file to which a running sensor appends its events, a line each. Only whole lines stay in it: of a line that the disk
+//! One file to which a running sensor appends its events, a line each; also how the journal writes its live segment. Only whole lines stay in it: of a line that the disk
 //! takes in part, the beginning is taken back at once, and the next start removes one that a killed process left. What the
 //! target refuses waits, and is offered again. A file that was deleted is made anew, and its last lines are written again.
 //!
@@ -13,14 +13,15 @@ use std::time::Duration;
 
 use crate::BUFFER_BYTES;
 
+pub(crate) use self::target::FileTarget;
 pub use self::target::Target;
-use self::target::{FileTarget, is_out_of_descriptors};
+use self::target::is_out_of_descriptors;
 
 /// How often in a row a file may be deleted while it is written.
 const DELETIONS_MAX: usize = 3;
 
 /// Lines on their way to a target.
-pub struct Journal {
+pub struct EventFile {
     path: Option<(PathBuf, u32)>,
     /// None while a file that could not be reopened for want of descriptors is closed.
     target: Option<Box<dyn Target>>,
@@ -31,6 +32,8 @@ pub struct Journal {
     written: Written,
     is_unsynced: bool,
     is_reopen_due: bool,
+    /// Whether a deleted file is an error, and not made anew.
+    deletion_is_error: bool,
 }
 
 /// Whole lines that the target has taken.
@@ -42,8 +45,8 @@ pub struct Written {
     pub bytes: u64,
 }
 
-impl Journal {
-    /// A journal in the file at `path`, made with these permissions if there is none; `-` is the standard output. Also
+impl EventFile {
+    /// The file at `path`, made with these permissions if there is none; `-` is the standard output. Also
     /// returns how many bytes of a cut line were removed from the file's end.
     ///
     /// # Errors
@@ -56,7 +59,7 @@ impl Journal {
         Ok((Self { path: Some((path.to_owned(), mode)), ..Self::to(Box::new(file)) }, cut_bytes))
     }
 
-    /// A journal to any target.
+    /// Lines to any target.
     pub fn to(target: Box<dyn Target>) -> Self {
         Self {
             path: None,
@@ -67,7 +70,29 @@ impl Journal {
             written: Written::default(),
             is_unsynced: false,
             is_reopen_due: false,
+            deletion_is_error: false,
         }
+    }
+
+    /// Lines to a segment of the journal, which replaces it by another one.
+    pub(crate) fn to_segment(target: FileTarget) -> Self {
+        Self { deletion_is_error: true, ..Self::to(Box::new(target)) }
+    }
+
+    /// Has lines that wait, and later ones, written to another segment. No line may be cut.
+    pub(crate) fn use_segment(&mut self, target: FileTarget) {
+        self.target = Some(Box::new(target));
+        (self.offered, self.is_unsynced) = (0, false);
+    }
+
+    /// Whether the target was deleted.
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.target.as_ref().is_some_and(|target| target.is_deleted())
+    }
+
+    /// Whether the target has the beginning of a line without its end.
+    pub(crate) const fn has_cut_line(&self) -> bool {
+        self.offered > 0
     }
 
     /// Opens the file again under its name, as is due after it was renamed. Lines that wait go to the new file.
@@ -111,16 +136,24 @@ impl Journal {
     /// The target refuses, or takes nothing at the moment ([`WouldBlock`](io::ErrorKind::WouldBlock)). What it has not
     /// taken waits on; [`take_written`](Self::take_written) says what it has taken.
     pub fn write(&mut self) -> io::Result<()> {
+        self.write_observed(&mut |_| {})
+    }
+
+    /// The same; `written` gets the whole lines that the target has taken.
+    pub(crate) fn write_observed(&mut self, written: &mut dyn FnMut(&[u8])) -> io::Result<()> {
         for _ in 0..DELETIONS_MAX {
             self.reopen_if_due()?;
             let result = self.write_buffer();
-            let is_deleted = self.path.is_some() && self.target.as_ref().is_some_and(|target| target.is_deleted());
+            let is_deleted = (self.path.is_some() || self.deletion_is_error) && self.is_deleted();
             if !is_deleted {
-                self.drop_written_lines();
+                self.drop_written_lines(written);
                 return result;
             }
             // Nobody will read what the deleted file has taken of this buffer.
             self.offered = 0;
+            if self.deletion_is_error {
+                return Err(io::Error::new(io::ErrorKind::NotFound, "the segment was deleted"));
+            }
             self.is_reopen_due = true;
         }
         Err(io::Error::other("the file is deleted again and again"))
@@ -186,7 +219,7 @@ impl Journal {
         {
             let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
             self.offered += write_some(target.as_mut(), rest.get(..end).unwrap_or_default())?;
-            self.drop_written_lines();
+            self.drop_written_lines(&mut |_| {});
         }
         Ok(())
     }
@@ -222,9 +255,10 @@ impl Journal {
     }
 
     /// Removes the lines that the target has taken from the buffer.
-    fn drop_written_lines(&mut self) {
+    fn drop_written_lines(&mut self, written: &mut dyn FnMut(&[u8])) {
         let offered = self.buffer.get(..self.offered).unwrap_or_default();
         let end = end_of_lines(offered);
+        written(offered.get(..end).unwrap_or_default());
         let lines = memchr::memchr_iter(b'\n', offered).count() as u64;
         self.buffer.drain(..end);
         self.offered -= end;
@@ -246,7 +280,7 @@ fn write_some(target: &mut dyn Target, bytes: &[u8]) -> io::Result<usize> {
 }
 
 /// The end of the last whole line.
-fn end_of_lines(bytes: &[u8]) -> usize {
+pub(crate) fn end_of_lines(bytes: &[u8]) -> usize {
     memchr::memrchr(b'\n', bytes).map_or(0, |end| end + 1)
 }
 

@@ -1,4 +1,4 @@
-//! What a journal's lines are written to: a regular file, a pipe, or anything that takes bytes.
+//! What lines are written to: a regular file, a pipe, or anything that takes bytes.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -52,14 +52,14 @@ enum Kind {
 
 /// An open file.
 #[derive(Debug)]
-pub(super) struct FileTarget {
+pub(crate) struct FileTarget {
     file: File,
     kind: Kind,
 }
 
 impl FileTarget {
     /// Opens the file and removes a last line without end. Also returns how many bytes were removed.
-    pub(super) fn open(path: &Path, mode: u32) -> io::Result<(Self, u64)> {
+    pub(crate) fn open(path: &Path, mode: u32) -> io::Result<(Self, u64)> {
         let nonblocking = OFlag::O_NONBLOCK.bits();
         let mut options = OpenOptions::new();
         let mut file = options.append(true).read(true).create(true).mode(mode).custom_flags(nonblocking).open(path)?;
