@@ -1,7 +1,11 @@
 //! The events that a worker emits, each a fact about a flow. [`record`](crate::record) makes the records of the journal
 //! from them.
 
+mod saved;
+
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use vigie_handshake::opening::Desync;
 use vigie_signatures::Rule;
@@ -10,21 +14,24 @@ use vigie_decode::{Address, Encapsulation};
 use vigie_handshake::tls::Ja4Raw;
 
 /// A flow, with its counts up to the event.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Flow {
     /// Identifier of the flow, the same on every replay; at most 2^53 - 1.
     pub id: u64,
     /// Address that opened the flow.
+    #[serde(with = "saved::address")]
     pub client: Address,
     /// Port of the client.
     pub client_port: u16,
     /// Address that was contacted.
+    #[serde(with = "saved::address")]
     pub server: Address,
     /// Port of the server.
     pub server_port: u16,
     /// IP protocol number.
     pub protocol: u8,
     /// VLANs and tunnels around the first packet that was inspected.
+    #[serde(with = "saved::encapsulation")]
     pub encapsulation: Encapsulation,
     /// Capture interface, from 0.
     pub interface: u16,
@@ -44,11 +51,12 @@ pub struct Flow {
 
 use crate::text::BoundedText;
 
+pub use self::saved::SavedSighting;
 pub use crate::detect::Evidence;
 pub use vigie_handshake::dns::{DnsAnswer, DnsRecord};
 
 /// The Encrypted ClientHello extension of a hello (RFC 9849).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ech {
     /// GREASE: the client has no ECH configuration of the server.
     Grease,
@@ -59,7 +67,7 @@ pub enum Ech {
 }
 
 /// What carried a hello.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HelloTransport {
     /// TLS records over TCP.
     Tcp,
@@ -70,7 +78,7 @@ pub enum HelloTransport {
 }
 
 /// A ClientHello, or a gQUIC CHLO.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Hello {
     /// What carried it.
     pub transport: HelloTransport,
@@ -81,6 +89,7 @@ pub struct Hello {
     /// Highest version offered, GREASE left out, as on the wire (`0x0304` is TLS 1.3); 0 for gQUIC crypto.
     pub version: u16,
     /// JA4 of the client, hashed when the event is written; `None` for an incomplete hello, and for gQUIC crypto.
+    #[serde(with = "saved::ja4")]
     pub ja4: Option<Ja4Raw>,
     /// The ECH extension, if there is one.
     pub ech: Option<Ech>,
@@ -93,7 +102,7 @@ pub struct Hello {
 }
 
 /// The texts of a hello that were longer than events may hold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CutTexts {
     /// The server name.
     pub server_name: bool,

@@ -1,6 +1,8 @@
 //! Texts from the wire as events show them: printable, and no longer than a limit, so that no event is longer than
 //! [`EVENT_BYTES_MAX`].
 
+use serde::{Deserialize, Serialize};
+
 /// The longest line of an event. Elasticsearch and journald refuse or cut longer fields and lines.
 pub const EVENT_BYTES_MAX: usize = 16_384;
 
@@ -30,7 +32,7 @@ impl Default for TextLimits {
 }
 
 /// A text that was cut if it was longer than its limit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BoundedText {
     /// The text, or its beginning.
     pub text: String,

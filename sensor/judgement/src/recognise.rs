@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use time::{Date, OffsetDateTime};
 use vigie_signatures::{Bundle, Class, Clients, Rule};
 
@@ -38,7 +39,7 @@ struct Known {
 pub struct Recogniser {
     bundle: Arc<Bundle>,
     clients: Arc<Clients>,
-    services: HashMap<String, Known>,
+    services: HashMap<String, Known, RandomState>,
     /// First day of the oldest fingerprint, and of the newest.
     fingerprint_days: Option<(Date, Date)>,
 }

@@ -2,10 +2,13 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use std::sync::Arc;
+
 use foldhash::fast::RandomState;
 use vigie_judgement::CaseKey;
+use vigie_signatures::{Bundle, Rule};
 
-use crate::event::Event;
+use crate::event::{Event, SavedSighting};
 
 /// Sightings of a client and service that wait at most.
 const PER_CASE_MAX: usize = 64;
@@ -34,6 +37,30 @@ impl Waiting {
     /// Sightings that found no room.
     pub const fn left_out(&self) -> u64 {
         self.left_out
+    }
+
+    /// What a restart must not lose, in an order that does not hang on hashes.
+    pub fn save(&self) -> Vec<(&CaseKey, Vec<SavedSighting<'_>>)> {
+        let cases = self.cases.iter();
+        let cases =
+            cases.map(|(case, events)| (case, events.iter().filter_map(|event| SavedSighting::of(event)).collect()));
+        let mut cases: Vec<(&CaseKey, Vec<SavedSighting<'_>>)> = cases.collect();
+        cases.sort_unstable_by_key(|(case, _)| *case);
+        cases
+    }
+
+    /// Takes over what an earlier run saved. Sightings whose signature is gone are left out.
+    pub fn resume(&mut self, saved: Vec<(CaseKey, Vec<SavedSighting<'_>>)>, bundle: &Bundle) {
+        let rules: HashMap<u32, &Arc<Rule>, RandomState> =
+            bundle.rules().iter().map(|rule| (rule.signature_id, rule)).collect();
+        for (case, sightings) in saved {
+            for sighting in sightings {
+                match rules.get(&sighting.signature_id()) {
+                    Some(rule) => self.hold(case.clone(), Box::new(sighting.into_event(Arc::clone(rule)))),
+                    None => self.left_out += 1,
+                }
+            }
+        }
     }
 
     /// Keeps a sighting until its client and service have an incident.

@@ -26,7 +26,7 @@ use self::alerts::Waiting;
 use self::assets_seen::AssetsSeen;
 pub use self::candidates::Candidates;
 pub use self::state_file::{StateError, StateFile};
-use crate::event::{Event, Fact, Flow};
+use crate::event::{Event, Fact, Flow, SavedSighting};
 use crate::judge::line::{Record, What};
 use crate::judge::{Contacts, Limits as ContactLimits};
 use crate::privacy::{Privacy, Rotation};
@@ -98,6 +98,9 @@ pub struct Saved {
     incidents: SavedIncidents,
     #[serde(default)]
     assets_seen: AssetsSeen,
+    /// Sightings that wait for an incident.
+    #[serde(default)]
+    waiting: Vec<(CaseKey, Vec<SavedSighting<'static>>)>,
 }
 
 /// The same, borrowed.
@@ -105,6 +108,7 @@ pub struct Saved {
 pub struct SavedRef<'s> {
     incidents: SavedIncidentsRef<'s>,
     assets_seen: &'s AssetsSeen,
+    waiting: Vec<(&'s CaseKey, Vec<SavedSighting<'s>>)>,
 }
 
 /// Where findings and alerts go.
@@ -289,7 +293,11 @@ impl Judging {
 
     /// What a restart must not lose.
     pub fn save(&self) -> SavedRef<'_> {
-        SavedRef { incidents: self.judge.incidents.save(), assets_seen: &self.assets_seen }
+        SavedRef {
+            incidents: self.judge.incidents.save(),
+            assets_seen: &self.assets_seen,
+            waiting: self.judge.waiting.save(),
+        }
     }
 
     /// Takes over what an earlier run saved. Incidents keep the pseudonyms that they had.
@@ -298,6 +306,7 @@ impl Judging {
             self.begin(last_ns, output);
         }
         self.assets_seen = saved.assets_seen;
+        self.judge.waiting.resume(saved.waiting, self.judge.recogniser.bundle());
         self.judge.incidents.resume(saved.incidents, &self.judge.policy)
     }
 

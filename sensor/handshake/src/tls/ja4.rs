@@ -44,6 +44,16 @@ impl Ja4Raw {
         self.0.capacity()
     }
 
+    /// Its text, to be saved.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// One whose text was saved.
+    pub const fn from_saved(text: Vec<u8>) -> Self {
+        Self(text)
+    }
+
     /// The raw fingerprint of `hello`; `None` while it is not complete.
     pub fn of(hello: &ClientHello<'_>, transport: Ja4Transport) -> Option<Self> {
         if !hello.is_complete() {

@@ -221,6 +221,10 @@ impl Incident {
     }
 
     fn add_name(&mut self, class: Class, family: &str, name: &str) {
+        // With a name that is known came its family and region.
+        if self.names.iter().any(|known| **known == *name) {
+            return;
+        }
         push_new(&mut self.names, name, NAMES_MAX);
         push_new(&mut self.families, &format!("{class}/{family}"), FAMILIES_MAX);
         if let Some((region, _)) = region(name) {

@@ -47,6 +47,10 @@ pub struct Register {
     /// In order of opening; some of them have closed.
     order: VecDeque<(CaseKey, String)>,
     next_day_check_ns: u64,
+    /// The bans' days by which incidents were last closed.
+    closed_by: Vec<(String, Date)>,
+    /// Whether incidents can be past their day though the days are the same: they opened since, or go on over midnight.
+    may_be_past: bool,
     evicted: u64,
     /// Closed since pseudonyms have a new key: they open anew if they go on.
     rotated: HashMap<CaseKey, Vec<Incident>, RandomState>,
@@ -62,6 +66,8 @@ impl Register {
             count: 0,
             order: VecDeque::new(),
             next_day_check_ns: 0,
+            closed_by: Vec::new(),
+            may_be_past: false,
             evicted: 0,
             rotated: HashMap::default(),
             warn_first: None,
@@ -91,6 +97,7 @@ impl Register {
     /// number.
     pub fn resume(&mut self, incidents: Vec<Incident>, policy: &Policy) -> usize {
         let mut dropped = 0;
+        self.may_be_past = true;
         for mut incident in incidents {
             let Some(used) = policy.bans().iter().find(|used| *used.ban().id == *incident.key.ban) else {
                 dropped += 1;
@@ -113,7 +120,7 @@ impl Register {
     }
 
     fn go_on(&mut self, policy: &Policy, case: &CaseKey, sighting: &Sighting<'_>, tell: &mut Tell<'_>) {
-        let Self { open, count, order, limits, silence_ns, warn_first, .. } = self;
+        let Self { open, count, order, limits, silence_ns, warn_first, may_be_past, .. } = self;
         let Some(of_case) = open.get_mut(case) else { return };
         of_case.retain_mut(|incident| {
             if let Some(day) = day_of(policy, &incident.key.ban, sighting.time_ns).filter(|day| *day > incident.day) {
@@ -125,6 +132,7 @@ impl Register {
                 }
                 // An episode that goes on over midnight opens the next day's incident.
                 incident.begin_day(day, sighting.time_ns);
+                *may_be_past = true;
                 incident.is_warning = WarnFirst::is_first(warn_first, incident);
                 incident.add(sighting);
                 order.push_back((case.clone(), incident.id.clone()));
@@ -160,6 +168,7 @@ impl Register {
             report(&mut incident, sighting.time_ns, Step::Opened, tell);
             self.open.entry(case.clone()).or_default().push(incident);
             self.count += 1;
+            self.may_be_past = true;
         }
     }
 
@@ -210,6 +219,7 @@ impl Register {
         self.order.push_back((case, incident.id.clone()));
         of_case.push(incident);
         self.count += 1;
+        self.may_be_past = true;
         self.make_room(change.time_ns, tell);
     }
 
@@ -251,18 +261,26 @@ impl Register {
             return;
         }
         self.next_day_check_ns = now_ns.saturating_add(DAY_CHECK_NS);
-        let days: HashMap<&str, Date> =
-            policy.bans().iter().map(|used| (used.ban().id.as_str(), policy.day(used.zone(), now_ns))).collect();
         let silence_ns = self.silence_ns;
         self.rotated.retain(|_, of_case| {
             of_case.retain(|incident| now_ns.saturating_sub(incident.last_ns) <= silence_ns);
             !of_case.is_empty()
         });
+        let days = policy.bans().iter().map(|used| (used.ban().id.clone(), policy.day(used.zone(), now_ns)));
+        let days: Vec<(String, Date)> = days.collect();
+        if days == self.closed_by && !self.may_be_past {
+            return;
+        }
+        let mut some_go_on = false;
         self.close(Closing::DayOver, tell, |incident| {
-            let is_past = days.get(&*incident.key.ban).is_none_or(|day| *day > incident.day);
+            let day = days.iter().find(|(ban, _)| **ban == *incident.key.ban);
+            let is_past = day.is_none_or(|(_, day)| *day > incident.day);
             // One that goes on over midnight is closed by its next contact.
-            is_past && now_ns.saturating_sub(incident.last_ns) > silence_ns
+            let goes_on = now_ns.saturating_sub(incident.last_ns) <= silence_ns;
+            some_go_on |= is_past && goes_on;
+            is_past && !goes_on
         });
+        (self.closed_by, self.may_be_past) = (days, some_go_on);
     }
 
     pub fn close_all(&mut self, closing: Closing, tell: &mut Tell<'_>) {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
@@ -11,19 +12,34 @@ use super::Refusal;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
+/// The part of a day for which its date is remembered.
+const QUARTER_S: u64 = 900;
+
 static DATABASE: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 
 /// A time zone.
-#[derive(Clone)]
 pub struct Zone {
     name: String,
     zone: TimeZone,
+    /// The last quarter of an hour that was asked of and lies in one day, and the day: times come in about their order.
+    last: AtomicU64,
+}
+
+impl Clone for Zone {
+    fn clone(&self) -> Self {
+        Self::new(self.name.clone(), self.zone.clone())
+    }
 }
 
 impl Zone {
+    fn new(name: String, zone: TimeZone) -> Self {
+        // No time has this quarter.
+        Self { name, zone, last: AtomicU64::new(u64::MAX) }
+    }
+
     /// Universal time.
     pub fn utc() -> Self {
-        Self { name: "Etc/UTC".to_owned(), zone: TimeZone::UTC }
+        Self::new("Etc/UTC".to_owned(), TimeZone::UTC)
     }
 
     /// The zone of that name, such as `Europe/Paris`.
@@ -32,7 +48,7 @@ impl Zone {
     /// The database has no zone of that name.
     pub fn named(name: &str) -> Result<Self, Refusal> {
         let unknown = |_| Refusal::new("not in the time zone database", "write a name such as \"Europe/Paris\"");
-        Ok(Self { name: name.to_owned(), zone: DATABASE.get(name).map_err(unknown)? })
+        Ok(Self::new(name.to_owned(), DATABASE.get(name).map_err(unknown)?))
     }
 
     /// Its name in the time zone database.
@@ -42,7 +58,25 @@ impl Zone {
 
     /// The day there at a time, nanoseconds since the Unix epoch.
     pub fn day_at(&self, time_ns: u64) -> Date {
-        let seconds = i64::try_from(time_ns / SECOND_NS).unwrap_or_default();
+        let seconds = time_ns / SECOND_NS;
+        let quarter = seconds / QUARTER_S;
+        let last = self.last.load(Ordering::Relaxed);
+        if last >> 32 == quarter
+            && let Ok(day) = Date::from_julian_day(last as u32 as i32)
+        {
+            return day;
+        }
+        // A day may begin within a quarter: Liberia's clocks were 44 minutes and 30 seconds behind until 1972.
+        let first = self.day_of_second(quarter * QUARTER_S);
+        if first == self.day_of_second(quarter * QUARTER_S + QUARTER_S - 1) {
+            self.last.store(quarter << 32 | u64::from(first.to_julian_day() as u32), Ordering::Relaxed);
+            return first;
+        }
+        self.day_of_second(seconds)
+    }
+
+    fn day_of_second(&self, seconds: u64) -> Date {
+        let seconds = i64::try_from(seconds).unwrap_or_default();
         let offset_s = Timestamp::from_second(seconds).map_or(0, |at| i64::from(self.zone.to_offset(at).seconds()));
         OffsetDateTime::from_unix_timestamp(seconds + offset_s).map_or(Date::MIN, OffsetDateTime::date)
     }
@@ -63,6 +97,7 @@ impl PartialEq for Zone {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use time::macros::{date, datetime};
 
     fn day(zone: &str, at: OffsetDateTime) -> Date {
@@ -97,6 +132,36 @@ mod tests {
         assert_eq!(day("Europe/Paris", datetime!(2061-07-01 22:30 UTC)), date!(2061 - 07 - 02));
         assert_eq!(Zone::utc().day_at(0), date!(1970 - 01 - 01));
         assert_eq!(Zone::utc().day_at(u64::MAX), date!(2554 - 07 - 21));
+    }
+
+    #[test]
+    fn a_day_that_begins_within_a_quarter_of_an_hour_is_found() {
+        let monrovia = Zone::named("Africa/Monrovia").unwrap();
+        let midnight = datetime!(1971-01-02 00:44:30 UTC).unix_timestamp_nanos() as u64;
+        for (time_ns, expected) in [
+            (midnight, date!(1971 - 01 - 02)),
+            (midnight - SECOND_NS, date!(1971 - 01 - 01)),
+            (midnight - 600 * SECOND_NS, date!(1971 - 01 - 01)),
+            (midnight + 30 * SECOND_NS, date!(1971 - 01 - 02)),
+            (midnight - 1, date!(1971 - 01 - 01)),
+        ] {
+            assert_eq!(monrovia.day_at(time_ns), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_asked_before_changes_no_day(
+            steps in proptest::collection::vec((0_u64..4_000, -90_000_i64..90_000), 1..40),
+        ) {
+            // Around midnights of summer and winter, and the days on which the clock changes.
+            let paris = Zone::named("Europe/Paris").unwrap();
+            for (day, seconds) in steps {
+                let time_ns = (1_577_836_800 + day * 86_400).saturating_add_signed(seconds) * SECOND_NS;
+                prop_assert_eq!(paris.day_at(time_ns), Zone::named("Europe/Paris").unwrap().day_at(time_ns));
+                prop_assert_eq!(paris.day_at(time_ns), paris.day_of_second(time_ns / SECOND_NS));
+            }
+        }
     }
 
     #[test]
