@@ -40,6 +40,8 @@ pub enum Command {
     Judge(super::judge::JudgeArguments),
     /// Capture on network interfaces and write alerts, until stopped.
     Run(super::run::RunArguments),
+    /// Send the events of the journal to receivers (the program vigie-forward).
+    Forward(super::beside::ProgramArguments),
     /// Show which signature matches a name, an address or a fingerprint, and what it means.
     Explain(ExplainArguments),
     /// List or check signatures.

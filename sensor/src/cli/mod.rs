@@ -3,6 +3,7 @@
 
 pub mod arguments;
 pub mod bans;
+pub mod beside;
 pub mod bundle;
 pub mod check;
 pub mod configuration;
@@ -58,6 +59,7 @@ fn dispatch(command: &Command) -> Result<Exit, Failure> {
         Command::Read(arguments) => read::run(arguments, terminal),
         Command::Judge(arguments) => judge::run(arguments, terminal),
         Command::Run(arguments) => run::run(arguments),
+        Command::Forward(arguments) => beside::run("vigie-forward", arguments),
         Command::Explain(arguments) => explain::run(arguments, terminal),
         Command::Signatures(arguments) => signatures::run(arguments, terminal),
         Command::Bans(arguments) => bans::run(arguments, terminal),
@@ -140,5 +142,13 @@ mod tests {
         assert_eq!(exit("vigie read --signatures /no/such/folder x"), 78);
         assert_eq!(exit("vigie explain --json www.tiktok.com"), 0);
         assert_eq!(exit("vigie interfaces --json"), 0);
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_named() {
+        let arguments = beside::ProgramArguments { arguments: vec!["--check".into()] };
+        let failure = beside::run("vigie-no-such-program", &arguments).unwrap_err();
+        assert_eq!(failure.exit, Exit::Unavailable);
+        assert!(failure.to_string().ends_with("install the package vigie-no-such-program"), "{failure}");
     }
 }

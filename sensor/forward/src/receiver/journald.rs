@@ -1,0 +1,135 @@
+//! The systemd journal, by its native protocol (https://systemd.io/JOURNAL_NATIVE_PROTOCOL): one datagram an event.
+
+use std::io;
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Context, Receiver};
+use crate::batch::{Batch, Event};
+use crate::error::{ErrorKind, SendError};
+use crate::selection::Class;
+
+/// How long journald may take no datagram.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The systemd journal.
+pub struct JournaldReceiver {
+    path: PathBuf,
+    socket: Option<UnixDatagram>,
+    message: Vec<u8>,
+}
+
+impl JournaldReceiver {
+    pub const fn new(path: PathBuf) -> Self {
+        Self { path, socket: None, message: Vec::new() }
+    }
+
+    fn connect(&self) -> io::Result<UnixDatagram> {
+        let socket = UnixDatagram::unbound()?;
+        socket.set_write_timeout(Some(TIMEOUT))?;
+        socket.connect(&self.path)?;
+        Ok(socket)
+    }
+
+    fn failed(&self, error: &io::Error) -> SendError {
+        let path = self.path.display().to_string();
+        match error.kind() {
+            io::ErrorKind::NotFound => SendError::new(
+                ErrorKind::Connection,
+                format!(
+                    "{path}: there is no such socket; does systemd-journald run, and is its socket in the container?"
+                ),
+            ),
+            io::ErrorKind::PermissionDenied => SendError::file(&self.path, error),
+            _ => SendError::connection(&path, error),
+        }
+    }
+}
+
+/// Priorities of syslog (RFC 5424 section 6.2.1), by class and EVE's severity.
+pub(super) fn severity(class: Class, eve: Option<u8>) -> u8 {
+    match (class, eve) {
+        (Class::Incidents, Some(1)) => 2,
+        (Class::Incidents, Some(2)) => 4,
+        (Class::Incidents | Class::Alerts, _) => 5,
+        (Class::Audit | Class::Coverage | Class::Seals, _) => 6,
+    }
+}
+
+fn field(message: &mut Vec<u8>, name: &str, value: &[u8]) {
+    message.extend_from_slice(name.as_bytes());
+    if value.contains(&b'\n') {
+        message.push(b'\n');
+        message.extend_from_slice(&(value.len() as u64).to_le_bytes());
+    } else {
+        message.push(b'=');
+    }
+    message.extend_from_slice(value);
+    message.push(b'\n');
+}
+
+fn encode(event: &Event<'_>, message: &mut Vec<u8>) {
+    message.clear();
+    let head = event.head();
+    let eve = head.as_ref().and_then(crate::selection::Head::severity);
+    field(message, "PRIORITY", severity(event.class, eve).to_string().as_bytes());
+    field(message, "SYSLOG_IDENTIFIER", b"vigie");
+    field(message, "VIGIE_CLASS", event.class.as_str().as_bytes());
+    if let Some(head) = &head {
+        for (name, value) in [("VIGIE_EVENT_ID", head.event_id()), ("VIGIE_INCIDENT", head.incident())] {
+            if let Some(value) = value {
+                field(message, name, value.as_bytes());
+            }
+        }
+    }
+    field(message, "MESSAGE", event.encoded);
+}
+
+impl Receiver for JournaldReceiver {
+    fn send(&mut self, batch: &mut Batch, context: Context<'_>) -> Result<(), SendError> {
+        let mut message = std::mem::take(&mut self.message);
+        while let Some(event) = batch.first() {
+            if context.stop.is_asked() {
+                return Err(super::stopped());
+            }
+            encode(&event, &mut message);
+            let socket = match self.socket.take() {
+                Some(socket) => socket,
+                None => self.connect().map_err(|error| self.failed(&error))?,
+            };
+            match socket.send(&message) {
+                Ok(_) => {}
+                // EMSGSIZE: longer than a datagram may be. It will not become shorter.
+                Err(error) if error.raw_os_error() == Some(nix::errno::Errno::EMSGSIZE as i32) => {
+                    context.set_aside(event.line, "it is longer than a datagram")?;
+                }
+                Err(error) => return Err(self.failed(&error)),
+            }
+            self.socket = Some(socket);
+            batch.acknowledge(1);
+        }
+        self.message = message;
+        Ok(())
+    }
+
+    fn probe(&mut self) -> Result<String, SendError> {
+        self.connect().map_err(|error| self.failed(&error))?;
+        Ok(format!("takes datagrams: {}", self.path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_of_the_native_protocol() {
+        let line = br#"{"alert":{"gid":7,"severity":2,"metadata":{"event_id":["0a"],"incident":["k7"]}}}"#;
+        let mut message = Vec::new();
+        encode(&Event { line, encoded: b"x\ny", class: Class::Incidents }, &mut message);
+        let expected: &[u8] = b"PRIORITY=4\nSYSLOG_IDENTIFIER=vigie\nVIGIE_CLASS=incident\nVIGIE_EVENT_ID=0a\n\
+            VIGIE_INCIDENT=k7\nMESSAGE\n\x03\0\0\0\0\0\0\0x\ny\n";
+        assert_eq!(message, expected);
+    }
+}

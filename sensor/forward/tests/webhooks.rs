@@ -1,0 +1,170 @@
+//! Delivery by HTTP: busy receivers, wrong passwords, rejected events, certificates, and Alertmanager itself.
+
+// Clippy knows only functions marked as tests, which may panic.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+mod common;
+
+use std::fs;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use common::{Authority, HttpServer, Place, Request, Running, free_port, has, numbers, until};
+
+fn webhook(url: &str, more: &str) -> String {
+    format!("[[receiver]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{url}\"\n{more}")
+}
+
+#[test]
+fn a_busy_receiver_is_asked_again_and_loses_nothing() {
+    let place = Place::new();
+    place.append(0..2_500);
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    let (seen, mut count) = (Arc::clone(&taken), 0);
+    let server = HttpServer::start(move |request: &Request| {
+        count += 1;
+        match count % 3 {
+            1 => (429, "Retry-After: 0\n\n".to_owned()),
+            2 => (503, "\n\nat lunch".to_owned()),
+            _ => {
+                seen.lock().unwrap().extend(numbers(&request.body));
+                (200, String::new())
+            }
+        }
+    });
+    place.configure(&webhook(&format!("http://{}/x", server.address), ""));
+    let running = place.start();
+    until("all events", || (taken.lock().unwrap().len() >= 2_500).then_some(()));
+    running.end();
+    assert!(taken.lock().unwrap().iter().copied().eq(0..2_500));
+    assert!(place.log().contains("is busy (503); it says: at lunch"), "{}", place.log());
+}
+
+#[test]
+fn a_wrong_password_is_told_once_and_never_shown() {
+    let place = Place::new();
+    place.append(0..10);
+    let secret = place.path("password");
+    fs::write(&secret, "wrong-sesame\n").unwrap();
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&taken);
+    let server = HttpServer::start(move |request: &Request| {
+        // dmlnaWU6b3BlbnNlc2FtZQ== is vigie:opensesame.
+        if request.head.contains("Basic dmlnaWU6b3BlbnNlc2FtZQ==") {
+            seen.lock().unwrap().extend(numbers(&request.body));
+            return (200, String::new());
+        }
+        // It repeats what it refuses.
+        (401, format!("\n\n{} wrong-sesame", request.head))
+    });
+    let keys = format!("user = \"vigie\"\npassword_file = {secret:?}\n");
+    place.configure(&webhook(&format!("http://{}/x?token=urlsesame", server.address), &keys));
+    let running = place.start();
+    place.until_log("refuses who we say we are (401); check user and password_file, or token_file");
+    fs::write(&secret, "opensesame\n").unwrap();
+    until("all events", || (taken.lock().unwrap().len() >= 10).then_some(()));
+    place.until_log("receiver hook: works again");
+    running.end();
+    let check = place.check();
+    let state = fs::read_to_string(place.path("state/hook.cursor.json")).unwrap();
+    let shown =
+        place.log() + &String::from_utf8_lossy(&check.stdout) + &String::from_utf8_lossy(&check.stderr) + &state;
+    for secret in ["sesame", "d3Jvbmc", "b3BlbnNlc2FtZQ"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+    assert_eq!(shown.matches("(401)").count(), 1, "{shown}");
+}
+
+#[test]
+fn a_rejected_event_is_set_aside_and_the_others_arrive() {
+    let place = Place::new();
+    place.append(0..100);
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&taken);
+    let server = HttpServer::start(move |request: &Request| {
+        let found = numbers(&request.body);
+        if found.contains(&42) {
+            return (400, "\n\nnot that one".to_owned());
+        }
+        seen.lock().unwrap().extend(found);
+        (200, String::new())
+    });
+    place.configure(&webhook(&format!("http://{}/", server.address), ""));
+    let running = place.start();
+    until("all other events", || (taken.lock().unwrap().len() >= 99).then_some(()));
+    running.end();
+    assert!(taken.lock().unwrap().iter().copied().eq((0..100).filter(|number| *number != 42)));
+    let aside = fs::read_to_string(place.path("state/hook.rejected.jsonl")).unwrap();
+    assert_eq!(aside, common::line(42) + "\n");
+    assert!(place.log().contains("an event was rejected and is in "), "{}", place.log());
+}
+
+#[test]
+fn certificates_are_verified() {
+    let place = Place::new();
+    let Some(authority) = Authority::new(&place) else { return };
+    authority.sign("good", "IP:127.0.0.1", true);
+    authority.sign("expired", "IP:127.0.0.1", false);
+    authority.sign("other", "DNS:other.example", true);
+    place.append(0..10);
+    let ca = format!("ca_file = {:?}\n", place.path("ca.pem"));
+    for (certificate, keys, expected) in [
+        ("expired", &*ca, "has expired, at 2021-01-01T00:00:00Z; the server needs a new one"),
+        ("other", &ca, "not for 127.0.0.1; correct the host"),
+        ("good", "", "is signed by an authority that is not known here; name its certificate in ca_file"),
+        ("good", &ca, ""),
+    ] {
+        let port = free_port();
+        let mut server = Command::new("openssl");
+        server.args(["s_server", "-www", "-accept", &port.to_string()]);
+        server.args(["-cert", &format!("{certificate}.pem"), "-key", &format!("{certificate}.key")]);
+        server.current_dir(place.folder.path()).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        let _server = Running(server.spawn().unwrap());
+        common::until_listens(port);
+        place.configure(&webhook(&format!("https://127.0.0.1:{port}/"), &format!("timeout_s = 2\n{keys}")));
+        let output = place.once();
+        let told = String::from_utf8(output.stderr).unwrap();
+        // A request goes through to a server that does not know POST only where the certificate is right.
+        match expected {
+            "" => assert!(!told.contains("certificate"), "{told}"),
+            expected => assert!(told.contains(expected), "{certificate}: {told}"),
+        }
+    }
+}
+
+#[test]
+fn alertmanager_holds_incidents() {
+    let Some(program) = ["prometheus-alertmanager", "alertmanager"]
+        .into_iter()
+        .find(|name| std::path::Path::new("/usr/bin").join(name).exists())
+    else {
+        has("prometheus-alertmanager", "prometheus-alertmanager");
+        return;
+    };
+    let place = Place::new();
+    // Of an incident that began long ago, Alertmanager would see only the end.
+    let now = Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%S.000000+0000"]).output().unwrap();
+    let now = String::from_utf8(now.stdout).unwrap();
+    let text = (common::line(1) + "\n").replace("2026-11-27T18:58:14.000000+0000", now.trim());
+    fs::write(place.path("journal/00000001.jsonl"), text).unwrap();
+    fs::write(place.path("am.yml"), "route:\n  receiver: none\nreceivers:\n  - name: none\n").unwrap();
+    let port = free_port();
+    let mut server = Command::new(program);
+    server.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+    server.args(["--config.file=am.yml", "--storage.path=am", "--cluster.listen-address="]);
+    server.current_dir(place.folder.path()).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    let _server = Running(server.spawn().unwrap());
+    common::until_listens(port);
+    place.configure(&webhook(&format!("http://127.0.0.1:{port}/api/v2/alerts"), "format = \"alertmanager\"\n"));
+    let output = place.once();
+    assert!(output.status.success(), "{output:?}");
+    let alerts = until("alert", || {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
+        write!(stream, "GET /api/v2/alerts HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).ok()?;
+        text.contains("VigieIncident").then_some(text)
+    });
+    assert!(alerts.contains("\"incident\":\"k7q2m-4x9d0-f\"") && alerts.contains("\"sensor\":\"tap\""), "{alerts}");
+}
