@@ -189,25 +189,24 @@ pub struct HttpServer {
 }
 
 impl HttpServer {
-    pub fn start(mut answer: impl FnMut(&Request) -> (u16, String) + Send + 'static) -> Self {
+    pub fn start(answer: impl FnMut(&Request) -> (u16, String) + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let Some(request) = read_request(&stream) else { continue };
-                let (status, rest) = answer(&request);
-                let (headers, body) = rest.split_once("\n\n").unwrap_or(("", &rest));
-                let headers: String = headers.lines().map(|header| format!("{header}\r\n")).collect();
-                let length = body.len();
-                let _ = (&stream).write_all(
-                    format!(
-                        "HTTP/1.1 {status} X\r\nContent-Length: {length}\r\nConnection: close\r\n{headers}\r\n{body}"
-                    )
-                    .as_bytes(),
-                );
-            }
-        });
+        thread::spawn(move || serve(&listener, answer));
         Self { address }
+    }
+}
+
+/// Answers one request of each connection, for ever. What stands before an empty line of an answer are headers.
+pub fn serve(listener: &TcpListener, mut answer: impl FnMut(&Request) -> (u16, String)) {
+    for stream in listener.incoming().flatten() {
+        let Some(request) = read_request(&stream) else { continue };
+        let (status, rest) = answer(&request);
+        let (headers, body) = rest.split_once("\n\n").unwrap_or(("", &rest));
+        let headers: String = headers.lines().map(|header| format!("{header}\r\n")).collect();
+        let head =
+            format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n", body.len());
+        let _ = (&stream).write_all(format!("{head}{body}").as_bytes());
     }
 }
 
