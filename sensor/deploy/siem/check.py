@@ -62,7 +62,7 @@ WANTED = {
     "vigie_incident_warning": lambda event: fact(event, "warning") is not None,
     "vigie_desync": lambda event: fact(event, "desync") is not None,
     "vigie_reveal": lambda event: fact(event, "audit") == "reveal",
-    "vigie_policy_changed": lambda event: fact(event, "audit") not in (None, "reveal", "disposition"),
+    "vigie_policy_changed": lambda event: fact(event, "audit") not in (None, "reveal", "disposition", "sealed", "lost"),
     "vigie_blind": lambda event: event.get("metadata", {}).get("flowints", {}).get("vigie.blind_s", 0) > 0,
 }
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::event::{Event, Subject};
-use super::fields::{Fields, one_line};
+use super::fields::{Fields, in_a_line};
 
 /// Facts that have a key of the format.
 const KNOWN: [&str; 9] = ["event_id", "name", "reasons", "by", "incident", "verdict", "kind", "ban", "client"];
@@ -94,7 +94,7 @@ fn add_address(fields: &mut Fields, address: Option<IpAddr>, [v4, v6, label]: [&
 
 /// A header ends at a pipe; `\` and `|` are escaped. It has no line ends.
 fn push_header(text: &str, out: &mut String) {
-    for character in one_line(text).chars() {
+    for character in text.chars().map(in_a_line) {
         if matches!(character, '\\' | '|') {
             out.push('\\');
         }
@@ -110,7 +110,7 @@ fn push_value(text: &str, out: &mut String) {
             '=' => out.push_str("\\="),
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
-            other => out.push_str(&one_line(other.encode_utf8(&mut [0; 4]))),
+            other => out.push(in_a_line(other)),
         }
     }
 }

@@ -95,7 +95,7 @@ fn categories(event: &Event) -> Map<String, Value> {
 fn audit_type(event: &Event) -> Value {
     match event.fact("audit") {
         Some("reveal") => json!(["access"]),
-        Some("derogation-added") => json!(["creation"]),
+        Some("derogation-added" | "sealed") => json!(["creation"]),
         _ => json!(["change"]),
     }
 }

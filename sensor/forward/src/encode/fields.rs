@@ -71,12 +71,9 @@ impl Fields {
     }
 }
 
-/// The text without what would end a line, and without other control characters.
-pub(super) fn one_line(text: &str) -> String {
-    let is_separator = |character| matches!(character, '\u{2028}' | '\u{2029}');
-    text.chars()
-        .map(|character| if character.is_control() || is_separator(character) { ' ' } else { character })
-        .collect()
+/// The character, or a space in place of one that has no place in a line.
+pub(super) fn in_a_line(character: char) -> char {
+    if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}') { ' ' } else { character }
 }
 
 /// As much of a text as a value may hold.

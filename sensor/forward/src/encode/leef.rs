@@ -4,7 +4,7 @@
 //! sign needs none, since a key ends at the first one.
 
 use super::event::{Event, Subject};
-use super::fields::{Fields, one_line};
+use super::fields::{Fields, in_a_line};
 
 /// Facts that have a key of the format.
 const KNOWN: [&str; 5] = ["event_id", "name", "reasons", "by", "ban"];
@@ -19,7 +19,7 @@ pub(super) fn encode(event: &Event, out: &mut String) {
         }
         out.push_str(&key);
         out.push('=');
-        out.push_str(&one_line(&value));
+        out.extend(value.chars().map(in_a_line));
     }
 }
 

@@ -263,6 +263,7 @@ fn entity_management(event: &Event) -> (Class, Value) {
         Some("derogation-ended") => (3, "Derogation", "derogation"),
         Some("disposition") => (3, "Incident", "incident"),
         Some("policy-changed") => (3, "Policy", "policy"),
+        Some("sealed") => (1, "Journal segment", "segment"),
         _ => (99, "Other", "audit"),
     };
     let why = event.fact("reason").or_else(|| event.fact("note")).or_else(|| event.fact("reference"));
