@@ -93,6 +93,9 @@ eventually() {
     done
 }
 
+# Counts the alerts of flows in a text of events: those that belong to an incident.
+flow_alerts() { grep -c '"event_type":"alert".*"gid":1,' || true; }
+
 same() {
     [ "$1" = "$2" ] || {
         echo "is:        $1"
