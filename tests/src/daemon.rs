@@ -245,7 +245,9 @@ impl Daemon {
             // Tests count each alert, and have few clients.
             command.args(["--set", "events.alerts_per_minute_max=0"]);
         }
-        command.args(["--set", "judgement.alerts_per_minute_max=4294967295"]);
+        if !arguments.iter().any(|argument| argument.starts_with("judgement.alerts_per_minute_max=")) {
+            command.args(["--set", "judgement.alerts_per_minute_max=4294967295"]);
+        }
         if !arguments.contains(&"--events-file") {
             command.args(["--events-file", &folder.text_path("eve.json")]);
         }

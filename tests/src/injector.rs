@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use crate::live_frames::{FRAME_BYTES_MAX, LiveFrames, lay, put};
 use crate::network::Sender;
 
-/// Frames of a burst, at most.
-const BURST_FRAMES: usize = 600;
+/// Frames of a burst, at most. However few they are, the kernel takes some 30 ms for a burst of live frames.
+const BURST_FRAMES: usize = 8_192;
 /// Room for a burst.
 const TAPE_BYTES: usize = BURST_FRAMES * (FRAME_BYTES_MAX + 16);
-/// A burst is due so often.
-const BURST_EVERY: Duration = Duration::from_millis(5);
+/// So many frames make a burst, if there are no more to come.
+const BURST_FRAMES_MIN: u64 = 2_048;
 
 /// What brings frames to an interface.
 #[derive(Debug)]
@@ -48,13 +48,14 @@ impl Injector {
     pub fn bring_at(&mut self, per_second: u64, count: u64, frame: impl Fn(u64) -> Vec<u8>) -> Duration {
         let (began, mut number) = (Instant::now(), 0);
         while number < count {
-            let due = per_second * began.elapsed().as_micros() as u64 / 1_000_000;
-            let burst: Vec<_> = (number..due.min(count).min(number + BURST_FRAMES as u64)).map(&frame).collect();
+            let due = (per_second * began.elapsed().as_micros() as u64 / 1_000_000).min(count);
+            if due < (number + BURST_FRAMES_MIN).min(count) {
+                thread::sleep(Duration::from_millis(1));
+                continue;
+            }
+            let burst: Vec<_> = (number..due.min(number + BURST_FRAMES as u64)).map(&frame).collect();
             number += burst.len() as u64;
             self.bring(&burst);
-            if burst.len() < BURST_FRAMES {
-                thread::sleep(BURST_EVERY);
-            }
         }
         began.elapsed()
     }

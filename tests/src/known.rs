@@ -15,7 +15,7 @@ pub type Ends = (String, u16);
 /// The first of the clients.
 const FIRST: u32 = u32::from_be_bytes([100, 64, 0, 1]);
 /// Connections of one client.
-const PORTS: usize = 20_000;
+pub const PORTS: usize = 20_000;
 
 /// The client's end of the connection of that number.
 pub fn client(number: usize) -> SocketAddr {

@@ -19,7 +19,7 @@ use vigie_tests::dns;
 use vigie_tests::hello::Hello;
 use vigie_tests::injector::Injector;
 use vigie_tests::known::{Ends, ends_of};
-use vigie_tests::network::Namespace;
+use vigie_tests::network::{Namespace, Sender};
 use vigie_tests::packets::{SERVER, fragment, udp};
 use vigie_tests::tcp::Connection;
 
@@ -35,8 +35,6 @@ const FLOOD: Duration = Duration::from_millis(2_500);
 const GAPS_MS: [u64; 3] = [20, 200, 1_000];
 /// Slow hellos for each gap.
 const HELLOS: usize = 300;
-/// What the program itself takes, without what its limits bound.
-const PROGRAM_BYTES: u64 = 64 << 20;
 
 /// The floods take turns: side by side they would need as many processors.
 static TURN: Mutex<()> = Mutex::new(());
@@ -121,28 +119,27 @@ fn stated_bytes(folder: &Folder) -> u64 {
     stated["memory"]["total_bytes"].as_u64().expect("a number")
 }
 
-/// Brings the frames of a flood at the rate, and the others at their times. How many packets that were.
-fn send(injector: &mut Injector, schedule: &Schedule, rate: u64, flood: &[Vec<u8>]) -> u64 {
-    let began = Instant::now();
-    let (mut rest, mut number) = (schedule.as_slice(), 0);
-    while number < flood.len() || !rest.is_empty() {
-        let passed = began.elapsed();
-        let (now, later) = rest.split_at(rest.partition_point(|(at, _)| *at <= passed));
-        injector.bring(&now.iter().map(|(_, frame)| frame.as_slice()).collect::<Vec<_>>());
-        rest = later;
-        let due = (rate * passed.as_micros() as u64 / 1_000_000) as usize;
-        // Not so many at once that the slow hellos are late.
-        let end = due.min(flood.len()).min(number + 500);
-        injector.bring(&flood[number..end]);
-        if end == number && now.is_empty() {
-            thread::sleep(Duration::from_millis(1));
-        }
-        if number < flood.len() && end == flood.len() {
-            println!("{:.0} packets of the flood a second", end as f64 / began.elapsed().as_secs_f64());
-        }
-        number = end;
-    }
-    (number + schedule.len()) as u64
+/// Brings the frames of a flood at the rate, and sends the others at their times. How many packets that were.
+fn send(namespace: &Namespace, schedule: &Schedule, rate: u64, flood: &[Vec<u8>]) -> u64 {
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            namespace.inside(|| {
+                let took =
+                    Injector::new("tap0", "out0").bring_at(rate, flood.len() as u64, |n| flood[n as usize].clone());
+                println!("{:.0} packets of the flood a second", flood.len() as f64 / took.as_secs_f64());
+            });
+        });
+        namespace.inside(|| {
+            let (sender, began, mut rest) = (Sender::new("out0"), Instant::now(), schedule.as_slice());
+            while !rest.is_empty() {
+                let (now, later) = rest.split_at(rest.partition_point(|(at, _)| *at <= began.elapsed()));
+                sender.send(now.iter().map(|(_, frame)| frame.as_slice()));
+                rest = later;
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
+    });
+    (flood.len() + schedule.len()) as u64
 }
 
 /// A flood of these frames, and what is sent among it. Of `clients`, at least 99 in 100 have to be recognised.
@@ -161,7 +158,7 @@ fn flood(
     let packets: Vec<_> = (0..packets).map(frame).collect();
     let daemon = Daemon::start(&namespace, &folder, &["-i", "tap0", "--workers", "2"]);
     let before = daemon.resident_kib() << 10;
-    let sent = namespace.inside(|| send(&mut Injector::new("tap0", "out0"), &schedule, rate, &packets));
+    let sent = send(&namespace, &schedule, rate, &packets);
     let scrape = daemon.scrape_until(&namespace, "all packets", |scrape| {
         let (packets, drops) = scrape.packets_and_drops();
         packets + drops >= sent
@@ -179,7 +176,7 @@ fn flood(
         resident >> 20,
         stated >> 20
     );
-    assert!(resident < stated + PROGRAM_BYTES, "{what}: {resident} bytes, {stated} are stated");
+    assert!(resident < stated, "{what}: {resident} bytes, {stated} are stated");
     if drops == 0 {
         assert!(recognised.len() * 100 >= clients.len() * 99, "{what}: {} of {}", recognised.len(), clients.len());
     } else {

@@ -36,6 +36,8 @@ pub struct Limits {
     pub flow_wait_s: u64,
     /// Contacts that wait at most.
     pub waiting_max: usize,
+    /// Bytes of contacts that wait at most, with what belongs to them.
+    pub waiting_bytes_max: usize,
     /// Flows of which the end is awaited at most.
     pub flows_max: usize,
     /// DNS servers remembered at most.
@@ -44,7 +46,14 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { disorder_s: 60, flow_wait_s: 3_600, waiting_max: 1 << 19, flows_max: 1 << 18, resolvers_max: 1 << 16 }
+        Self {
+            disorder_s: 60,
+            flow_wait_s: 3_600,
+            waiting_max: 1 << 19,
+            waiting_bytes_max: 512 << 20,
+            flows_max: 1 << 18,
+            resolvers_max: 1 << 16,
+        }
     }
 }
 
@@ -61,6 +70,18 @@ pub struct Counts {
     pub flows_forgotten: u64,
 }
 
+/// What belongs to a contact.
+pub trait Payload {
+    /// Its bytes on the heap: who sends the packets chooses how many.
+    fn memory_bytes(&self) -> usize;
+}
+
+impl Payload for () {
+    fn memory_bytes(&self) -> usize {
+        0
+    }
+}
+
 /// A contact that waits for its turn, and what belongs to it.
 #[derive(Debug)]
 struct Waiting<P> {
@@ -73,6 +94,13 @@ struct Waiting<P> {
 impl<P> Waiting<P> {
     const fn turn(&self) -> (u64, u64) {
         (self.contact.time_ns, self.number)
+    }
+}
+
+impl<P: Payload> Waiting<P> {
+    /// Bytes on the heap.
+    fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.contact.name.len() + self.payload.as_ref().map_or(0, Payload::memory_bytes)
     }
 }
 
@@ -141,6 +169,7 @@ struct OpenFlow {
 pub struct Contacts<P = ()> {
     limits: Limits,
     waiting: BinaryHeap<Reverse<Waiting<P>>>,
+    waiting_bytes: usize,
     number: u64,
     /// Time of the newest line.
     newest_ns: u64,
@@ -160,12 +189,13 @@ pub struct Contacts<P = ()> {
 /// Takes a sighting, and the payload of its contact.
 pub type Sighted<'s, P = ()> = dyn FnMut(&Sighting<'_>, Option<P>) + 's;
 
-impl<P> Contacts<P> {
+impl<P: Payload> Contacts<P> {
     /// None yet.
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
             waiting: BinaryHeap::new(),
+            waiting_bytes: 0,
             number: 0,
             newest_ns: 0,
             given_ns: 0,
@@ -206,7 +236,7 @@ impl<P> Contacts<P> {
 
     /// The input has ended: gives out all that waits.
     pub fn finish(&mut self, sighted: &mut Sighted<'_, P>) {
-        while let Some(Reverse(waiting)) = self.waiting.pop() {
+        while let Some(waiting) = self.pop() {
             self.give(&waiting.contact, waiting.payload, sighted);
         }
     }
@@ -310,7 +340,16 @@ impl<P> Contacts<P> {
     fn wait(&mut self, contact: Contact, payload: Option<P>) {
         self.counts.late += u64::from(contact.time_ns < self.given_ns && contact.kind != Kind::MoreBytes);
         self.number += 1;
-        self.waiting.push(Reverse(Waiting { number: self.number, contact, payload }));
+        let waiting = Waiting { number: self.number, contact, payload };
+        self.waiting_bytes += waiting.memory_bytes();
+        self.waiting.push(Reverse(waiting));
+    }
+
+    /// The contact whose turn is next waits no longer.
+    fn pop(&mut self) -> Option<Waiting<P>> {
+        let Reverse(waiting) = self.waiting.pop()?;
+        self.waiting_bytes -= waiting.memory_bytes();
+        Some(waiting)
     }
 
     /// Gives out the contacts whose turn has come.
@@ -319,11 +358,12 @@ impl<P> Contacts<P> {
         let due_ns = self.newest_ns.saturating_sub(wait_s.saturating_mul(SECOND_NS));
         while let Some(Reverse(first)) = self.waiting.peek() {
             let is_due = first.contact.time_ns < due_ns;
-            if !is_due && self.waiting.len() <= self.limits.waiting_max {
+            let Limits { waiting_max, waiting_bytes_max, .. } = self.limits;
+            if !is_due && self.waiting.len() <= waiting_max && self.waiting_bytes <= waiting_bytes_max {
                 break;
             }
             self.counts.hurried += u64::from(!is_due);
-            let Some(Reverse(waiting)) = self.waiting.pop() else { break };
+            let Some(waiting) = self.pop() else { break };
             self.give(&waiting.contact, waiting.payload, sighted);
         }
     }

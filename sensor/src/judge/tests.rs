@@ -203,6 +203,9 @@ fn limits_are_counted_where_they_bite() {
         |count: u64| (0..count).map(|seconds| single(&recogniser, seconds, "www.tiktok.com")).collect::<Vec<_>>();
     let (_, counts) = judged(Limits { waiting_max: 3, ..Limits::default() }, lines(5));
     assert_eq!((counts.contacts, counts.hurried), (5, 2));
+    // One is always too much for so few bytes.
+    let (_, counts) = judged(Limits { waiting_bytes_max: 1, ..Limits::default() }, lines(5));
+    assert_eq!((counts.contacts, counts.hurried), (5, 5));
     let flows = (0..5_u64).map(|number| {
         let mut contact = contact(&recogniser, number, "www.tiktok.com");
         contact.flow = Some(number.into());

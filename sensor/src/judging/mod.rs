@@ -28,7 +28,7 @@ pub use self::candidates::Candidates;
 pub use self::state_file::{StateError, StateFile};
 use crate::event::{Event, Fact, Flow, SavedSighting};
 use crate::judge::line::{Record, What};
-use crate::judge::{Contacts, Limits as ContactLimits};
+use crate::judge::{Contacts, Limits as ContactLimits, Payload};
 use crate::privacy::{Privacy, Rotation};
 use crate::record::Under;
 use crate::settings;
@@ -39,6 +39,12 @@ const DISORDER_S: u64 = 2;
 /// What waits for an incident is kept for so long: the time in which two lone interfaces prove an application.
 const KEPT_NS: u64 = 86_400_000_000_000;
 
+impl Payload for Box<Event> {
+    fn memory_bytes(&self) -> usize {
+        Event::memory_bytes(self)
+    }
+}
+
 /// What judgement may use.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -46,6 +52,8 @@ pub struct Limits {
     pub cases_max: usize,
     /// Flows whose bytes are added up at most.
     pub flows_max: usize,
+    /// Bytes of sightings that wait to be judged in the order of time at most.
+    pub ordering_bytes_max: usize,
     /// Bytes of sightings that wait for an incident at most.
     pub waiting_bytes_max: usize,
     /// Of incidents.
@@ -59,6 +67,7 @@ impl Default for Limits {
         Self {
             cases_max: 1 << 18,
             flows_max: 1 << 18,
+            ordering_bytes_max: 128 << 20,
             waiting_bytes_max: 64 << 20,
             incidents: IncidentLimits::default(),
             thresholds: Thresholds::default(),
@@ -71,6 +80,7 @@ impl From<&settings::Judgement> for Limits {
         Self {
             cases_max: settings.episodes_max,
             flows_max: settings.flows_max,
+            ordering_bytes_max: settings.ordering_bytes_max,
             waiting_bytes_max: settings.waiting_bytes_max,
             incidents: IncidentLimits {
                 open_max: settings.incidents_max,
@@ -166,6 +176,7 @@ impl Judging {
             disorder_s: DISORDER_S,
             flow_wait_s: DISORDER_S,
             flows_max: limits.flows_max,
+            waiting_bytes_max: limits.ordering_bytes_max,
             ..ContactLimits::default()
         };
         Self {

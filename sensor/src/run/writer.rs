@@ -249,6 +249,7 @@ impl Writer {
             pressure.cases_evicted,
             pressure.incidents_evicted,
             pressure.flows_forgotten,
+            pressure.hurried,
             pressure.alerts_left_out,
             pressure.warnings_forgotten,
         ];

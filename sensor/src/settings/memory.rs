@@ -12,6 +12,8 @@ use vigie_journal::BUFFER_BYTES;
 pub(crate) const WAITING_FLOW_BYTES_MAX: usize = 3_072;
 /// Most bytes of a worker's alerts that are held because their client has too many.
 pub(crate) const HELD_ALERTS_BYTES_MAX: usize = 5 << 20;
+/// Bytes of the program itself: code, signatures, policy, stacks, and what the allocator keeps for itself.
+const PROGRAM_BYTES: u64 = 64 << 20;
 /// Bytes of tag and age for each flow.
 const FLOW_TAG_BYTES: u64 = 4;
 /// Bytes of a flow's record besides those that `reassembly_bytes_max` limits.
@@ -30,6 +32,8 @@ const NEIGHBOUR_BYTES: u64 = 256;
 /// Bytes by use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryNeed {
+    /// The program itself, without what limits bound.
+    pub program_bytes: u64,
     /// Rings shared with the kernel; they are allocated at the start and cannot be swapped.
     pub rings_bytes: u64,
     /// Flow tables of all workers; they fill as flows arrive.
@@ -63,6 +67,7 @@ impl MemoryNeed {
         let neighbours = (limits.neighbours_max as u64).saturating_mul(NEIGHBOUR_BYTES);
         let shared = names.saturating_add(neighbours);
         Self {
+            program_bytes: PROGRAM_BYTES,
             rings_bytes: rings.saturating_mul(capture.ring_bytes as u64),
             tables_bytes: workers.saturating_mul(table),
             work_bytes: workers.saturating_mul(each).saturating_add(shared),
@@ -73,7 +78,8 @@ impl MemoryNeed {
 
     /// All of it.
     pub const fn total_bytes(&self) -> u64 {
-        self.rings_bytes
+        self.program_bytes
+            .saturating_add(self.rings_bytes)
             .saturating_add(self.tables_bytes)
             .saturating_add(self.work_bytes)
             .saturating_add(self.events_bytes)
@@ -87,6 +93,7 @@ fn judgement_bytes(settings: &Settings) -> u64 {
     of(judgement.episodes_max, EPISODE_BYTES)
         .saturating_add(of(judgement.incidents_max, INCIDENT_BYTES))
         .saturating_add(of(judgement.flows_max, SIGHTED_FLOW_BYTES))
+        .saturating_add(judgement.ordering_bytes_max as u64)
         .saturating_add(judgement.waiting_bytes_max as u64)
 }
 

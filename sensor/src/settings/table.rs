@@ -207,6 +207,8 @@ settings! {
         incidents_max: usize = 65_536, Rule::Range(16, 16_777_216), Restart;
         /// Sighted flows whose bytes are added up; of further ones the oldest is forgotten.
         flows_max: usize = 262_144, Rule::Range(16, 16_777_216), Restart;
+        /// Bytes of sightings that wait to be judged in the order of time; of more, the oldest are judged before their turn.
+        ordering_bytes_max: usize = 134_217_728, Rule::Range(65_536, 1_099_511_627_776), Restart;
         /// Bytes of sightings that wait until their client has an incident, to be written with it.
         waiting_bytes_max: usize = 67_108_864, Rule::Range(65_536, 1_099_511_627_776), Restart;
         /// Alerts in a minute of packet time that are written of one client, service and ban; the incident counts the others.

@@ -706,10 +706,10 @@ fn memory_is_rings_tables_work_and_events() {
     let need = MemoryNeed::of(&settings);
     assert_eq!(need.rings_bytes, 4 * 2 * 67_108_864);
     assert_eq!(need.tables_bytes, 4 * 68 * (1_048_576 + 174_762));
-    assert_eq!(
-        need.total_bytes(),
-        need.rings_bytes + need.tables_bytes + need.work_bytes + need.events_bytes + need.judgement_bytes
-    );
+    let limited = need.tables_bytes + need.work_bytes + need.events_bytes + need.judgement_bytes;
+    assert_eq!(need.total_bytes(), need.program_bytes + need.rings_bytes + limited);
+    let judgement = &settings.judgement;
+    assert!(need.judgement_bytes > (judgement.ordering_bytes_max + judgement.waiting_bytes_max) as u64);
     let events = &settings.events;
     assert!(need.events_bytes > (events.channel_bytes_max + 4 * events.pending_bytes_max) as u64);
     settings.capture.backend = Backend::Pcap;

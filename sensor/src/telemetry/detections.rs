@@ -44,10 +44,11 @@ pub(super) struct Detections {
 }
 
 /// The limits of judgement, by their settings.
-pub const LIMIT_SETTINGS: [&str; 5] = [
+pub const LIMIT_SETTINGS: [&str; 6] = [
     "judgement.episodes_max",
     "judgement.incidents_max",
     "judgement.flows_max",
+    "judgement.ordering_bytes_max",
     "judgement.waiting_bytes_max",
     "judgement.warned_max",
 ];
@@ -97,7 +98,7 @@ impl Shared {
     }
 
     /// What judgement holds, and how often its limits were reached, in the order of [`LIMIT_SETTINGS`].
-    pub fn judgement(&self, incidents_open: usize, assets: (usize, usize), limits: [u64; 5]) {
+    pub fn judgement(&self, incidents_open: usize, assets: (usize, usize), limits: [u64; LIMIT_SETTINGS.len()]) {
         let mut detections = locked(&self.detections);
         detections.incidents_open = incidents_open;
         detections.assets = assets;

@@ -42,8 +42,9 @@ pub(super) fn lines(settings: &Settings) -> String {
         format!("would run as {}: sensor {}, {workers}{pinned}", settings.privilege.user, settings.sensor.name),
         format!("  capture: {} with {how}", capture.interfaces.join(", ")),
         format!(
-            "  memory: at most {}: rings {}, flow tables {}, handshakes and names {}, waiting events {}, judgement {}",
+            "  memory: at most {}: program {}, rings {}, flow tables {}, handshakes and names {}, waiting events {}, judgement {}",
             bytes(need.total_bytes()),
+            bytes(need.program_bytes),
             bytes(need.rings_bytes),
             bytes(need.tables_bytes),
             bytes(need.work_bytes),
@@ -61,6 +62,7 @@ pub(super) fn lines(settings: &Settings) -> String {
 pub(super) fn memory_json(settings: &Settings) -> Value {
     let need = MemoryNeed::of(settings);
     json!({
+        "program_bytes": need.program_bytes,
         "rings_bytes": need.rings_bytes,
         "tables_bytes": need.tables_bytes,
         "work_bytes": need.work_bytes,
@@ -86,7 +88,7 @@ mod tests {
         let expected = "\
 would run as vigie: sensor tap, 2 workers on CPUs 2, 3
   capture: eth0, eth1 with rings of 67 MB, fanout addresses
-  memory: at most 1.2 GB: rings 268 MB, flow tables 166 MB, handshakes and names 125 MB, waiting events 127 MB, judgement 570 MB
+  memory: at most 1.4 GB: program 67 MB, rings 268 MB, flow tables 166 MB, handshakes and names 125 MB, waiting events 127 MB, judgement 704 MB
   events: alert, stats to /var/log/vigie/eve.json, synced to disk every 1000 ms
   metrics: http://127.0.0.1:19843/metrics, without TLS
 ";
