@@ -438,7 +438,7 @@ fn doubtful_combinations_give_warnings() {
         ),
         (
             "limits.flows_max = 100000000",
-            "vigie.toml:2: warning: limits.flows_max = 100_000_000: up to 30.7 GiB are needed, and this machine has 16.0 \
+            "vigie.toml:2: warning: limits.flows_max = 100_000_000: up to 30.9 GiB are needed, and this machine has 16.0 \
              GiB; make limits.flows_max or capture.workers smaller",
         ),
         (
