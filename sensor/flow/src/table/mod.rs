@@ -61,6 +61,8 @@ pub enum Lookup {
 pub struct FlowTable {
     buckets: Pages<Bucket>,
     entries: Pages<FlowEntry>,
+    /// For each bucket an epoch that none of its flows' last packets precedes, so that a sweep passes over most buckets.
+    stalest: Vec<[u8; WAYS]>,
     secret: HashKey,
     flows: usize,
 }
@@ -69,11 +71,18 @@ impl FlowTable {
     /// A table for `flows_max` flows, with a sixth more slots: filled to the limit, it evicts one flow in a thousand early.
     pub fn new(flows_max: usize, secret: HashKey) -> Self {
         let buckets = flows_max.saturating_add(flows_max / 6).div_ceil(WAYS).clamp(2, 1 << 27);
-        Self { buckets: Pages::zeroed(buckets), entries: Pages::zeroed(buckets * WAYS), secret, flows: 0 }
+        Self {
+            buckets: Pages::zeroed(buckets),
+            entries: Pages::zeroed(buckets * WAYS),
+            stalest: vec![[0; WAYS]; buckets.div_ceil(WAYS)],
+            secret,
+            flows: 0,
+        }
     }
 
     /// Allocates all pages of the table now; otherwise each page is allocated at its first write.
     pub fn populate(&mut self) {
+        self.stalest.fill([0; WAYS]);
         self.buckets.populate();
         self.entries.populate();
     }
@@ -203,7 +212,7 @@ impl FlowTable {
         None
     }
 
-    /// The slot of a flow, which is inserted if it was not in the table.
+    /// The slot of a flow, which is inserted if it was not in the table. The epoch must not be before those of earlier calls.
     #[inline]
     pub fn find_or_insert(&mut self, key: &FlowKey, hash: u64, epoch: u8) -> Lookup {
         match self.find(key, hash) {
@@ -213,6 +222,9 @@ impl FlowTable {
     }
 
     fn insert(&mut self, key: &FlowKey, hash: u64, epoch: u8) -> Lookup {
+        if self.flows == 0 {
+            self.stalest.fill([epoch; WAYS]);
+        }
         let primary = self.primary_of(hash);
         let place = self.place_for(primary, hash, epoch);
         let old = if self.matching(place / WAYS, 0) & 1 << (place % WAYS) == 0 {

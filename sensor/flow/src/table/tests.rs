@@ -1,6 +1,7 @@
 //! The flow table under insertion, eviction, removal and sweeps.
 
 use super::*;
+use proptest::prelude::*;
 use vigie_decode::Address;
 
 fn key(number: u32) -> FlowKey {
@@ -104,4 +105,38 @@ fn a_sweep_removes_the_idle_and_leaves_the_others() {
     assert_eq!((gone, table.len()), (19, 1));
     assert!(table.find(&key(3), table.hash(&key(3))).is_some());
     assert!(table.remove(kept).is_some() && table.remove(kept).is_none());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Whatever the order of packets, removals and sweeps: each sweep removes those that are idle, and no others.
+    #[test]
+    fn sweeps_agree_with_a_plain_list(
+        epochs in prop::collection::vec(prop::collection::vec((0..400_u32, any::<bool>()), 0..60), 1..600),
+    ) {
+        let mut table = FlowTable::new(3_000, HashKey::REPLAY);
+        let mut last_packets = std::collections::BTreeMap::new();
+        for (number, packets) in epochs.into_iter().enumerate() {
+            let epoch = number as u8;
+            last_packets.retain(|_, last| number - *last <= 10);
+            sweep_idle(&mut table, epoch);
+            prop_assert_eq!(table.len(), last_packets.len());
+            for (flow, is_removed) in packets {
+                let key = key(flow);
+                let hash = table.hash(&key);
+                if is_removed {
+                    let removed = table.find(&key, hash).and_then(|slot| table.remove(slot));
+                    prop_assert_eq!(removed.is_some(), last_packets.remove(&flow).is_some());
+                    continue;
+                }
+                if let Lookup::Known(slot) = table.find_or_insert(&key, hash, epoch) {
+                    table.touch(slot, epoch);
+                }
+                last_packets.insert(flow, number);
+            }
+        }
+        let left: Vec<_> = last_packets.keys().filter(|flow| table.find(&key(**flow), table.hash(&key(**flow))).is_none()).collect();
+        prop_assert!(left.is_empty(), "{:?}", left);
+    }
 }
