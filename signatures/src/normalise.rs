@@ -40,18 +40,6 @@ pub fn normalise<'b>(raw: &[u8], buffer: &'b mut [u8; 256]) -> Name<'b> {
     host(buffer, shape.length)
 }
 
-/// Each byte that a plain name may have, in lower case; zero for the others.
-#[allow(clippy::indexing_slicing, reason = "computed by the compiler, which would refuse a bad index")]
-static LOWER: [u8; 256] = {
-    let mut table = [0; 256];
-    let mut rest: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
-    while let Some((byte, others)) = rest.split_first() {
-        table[*byte as usize] = byte.to_ascii_lowercase();
-        rest = others;
-    }
-    table
-};
-
 /// What one pass over a plain name found out.
 struct Shape {
     length: usize,
@@ -67,31 +55,59 @@ fn lower_case(raw: &[u8], buffer: &mut [u8; 256]) -> Option<Shape> {
     if raw.is_empty() || raw.len() > NAME_BYTES_MAX {
         return None;
     }
-    let (mut label, mut digits, mut encoded) = (0_usize, 0_usize, false);
-    for (out, &byte) in buffer.iter_mut().zip(raw) {
-        let byte = LOWER.get(usize::from(byte)).copied().unwrap_or(0);
-        *out = byte;
-        if byte == b'.' {
-            if label == 0 {
-                return None;
-            }
-            (label, digits) = (0, 0);
-            continue;
-        }
-        if byte == 0 || label == LABEL_BYTES_MAX {
-            return None;
-        }
-        encoded |= byte == b'-' && label == 3;
-        digits += usize::from(byte.is_ascii_digit());
-        label += 1;
+    let padded = buffer.get_mut(..raw.len().next_multiple_of(CHUNK_BYTES))?;
+    let (name, padding) = padded.split_at_mut_checked(raw.len())?;
+    name.copy_from_slice(raw);
+    padding.fill(b'a');
+    for bytes in padded.as_chunks_mut().0 {
+        *bytes = to_lower_case(u64::from_le_bytes(*bytes))?.to_le_bytes();
     }
-    if label == 0 {
+    let (mut start, mut encoded, mut numeric_end) = (0, false, false);
+    let mut label = |end: usize| {
+        let label = padded.get(start..end).filter(|label| (1..=LABEL_BYTES_MAX).contains(&label.len()))?;
+        encoded |= label.starts_with(b"xn--");
+        numeric_end = label.iter().all(u8::is_ascii_digit);
+        start = end + 1;
+        Some(())
+    };
+    for (at, &bytes) in (0..).step_by(CHUNK_BYTES).zip(padded.as_chunks().0) {
+        let mut dots = between(u64::from_le_bytes(bytes), b'.', b'.');
+        while dots != 0 {
+            label(at + dots.trailing_zeros() as usize / 8)?;
+            dots &= dots - 1;
+        }
+    }
+    label(raw.len())?;
+    Some(Shape { length: raw.len(), numeric_end, encoded })
+}
+
+/// Bytes that are looked at together.
+const CHUNK_BYTES: usize = 8;
+
+/// A chunk of which each byte is this one.
+const fn each(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; CHUNK_BYTES])
+}
+
+/// The highest bit of each byte of an ASCII chunk that is from `first` to `last`.
+const fn between(chunk: u64, first: u8, last: u8) -> u64 {
+    // No sum reaches the next byte: none is above 127 + 128.
+    let from_first = chunk + each(128 - first);
+    let behind_last = chunk + each(127 - last);
+    from_first & !behind_last & each(128)
+}
+
+/// A chunk of a name in lower case; `None` if it has a byte that a plain name has not.
+#[inline]
+const fn to_lower_case(chunk: u64) -> Option<u64> {
+    if chunk & each(128) != 0 {
         return None;
     }
-    // A hyphen in fourth place is rare enough to look twice.
-    let encoded =
-        encoded && buffer.get(..raw.len())?.split(|byte| *byte == b'.').any(|label| label.starts_with(b"xn--"));
-    Some(Shape { length: raw.len(), numeric_end: digits == label, encoded })
+    // An upper case letter lacks the bit of 32.
+    let lower = chunk | between(chunk, b'A', b'Z') >> 2;
+    let letters_and_digits = between(lower, b'a', b'z') | between(lower, b'0', b'9');
+    let plain = letters_and_digits | between(lower, b'-', b'.') | between(lower, b'_', b'_');
+    if plain == each(128) { Some(lower) } else { None }
 }
 
 fn host(buffer: &[u8; 256], length: usize) -> Name<'_> {
@@ -148,6 +164,74 @@ fn international<'b>(raw: &[u8], buffer: &'b mut [u8; 256]) -> Name<'b> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// Each byte that a plain name may have, in lower case; zero for the others.
+    #[allow(clippy::indexing_slicing, reason = "computed by the compiler, which would refuse a bad index")]
+    static LOWER: [u8; 256] = {
+        let mut table = [0; 256];
+        let mut rest: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+        while let Some((byte, others)) = rest.split_first() {
+            table[*byte as usize] = byte.to_ascii_lowercase();
+            rest = others;
+        }
+        table
+    };
+
+    /// [`lower_case`] as it is easily seen to be right.
+    fn byte_by_byte(raw: &[u8], buffer: &mut [u8; 256]) -> Option<Shape> {
+        let raw = raw.strip_suffix(b".").unwrap_or(raw);
+        if raw.is_empty() || raw.len() > NAME_BYTES_MAX {
+            return None;
+        }
+        let (mut label, mut digits, mut encoded) = (0_usize, 0_usize, false);
+        for (out, &byte) in buffer.iter_mut().zip(raw) {
+            let byte = LOWER.get(usize::from(byte)).copied().unwrap_or(0);
+            *out = byte;
+            if byte == b'.' {
+                if label == 0 {
+                    return None;
+                }
+                (label, digits) = (0, 0);
+                continue;
+            }
+            if byte == 0 || label == LABEL_BYTES_MAX {
+                return None;
+            }
+            encoded |= byte == b'-' && label == 3;
+            digits += usize::from(byte.is_ascii_digit());
+            label += 1;
+        }
+        if label == 0 {
+            return None;
+        }
+        // A hyphen in fourth place is rare enough to look twice.
+        let encoded =
+            encoded && buffer.get(..raw.len())?.split(|byte| *byte == b'.').any(|label| label.starts_with(b"xn--"));
+        Some(Shape { length: raw.len(), numeric_end: digits == label, encoded })
+    }
+
+    proptest! {
+        #[test]
+        fn chunks_and_bytes_agree(
+            name in prop_oneof![
+                "[a-zA-Z0-9._-]{0,260}",
+                "(xn--)?[a-z0-9-]{1,70}(\\.[A-Z0-9_]{1,70}){0,4}[.]?",
+                "[0-9]{1,3}(\\.[0-9]{1,3}){0,4}",
+                "[ -~]{1,40}",
+                prop::collection::vec(any::<u8>(), 0..40).prop_map(|bytes| bytes.iter().map(|byte| char::from(*byte)).collect()),
+            ],
+        ) {
+            let raw: Vec<u8> = name.chars().map(|character| character as u8).collect();
+            let (mut one, mut other) = ([0; 256], [0xff; 256]);
+            let expected = byte_by_byte(&raw, &mut one);
+            let found = lower_case(&raw, &mut other);
+            let told = |shape: &Option<Shape>| shape.as_ref().map(|shape| (shape.length, shape.numeric_end, shape.encoded));
+            prop_assert_eq!(told(&found), told(&expected));
+            if let Some(shape) = found {
+                prop_assert_eq!(&one[..shape.length], &other[..shape.length]);
+            }
+        }
+    }
 
     fn of(raw: &[u8]) -> String {
         let mut buffer = [0; 256];

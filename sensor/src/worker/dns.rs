@@ -194,9 +194,13 @@ impl AnswerReader<'_> {
             return;
         }
         self.counters.add(Counter::DnsAnswers, 1);
-        let without_room = self.names.insert_answer(Some(self.client), self.query, message, self.now_ns);
-        self.counters.add(Counter::AddressNames, without_room);
-        let question = self.matched_question(message);
+        let mut name = dns::DnsName::new();
+        let mut question = None;
+        if message.question().is_some_and(|question| question.name.read(&mut name).is_some()) {
+            let without_room = self.names.insert_answer_of(&name, Some(self.client), self.query, message, self.now_ns);
+            self.counters.add(Counter::AddressNames, without_room);
+            question = self.matched_question(name.as_str());
+        }
         let answer = if self.event_types.dns { message.to_answer() } else { None };
         let answer = answer.map(|mut answer| {
             answer.cut(self.event_types.texts.answers_bytes_max);
@@ -208,13 +212,10 @@ impl AnswerReader<'_> {
         }
     }
 
-    /// The question of a message, if a signature matches it that is not silenced.
-    fn matched_question(&self, message: &dns::Message<'_>) -> Option<(Match, u16)> {
-        let name = message.question()?.name.name()?;
-        match match_name(self.bundle, name.as_str().as_bytes(), Evidence::Dns) {
-            NameMatch::Matched(matched) if !matched.rule.is_silent() => {
-                Some((matched, id_tag(name.as_str().as_bytes())))
-            }
+    /// The name of a question, if a signature matches it that is not silenced.
+    fn matched_question(&self, name: &str) -> Option<(Match, u16)> {
+        match match_name(self.bundle, name.as_bytes(), Evidence::Dns) {
+            NameMatch::Matched(matched) if !matched.rule.is_silent() => Some((matched, id_tag(name.as_bytes()))),
             _ => None,
         }
     }

@@ -284,11 +284,15 @@ impl Records {
             }
         }
         let of_client = |client: Address| candidates.iter().filter(|other| other.client == client).count();
-        let staleness = |candidate: &Candidate| {
-            let penalty_ns = if of_client(candidate.client) > SHARE_MAX { CLIENT_PENALTY_NS } else { 0 };
-            (candidate.as_if_seen_ns - penalty_ns, candidate.place)
-        };
-        candidates.iter().map(staleness).min().map(|(_, place)| place as u32 + 1)
+        let mut stalest = candidates.iter().map(|candidate| (candidate.as_if_seen_ns, candidate.place)).min()?;
+        for candidate in &candidates {
+            // Only those are counted that the penalty would make stalest.
+            let penalised = (candidate.as_if_seen_ns - CLIENT_PENALTY_NS, candidate.place);
+            if penalised < stalest && of_client(candidate.client) > SHARE_MAX {
+                stalest = penalised;
+            }
+        }
+        Some(stalest.1 as u32 + 1)
     }
 }
 

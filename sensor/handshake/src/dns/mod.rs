@@ -172,9 +172,15 @@ impl<'a> Message<'a> {
     /// All addresses of the answer section count, whoever owns them: the section answers the question
     /// (RFC 1034 §4.3.2), the owners being the question's canonical names in whatever order the server put them. Hints
     /// of HTTPS and SVCB records count too. A zone transfer names many hosts and gives nothing.
-    pub fn addresses(&self, mut visit: impl FnMut(&str, IpAddr, u32)) {
-        let Some((name, host_start)) = self.host() else { return };
-        let host = name.as_str().get(host_start..).unwrap_or_default();
+    pub fn addresses(&self, visit: impl FnMut(&str, IpAddr, u32)) {
+        if let Some(name) = self.question.and_then(|question| question.name.name()) {
+            self.addresses_of(&name, visit);
+        }
+    }
+
+    /// The same, where the name of the question was read before.
+    pub fn addresses_of(&self, name: &DnsName, mut visit: impl FnMut(&str, IpAddr, u32)) {
+        let Some(host) = self.host(name.as_str()) else { return };
         let mut left = ADDRESSES_MAX;
         for record in self.answers().filter(|record| record.class == CLASS_INTERNET) {
             let mut report = |address: IpAddr| {
@@ -239,17 +245,16 @@ impl<'a> Message<'a> {
         })
     }
 
-    /// The host asked about in a response: the question's name and where the host begins in it.
-    fn host(&self) -> Option<(DnsName, usize)> {
+    /// The host asked about in a response, in the name of its question.
+    fn host<'n>(&self, name: &'n str) -> Option<&'n str> {
         let question = self.question.filter(|question| {
             self.is_response() && !matches!(question.record_type, record_type::AXFR | record_type::IXFR)
         })?;
-        let name = question.name.name()?;
         let start = match question.record_type {
-            record_type::HTTPS | record_type::SVCB => host_start(name.as_str()),
+            record_type::HTTPS | record_type::SVCB => host_start(name),
             _ => 0,
         };
-        (start < name.as_str().len()).then_some((name, start))
+        name.get(start..).filter(|host| !host.is_empty())
     }
 }
 

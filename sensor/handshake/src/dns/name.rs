@@ -14,6 +14,20 @@ pub const POINTER_JUMPS_MAX: usize = 64;
 /// must not pass for a label boundary.
 const UNPRINTABLE: u8 = b'?';
 
+/// What stands for each byte of a label.
+#[allow(clippy::indexing_slicing, reason = "computed by the compiler, which would refuse a bad index")]
+static AS_TEXT: [u8; 256] = {
+    let mut table = [UNPRINTABLE; 256];
+    let mut byte = b'!';
+    while byte <= b'~' {
+        if byte != b'.' && byte != b'\\' {
+            table[byte as usize] = byte.to_ascii_lowercase();
+        }
+        byte += 1;
+    }
+    table
+};
+
 /// A domain name in text form on the stack: lower case, dots between labels, none at the end; the root is empty.
 #[derive(Clone, Copy)]
 pub struct DnsName {
@@ -47,11 +61,7 @@ impl DnsName {
         }
         let end = at + label.len();
         for (to, &from) in self.bytes.get_mut(at..end)?.iter_mut().zip(label) {
-            *to = match from {
-                b'.' | b'\\' => UNPRINTABLE,
-                b'!'..=b'~' => from.to_ascii_lowercase(),
-                _ => UNPRINTABLE,
-            };
+            *to = AS_TEXT.get(usize::from(from)).copied().unwrap_or(UNPRINTABLE);
         }
         self.length = u8::try_from(end).ok()?;
         Some(())
