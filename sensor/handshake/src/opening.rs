@@ -94,6 +94,7 @@ const HAS_TIMESTAMPS: u8 = 8;
 const HAS_MD5: u8 = 16;
 const HAS_DATA: u8 = 32;
 const ANSWERS_DIFFER: u8 = 64;
+const HOP_LIMITS_DIFFER: u8 = 128;
 
 /// What the SYN and the SYN-ACK of a connection showed.
 #[derive(Clone, Copy, Debug)]
@@ -204,9 +205,19 @@ impl Opening {
         self.desync.add(reason);
     }
 
+    /// Whether a segment of the client came with another hop limit than the SYN; then that is noted.
+    pub fn note_hop_limit(&mut self, segment: &Segment<'_>) -> bool {
+        let is_other =
+            segment.network().hop_limit().is_some_and(|hop_limit| self.hop_limit != 0 && hop_limit != self.hop_limit);
+        if is_other {
+            self.facts |= HOP_LIMITS_DIFFER;
+        }
+        is_other
+    }
+
     /// Whether a segment of the client came with another hop limit than the SYN.
-    pub fn has_other_hop_limit(&self, segment: &Segment<'_>) -> bool {
-        segment.network().hop_limit().is_some_and(|hop_limit| self.hop_limit != 0 && hop_limit != self.hop_limit)
+    pub const fn has_hop_limits(&self) -> bool {
+        self.is(HOP_LIMITS_DIFFER)
     }
 
     /// Why a server drops this segment of the client, if it surely does. The checksum costs a look at all bytes and is

@@ -61,6 +61,11 @@ impl ServerSide {
         size_of::<Self>() + self.caller_bytes + self.stream.memory_bytes() + self.assembly.capacity()
     }
 
+    /// Whether a segment of the server was taken.
+    pub(super) const fn has_begun(&self) -> bool {
+        self.segments > 0
+    }
+
     /// Takes a segment of either side.
     pub(super) fn segment(&mut self, side: Side, segment: &Segment<'_>, limits: &Limits) -> Certificate<'_> {
         if side == self.client {

@@ -11,11 +11,23 @@ use super::{Evidence, Limits};
 pub struct Findings<'a> {
     /// A name in clear text before the hello.
     pub name: Option<(Evidence, &'a [u8])>,
+    /// More of them: a CONNECT has a target and a Host header, and one segment may have several messages.
+    pub other_names: Vec<(Evidence, &'a [u8])>,
     /// The hello: complete, or as much of it as will come.
     pub hello: Option<ClientHello<'a>>,
     /// Why other bytes of the stream contradict these.
     pub desync: Desync,
 }
+
+impl<'a> Findings<'a> {
+    /// All names in clear text, in their order.
+    pub fn clear_names(&self) -> impl Iterator<Item = (Evidence, &'a [u8])> {
+        self.name.iter().chain(&self.other_names).copied()
+    }
+}
+
+/// Names in clear text: the first, and the others.
+pub(crate) type ClearNames<'a> = (Option<(Evidence, &'a [u8])>, Vec<(Evidence, &'a [u8])>);
 
 /// How far a stream is parsed.
 #[derive(Debug)]
@@ -45,10 +57,10 @@ impl Stage {
         Self { prelude, hello: None, parsed_bytes: 0 }
     }
 
-    /// Parses `view`, the contiguous bytes, from where the last call stopped: how much of the hello is there, and a name
+    /// Parses `view`, the contiguous bytes, from where the last call stopped: how much of the hello is there, and the names
     /// in clear text before it.
-    pub(crate) fn advance<'a>(&mut self, view: &'a [u8], limits: &Limits) -> (State, Option<(Evidence, &'a [u8])>) {
-        let mut name = None;
+    pub(crate) fn advance<'a>(&mut self, view: &'a [u8], limits: &Limits) -> (State, ClearNames<'a>) {
+        let (mut first, mut others) = (None, Vec::new());
         let state = loop {
             if let Some((at, hello)) = &mut self.hello {
                 match State::of(hello.advance(view.get(*at as usize..).unwrap_or_default(), limits.hello_bytes_max)) {
@@ -58,24 +70,27 @@ impl Stage {
             }
             match self.prelude.advance(view, &limits.http) {
                 prelude::Step::NeedMore => break State::More,
-                prelude::Step::Name { evidence, name: range, .. } => {
-                    name = name.or_else(|| Some((evidence, view.get(range)?)));
-                }
+                prelude::Step::Name { evidence, name, .. } => match view.get(name) {
+                    Some(name) if evidence == Evidence::HttpConnect && !self.prelude.is_new_name(name) => {}
+                    Some(name) if first.is_none() => first = Some((evidence, name)),
+                    Some(name) => others.push((evidence, name)),
+                    None => {}
+                },
                 prelude::Step::Hello { offset } => self.hello = Some((offset as u32, Box::default())),
                 prelude::Step::GiveUp => break State::None,
             }
         };
-        (state, name)
+        (state, (first, others))
     }
 
     /// All that `bytes` show, when no more of them come.
     pub(crate) fn read_all<'a>(&'a mut self, bytes: &'a [u8], limits: &Limits) -> Findings<'a> {
-        let (state, name) = self.advance(bytes, limits);
+        let (state, (name, other_names)) = self.advance(bytes, limits);
         let hello = match state {
             State::Named | State::Complete => current(Some(self), bytes, limits),
             State::More | State::None => None,
         };
-        Findings { name, hello, desync: Desync::default() }
+        Findings { name, other_names, hello, desync: Desync::default() }
     }
 }
 

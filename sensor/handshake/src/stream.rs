@@ -168,7 +168,7 @@ impl Stream {
             && let Some(hello) = tls::hello_in_one_record(payload)
         {
             self.is_done = true;
-            return Findings { hello: Some(hello), name: None, desync: self.desync };
+            return Findings { hello: Some(hello), desync: self.desync, ..Findings::default() };
         }
         self.note_versions(offset, payload, segment, has_other_hop_limit, limits, counts);
         match self.assembly.insert(offset, payload, limits.stream_bytes_max) {
@@ -428,7 +428,7 @@ impl Stream {
         // `stream_bytes_max` keeps it below 2^32.
         let parsed_bytes = view.len() as u32;
         let is_longer = parsed_bytes > std::mem::replace(&mut stage.parsed_bytes, parsed_bytes);
-        let (state, name) = stage.advance(view, limits);
+        let (state, (name, other_names)) = stage.advance(view, limits);
         let report = match state {
             State::More => false,
             State::None => {
@@ -451,14 +451,14 @@ impl Stream {
         let mut desync = self.desync;
         if let Some(versions) = &mut self.versions {
             desync.add(versions.desync());
-            for name in [name.map(|(_, name)| name), hello.as_ref().and_then(|hello| hello.server_name())] {
-                name.into_iter().for_each(|name| versions.mark_reported(name));
-            }
+            let of_hello = hello.as_ref().and_then(|hello| hello.server_name());
+            let in_clear = name.iter().chain(&other_names).map(|(_, name)| *name);
+            in_clear.chain(of_hello).for_each(|name| versions.mark_reported(name));
         }
         if let Some(name) = hello.as_ref().and_then(|hello| hello.server_name()) {
             self.reported_name = name_hash(name);
         }
-        Findings { name, hello, desync }
+        Findings { name, other_names, hello, desync }
     }
 
     /// Whether [`take_partial_hello`](Self::take_partial_hello) may return a hello.

@@ -171,7 +171,7 @@ impl TcpInspector {
             counts.undecided_segments += 1;
             self.is_given_up = true;
             let hello = self.take_partial_hello(limits).map(|(_, hello)| hello);
-            return Findings { name: None, hello, desync: Desync::default() };
+            return Findings { hello, ..Findings::default() };
         }
         self.stream(side).segment(segment, has_other_hop_limit, limits, counts)
     }
@@ -288,6 +288,15 @@ impl TcpInspector {
         self.opening.map(|opening| opening.desync()).unwrap_or_default()
     }
 
+    /// Why a hello contradicts one that was reported before, in other segments.
+    pub fn desync_of_hellos(&self) -> Desync {
+        let mut desync = Desync::OVERLAP;
+        if self.opening.is_some_and(|opening| opening.has_hop_limits()) {
+            desync.add(Desync::TTL);
+        }
+        desync
+    }
+
     /// Whether the server drops the segment that showed a hello, for its checksum. Then that side is read anew.
     pub fn is_void_hello(&mut self, side: Side, segment: &Segment<'_>, limits: &Limits, counts: &mut Counts) -> bool {
         let Some(opening) = self.opening.as_mut().filter(|opening| opening.client() == side) else { return false };
@@ -342,7 +351,7 @@ impl TcpInspector {
             return Admission::Admitted { has_other_hop_limit: false };
         };
         match opening.why_void(segment, tests_checksum) {
-            None => Admission::Admitted { has_other_hop_limit: opening.has_other_hop_limit(segment) },
+            None => Admission::Admitted { has_other_hop_limit: opening.note_hop_limit(segment) },
             Some(Desync::CHECKSUM) => Admission::WrongChecksum,
             Some(reason) => {
                 counts.count_void(reason);
@@ -376,14 +385,19 @@ impl TcpInspector {
     }
 
     /// From now on reads the server's side for its certificate, after the hello that was found last. `caller_bytes` of memory
-    /// are charged to the flow meanwhile.
+    /// are charged to the flow meanwhile. The client's bytes are kept until the server answers: the hello may be a decoy.
     pub fn await_certificate(&mut self, client: Side, caller_bytes: usize) {
         let origin = self.acknowledged.filter(|&(side, _)| side == client).map(|(_, number)| number);
         let origin = origin.or_else(|| self.stream(client.opposite()).known_start());
-        self.reset();
-        self.low.release();
-        self.high.release();
+        self.stream(client.opposite()).release();
+        (self.acknowledged, self.dns, self.http, self.held) = (None, None, None, None);
+        self.is_given_up = false;
         self.server = Some(Box::new(ServerSide::new(client, origin, caller_bytes)));
+    }
+
+    /// The server's certificate is not awaited any more, since the client showed a name.
+    pub fn stop_awaiting_certificate(&mut self) {
+        self.server = None;
     }
 
     /// Whether the server's certificate is awaited.
@@ -391,8 +405,16 @@ impl TcpInspector {
         self.server.is_some()
     }
 
-    /// Takes a segment of either side while the server's certificate is awaited.
+    /// Whether the server whose certificate is awaited has sent something: then the client's hello is no decoy.
+    pub fn is_answered(&self) -> bool {
+        self.server.as_ref().is_some_and(|server| server.has_begun())
+    }
+
+    /// Takes a segment of the server while its certificate is awaited.
     pub fn certificate_segment(&mut self, side: Side, segment: &Segment<'_>, limits: &Limits) -> Certificate<'_> {
+        if !self.is_answered() {
+            self.stream(side.opposite()).release();
+        }
         self.server.as_deref_mut().map_or(Certificate::None, |server| server.segment(side, segment, limits))
     }
 }

@@ -160,7 +160,7 @@ impl Versions {
                 return;
             }
             self.walks += 1;
-            if let Some(hash) = self.name_hash_of(reading, base, limits) {
+            if let Some(hash) = self.new_name_hash_of(reading, base, limits) {
                 self.offer(reading, hash, base, limits);
             }
         }
@@ -194,19 +194,20 @@ impl Versions {
     /// Keeps a reading to be reported, if it gives the name whole and the name is new.
     fn offer(&mut self, reading: Reading, hash: u32, base: &[u8], limits: &Limits) {
         let is_new = self.reported.len() < NAMES_MAX && !self.reported.contains(&hash);
-        if is_new && self.name_hash_of(reading, base, limits) == Some(hash) {
+        if is_new && self.new_name_hash_of(reading, base, limits) == Some(hash) {
             self.reported.push(hash);
             self.readings.push(reading);
         }
     }
 
-    /// The name that a reading gives.
-    fn name_hash_of(&mut self, reading: Reading, base: &[u8], limits: &Limits) -> Option<u32> {
+    /// The first name that a reading gives and that was not reported yet.
+    fn new_name_hash_of(&mut self, reading: Reading, base: &[u8], limits: &Limits) -> Option<u32> {
         self.read(reading, base);
         let mut stage = Stage::new(limits);
         let found = stage.read_all(&self.bytes, limits);
         let of_hello = found.hello.as_ref().and_then(|hello| hello.server_name());
-        of_hello.or(found.name.map(|(_, name)| name)).map(name_hash)
+        let in_clear = found.clear_names().map(|(_, name)| name);
+        of_hello.into_iter().chain(in_clear).map(name_hash).find(|hash| !self.reported.contains(hash))
     }
 
     /// Puts the bytes of a reading together.

@@ -2,20 +2,18 @@
 
 use vigie_decode::Segment;
 use vigie_flow::{Side, Slot};
-use vigie_handshake::opening::Desync;
 use vigie_handshake::tcp::Certificate;
-use vigie_handshake::tls;
 use vigie_handshake::tls::certificate::for_each_name;
 use vigie_signatures::Bundle;
 
 use super::findings::HandshakeFinding;
 use super::flows::client_of;
-use super::packet::{FlowPacket, FrameInfo};
+use super::packet::FlowPacket;
 use super::records::Inspection;
-use super::tcp::tcp_inspector;
+use super::tcp::{WATCHED_SEGMENTS_MAX, tcp_inspector};
 use super::{Counter, Worker};
 use crate::detect::{self, Evidence, Match, NameMatch};
-use crate::event::{Event, Hello, HelloTransport};
+use crate::event::{Event, Hello};
 
 impl Worker {
     /// Reads the server's side for its certificate from now on, because the hello hides its name.
@@ -36,21 +34,34 @@ impl Worker {
     #[cold]
     pub(super) fn inspect_later_hello(
         &mut self,
-        frame: &FrameInfo,
+        packet: &FlowPacket<'_>,
         segment: &Segment<'_>,
         slot: Slot,
         record_id: u32,
         emit: &mut dyn FnMut(Event),
     ) {
-        let Some(hello) = tls::hello_in_one_record(segment.payload).filter(|hello| hello.server_name().is_some())
-        else {
+        let Some(record) = self.records.get(record_id) else { return };
+        let Inspection::Tcp(inspector) = &record.inspection else { return };
+        if inspector.is_answered() || inspector.segments() >= WATCHED_SEGMENTS_MAX {
             return;
-        };
-        let Self { bundle, counters, event_types, .. } = self;
-        let finding = HandshakeFinding::from_hello(&hello, HelloTransport::Tcp, bundle, *event_types, counters);
-        if !finding.hides_name {
-            self.report_hello(frame, slot, record_id, HandshakeFinding { desync: Desync::OVERLAP, ..finding }, emit);
         }
+        let findings = self.find_contradictions(packet, segment, record_id).findings;
+        let has_name = findings.iter().any(|finding| !finding.hides_name);
+        for finding in findings {
+            self.report(&packet.frame, slot, record_id, finding, emit);
+        }
+        if !has_name {
+            return self.enforce_memory_limit(emit);
+        }
+        if let Some(record) = self.records.get_mut(record_id) {
+            record.hello = None;
+            if let Inspection::Tcp(inspector) = &mut record.inspection {
+                let bytes_before = inspector.memory_bytes();
+                inspector.stop_awaiting_certificate();
+                self.inspection_bytes = (self.inspection_bytes + inspector.memory_bytes()).saturating_sub(bytes_before);
+            }
+        }
+        self.settle_and_watch(slot, record_id);
     }
 
     /// Inspects a segment of the server for its certificate, and settles the flow when that is read.

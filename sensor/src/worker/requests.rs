@@ -20,22 +20,30 @@ use crate::event::Event;
 /// Tunnels in one segment that are followed.
 const TUNNEL_DEPTH_MAX: u8 = 4;
 
-/// The findings of the hosts that the first requests of a connection name, and what follows: of all hosts but the one in
-/// `first`, which gets its method.
+/// The finding of a name in clear text, and the name's [hash](name_hash).
+pub(super) struct NamedFinding {
+    pub(super) name_hash: u32,
+    pub(super) finding: HandshakeFinding,
+}
+
+/// The findings of the hosts that the first requests of a connection name, and what follows: of all hosts but those that are
+/// `known`, which get their methods.
 pub(super) fn other_hosts(
     inspector: &mut TcpInspector,
     client: Side,
-    first: (Option<u32>, &mut Option<HandshakeFinding>),
+    known: &mut [NamedFinding],
     limits: &Limits,
     (bundle, event_types, counters): (&Bundle, EventTypes, &mut Counters),
 ) -> (Vec<HandshakeFinding>, Progress) {
-    let (first_hash, first) = first;
     let mut others = Vec::new();
     let progress = inspector.visit_hosts(client, limits, &mut |host| {
-        if Some(name_hash(host.name)) != first_hash {
-            others.push(HandshakeFinding::from_request(host, bundle, event_types, counters));
-        } else if let Some(request) = first.as_mut().and_then(|finding| finding.request.as_mut()) {
-            request.method = Some(host.method.to_owned());
+        let hash = name_hash(host.name);
+        match known.iter_mut().find(|named| named.name_hash == hash) {
+            None => others.push(HandshakeFinding::from_request(host, bundle, event_types, counters)),
+            Some(NamedFinding { finding: HandshakeFinding { request: Some(request), .. }, .. }) => {
+                request.method = Some(host.method.to_owned());
+            }
+            Some(_) => {}
         }
     });
     (others, progress)

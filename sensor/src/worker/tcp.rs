@@ -16,13 +16,20 @@ use super::findings::{EventTypes, HandshakeFinding};
 use super::flows::{CLIENT_KNOWN, PAYLOAD, REQUESTS, SETTLED, WATCHED, client_of, with_client};
 use super::packet::{EncapsulationSource, FlowPacket};
 use super::records::{FlowRecord, Inspection};
-use super::requests::other_hosts;
+use super::requests::{NamedFinding, other_hosts};
 use super::udp::id_tag;
 use super::{Counters, DNS_PORT, Worker};
 use crate::event::{Event, FlowEnd, HelloTransport};
 
 /// Segments of a client after its hello in which another version of it is looked for.
-const WATCHED_SEGMENTS_MAX: u32 = 32;
+pub(super) const WATCHED_SEGMENTS_MAX: u32 = 32;
+
+/// What a segment shows that contradicts what was reported.
+pub(super) struct Contradictions {
+    pub(super) findings: Vec<HandshakeFinding>,
+    /// What follows the HTTP requests in it.
+    progress: Progress,
+}
 
 impl Worker {
     /// Handles a segment of a flow that is not settled, or a SYN.
@@ -153,6 +160,7 @@ impl Worker {
             return true;
         }
         finding.desync = opening.desync();
+        opening.note_hop_limit(segment);
         record.reported_name = hello.server_name().map_or(record.reported_name, short_hash);
         self.set_client(slot, packet.side);
         if finding.needs_client_mac() {
@@ -178,7 +186,7 @@ impl Worker {
         let Some(inspector) = tcp_inspector(record, tcp_pool, inspection_bytes) else { return };
         if inspector.awaits_certificate() {
             if self.table.get(slot).is_some_and(|entry| client_of(entry.marks) == side) {
-                return self.inspect_later_hello(frame, segment, slot, record_id, emit);
+                return self.inspect_later_hello(packet, segment, slot, record_id, emit);
             }
             return self.inspect_certificate(packet, segment, slot, record_id, emit);
         }
@@ -194,12 +202,14 @@ impl Worker {
         let found = inspector.segment(side, segment, &self.handshake_limits, &mut self.handshake_counters);
         let mut desync = found.desync;
         let mut reported_name = name_of(&found).map_or(0, short_hash);
-        let name_hash = found.name.map(|(_, name)| name_hash(name));
-        let mut name = found.name.map(|(kind, name)| {
-            let is_other_name = name_before != 0 && name_before != reported_name;
+        let mut last_name = name_before;
+        let mut names: Vec<NamedFinding> = Vec::new();
+        names.extend(found.clear_names().map(|(kind, name)| {
+            let is_other_name = last_name != 0 && last_name != short_hash(name);
+            last_name = short_hash(name);
             let finding = HandshakeFinding::from_clear_text(kind, name, bundle, *event_types, counters);
-            HandshakeFinding { is_other_name, ..finding }
-        });
+            NamedFinding { name_hash: name_hash(name), finding: HandshakeFinding { is_other_name, ..finding } }
+        }));
         let to_finding =
             |hello: &_| HandshakeFinding::from_hello(hello, HelloTransport::Tcp, bundle, *event_types, counters);
         let hello = found.hello.as_ref().map(to_finding);
@@ -219,11 +229,13 @@ impl Worker {
         let (other_names, progress) = match is_http {
             true => {
                 let lent = (&**bundle, *event_types, &mut *counters);
-                other_hosts(inspector, side, (name_hash, &mut name), &self.handshake_limits, lent)
+                other_hosts(inspector, side, &mut names, &self.handshake_limits, lent)
             }
             false => (Vec::new(), Progress::More),
         };
-        let has_name = name.iter().chain(&other_names).any(|finding| !finding.hides_name);
+        let findings = || names.iter().map(|named| &named.finding).chain(&other_names);
+        let has_name = findings().any(|finding| !finding.hides_name);
+        let needs_client_mac = findings().chain(&other_readings).any(HandshakeFinding::needs_client_mac);
         let is_done = inspector.is_done() || is_http;
         // A done inspector keeps its memory for the next flow.
         if !is_done && hello.is_none() {
@@ -236,11 +248,10 @@ impl Worker {
         if reported_name != 0 || is_http {
             self.set_client(slot, side);
         }
-        let mut named = name.iter().chain(&other_names).chain(&other_readings);
-        if named.any(HandshakeFinding::needs_client_mac) {
+        if needs_client_mac {
             self.note_client_mac(packet, slot);
         }
-        for finding in name.into_iter().chain(other_names) {
+        for finding in names.into_iter().map(|named| named.finding).chain(other_names) {
             self.report(frame, slot, record_id, HandshakeFinding { desync, ..finding }, emit);
         }
         for finding in other_readings {
@@ -329,65 +340,14 @@ impl Worker {
         if packet.side != client || record_id == 0 {
             return self.end_watch(slot, record_id);
         }
-        let Self { records, tcp_pool, bundle, counters, event_types, inspection_bytes, .. } = self;
-        let Some(record) = records.get_mut(record_id) else { return };
-        let reported_before = record.reported_name;
-        let Some(inspector) = tcp_inspector(record, tcp_pool, inspection_bytes) else { return };
+        let Some(record) = self.records.get_mut(record_id) else { return };
+        let Some(inspector) = tcp_inspector(record, &mut self.tcp_pool, &mut self.inspection_bytes) else { return };
         if inspector.segments() >= WATCHED_SEGMENTS_MAX {
             self.end_watch(slot, record_id);
             return self.follow_requests(packet, segment, slot, emit);
         }
-        let bytes_before = inspector.memory_bytes();
-        if inspector.is_before_reading(client, segment) {
-            inspector.restart(client);
-        }
-        let mut findings = Vec::new();
-        let mut reported_name = reported_before;
-        let has_requests = inspector.is_http(client)
-            && inspector.expect_requests(client, &self.handshake_limits, &mut self.handshake_counters);
-        let mut is_taken = true;
-        if inspector.is_done_with(client) {
-            is_taken = inspector.late_segment(client, segment, &self.handshake_limits, &mut self.handshake_counters);
-        } else {
-            let found = inspector.segment(client, segment, &self.handshake_limits, &mut self.handshake_counters);
-            if let Some(name) = name_of(&found).map(short_hash).filter(|name| *name != reported_before) {
-                reported_name = name;
-                let mut desync = found.desync;
-                desync.add(Desync::OVERLAP);
-                findings.extend(findings_of(&found, desync, bundle, *event_types, counters));
-            }
-            if findings.iter().any(HandshakeFinding::emits_event)
-                && inspector.is_void_hello(client, segment, &self.handshake_limits, &mut self.handshake_counters)
-            {
-                *inspection_bytes = (*inspection_bytes + inspector.memory_bytes()).saturating_sub(bytes_before);
-                return;
-            }
-        }
-        while let Some(found) = inspector.next_reading(client, &self.handshake_limits, &mut self.handshake_counters) {
-            if let Some(name) = name_of(&found).map(short_hash).filter(|name| *name != reported_before) {
-                reported_name = name;
-                findings.extend(findings_of(&found, found.desync, bundle, *event_types, counters));
-            }
-        }
-        if !findings.is_empty() {
-            inspector.note_contradiction();
-        }
-        let progress = if has_requests && is_taken {
-            let (limits, counts) = (&self.handshake_limits, &mut self.handshake_counters);
-            inspector.http_segment(segment, limits, counts, &mut |host| {
-                findings.push(HandshakeFinding::from_request(host, bundle, *event_types, counters));
-            })
-        } else {
-            Progress::More
-        };
-        if inspector.is_done_with(client) && !inspector.holds_bytes(client) {
-            inspector.restart(client);
-        }
-        let desync = inspector.desync();
-        *inspection_bytes = (*inspection_bytes + inspector.memory_bytes()).saturating_sub(bytes_before);
-        record.reported_name = reported_name;
-        for mut finding in findings {
-            finding.desync.add(desync);
+        let Contradictions { findings, progress } = self.find_contradictions(packet, segment, record_id);
+        for finding in findings {
             self.report(&packet.frame, slot, record_id, finding, emit);
         }
         if progress == Progress::More {
@@ -395,6 +355,78 @@ impl Worker {
         } else {
             self.end_requests(packet, segment, slot, record_id, progress, emit);
         }
+    }
+
+    /// Looks in a segment of the client for names that contradict the one that was reported, before the server answered.
+    #[cold]
+    pub(super) fn find_contradictions(
+        &mut self,
+        packet: &FlowPacket<'_>,
+        segment: &Segment<'_>,
+        record_id: u32,
+    ) -> Contradictions {
+        let client = packet.side;
+        let mut contradictions = Contradictions { findings: Vec::new(), progress: Progress::More };
+        let Self { records, tcp_pool, bundle, counters, event_types, inspection_bytes, .. } = self;
+        let Some(record) = records.get_mut(record_id) else { return contradictions };
+        let reported_before = record.reported_name;
+        let Some(inspector) = tcp_inspector(record, tcp_pool, inspection_bytes) else { return contradictions };
+        let bytes_before = inspector.memory_bytes();
+        if inspector.is_before_reading(client, segment) {
+            inspector.restart(client);
+        }
+        let findings = &mut contradictions.findings;
+        let mut reported_name = reported_before;
+        let has_requests = inspector.is_http(client)
+            && inspector.expect_requests(client, &self.handshake_limits, &mut self.handshake_counters);
+        let mut is_taken = true;
+        let mut names: Vec<u32> = Vec::new();
+        if inspector.is_done_with(client) {
+            is_taken = inspector.late_segment(client, segment, &self.handshake_limits, &mut self.handshake_counters);
+        } else {
+            let found = inspector.segment(client, segment, &self.handshake_limits, &mut self.handshake_counters);
+            if let Some(name) = name_of(&found).filter(|name| short_hash(name) != reported_before) {
+                reported_name = short_hash(name);
+                names.push(name_hash(name));
+                findings.extend(findings_of(&found, found.desync, bundle, *event_types, counters));
+                let desync = inspector.desync_of_hellos();
+                findings.iter_mut().for_each(|finding| finding.desync.add(desync));
+            }
+            if findings.iter().any(HandshakeFinding::emits_event)
+                && inspector.is_void_hello(client, segment, &self.handshake_limits, &mut self.handshake_counters)
+            {
+                *inspection_bytes = (*inspection_bytes + inspector.memory_bytes()).saturating_sub(bytes_before);
+                findings.clear();
+                return contradictions;
+            }
+        }
+        while let Some(found) = inspector.next_reading(client, &self.handshake_limits, &mut self.handshake_counters) {
+            if let Some(name) = name_of(&found).filter(|name| short_hash(name) != reported_before) {
+                reported_name = short_hash(name);
+                names.push(name_hash(name));
+                findings.extend(findings_of(&found, found.desync, bundle, *event_types, counters));
+            }
+        }
+        if !findings.is_empty() {
+            inspector.note_contradiction();
+        }
+        if has_requests && is_taken {
+            let (limits, counts) = (&self.handshake_limits, &mut self.handshake_counters);
+            contradictions.progress = inspector.http_segment(segment, limits, counts, &mut |host| {
+                // Another reading of the same bytes may have shown it.
+                if !names.contains(&name_hash(host.name)) {
+                    findings.push(HandshakeFinding::from_request(host, bundle, *event_types, counters));
+                }
+            });
+        }
+        if inspector.is_done_with(client) && !inspector.holds_bytes(client) {
+            inspector.restart(client);
+        }
+        let desync = inspector.desync();
+        *inspection_bytes = (*inspection_bytes + inspector.memory_bytes()).saturating_sub(bytes_before);
+        record.reported_name = reported_name;
+        findings.iter_mut().for_each(|finding| finding.desync.add(desync));
+        contradictions
     }
 
     /// Settles a connection whose hello was reported, but watches it for another version of the hello until the server
@@ -451,12 +483,15 @@ fn findings_of(
 ) -> impl Iterator<Item = HandshakeFinding> + use<> {
     let mut all = desync;
     all.add(found.desync);
-    let name =
-        found.name.map(|(kind, name)| HandshakeFinding::from_clear_text(kind, name, bundle, event_types, counters));
+    let names = found.clear_names();
+    let mut findings: Vec<_> = names
+        .map(|(kind, name)| HandshakeFinding::from_clear_text(kind, name, bundle, event_types, counters))
+        .collect();
     let hello = found.hello.as_ref().filter(|hello| hello.server_name().is_some());
     let hello =
         hello.map(|hello| HandshakeFinding::from_hello(hello, HelloTransport::Tcp, bundle, event_types, counters));
-    name.into_iter().chain(hello).map(move |finding| HandshakeFinding { desync: all, ..finding })
+    findings.extend(hello);
+    findings.into_iter().map(move |finding| HandshakeFinding { desync: all, ..finding })
 }
 
 /// The inspector of a record, which is made if the connection had no payload yet.

@@ -100,6 +100,36 @@ fn a_host_is_reported_once_however_many_requests_name_it() {
 }
 
 #[test]
+fn every_host_of_several_connects_is_reported_once() {
+    let twice = format!("CONNECT proxy.example.org:443 HTTP/1.1\r\nHost: {NAME}:443\r\n\r\n");
+    let refused: &[u8] = b"HTTP/1.1 407 No\r\n\r\n";
+    let other = format!("CONNECT {NAME}:443 HTTP/1.1\r\n\r\n");
+    let both = [b"CONNECT proxy.example.org:443 HTTP/1.1\r\n\r\n", other.as_bytes()].concat();
+    let cases: [Vec<Turn<'_>>; 2] = [
+        vec![(true, twice.as_bytes()), (false, refused), (true, twice.as_bytes())],
+        vec![(true, &both), (false, refused)],
+    ];
+    for turns in cases {
+        for (how, replay) in replays(&turns) {
+            assert_eq!(hosts(&replay), ["proxy.example.org", NAME], "{how}");
+            assert_eq!(replay.alerts().count(), 1, "{how}");
+        }
+    }
+}
+
+#[test]
+fn the_target_of_connect_and_its_host_are_both_reported() {
+    for (target, host) in [(NAME, "proxy.example.org"), ("proxy.example.org", NAME)] {
+        let request = format!("CONNECT {target}:443 HTTP/1.1\r\nHost: {host}:3128\r\n\r\n");
+        let turns: [Turn<'_>; 2] = [(true, request.as_bytes()), (false, b"HTTP/1.1 407 No\r\n\r\n")];
+        for (how, replay) in replays(&turns) {
+            assert_eq!(hosts(&replay), [target, host], "{how}");
+            assert_eq!(replay.alerts().count(), 1, "{target}, {how}");
+        }
+    }
+}
+
+#[test]
 fn each_host_of_a_connection_alerts() {
     let (netflix, both) =
         (get("www.netflix.com"), format!("GET http://www.example.org/ HTTP/1.1\r\nHost: {NAME}\r\n\r\n"));
@@ -123,6 +153,8 @@ fn requests_as_servers_and_proxies_read_them() {
         format!("GET / HTTP/1.1\r\nCookie: {padding}\r\nHost: {NAME}\r\n\r\n"),
         format!("GET /{padding} HTTP/1.1\r\nHost: {NAME}\r\n\r\n"),
         format!("GET / HTTP/1.1\r\nHost:\r\n {NAME}\r\n\r\n"),
+        format!("GET / HTTP/1.1\r\nHost:{}{NAME}\r\n\r\n", " ".repeat(9_000)),
+        format!("GET / HTTP/1.1\r\nHost:{}{NAME}\r\n\r\n", " \t".repeat(10_000)),
         format!("GET / HTTP/1.1\r\nHost: www.example.org\r\nHost: {NAME}\r\n\r\n"),
         format!("GET / HTTP/1.1\r\nHost: \"{NAME}\"\r\n\r\n"),
         format!("GET / HTTP/1.1\r\nHost: user@{NAME}\r\n\r\n"),

@@ -2,6 +2,7 @@
 //! built by hand; real ones are in the captures.
 
 mod checksums;
+mod decoys;
 mod flows;
 mod http;
 mod names;

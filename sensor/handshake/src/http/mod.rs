@@ -24,7 +24,7 @@ use crate::versions::name_hash;
 use host::Host;
 use request_line::{RequestLine, is_absolute, is_blank, may_begin};
 
-/// Longest line that is held. What is longer is skipped to its end.
+/// Longest line that is held. What is longer is skipped to its end, unless it is a Host header that begins with so many blanks.
 pub const LINE_BYTES_MAX: usize = 8192;
 
 /// How many bytes of empty lines may stand in front of a request; a server should skip at least one (RFC 9112 §2.2).
@@ -171,6 +171,8 @@ pub struct HttpReader {
     searched: usize,
     /// The current line is too long, and what was of use of it is read.
     skips_line: bool,
+    /// What comes next is the rest of a Host header whose line is too long.
+    continues_host: bool,
     /// Hosts of the last line that are yet to be reported.
     pending: ArrayVec<PendingHost, HOSTS_MAX>,
     requests: u32,
@@ -271,17 +273,36 @@ impl HttpReader {
                     continue;
                 }
                 let is_cut = end - start >= LINE_BYTES_MAX;
-                return Ok(Line { range: start..end.min(start + LINE_BYTES_MAX), is_cut });
+                let line = Line { range: start..end.min(start + LINE_BYTES_MAX), is_cut, continues_host: false };
+                return Ok(if is_cut { self.cut_line(stream, line) } else { line });
             }
             self.searched = stream.len();
             if self.skips_line {
                 self.line_start = stream.len();
             } else if stream.len() - start >= LINE_BYTES_MAX {
                 (self.line_start, self.skips_line) = (stream.len(), true);
-                return Ok(Line { range: start..start + LINE_BYTES_MAX, is_cut: true });
+                let line = Line { range: start..start + LINE_BYTES_MAX, is_cut: true, continues_host: false };
+                return Ok(self.cut_line(stream, line));
             }
             return Err(Step::NeedMore);
         }
+    }
+
+    /// Goes on behind a line that is too long, if it is a Host header of which only blanks have come.
+    #[cold]
+    fn cut_line(&mut self, stream: &[u8], line: Line) -> Line {
+        let text = stream.get(line.range.clone()).unwrap_or_default();
+        let value = match memchr(b':', text) {
+            _ if self.continues_host => Some(text),
+            Some(colon) if is_host(text.get(..colon).unwrap_or_default()) => text.get(colon + 1..),
+            _ => None,
+        };
+        let continues_host =
+            self.expected == Expected::Header && value.is_some_and(|value| value.iter().all(|byte| is_blank(*byte)));
+        if continues_host {
+            (self.line_start, self.searched, self.skips_line) = (line.range.end, line.range.end, false);
+        }
+        Line { continues_host, ..line }
     }
 
     /// Reads a line. `None` to go on.
@@ -296,8 +317,13 @@ impl HttpReader {
         let is_empty = text.iter().all(|&byte| byte == b'\r');
         let blanks = text.iter().rev().take_while(|byte| is_blank(**byte)).count();
         let text = text.get(..text.len() - blanks).unwrap_or_default();
+        let is_rest_of_host = std::mem::replace(&mut self.continues_host, line.continues_host);
         match self.expected {
             Expected::RequestLine => self.request_line(text, line.is_cut, offset, limits),
+            Expected::Header if is_rest_of_host => {
+                self.add_hosts(text, 0, offset);
+                None
+            }
             Expected::Header if is_empty => self.head_end(),
             Expected::Header => {
                 self.header(text, offset);
@@ -354,7 +380,7 @@ impl HttpReader {
         let Some(colon) = memchr(b':', text) else { return };
         let (name, value) = (text.get(..colon).unwrap_or_default(), text.get(colon + 1..).unwrap_or_default());
         let name = name.trim_ascii();
-        if name.eq_ignore_ascii_case(b"host") {
+        if is_host(name) {
             self.last_header = Some(Header::Host);
             self.add_hosts(text, colon + 1, offset);
         } else if name.eq_ignore_ascii_case(b"content-length") {
@@ -464,6 +490,13 @@ impl HttpReader {
 struct Line {
     range: Range<usize>,
     is_cut: bool,
+    /// The rest of it is the next line, and the value of a Host header.
+    continues_host: bool,
+}
+
+/// Whether this is the name of the Host header.
+fn is_host(name: &[u8]) -> bool {
+    name.trim_ascii().eq_ignore_ascii_case(b"host")
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod upgrade;
 use std::net::IpAddr;
 use std::ops::Range;
 
+use arrayvec::ArrayVec;
 use memchr::{memchr, memmem, memrchr};
 
 pub use hello::{HANDSHAKE_RECORD, Match, Place, client_hello_at};
@@ -20,6 +21,7 @@ pub use proxied::{Endpoint, Proxied};
 use message::Message;
 
 use crate::http::{HttpLimits, HttpReader};
+use crate::versions::name_hash;
 use crate::{Evidence, http, socks};
 
 /// Default for how far from its start a stream is searched for a hello.
@@ -40,6 +42,9 @@ const VERSION_BYTES_MAX: usize = 32;
 
 /// How much of a request's head is kept for other versions of it. What is read of a longer one is not.
 const KEPT_HEAD_BYTES_MAX: usize = 16 << 10;
+
+/// How many names before the hello are remembered, so that each is reported once.
+const NAMES_MAX: usize = 16;
 
 /// What to do next with a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +94,8 @@ const _: () = assert!(size_of::<Prelude>() <= 48);
 struct ProxyInfo {
     proxied: Option<Proxied>,
     destination: Option<Endpoint>,
+    /// Hashes of the names that were [asked about](Prelude::is_new_name).
+    names: ArrayVec<u32, NAMES_MAX>,
 }
 
 #[derive(Clone, Debug)]
@@ -325,6 +332,17 @@ impl Prelude {
             self.state = State::Requests(None);
             return (None, false);
         }
+    }
+
+    /// Whether a name of a CONNECT was not asked about yet. Clients repeat a CONNECT if the proxy wants a password.
+    pub fn is_new_name(&mut self, name: &[u8]) -> bool {
+        let names = &mut self.proxy_info.get_or_insert_default().names;
+        let hash = name_hash(name);
+        if names.contains(&hash) {
+            return false;
+        }
+        let _ = names.try_push(hash);
+        true
     }
 
     /// Searches unknown bytes for a hello, then for a request.
