@@ -25,12 +25,13 @@ const STOP_TIME_MAX: Duration = Duration::from_secs(8);
 
 /// Exit codes, from `sysexits.h`.
 const EXIT_SUCCESS: u8 = 0;
+const EXIT_USAGE: u8 = 64;
 const EXIT_UNAVAILABLE: u8 = 69;
 const EXIT_INTERNAL: u8 = 70;
 const EXIT_CONFIGURATION: u8 = 78;
 
 /// Sends the events of vigie's journal to receivers: syslog, webhooks, files.
-#[derive(Debug, Parser)]
+#[derive(Clone, Debug, Parser)]
 #[command(
     name = "vigie-forward",
     version,
@@ -58,6 +59,25 @@ pub struct Arguments {
     /// Print the metrics as a Markdown page, and end.
     #[arg(long)]
     pub print_metrics: bool,
+    /// The same in words, as `vigie` has them: `check`, `generate config` or `generate metrics`.
+    #[arg(value_name = "COMMAND", num_args = 0..=2)]
+    pub words: Vec<String>,
+}
+
+impl Arguments {
+    /// The words as options.
+    fn with_words(&self) -> Option<Self> {
+        let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
+        let mut arguments = self.clone();
+        match words[..] {
+            [] => {}
+            ["check"] => arguments.check = true,
+            ["generate", "config"] => arguments.print_config = true,
+            ["generate", "metrics"] => arguments.print_metrics = true,
+            _ => return None,
+        }
+        Some(arguments)
+    }
 }
 
 fn setting(text: &str) -> Result<(String, String), String> {
@@ -116,6 +136,10 @@ pub fn default_file() -> String {
 
 /// Runs the program, and gives its exit code.
 pub fn run(arguments: &Arguments) -> u8 {
+    let Some(arguments) = &arguments.with_words() else {
+        say("unknown command; write check, generate config or generate metrics, or see vigie-forward --help");
+        return EXIT_USAGE;
+    };
     if arguments.print_config {
         return print(&default_file());
     }

@@ -37,3 +37,15 @@ fn the_unit_runs_the_program_as_its_user() {
     }
     assert!(users.contains("\nu vigie-forward ") && users.contains("\nm vigie-forward vigie-journal"), "{users}");
 }
+
+#[test]
+fn the_shipped_file_is_the_one_that_the_program_prints() {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/forward.toml");
+    let shipped = std::fs::read_to_string(shipped).unwrap();
+    let mend = "vigie-forward --print-config > sensor/deploy/forward.toml";
+    let program = env!("CARGO_BIN_EXE_vigie-forward");
+    let printed = Command::new(program).args(["generate", "config"]).output().unwrap();
+    assert_eq!(String::from_utf8(printed.stdout).unwrap(), shipped);
+    assert_eq!(Command::new(program).arg("frobnicate").output().unwrap().status.code(), Some(64));
+    assert!(shipped == vigie_forward::program::default_file(), "it differs; {mend}");
+}
