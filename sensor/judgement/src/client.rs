@@ -365,3 +365,24 @@ impl Case {
         past_ns.max(lone_ns)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_first_starts_are_bounded_and_stand_once() {
+        let beside = |names: &[&str]| Beside {
+            first_ns: 0,
+            last_ns: 0,
+            has_resolver: false,
+            has_program: false,
+            bare_boot: names.iter().map(ToString::to_string).collect(),
+            says_something: false,
+        };
+        let mut support = Support::default();
+        support.add(&beside(&["a", "b"]));
+        support.add(&beside(&["b", "c", "d", "e"]));
+        assert_eq!(support.bare_boot, ["a", "b", "c", "d"]);
+    }
+}

@@ -268,3 +268,50 @@ fn push_new(names: &mut Vec<Box<str>>, name: &str) -> bool {
     }
     is_new
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{Client, Origin};
+    use vigie_signatures::Bundle;
+
+    fn episode(contacts: &[(&str, &str)]) -> Episode {
+        let rule = Bundle::builtin().name("tnc16-normal-no1a.tiktokv.eu").map(|rule| Rule::clone(rule)).unwrap();
+        let (client, origin) = (Client::Mac([2; 6]), Origin::unknown());
+        let (service, owner): (Arc<str>, Arc<str>) = ("tiktok".into(), "ByteDance".into());
+        let mut episode = Episode::default();
+        for (family, name) in contacts {
+            let rule = Rule { family: (*family).to_owned(), ..rule.clone() };
+            let sighting = Sighting {
+                time_ns: 1,
+                client: &client,
+                origin: &origin,
+                service: &service,
+                owner: &owner,
+                rule: &rule,
+                name,
+                contact: Contact::Flow,
+                stack: Stack::Other,
+                answered: Answered::Unknown,
+                bytes_to_client: 0,
+                bytes_to_server: 0,
+                server_country: None,
+                is_cleartext: false,
+            };
+            episode.add(&sighting, &Thresholds::default());
+        }
+        episode
+    }
+
+    #[test]
+    fn families_and_names_are_bounded() {
+        let families: Vec<String> = (0..FAMILIES_MAX + 3).map(|number| format!("family-{number}")).collect();
+        let contacts: Vec<(&str, &str)> = families.iter().map(|family| (family.as_str(), "x.example")).collect();
+        let many = episode(&contacts);
+        assert_eq!((many.all_families().len(), many.flows as usize), (FAMILIES_MAX, FAMILIES_MAX + 3));
+        let names = ["a", "b", "a", "c", "d", "e"].map(|name| ("tnc", name));
+        assert_eq!(episode(&names).names(Class::Native), ["a", "b", "c", "d"]);
+    }
+}

@@ -152,6 +152,13 @@ mod tests {
     }
 
     #[test]
+    fn lengths_have_the_words_of_settings() {
+        let words = [PeriodLength::Month, PeriodLength::Week, PeriodLength::Day].map(PeriodLength::as_str);
+        assert_eq!(words, ["month", "week", "day"]);
+        assert!(NotAPeriod.to_string().contains("2026-W48"));
+    }
+
+    #[test]
     fn the_next_one_begins_where_it_ends() {
         for (period, next) in [
             ("2026-01", "2026-02"),

@@ -163,7 +163,12 @@ mod tests {
                 Reason::ContactedAgain("api".into(), 3_600),
                 "the same interface family, api, was contacted 60 min before",
             ),
+            (Reason::Media(9_999), "9999 bytes of media"),
+            (Reason::Media(10_000), "10 kB of media"),
+            (Reason::Media(9_999_999), "9999 kB of media"),
             (Reason::Media(12_000_000), "12 MB of media"),
+            (Reason::ContactedAgain("api".into(), 119), "the same interface family, api, was contacted 119 s before"),
+            (Reason::ContactedAgain("api".into(), 7_200), "the same interface family, api, was contacted 2 h before"),
             (Reason::LongPlayback(510, 41_000_000), "41 MB over 8 min: the site or a player on an open page"),
         ] {
             assert_eq!(reason.to_string(), text);

@@ -160,6 +160,25 @@ mod tests {
     }
 
     #[test]
+    fn a_name_asked_of_dns_has_its_signature() {
+        let recogniser = recogniser();
+        assert_eq!(recogniser.question("www.tiktok.com").map(|rule| &*rule.service), Some("tiktok"));
+        assert!(recogniser.question("example.com").is_none());
+    }
+
+    #[test]
+    fn the_oldest_fingerprint_counts_from_its_first_day() {
+        let clients = Clients::builtin();
+        let oldest =
+            clients.stacks().iter().filter(|stack| stack.until.is_some()).min_by_key(|stack| stack.from).unwrap();
+        assert_eq!(Some(oldest.from), clients.stacks().iter().map(|stack| stack.from).min());
+        let ja4 = oldest.ja4.iter().find(|ja4| !ja4.ends_with('*')).unwrap();
+        let service = oldest.services.first().map_or("tiktok", String::as_str);
+        let first_ns = u64::try_from(oldest.from.midnight().assume_utc().unix_timestamp_nanos()).unwrap();
+        assert_ne!(recogniser().stack(ja4, service, first_ns), Stack::Other, "{}", oldest.name);
+    }
+
+    #[test]
     fn fingerprints_are_judged_by_their_day() {
         let recogniser = recogniser();
         let at = |day: Date| u64::try_from(day.midnight().assume_utc().unix_timestamp_nanos()).unwrap();

@@ -59,3 +59,21 @@ impl Thresholds {
         apart_ns >= self.return_min_s.saturating_mul(SECOND_NS) && apart_ns <= self.return_max_ns()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_episodes_are_a_return_within_both_bounds() {
+        let thresholds = Thresholds::default();
+        for (apart_ns, is_return) in [
+            (300 * SECOND_NS - 1, false),
+            (300 * SECOND_NS, true),
+            (86_400 * SECOND_NS, true),
+            (86_400 * SECOND_NS + 1, false),
+        ] {
+            assert_eq!(thresholds.is_return(apart_ns), is_return, "{apart_ns}");
+        }
+    }
+}

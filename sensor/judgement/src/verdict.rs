@@ -156,7 +156,14 @@ mod tests {
         assert!(!judgement.rise(of(Kind::Site, false)));
         assert_eq!(judgement, of(Kind::Background, true));
         assert!(judgement.rise(of(Kind::InUse, false)));
+        assert!(!judgement.rise(of(Kind::InUse, false)), "the same again is no rise");
         assert_eq!(judgement, of(Kind::InUse, true));
+    }
+
+    #[test]
+    fn verdicts_have_the_words_of_events() {
+        let words = [Verdict::Embed, Verdict::Undetermined, Verdict::Web, Verdict::App].map(Verdict::as_str);
+        assert_eq!(words, ["embed", "undetermined", "web", "app"]);
     }
 
     #[test]

@@ -3,10 +3,11 @@
 // Clippy knows only functions marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use vigie_judgement::{
-    Answered, Cases, Change, Client, Contact, Judgement, Kind, Origin, Recogniser, Sighting, Stack, Thresholds,
+    Answered, Cases, Change, Client, Contact, Judgement, Kind, Origin, Reason, Recogniser, Sighting, Stack, Thresholds,
 };
 use vigie_signatures::{Bundle, Clients};
 
@@ -57,6 +58,44 @@ fn others(names: &[&'static str]) -> Vec<Seen> {
     names.iter().zip(0..).map(|(name, seconds)| at(seconds, name)).collect()
 }
 
+/// Gives cases a contact; one that says nothing of a service is left out.
+fn sight(cases: &mut Cases, recogniser: &Recogniser, seen: &Seen, origin: &Origin, tell: &mut dyn FnMut(Change<'_>)) {
+    let server = seen.name.parse().ok();
+    let name = if server.is_some() { None } else { Some(seen.name) };
+    let rule = recogniser.flow(name, server).expect(seen.name);
+    let Some(attribution) = recogniser.attribute(rule) else { return };
+    let client = Client::Address([10, 0, 0, seen.client].into());
+    let sighting = Sighting {
+        time_ns: seen.seconds * SECOND_NS,
+        client: &client,
+        origin,
+        service: &attribution.service,
+        owner: &attribution.owner,
+        rule,
+        name: name.unwrap_or_default(),
+        contact: seen.contact,
+        stack: seen.stack,
+        answered: seen.answered,
+        bytes_to_client: seen.bytes,
+        bytes_to_server: 0,
+        server_country: None,
+        is_cleartext: false,
+    };
+    cases.sighting(&sighting, tell);
+}
+
+/// What is told while contacts come, before any episode ends: seconds, service and kind.
+fn told_at_once(seen: &[Seen]) -> Vec<String> {
+    let recogniser = Recogniser::new(Bundle::builtin(), Clients::builtin());
+    let mut cases = Cases::new(Thresholds::default(), 1_000);
+    let mut told = Vec::new();
+    let mut tell = |change: Change<'_>| {
+        told.push(format!("{} {} {}", change.time_ns / SECOND_NS, change.service, change.judgement.kind.as_str()));
+    };
+    seen.iter().for_each(|seen| sight(&mut cases, &recogniser, seen, &Origin::unknown(), &mut tell));
+    told
+}
+
 /// The strongest judgement of each service.
 fn judged(seen: &[Seen]) -> BTreeMap<String, Judgement> {
     let recogniser = Recogniser::new(Bundle::builtin(), Clients::builtin());
@@ -71,33 +110,7 @@ fn judged(seen: &[Seen]) -> BTreeMap<String, Judgement> {
             }
         }
     };
-    let origin = Origin::unknown();
-    for seen in seen {
-        let server = seen.name.parse().ok();
-        let name = if server.is_some() { None } else { Some(seen.name) };
-        let rule = recogniser.flow(name, server).expect(seen.name);
-        let Some(attribution) = recogniser.attribute(rule) else { continue };
-        let client = Client::Address([10, 0, 0, seen.client].into());
-        cases.sighting(
-            &Sighting {
-                time_ns: seen.seconds * SECOND_NS,
-                client: &client,
-                origin: &origin,
-                service: &attribution.service,
-                owner: &attribution.owner,
-                rule,
-                name: name.unwrap_or_default(),
-                contact: seen.contact,
-                stack: seen.stack,
-                answered: seen.answered,
-                bytes_to_client: seen.bytes,
-                bytes_to_server: 0,
-                server_country: None,
-                is_cleartext: false,
-            },
-            &mut tell,
-        );
-    }
+    seen.iter().for_each(|seen| sight(&mut cases, &recogniser, seen, &Origin::unknown(), &mut tell));
     cases.end(&mut tell);
     strongest
 }
@@ -339,85 +352,137 @@ fn bytes_that_come_later_keep_an_episode_and_begin_none() {
 fn a_first_start_waits_for_the_names_that_show_whose_it_is() {
     let recogniser = Recogniser::new(Bundle::builtin(), Clients::builtin());
     let mut cases = Cases::new(Thresholds::default(), 1_000);
-    let origin = Origin::unknown();
-    let client = Client::Address([10, 0, 0, 1].into());
-    let mut told: Vec<(u64, String, Kind)> = Vec::new();
+    let told = RefCell::new(Vec::new());
     let mut tell = |change: Change<'_>| {
-        told.push((change.time_ns / SECOND_NS, change.service.to_string(), change.judgement.kind));
+        let what = (change.time_ns / SECOND_NS, change.service.to_string(), change.judgement.kind);
+        told.borrow_mut().push(what);
     };
-    for (seconds, name) in [(0, "tnc-boot.tiktokv.com"), (1, "mon-boot.tiktokv.com")] {
-        let rule = recogniser.flow(Some(name), None).unwrap();
-        let attribution = recogniser.attribute(rule).unwrap();
-        cases.sighting(
-            &Sighting {
-                time_ns: seconds * SECOND_NS,
-                client: &client,
-                origin: &origin,
-                service: &attribution.service,
-                owner: &attribution.owner,
-                rule,
-                name,
-                contact: Contact::Flow,
-                stack: Stack::Other,
-                answered: Answered::Unknown,
-                bytes_to_client: 0,
-                bytes_to_server: 0,
-                server_country: None,
-                is_cleartext: false,
-            },
-            &mut tell,
-        );
+    for seen in others(&["tnc-boot.tiktokv.com", "mon-boot.tiktokv.com"]) {
+        sight(&mut cases, &recogniser, &seen, &Origin::unknown(), &mut tell);
     }
     cases.advance(29 * SECOND_NS, &mut tell);
+    assert_eq!(told.borrow().len(), 1);
     cases.advance(30 * SECOND_NS, &mut tell);
+    assert_eq!(told.borrow().len(), 2);
     cases.advance(301 * SECOND_NS, &mut tell);
+    assert_eq!(told.borrow().len(), 2);
     cases.advance(602 * SECOND_NS, &mut tell);
     let tiktok = "tiktok".to_owned();
     assert_eq!(
-        told,
+        told.into_inner(),
         [(0, tiktok.clone(), Kind::BootOnly), (30, tiktok.clone(), Kind::Background), (1, tiktok, Kind::Background)]
     );
 }
 
 #[test]
 fn cases_are_bounded_and_forgotten() {
-    let seen = |cases: &mut Cases, client: u8, seconds: u64, name: &str, tell: &mut dyn FnMut(Change<'_>)| {
-        let recogniser = Recogniser::new(Bundle::builtin(), Clients::builtin());
-        let rule = recogniser.flow(Some(name), None).unwrap();
-        let attribution = recogniser.attribute(rule).unwrap();
-        let (origin, client) = (Origin::unknown(), Client::Address([10, 0, 0, client].into()));
-        cases.sighting(
-            &Sighting {
-                time_ns: seconds * SECOND_NS,
-                client: &client,
-                origin: &origin,
-                service: &attribution.service,
-                owner: &attribution.owner,
-                rule,
-                name,
-                contact: Contact::Flow,
-                stack: Stack::Other,
-                answered: Answered::Unknown,
-                bytes_to_client: 0,
-                bytes_to_server: 0,
-                server_country: None,
-                is_cleartext: false,
-            },
-            tell,
-        );
+    let recogniser = Recogniser::new(Bundle::builtin(), Clients::builtin());
+    let seen = |cases: &mut Cases, client: u8, name: &'static str, tell: &mut dyn FnMut(Change<'_>)| {
+        sight(cases, &recogniser, &Seen { client, ..at(0, name) }, &Origin::unknown(), tell);
     };
     let mut ended = 0;
     let mut tell = |change: Change<'_>| ended += u32::from(change.is_over);
     let mut cases = Cases::new(Thresholds::default(), 2);
     for client in 1..=5 {
-        seen(&mut cases, client, 0, FRONT, &mut tell);
+        seen(&mut cases, client, FRONT, &mut tell);
     }
     assert_eq!((cases.len(), cases.evicted(), cases.is_empty()), (2, 3, false));
     // A lone interface is remembered for a day, all else for two silences.
-    seen(&mut cases, 5, 0, API, &mut tell);
+    seen(&mut cases, 5, API, &mut tell);
     cases.advance(86_400 * SECOND_NS, &mut tell);
     assert_eq!(cases.len(), 1);
     cases.advance(86_400 * SECOND_NS + 900 * SECOND_NS, &mut tell);
     assert_eq!((cases.len(), cases.is_empty(), cases.evicted()), (0, true, 3));
     assert_eq!(ended, 5);
+}
+
+#[test]
+fn an_episode_that_ended_is_kept_for_two_silences() {
+    let recogniser = Recogniser::new(Bundle::builtin(), Clients::builtin());
+    let mut cases = Cases::new(Thresholds::default(), 2);
+    sight(&mut cases, &recogniser, &at(0, FRONT), &Origin::unknown(), &mut |_| {});
+    for (seconds, kept) in [(301, 1), (600, 1), (901, 0)] {
+        cases.advance(seconds * SECOND_NS, &mut |_| {});
+        assert_eq!(cases.len(), kept, "after {seconds} s");
+    }
+}
+
+#[test]
+fn a_change_tells_where_the_last_contact_came_from() {
+    let recogniser = Recogniser::new(Bundle::builtin(), Clients::builtin());
+    let mut cases = Cases::new(Thresholds::default(), 9);
+    let mut told = Vec::new();
+    for (seconds, name, vlan) in [(0, TNC, 7), (1, FRONTIER, 8), (2, LOG, 8)] {
+        let origin = Origin { vlan: Some(vlan), ..Origin::unknown() };
+        sight(&mut cases, &recogniser, &at(seconds, name), &origin, &mut |change| told.push(change.origin.vlan));
+    }
+    cases.end(&mut |change| told.push(change.origin.vlan));
+    assert_eq!(told, [Some(7), Some(8), Some(8)]);
+}
+
+#[test]
+fn what_another_service_proves_is_told_at_once() {
+    assert_eq!(told_at_once(&[at(0, API), at(1, RESOLVER)]), ["0 tiktok lone-interface", "1 tiktok background"]);
+    assert_eq!(told_at_once(&[at(2, "www.capcut.com")]), ["2 capcut site"]);
+    // Names of a first start wait only while nothing else speaks for the program.
+    let boot = [at(0, "tnc-boot.tiktokv.com"), at(1, TNC), at(2, FRONTIER)];
+    assert_eq!(told_at_once(&boot).last().unwrap(), "2 tiktok background");
+}
+
+#[test]
+fn bytes_that_cross_a_threshold_are_told_at_once() {
+    let mut more = at(60, VIDEO).bytes(2 * MEGABYTE);
+    more.contact = Contact::MoreBytes;
+    let seen = [at(0, TNC), at(1, FRONTIER), at(2, VIDEO), more];
+    assert_eq!(told_at_once(&seen).last().unwrap(), "60 tiktok in-use");
+}
+
+#[test]
+fn services_of_other_owners_say_nothing() {
+    let infra = "sf16-muse-va.ibytedtos.com";
+    check(&others(&["x.com", infra]), &["bytedance-infra: shared-infra", "twitter: site"]);
+    let mut elsewhere = at(5_000, "x.com");
+    elsewhere.client = 2;
+    check(&[at(0, "x.com"), at(290, infra), elsewhere], &["bytedance-infra: shared-infra", "twitter: site"]);
+    // Nor does a name that only looks like one of the owner's.
+    check(&others(&["tikitoks.com", infra]), &["bytedance-infra: shared-infra"]);
+    // A site is no program to which names of a first start could belong.
+    check(
+        &others(&["tnc-boot.tiktokv.com", "mon-boot.tiktokv.com", "www.capcut.com"]),
+        &["capcut: site", "tiktok: background first-run"],
+    );
+}
+
+#[test]
+fn lone_families_are_remembered_each() {
+    check(&[at(0, API), at(400, LOG), at(4_000, API)], &["tiktok: background"]);
+    check(&[at(0, API), at(400, LOG), at(4_000, LOG)], &["tiktok: background"]);
+}
+
+#[test]
+fn bytes_after_an_episode_count_for_no_later_one() {
+    let mut bytes = at(302, VIDEO).bytes(2 * MEGABYTE);
+    bytes.contact = Contact::MoreBytes;
+    check(&[at(0, TNC), at(1, FRONTIER), bytes, at(303, TNC), at(304, FRONTIER)], &["tiktok: background"]);
+}
+
+#[test]
+fn reasons_name_what_was_seen_and_no_more() {
+    let reasons = |seen: &[Seen]| judged(seen)["tiktok"].reasons.clone();
+    let list = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(reasons(&others(&[API, RESOLVER])), [Reason::NativeFamilies(list(&["api"])), Reason::Resolver]);
+    let families = Reason::NativeFamilies(list(&["tnc", "frontier"]));
+    assert_eq!(reasons(&others(&[TNC, FRONTIER])), [families.clone()]);
+    assert_eq!(
+        reasons(&[at(0, TNC), at(1, FRONTIER), at(2, VIDEO).bytes(2 * MEGABYTE)]),
+        [families.clone(), Reason::Media(2 * MEGABYTE)]
+    );
+    assert_eq!(
+        reasons(&others(&[TNC, FRONTIER, UPLOAD])),
+        [families.clone(), Reason::ForegroundFamilies(list(&["upload"]))]
+    );
+    assert_eq!(
+        reasons(&[at(0, TNC).answered(Answered::No), at(1, FRONTIER).answered(Answered::No)]),
+        [families, Reason::Attempt]
+    );
 }

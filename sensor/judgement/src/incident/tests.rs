@@ -2,10 +2,10 @@ use std::net::IpAddr;
 
 use super::*;
 use crate::Origin;
-use crate::policy::{Derogation, PolicyParts, ScopeKind};
-use crate::{Answered, Contact, Recogniser, Stack};
+use crate::policy::{BanChoices, BanInUse, Derogation, IdentityRule, PolicyParts, Scope, ScopeKind};
+use crate::{Answered, Contact, Kind, Recogniser, Stack};
 use time::macros::date;
-use vigie_signatures::Clients;
+use vigie_signatures::{Ban, Bans, Clients};
 
 /// 23:50 in Paris, where the ban of France holds; 22:50 in UTC, in which what is watched has its days.
 const EVENING_S: u64 = 1_795_819_800;
@@ -18,10 +18,15 @@ struct Told {
     steps: Vec<String>,
     ids: Vec<String>,
     last: Option<Incident>,
+    /// Kinds that no ban forbids, and that are reported.
+    reported: Vec<Kind>,
 }
 
 impl Told {
     fn take(&mut self, finding: &Finding<'_>) {
+        if let Finding::Verdict { change, is_reported: true, .. } = finding {
+            self.reported.push(change.judgement.kind);
+        }
         let Finding::Incident(change) = finding else { return };
         let Incident { day, judgement, ban, id, revision, .. } = change.incident;
         let why = match change.step {
@@ -92,6 +97,11 @@ impl Scene {
         self.contact(seconds, "frontier.tiktokv-eu.com");
     }
 
+    fn rotate_key(&mut self) {
+        let told = &mut self.told;
+        self.incidents.key_rotated(&mut |finding| told.take(&finding));
+    }
+
     fn end(&mut self) {
         let told = &mut self.told;
         self.incidents.end(&self.policy, self.recogniser.bundle(), &mut |finding| told.take(&finding));
@@ -123,6 +133,7 @@ fn many_flows_are_one_incident_with_totals() {
         (vec!["Norway".to_owned()], vec!["US".to_owned()])
     );
     assert!(incident.cleartext && incident.severity == 1);
+    assert_eq!(incident.region_bytes, [("Norway".into(), 30_000, 3_000)], "since it opened");
     assert_eq!(scene.incidents.counts(), Counts { judged: 302, ..Counts::default() });
 }
 
@@ -154,6 +165,13 @@ fn a_visit_that_the_ban_does_not_forbid_is_reported_only() {
     scene.contact(NOON_S, "analytics.tiktok.com");
     scene.end();
     assert_eq!(scene.steps(), [""; 0]);
+    assert_eq!(scene.told.reported, [Kind::Site, Kind::Site], "while it goes on, and at its end");
+    let mut scene = Scene::builtin();
+    scene.app(NOON_S);
+    scene.client = "10.0.0.2".parse().unwrap();
+    scene.contact(NOON_S, "analytics.tiktok.com");
+    scene.end();
+    assert_eq!(scene.told.reported, [], "neither incidents nor pixels");
 }
 
 #[test]
@@ -346,6 +364,43 @@ fn after_a_new_key_a_client_that_was_silent_is_judged_anew() {
 }
 
 #[test]
+fn after_a_new_key_an_incident_goes_on_for_as_long_as_an_episode_does() {
+    for (silent_s, goes_on) in [(300, true), (301, false)] {
+        let mut scene = Scene::builtin();
+        scene.app(NOON_S);
+        scene.rotate_key();
+        // Time is looked at just before.
+        scene.client = "10.0.0.2".parse().unwrap();
+        scene.contact(NOON_S + 290, "x.com");
+        scene.client = "10.0.0.1".parse().unwrap();
+        scene.contact(NOON_S + silent_s, "tnc16-normal-no1a.tiktokv.eu");
+        assert_eq!(scene.incidents.len(), usize::from(goes_on), "silent for {silent_s} s");
+    }
+}
+
+#[test]
+fn what_opened_anew_by_its_verdict_opens_once() {
+    let mut scene = Scene::builtin();
+    scene.contact(NOON_S, "www.capcut.com");
+    scene.contact(NOON_S + 1, "tnc-v2-boot.capcutapi.com");
+    scene.contact(NOON_S + 2, "mon-v2-boot.capcutapi.com");
+    scene.rotate_key();
+    scene.client = "10.0.0.2".parse().unwrap();
+    scene.contact(NOON_S + 31, "x.com");
+    scene.client = "10.0.0.1".parse().unwrap();
+    scene.contact(NOON_S + 32, "www.capcut.com");
+    assert_eq!(
+        scene.steps(),
+        [
+            "opened watch-bytedance 2026-11-27 site 1",
+            "closed key-rotated watch-bytedance 2026-11-27 site 2",
+            "opened watch-bytedance 2026-11-27 background 1"
+        ]
+    );
+    assert_eq!(scene.incidents.len(), 1);
+}
+
+#[test]
 fn a_verdict_that_rises_after_a_new_key_opens_anew_under_each_ban_once() {
     let mut scene = Scene::builtin();
     scene.app(NOON_S);
@@ -384,4 +439,258 @@ fn with_a_warning_first_the_second_finding_of_a_period_names_the_client() {
     assert_eq!(scene.steps().last(), Some(&"opened fr 2026-12-02 background 1"));
     assert!(is_warning(&scene), "December is another period");
     assert_eq!(scene.incidents.warnings_forgotten(), 0);
+}
+
+fn ban(id: &str) -> BanInUse {
+    BanInUse::new(Bans::builtin().get(id).unwrap(), BanChoices::default()).unwrap()
+}
+
+fn under(bans: &[&str]) -> Policy {
+    Policy::new(PolicyParts { bans: bans.iter().map(|id| ban(id)).collect(), ..PolicyParts::default() }).unwrap()
+}
+
+/// One prefix, in which this stands for a device.
+fn network(prefix: &str, identity: IdentityRule) -> Scope {
+    Scope {
+        name: "s".to_owned(),
+        kind: ScopeKind::Official,
+        identity,
+        prefixes: vec![prefix.parse().unwrap()],
+        vlans: Vec::new(),
+        interfaces: Vec::new(),
+        site: None,
+        ministry: None,
+    }
+}
+
+/// The scene after a restart, under a policy.
+fn restarted(scene: &Scene, policy: Policy) -> (Scene, Resumed) {
+    let text = serde_json::to_string(&scene.incidents.save()).unwrap();
+    let saved: SavedIncidents = serde_json::from_str(&text).unwrap();
+    assert_eq!(saved.last_ns(), scene.told.last.as_ref().map(|_| (NOON_S + 1) * 1_000_000_000));
+    let mut after = Scene::new(policy, IncidentLimits::default());
+    let resumed = after.incidents.resume(saved, &after.policy);
+    (after, resumed)
+}
+
+#[test]
+fn a_restart_loses_neither_incidents_nor_evidence() {
+    let mut scene = Scene::new(under(&["fr", "be-federal", "watch-bytedance"]), IncidentLimits::default());
+    scene.app(NOON_S);
+    scene.contact(NOON_S + 1, "www.capcut.com");
+    scene.client = "10.0.0.2".parse().unwrap();
+    scene.contact(NOON_S + 2, "api16-normal-c-useast1a.tiktokv.com");
+    let ids = |scene: &Scene| scene.incidents.save().incidents.iter().map(|it| it.id.clone()).collect::<Vec<_>>();
+    assert_eq!(scene.steps().len(), 3);
+    assert_eq!(ids(&scene), scene.told.ids, "in the order of their opening");
+
+    let (mut after, resumed) = restarted(&scene, under(&["fr", "be-federal", "watch-bytedance"]));
+    assert_eq!(resumed, Resumed { incidents: 3, incidents_dropped: 0, cases: 3 });
+    assert_eq!((after.incidents.len(), ids(&after)), (3, ids(&scene)));
+    after.client = scene.client;
+    after.contact(NOON_S + 3, "frontier.tiktokv-eu.com");
+    assert_eq!(after.steps().len(), 2, "the evidence of before the restart counts: {:?}", after.steps());
+    after.end();
+
+    let (mut after, resumed) = restarted(&scene, under(&["be-federal"]));
+    assert_eq!(resumed, Resumed { incidents: 1, incidents_dropped: 2, cases: 3 });
+    assert_eq!(after.incidents.len(), 1);
+    after.end();
+    assert_eq!(after.steps(), ["closed input-ended be-federal 2026-11-27 background 2"]);
+    assert_eq!(restarted(&Scene::builtin(), Policy::builtin()).1, Resumed::default());
+}
+
+#[test]
+fn two_bans_are_two_incidents_of_which_each_rises() {
+    let mut scene = Scene::new(under(&["fr", "be-federal"]), IncidentLimits::default());
+    scene.app(NOON_S);
+    scene.contact(NOON_S + 1, "search16-normal-c-useast1a.tiktokv.com");
+    scene.end();
+    assert_eq!(
+        scene.steps(),
+        [
+            "opened fr 2026-11-27 background 1",
+            "opened be-federal 2026-11-27 background 1",
+            "risen fr 2026-11-27 in-use 2",
+            "risen be-federal 2026-11-27 in-use 2",
+            "closed input-ended be-federal 2026-11-27 in-use 3",
+            "closed input-ended fr 2026-11-27 in-use 3",
+        ]
+    );
+}
+
+#[test]
+fn an_incident_that_went_on_over_midnight_closes_when_its_client_is_silent() {
+    let other = |scene: &mut Scene, seconds| {
+        scene.client = "10.0.0.2".parse().unwrap();
+        scene.contact(seconds, "x.com");
+        scene.client = "10.0.0.1".parse().unwrap();
+    };
+    let day_over = "closed day-over fr 2026-11-27 background 2";
+    let mut scene = Scene::builtin();
+    scene.app(PARIS_MIDNIGHT_S - 10);
+    other(&mut scene, PARIS_MIDNIGHT_S + 60);
+    assert_eq!(scene.steps().len(), 1);
+    other(&mut scene, PARIS_MIDNIGHT_S + 400);
+    assert_eq!((scene.steps().last(), scene.incidents.len()), (Some(&day_over), 0));
+
+    // It is closed by a contact of its client that comes first.
+    let mut scene = Scene::builtin();
+    scene.app(PARIS_MIDNIGHT_S - 1);
+    other(&mut scene, PARIS_MIDNIGHT_S + 298);
+    assert_eq!(scene.steps().len(), 1);
+    scene.contact(PARIS_MIDNIGHT_S + 310, "analytics.tiktok.com");
+    assert_eq!((scene.steps().last(), scene.incidents.len()), (Some(&day_over), 0));
+}
+
+#[test]
+fn a_verdict_of_the_next_day_closes_the_incident_of_the_day_before() {
+    // What is watched has its days in UTC.
+    let midnight_s = PARIS_MIDNIGHT_S + 3_600;
+    let mut scene = Scene::new(under(&["watch-bytedance", "be-fwb"]), IncidentLimits::default());
+    scene.contact(midnight_s - 20, "www.capcut.com");
+    scene.contact(midnight_s - 15, "tnc-v2-boot.capcutapi.com");
+    scene.contact(midnight_s - 14, "mon-v2-boot.capcutapi.com");
+    scene.client = "10.0.0.2".parse().unwrap();
+    scene.contact(midnight_s + 20, "x.com");
+    assert_eq!(
+        scene.steps(),
+        [
+            "opened watch-bytedance 2026-11-27 site 1",
+            "closed day-over watch-bytedance 2026-11-27 site 2",
+            "opened watch-bytedance 2026-11-28 background 1",
+        ]
+    );
+    assert_eq!(scene.incidents.len(), 1);
+    scene.end();
+    assert_eq!(scene.steps().len(), 4);
+}
+
+#[test]
+fn the_order_of_opening_is_kept_for_open_incidents_only() {
+    let mut scene = Scene::new(Policy::builtin(), IncidentLimits { open_max: 2, ..IncidentLimits::default() });
+    for day in 0..8 {
+        scene.app(NOON_S + day * 86_400);
+        assert_eq!((scene.incidents.save().incidents.len(), scene.incidents.len()), (1, 1));
+    }
+}
+
+#[test]
+fn a_derogation_closes_the_incident_of_a_device_known_by_its_network() {
+    let policy = |derogations| {
+        let scopes = vec![network("2001:db8::/32", IdentityRule::PrefixPerDevice)];
+        Policy::new(PolicyParts { scopes, derogations, ..PolicyParts::default() }).unwrap()
+    };
+    let mut scene = Scene::new(policy(Vec::new()), IncidentLimits::default());
+    scene.client = "2001:db8::1".parse().unwrap();
+    scene.app(NOON_S);
+    scene.policy = policy(vec![Derogation {
+        id: "2026-001".to_owned(),
+        who: vec!["2001:db8::/64".parse().unwrap()],
+        services: vec!["tiktok".to_owned()],
+        bans: Vec::new(),
+        from: date!(2026 - 11 - 27),
+        until: date!(2026 - 12 - 31),
+        ended: None,
+        added: date!(2026 - 11 - 27),
+        reason: "institutional account".to_owned(),
+        approver: "secretary-general".to_owned(),
+        reference: "SG-17".to_owned(),
+    }]);
+    scene.client = "2001:db8::2".parse().unwrap();
+    scene.app(NOON_S + 10);
+    assert_eq!(scene.steps(), ["opened fr 2026-11-27 background 1", "closed excused fr 2026-11-27 background 2"]);
+}
+
+#[test]
+fn an_address_of_many_is_counted_only() {
+    let scopes = vec![network("10.0.0.0/24", IdentityRule::Shared)];
+    let policy = Policy::new(PolicyParts { scopes, ..PolicyParts::default() }).unwrap();
+    let mut scene = Scene::new(policy, IncidentLimits::default());
+    scene.app(NOON_S);
+    assert_eq!(scene.steps(), [""; 0]);
+    assert_eq!(scene.incidents.counts(), Counts { shared: 2, ..Counts::default() });
+}
+
+#[test]
+fn infrastructure_supports_no_service_of_another_owner() {
+    let mut only_netflix = Ban::clone(Bans::builtin().get("fr").unwrap());
+    only_netflix.services = vec!["netflix".to_owned()];
+    (only_netflix.categories, only_netflix.owners) = Default::default();
+    let bans = vec![BanInUse::new(&Arc::new(only_netflix), BanChoices::default()).unwrap()];
+    let policy = Policy::new(PolicyParts { bans, ..PolicyParts::default() }).unwrap();
+    let mut scene = Scene::new(policy, IncidentLimits::default());
+    scene.contact(NOON_S, "34.102.215.99");
+    assert_eq!(scene.incidents.counts(), Counts { not_banned: 1, ..Counts::default() });
+}
+
+#[test]
+fn open_incidents_are_known_by_client_and_service() {
+    let mut scene = Scene::builtin();
+    let client = Client::Address(scene.client);
+    assert!(scene.incidents.is_empty() && !scene.incidents.is_open(&client, &"tiktok".into()));
+    scene.app(NOON_S);
+    assert!(!scene.incidents.is_empty() && scene.incidents.is_open(&client, &"tiktok".into()));
+    assert!(!scene.incidents.is_open(&client, &"capcut".into()));
+}
+
+#[test]
+fn what_ended_for_want_of_room_is_counted() {
+    let mut scene = Scene::builtin();
+    let limits = IncidentLimits { warned_max: 1, ..IncidentLimits::default() };
+    scene.incidents = Incidents::new(Thresholds::default(), 1, limits).warning_first(PeriodLength::Day);
+    for client in 1..=4 {
+        scene.client = [10, 0, 0, client].into();
+        scene.app(NOON_S);
+    }
+    assert_eq!((scene.incidents.cases_evicted(), scene.incidents.warnings_forgotten()), (3, 3));
+    assert_eq!(scene.incidents.save().clients.len(), 1);
+}
+
+#[test]
+fn clients_that_are_silent_are_forgotten() {
+    let mut scene = Scene::builtin();
+    scene.contact(NOON_S, "www.tiktok.com");
+    scene.contact(NOON_S + 250, "www.capcut.com");
+    assert_eq!(scene.incidents.save().clients[0].1.len(), 2);
+    scene.client = "10.0.0.2".parse().unwrap();
+    for seconds in [640, 950] {
+        scene.contact(NOON_S + seconds, "x.com");
+        let clients = scene.incidents.save().clients;
+        let first = clients.iter().find(|(client, _)| **client == Client::Address([10, 0, 0, 1].into()));
+        let cases = first.map(|(_, cases)| cases.len());
+        assert_eq!(cases, (seconds == 640).then_some(1), "after {seconds} s");
+    }
+}
+
+#[test]
+fn whom_the_policy_leaves_out_is_left_out() {
+    let scopes = vec![Scope { kind: ScopeKind::Guest, ..network("10.9.0.0/16", IdentityRule::Address) }];
+    let policy = Policy::new(PolicyParts { scopes, ..PolicyParts::default() }).unwrap();
+    let bundle = Bundle::builtin();
+    let rule = bundle.name("www.tiktok.com").unwrap();
+    for (address, expected) in [("10.9.0.1", true), ("10.8.0.1", false)] {
+        let origin = Origin::address(address.parse().unwrap());
+        let client = Client::Name("phone-7".into());
+        let sighting = Sighting {
+            time_ns: NOON_S * 1_000_000_000,
+            client: &client,
+            origin: &origin,
+            service: &"tiktok".into(),
+            owner: &"ByteDance".into(),
+            rule,
+            name: "www.tiktok.com",
+            contact: Contact::Flow,
+            stack: Stack::Other,
+            answered: Answered::Unknown,
+            bytes_to_client: 0,
+            bytes_to_server: 0,
+            server_country: None,
+            is_cleartext: false,
+        };
+        assert_eq!(is_left_out(&policy, &bundle, &sighting), expected, "{address}");
+        let mut incidents = Incidents::new(Thresholds::default(), 9, IncidentLimits::default());
+        let known = incidents.sighting(&policy, &bundle, &sighting, &mut |_| {});
+        assert_eq!(known, (!expected).then_some(client), "another tool's word for a client stands for itself");
+    }
 }

@@ -281,7 +281,10 @@ mod tests {
             list(&[("10.0.0.1", "a", "", None), (mac, "b", "", None), (mac, "c", "", None)]).unwrap_err(),
             (1, 2)
         );
+        let other = list(&[("02:00:5e:10:00:02", "a", "", None), (mac, "b", "", None)]).unwrap();
+        assert!(other.len() == 2 && !other.is_empty() && list(&[]).unwrap().is_empty());
         let mut builder = AssetsBuilder::default();
+        builder.add("10.0.0.2".parse().unwrap(), &"x".repeat(255), "", "", None).unwrap();
         let refusal = builder.add("10.0.0.1".parse().unwrap(), &"x".repeat(256), "", "", None).unwrap_err();
         assert_eq!(refusal.to_string(), "a text of 256 bytes; give at most 255");
         let refusal = "phone".parse::<AssetKey>().unwrap_err();

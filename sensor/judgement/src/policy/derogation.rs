@@ -253,6 +253,8 @@ mod tests {
         assert_eq!(one.state_at(date!(2026 - 11 - 13)), DerogationState::Ended);
         one.ended = Some(date!(2026 - 11 - 09));
         assert_eq!(one.state_at(date!(2026 - 11 - 10)), DerogationState::Ended, "ended before it began");
+        one.ended = Some(one.until);
+        assert_eq!(one.state_at(date!(2026 - 11 - 21)), DerogationState::Expired, "ended on its last day");
         one.ended = Some(date!(2026 - 11 - 25));
         assert_eq!(one.state_at(date!(2026 - 11 - 21)), DerogationState::Expired);
     }
@@ -284,6 +286,9 @@ mod tests {
     #[test]
     fn backdated_and_reversed_entries_are_refused() {
         assert_eq!(derogation(&[]).check(), Ok(()));
+        let first = date!(2026 - 11 - 10);
+        let one_day = Derogation { until: first, added: first, ..derogation(&[]) };
+        assert_eq!(one_day.check(), Ok(()), "made on its only day");
         let backdated = Derogation { added: date!(2026 - 11 - 11), ..derogation(&[]) };
         let (key, refusal) = backdated.check().unwrap_err();
         assert_eq!(key, "from");

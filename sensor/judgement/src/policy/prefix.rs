@@ -301,6 +301,20 @@ mod tests {
     }
 
     #[test]
+    fn a_prefix_within_the_end_of_another_is_found() {
+        let table = table(&["10.0.0.0/31", "10.0.0.1", "2001:db8::/127", "2001:db8::1"]).unwrap();
+        let find = |address: &str| table.find(ip(address));
+        assert_eq!([find("10.0.0.0"), find("10.0.0.1"), find("10.0.0.2")], [Some(0), Some(1), None]);
+        assert_eq!([find("2001:db8::"), find("2001:db8::1"), find("2001:db8::2")], [Some(2), Some(3), None]);
+    }
+
+    #[test]
+    fn no_prefix_is_longer_than_an_address() {
+        assert!(Prefix::around(ip("10.0.0.1"), 32).is_some() && Prefix::around(ip("10.0.0.1"), 33).is_none());
+        assert!(Prefix::around(ip("2001:db8::"), 128).is_some() && Prefix::around(ip("2001:db8::"), 129).is_none());
+    }
+
+    #[test]
     fn the_whole_space_and_its_ends() {
         let table = table(&["0.0.0.0/0", "255.255.255.255", "::/0", "ffff::/16"]).unwrap();
         assert_eq!((table.find(ip("0.0.0.0")), table.find(ip("255.255.255.254"))), (Some(0), Some(0)));

@@ -123,6 +123,7 @@ fn a_ban_whose_review_is_overdue_still_judges_and_warns() {
     assert_eq!(notices.len(), 1);
     assert!(notices[0].what.contains("\"be-wallonia\" was due by 2023-12-31"), "{notices:?}");
     assert_eq!(policy.notices(date!(2023 - 12 - 31)), []);
+    assert!(notices[0].to_string().ends_with("; ask its authority whether it was extended"), "{}", notices[0]);
     let early = policy.notices(date!(2023 - 01 - 01));
     assert!(early[0].what.contains("no ban in use is in force"), "{early:?}");
 }
@@ -276,7 +277,13 @@ fn the_longest_prefix_tells_the_scope() {
 #[test]
 fn only_guests_named_leaves_everybody_else_in_scope() {
     let policy = policy(&["fr"], vec![scope("guests", ScopeKind::Guest, &["10.9.0.0/16"])]);
-    assert_eq!(policy.unlisted(), ScopeKind::Official);
+    assert_eq!((policy.unlisted(), policy.scopes().len()), (ScopeKind::Official, 1));
+    assert!(!policy.has_builtin_bans() && Policy::builtin().has_builtin_bans());
+    let tiktok = bundle();
+    let tiktok = tiktok.service("tiktok").unwrap();
+    let time_ns = NOW.unix_timestamp_nanos() as u64;
+    let may_record = |address: &str| policy.may_record(&Origin::address(address.parse().unwrap()), tiktok, time_ns);
+    assert!(may_record("10.8.0.1") && !may_record("10.9.0.1"));
     assert_eq!(ruling(&policy, &at(NOW, "10.9.0.1"), "tiktok"), "out");
     assert_eq!(ruling(&policy, &at(NOW, "10.8.0.1"), "tiktok"), "fr");
 }
@@ -292,6 +299,7 @@ fn a_guest_vlan_answers_before_prefix_and_list() {
     let scopes = vec![scope("all", ScopeKind::Official, &["10.0.0.0/8"]), guests, port, both];
     let parts = PolicyParts { bans: vec![ban("fr")], scopes, assets: list.build().unwrap(), ..PolicyParts::default() };
     let policy = Policy::new(parts).unwrap();
+    assert_eq!(policy.assets().len(), 2);
     let scope_of = |vlan, interface: &'static str, mac| {
         let subject = Subject { vlan, interface, mac, ..at(NOW, "10.0.0.7") };
         match policy.rule(&subject, bundle().service("tiktok").unwrap()) {
@@ -307,8 +315,58 @@ fn a_guest_vlan_answers_before_prefix_and_list() {
     assert_eq!(scope_of(None, "tap1", None), "hq");
     assert_eq!(scope_of(Some(91), "tap1", None), "hq", "prefix and interface fit more closely than the VLAN alone");
     assert_eq!(scope_of(Some(90), "tap2", None), "out");
+    assert_eq!(scope_of(Some(90), "tap1", None), "hq", "of equally many lists the one with a prefix");
+    let lab = Subject { vlan: Some(90), interface: "tap1", ..at(NOW, "192.0.2.1") };
+    assert_eq!(ruling(&policy, &lab, "tiktok"), "fr", "VLAN and interface fit more closely than the VLAN alone");
     let outside = Subject { interface: "tap1", ..at(NOW, "192.0.2.1") };
     assert_eq!(ruling(&policy, &outside, "tiktok"), "out");
+}
+
+#[test]
+fn of_scopes_that_fit_alike_the_first_answers() {
+    let on_vlan = |name, kind| Scope { vlans: vec![90], ..scope(name, kind, &[]) };
+    let scopes = vec![on_vlan("guests", ScopeKind::Guest), on_vlan("staff", ScopeKind::Official)];
+    let subject = Subject { vlan: Some(90), ..at(NOW, "10.0.0.7") };
+    assert_eq!(ruling(&policy(&["fr"], scopes), &subject, "tiktok"), "out");
+}
+
+#[test]
+fn devices_are_covered_by_scope_word_or_by_what_is_said_of_personal_ones() {
+    use vigie_signatures::{Personal, ScopeWord};
+    for (kind, word, personal, is_covered) in [
+        (ScopeKind::Connected, ScopeWord::Connected, Personal::No, true),
+        (ScopeKind::Connected, ScopeWord::Official, Personal::Connecting, true),
+        (ScopeKind::Connected, ScopeWord::Official, Personal::Enrolled, false),
+        (ScopeKind::Enrolled, ScopeWord::Enrolled, Personal::No, true),
+        (ScopeKind::Enrolled, ScopeWord::Official, Personal::Enrolled, true),
+        (ScopeKind::Enrolled, ScopeWord::Official, Personal::Connecting, false),
+        (ScopeKind::Sensitive, ScopeWord::Sensitive, Personal::No, true),
+        (ScopeKind::Sensitive, ScopeWord::Enrolled, Personal::No, false),
+    ] {
+        let ban = changed("fr", |ban| (ban.scope, ban.personal) = ([word].into_iter().collect(), personal));
+        let scopes = vec![scope("s", kind, &["10.0.0.0/8"])];
+        let policy = Policy::new(PolicyParts { bans: vec![ban], scopes, ..PolicyParts::default() }).unwrap();
+        let expected = if is_covered { "fr" } else { "not" };
+        assert_eq!(ruling(&policy, &at(NOW, "10.0.0.1"), "tiktok"), expected, "{kind} {word:?} {personal:?}");
+    }
+}
+
+#[test]
+fn derogations_that_end_are_warned_of() {
+    let policy = |until| {
+        let derogations = vec![derogation("10.0.0.1", date!(2026 - 11 - 10), until)];
+        Policy::new(PolicyParts { bans: vec![ban("fr")], derogations, ..PolicyParts::default() }).unwrap()
+    };
+    for (until, expected) in [
+        (date!(2026 - 11 - 27), Some("ends on 2026-11-27 (its last day)")),
+        (date!(2026 - 11 - 28), Some("ends on 2026-11-28 (1 day left)")),
+        (date!(2026 - 12 - 11), Some("ends on 2026-12-11 (14 days left)")),
+        (date!(2026 - 12 - 12), None),
+    ] {
+        let notices = policy(until).notices(date!(2026 - 11 - 27));
+        let ends = notices.iter().find_map(|notice| notice.what.find("ends on").map(|at| &notice.what[at..]));
+        assert_eq!(ends, expected);
+    }
 }
 
 #[test]

@@ -149,6 +149,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_day_is_remembered_for_a_quarter_of_an_hour() {
+        let paris = Zone::named("Europe/Paris").unwrap();
+        let quarter = datetime!(2026-11-27 12:15 UTC).unix_timestamp() as u64 / QUARTER_S;
+        let remembered = |day: Date| quarter << 32 | u64::from(day.to_julian_day() as u32);
+        assert_eq!(paris.day_at((quarter * QUARTER_S + 700) * SECOND_NS), date!(2026 - 11 - 27));
+        assert_eq!(paris.last.load(Ordering::Relaxed), remembered(date!(2026 - 11 - 27)));
+        // What is remembered is not worked out again, in this quarter only.
+        paris.last.store(remembered(date!(2000 - 01 - 01)), Ordering::Relaxed);
+        assert_eq!(paris.day_at(quarter * QUARTER_S * SECOND_NS), date!(2000 - 01 - 01));
+        assert_eq!(paris.day_at((quarter * QUARTER_S + QUARTER_S) * SECOND_NS), date!(2026 - 11 - 27));
+        // A quarter in which a day begins is not remembered.
+        let monrovia = Zone::named("Africa/Monrovia").unwrap();
+        monrovia.day_at(datetime!(1971-01-02 00:44:30 UTC).unix_timestamp_nanos() as u64);
+        assert_eq!(monrovia.last.load(Ordering::Relaxed), u64::MAX);
+    }
+
+    #[test]
+    fn zones_are_told_apart_by_name() {
+        let [paris, rome] = ["Europe/Paris", "Europe/Rome"].map(|name| Zone::named(name).unwrap());
+        assert!(paris == paris.clone() && paris != rome);
+        assert_eq!(format!("{paris:?}"), "Europe/Paris");
+    }
+
     proptest! {
         #[test]
         fn what_was_asked_before_changes_no_day(
