@@ -46,6 +46,8 @@ struct Scene {
     incidents: Incidents,
     told: Told,
     client: IpAddr,
+    /// Of each contact, to the client and to the server.
+    bytes: (u64, u64),
 }
 
 impl Scene {
@@ -56,6 +58,7 @@ impl Scene {
             incidents: Incidents::new(Thresholds::default(), 1_000, limits),
             told: Told::default(),
             client: "10.0.0.1".parse().unwrap(),
+            bytes: (100, 10),
         }
     }
 
@@ -81,8 +84,8 @@ impl Scene {
             contact: Contact::Flow,
             stack: Stack::Other,
             answered: Answered::Unknown,
-            bytes_to_client: 100,
-            bytes_to_server: 10,
+            bytes_to_client: self.bytes.0,
+            bytes_to_server: self.bytes.1,
             server_country: Some("US"),
             is_cleartext: seconds % 2 == 1,
         };
@@ -427,6 +430,7 @@ fn with_a_warning_first_the_second_finding_of_a_period_names_the_client() {
     let is_warning = |scene: &Scene| scene.told.last.as_ref().unwrap().is_warning;
     scene.app(NOON_S);
     assert!(is_warning(&scene));
+    assert_eq!(scene.incidents.save().warned.len(), 1, "a restart does not forget it");
     scene.contact(NOON_S + 7_200, "tnc16-normal-no1a.tiktokv.eu");
     assert!(scene.steps().last().unwrap().starts_with("continues") && is_warning(&scene), "{:?}", scene.steps());
     scene.app(NOON_S + 86_400);
@@ -693,4 +697,32 @@ fn whom_the_policy_leaves_out_is_left_out() {
         let known = incidents.sighting(&policy, &bundle, &sighting, &mut |_| {});
         assert_eq!(known, (!expected).then_some(client), "another tool's word for a client stands for itself");
     }
+}
+
+#[test]
+fn lists_of_an_incident_are_bounded() {
+    let mut scene = Scene::builtin();
+    scene.app(NOON_S);
+    let regions = ["no1a", "ie2", "fra4a", "mxp2a", "useastred", "useast5", "va", "useast2a", "alisg", "my", "ycru"];
+    for (region, seconds) in regions.iter().zip(1..) {
+        scene.contact(NOON_S + seconds, &format!("tnc16-normal-{region}.tiktokv.eu"));
+        scene.contact(NOON_S + seconds, &format!("log32-normal-{region}.tiktokv.eu"));
+    }
+    scene.end();
+    let Incident { names, regions, region_bytes, flows, .. } = scene.told.last.unwrap();
+    assert_eq!((names.len(), regions.len(), region_bytes.len(), flows), (16, 8, 8, 24));
+}
+
+#[test]
+fn a_region_has_the_bytes_of_both_directions() {
+    let mut scene = Scene::builtin();
+    scene.app(NOON_S);
+    let names = ["tnc16-normal-ie2.tiktokv.eu", "tnc16-normal-fra4a.tiktokv.eu", "tnc16-normal-mxp2a.tiktokv.eu"];
+    for (bytes, name) in [(0, 0), (7, 0), (0, 5)].into_iter().zip(names) {
+        scene.bytes = bytes;
+        scene.contact(NOON_S + 1, name);
+    }
+    scene.end();
+    let region_bytes = scene.told.last.unwrap().region_bytes;
+    assert_eq!(region_bytes, [("Frankfurt".into(), 7, 0), ("Milan".into(), 0, 5)]);
 }

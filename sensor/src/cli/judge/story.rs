@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use comfy_table::{ColumnConstraint, Table};
 use console::{measure_text_width, truncate_str};
+use time::Date;
 use vigie_judgement::policy::Policy;
 use vigie_judgement::{CaseKey, Change, Client, Counts, Finding, Incident, Judgement, Verdict};
+use vigie_signatures::{Ban, BanForm, BanState};
 
 use crate::cli::table::{self, Left, Right};
 use crate::cli::terminal::{BOLD, Style, wrap};
@@ -219,14 +221,6 @@ impl Story {
 }
 
 fn of_incident(incident: &Incident, context: &Context) -> Line {
-    let ban = &incident.ban;
-    let ban_words = match ban.form {
-        vigie_signatures::BanForm::Watch => "watched".to_owned(),
-        _ => match ban.in_force {
-            Some(in_force) => format!("{} of {in_force}", ban.id),
-            None => ban.id.clone(),
-        },
-    };
     Line {
         severity: incident.severity,
         first_ns: incident.first_ns,
@@ -236,9 +230,20 @@ fn of_incident(incident: &Incident, context: &Context) -> Line {
         },
         service: incident.service_name.to_string(),
         verdict: verdict_text(&incident.judgement),
-        ban: ban_words,
+        ban: ban_text(&incident.ban, incident.day),
         why: why(&incident.judgement),
     }
+}
+
+/// The ban, since when it is in force, and whether its review is overdue on the day of the incident.
+fn ban_text(ban: &Ban, day: Date) -> String {
+    if ban.form == BanForm::Watch {
+        return "watched".to_owned();
+    }
+    let in_force = ban.in_force.map(|first| format!(" of {first}")).unwrap_or_default();
+    let overdue = ban.review_due().filter(|_| ban.state_at(day) == BanState::Overdue);
+    let overdue = overdue.map(|due| format!(", review overdue since {due}")).unwrap_or_default();
+    format!("{}{in_force}{overdue}", ban.id)
 }
 
 /// Without a context, the client is not named.

@@ -1,7 +1,7 @@
 use super::story::{Judged, Read};
 use super::*;
 use crate::cli::terminal::Style;
-use vigie_judgement::policy::Policy;
+use vigie_judgement::policy::{BanChoices, BanInUse, Policy, PolicyParts};
 use vigie_signatures::Bundle;
 
 const STYLE: Style = Style { width: 160, colour: false };
@@ -138,6 +138,21 @@ fn a_day_before_every_ban_has_no_incident() {
     assert!(has_incident(None).contains("  watched\n"), "only what is watched has no beginning");
     assert!(has_incident(None).contains("\nAll of it is older than every ban in use; --as-of DATE judges"));
     assert!(has_incident(Some(time::macros::date!(2026 - 11 - 27))).contains("fr of 2023-03-24"));
+}
+
+#[test]
+fn a_ban_past_its_review_is_named_with_the_day_since_which_it_is_overdue() {
+    let wallonia = vigie_signatures::Bans::builtin();
+    let wallonia = wallonia.get("be-wallonia").unwrap();
+    let told = |day| {
+        let bans = vec![BanInUse::new(wallonia, BanChoices::default()).unwrap()];
+        let policy = Policy::new(PolicyParts { bans, ..PolicyParts::default() }).unwrap();
+        story_by(&policy.as_of(Some(day)), &office(), false, Style { width: 300, ..STYLE })
+    };
+    let overdue = told(time::macros::date!(2024 - 01 - 01));
+    assert!(overdue.contains("be-wallonia of 2023-03-16, review overdue since 2023-12-31"), "{overdue}");
+    let in_time = told(time::macros::date!(2023 - 12 - 31));
+    assert!(in_time.contains("be-wallonia of 2023-03-16") && !in_time.contains("overdue"), "{in_time}");
 }
 
 #[test]
