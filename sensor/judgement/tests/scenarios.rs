@@ -472,7 +472,7 @@ fn reasons_name_what_was_seen_and_no_more() {
     let list = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(reasons(&others(&[API, RESOLVER])), [Reason::NativeFamilies(list(&["api"])), Reason::Resolver]);
     let families = Reason::NativeFamilies(list(&["tnc", "frontier"]));
-    assert_eq!(reasons(&others(&[TNC, FRONTIER])), [families.clone()]);
+    assert_eq!(reasons(&others(&[TNC, FRONTIER])), std::slice::from_ref(&families));
     assert_eq!(
         reasons(&[at(0, TNC), at(1, FRONTIER), at(2, VIDEO).bytes(2 * MEGABYTE)]),
         [families.clone(), Reason::Media(2 * MEGABYTE)]
