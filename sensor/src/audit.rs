@@ -270,6 +270,23 @@ impl Audit {
         Ok(last != *b"\n")
     }
 
+    /// The whole lines from a place in the file on, at most a megabyte. The place goes back to 0 in a file that is shorter.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn lines_from(&self, offset: &mut u64) -> io::Result<Vec<u8>> {
+        const BYTES_MAX: u64 = 1 << 20;
+        let length = self.file.metadata()?.len();
+        if length < *offset {
+            *offset = 0;
+        }
+        let mut lines = vec![0; (length - *offset).min(BYTES_MAX) as usize];
+        self.file.read_exact_at(&mut lines, *offset)?;
+        let end = lines.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        lines.truncate(end);
+        Ok(lines)
+    }
+
     /// All lines.
     ///
     /// # Errors

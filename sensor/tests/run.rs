@@ -19,7 +19,7 @@ use vigie::settings::{Record, Settings};
 use vigie_capture::live::{Change, InterfaceCounts};
 use vigie_capture::{CaptureError, Files, FilesOptions, Position, Source, SourceStatistics};
 use vigie_flow::{HashKey, PacketHeaders};
-use vigie_journal::{EventFile, Target};
+use vigie_journal::{EventFile, Journal, JournalOptions, JournalReader, StartAt, Target, read_seals, verify};
 use vigie_judgement::policy::Policy;
 use vigie_privacy::{PeriodKeys, PeriodLength, Pseudonyms};
 use vigie_signatures::Bundle;
@@ -252,6 +252,49 @@ fn a_sink_that_blocks_for_a_minute_of_traffic_loses_no_packet_and_no_alert() {
     running.stop().unwrap();
     assert!(gate.lines() == expected, "{} of {} lines", gate.lines().len(), expected.len());
     assert_eq!(shared.alerts_lost_total(), 0);
+}
+
+#[test]
+fn the_journal_gets_what_a_file_would_get_and_is_sealed_with_the_hashes_of_its_judges() {
+    let frames = traffic();
+    let expected = replayed(&frames);
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("journal");
+    let mut settings = settings(65_536, 65_536);
+    settings.journal.folder = Some(folder.clone());
+    let log = Arc::new(Log::new(settings.log.clone()));
+    let bundle = Bundle::builtin();
+    let prepared = Prepared::new(&settings, &bundle, 1, &log).unwrap();
+    let audit = Arc::new(vigie::audit::Audit::open(&root.path().join("audit.jsonl"), None).unwrap());
+    let shared = Arc::clone(prepared.shared());
+    let options = JournalOptions { segment_bytes: 200_000, ..JournalOptions::default() };
+    let (journal, _) = Journal::open(&folder, options).unwrap();
+    let digest = vigie::telemetry::SignatureFacts::of(&bundle).digest;
+    let snapshot = Snapshot { bundle, policy: Arc::new(Policy::builtin()), privacy: Privacy::default() };
+    let sources = vec![Memory::boxed(&frames, 0, 1)];
+    let prepared = prepared.audited(Some(Arc::clone(&audit)));
+    let mut running = prepared.start_with(sources, journal, &settings, snapshot, &log).unwrap();
+    audit.write(&vigie::audit::AuditEvent::PolicyChanged { before: "", after: "0123" }).unwrap();
+    poll_until_done(&mut running, &shared, |_| {});
+    running.stop().unwrap();
+    let mut reader = JournalReader::open(&folder, StartAt::Oldest).unwrap();
+    let (mut lines, mut audited) = (Vec::new(), 0);
+    while let Some(line) = reader.next_line().unwrap() {
+        let line = String::from_utf8(line.to_vec()).unwrap();
+        audited += u32::from(line.contains(r#""gid":8,"#));
+        if !line.contains(r#""incident":["#) && !line.contains(r#""gid":8,"#) {
+            lines.push(line);
+        }
+    }
+    assert!(lines == expected, "{} of {} lines", lines.len(), expected.len());
+    assert_eq!(audited, 1, "the audit is a part of the journal");
+    let seals = read_seals(&folder).unwrap();
+    assert!(seals.len() > 1 && seals.iter().all(|seal| seal.signatures == digest), "{seals:?}");
+    assert_eq!(verify(&folder, None).unwrap().segments, seals.len() as u64);
+    // Open incidents are saved beside the live segment only.
+    let states = std::fs::read_dir(&folder).unwrap().filter_map(|entry| entry.unwrap().file_name().into_string().ok());
+    let states: Vec<String> = states.filter(|name| name.ends_with(".state")).collect();
+    assert_eq!(states, [format!("{:08}.state", seals.len() + 1)]);
 }
 
 #[test]

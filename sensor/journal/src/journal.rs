@@ -97,8 +97,18 @@ impl Journal {
         if folder.is_dir() {
             return Ok(());
         }
-        DirBuilder::new().mode(FOLDER_MODE).create(folder)?;
-        fs::set_permissions(folder, fs::Permissions::from_mode(FOLDER_MODE))
+        DirBuilder::new().mode(FOLDER_MODE & 0o777).create(folder)?;
+        Self::set_folder_mode(folder)
+    }
+
+    /// Gives the folder of a journal its permissions. Where no folder may have its group set on new files (systemd's
+    /// RestrictSUIDSGID), files have the group of the program.
+    ///
+    /// # Errors
+    /// The folder is not this user's.
+    pub fn set_folder_mode(folder: &Path) -> io::Result<()> {
+        let set = |mode| fs::set_permissions(folder, fs::Permissions::from_mode(mode));
+        set(FOLDER_MODE).or_else(|_| set(FOLDER_MODE & 0o777))
     }
 
     /// Opens the journal in a folder, and repairs what a crash or a loss of power left. Makes the folder if there is none.

@@ -52,6 +52,8 @@ pub enum Command {
     Derogation(super::derogation::DerogationArguments),
     /// Record what an incident turned out to be: confirmed, false or excused.
     Incident(super::incident::IncidentArguments),
+    /// Verify the journal against its seals, or copy a span of time out of it.
+    Journal(super::journal::JournalArguments),
     /// Show who is behind a pseudonym of an event, for a case; the audit tells it.
     Reveal(super::reveal::RevealArguments),
     /// Print the notice for the staff and the facts for impact assessment and register of processing.

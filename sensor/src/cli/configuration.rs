@@ -43,8 +43,8 @@ pub struct ConfigurationArguments {
 
 /// Settings that are paths.
 #[rustfmt::skip]
-const PATHS: [&str; 8] = [
-    "events.file", "signatures.folder", "metrics.web_config", "policy.assets", "policy.derogations", "policy.bans",
+const PATHS: [&str; 9] = [
+    "events.file", "journal.folder", "signatures.folder", "metrics.web_config", "policy.assets", "policy.derogations", "policy.bans",
     "privacy.key_file", "privacy.audit_file",
 ];
 

@@ -13,6 +13,7 @@ pub mod explain;
 pub mod generate;
 pub mod incident;
 pub mod interfaces;
+pub mod journal;
 pub mod judge;
 pub mod policy;
 pub mod privacy;
@@ -65,6 +66,7 @@ fn dispatch(command: &Command) -> Result<Exit, Failure> {
         Command::Bans(arguments) => bans::run(arguments, terminal),
         Command::Derogation(arguments) => derogation::run(arguments, terminal),
         Command::Incident(arguments) => incident::run(arguments),
+        Command::Journal(arguments) => journal::run(arguments),
         Command::Reveal(arguments) => reveal::run(arguments),
         Command::Privacy(arguments) => privacy::run(arguments),
         Command::Interfaces(arguments) => interfaces::run(arguments, terminal),

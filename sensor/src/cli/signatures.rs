@@ -24,7 +24,11 @@ pub fn run(arguments: &SignaturesArguments, terminal: Terminal) -> Result<Exit, 
     match &arguments.command {
         SignaturesCommand::List { by_disposition: true, config, .. } => {
             let settings = load(config.as_deref())?.settings;
-            print(&dispositions::text(&settings.privacy.audit_file, &settings.events.file, terminal.stdout_style())?)?;
+            print(&dispositions::text(
+                &settings.privacy.audit_file,
+                settings.events_place(),
+                terminal.stdout_style(),
+            )?)?;
             Ok(Exit::Success)
         }
         SignaturesCommand::List { json, signatures, .. } => {

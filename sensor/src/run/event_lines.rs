@@ -6,11 +6,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use vigie_journal::EventFile;
 use vigie_journal::record::Stats;
 use vigie_judgement::{Finding, Sighting};
 use vigie_signatures::{Bundle, Rule};
 
+use super::event_output::EventOutput;
 use super::outbox::Dropped;
 use crate::audit::{Audit, AuditEvent};
 use crate::detect::Evidence;
@@ -26,8 +26,8 @@ type WaitingAlert = (Arc<Rule>, Evidence, u64);
 
 /// Lines on their way to the journal.
 pub struct EventLines {
-    /// The journal.
-    pub journal: EventFile,
+    /// The journal or file.
+    pub output: EventOutput,
     context: Context,
     records: Vec<Record>,
     shared: Arc<Shared>,
@@ -40,9 +40,9 @@ pub struct EventLines {
 
 impl EventLines {
     /// Lines to a journal; besides incidents and alerts these records.
-    pub fn new(journal: EventFile, context: Context, records: &[Record], shared: &Arc<Shared>) -> Self {
+    pub fn new(output: EventOutput, context: Context, records: &[Record], shared: &Arc<Shared>) -> Self {
         let (shared, waiting) = (Arc::clone(shared), VecDeque::new());
-        Self { journal, context, records: records.to_vec(), shared, waiting, audit: None, audit_error: None }
+        Self { output, context, records: records.to_vec(), shared, waiting, audit: None, audit_error: None }
     }
 
     /// Tells new keys to the audit.
@@ -72,9 +72,21 @@ impl EventLines {
         self.line(None, |context, line| record::encode_stats(stats, context, line));
     }
 
+    /// Adds lines as they are, each with its newline.
+    pub fn copy(&mut self, lines: &[u8]) {
+        for copied in lines.split_inclusive(|byte| *byte == b'\n') {
+            self.line(None, |_, line| line.extend_from_slice(copied));
+        }
+    }
+
+    /// The audit.
+    pub const fn audit(&self) -> Option<&Arc<Audit>> {
+        self.audit.as_ref()
+    }
+
     /// Counts what the journal has written: lines and bytes.
     pub fn take_written(&mut self) -> (u64, u64) {
-        let written = self.journal.take_written();
+        let written = self.output.take_written();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let lines = (written.lines as usize).min(self.waiting.len());
         for (rule, evidence, timestamp_ns) in self.waiting.drain(..lines).flatten() {
@@ -85,14 +97,14 @@ impl EventLines {
 
     /// Gives up what waits, and counts it as lost.
     pub fn give_up(&mut self, given_up: &mut Dropped) {
-        self.journal.give_up();
+        self.output.give_up();
         for alert in self.waiting.drain(..) {
             count_lost(given_up, alert.is_some(), &self.shared);
         }
     }
 
     fn line(&mut self, alert: Option<WaitingAlert>, encode: impl FnOnce(&Context, &mut Vec<u8>)) {
-        self.journal.add_line(|line| encode(&self.context, line));
+        self.output.add_line(|line| encode(&self.context, line));
         self.waiting.push_back(alert);
     }
 }

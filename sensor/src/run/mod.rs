@@ -15,9 +15,11 @@
 
 mod advice;
 pub(crate) mod alert_rate;
+mod audit_lines;
 mod candidate_files;
 mod channel;
 mod event_lines;
+mod event_output;
 mod guarded;
 mod live_clock;
 pub mod log;
@@ -28,6 +30,7 @@ mod packet_clocks;
 mod quarantine;
 pub mod snapshot;
 mod start;
+mod state_files;
 mod watch;
 pub mod worker_thread;
 pub mod writer;
@@ -52,9 +55,11 @@ use crate::settings::{Loaded, Settings};
 use vigie_capture::CaptureError;
 use vigie_capture::live::{self, Live};
 use vigie_config::{ConfigErrors, Layers};
+use vigie_journal::Journal;
 use vigie_metrics::{Server, ServerError};
 use vigie_privilege::PrivilegeError;
 
+pub use self::event_output::EventOutput;
 pub use self::start::Prepared;
 pub use self::watch::Running;
 
@@ -79,7 +84,7 @@ pub enum RunError {
     /// The privileges cannot be given up.
     #[error(transparent)]
     Privilege(#[from] PrivilegeError),
-    /// The events file cannot be opened.
+    /// The events file or the journal cannot be opened.
     #[error("cannot write to {}: {source}; check its folder and permissions", path.display())]
     Events {
         /// The events file.
@@ -129,6 +134,7 @@ pub fn run(layers: &Layers, loaded: Loaded, load_signatures: LoadSignatures<'_>)
     let sources = sources.into_iter().map(|live| Box::new(live) as Box<dyn LiveSource>).collect();
     let server = prepared.bind(&settings, &log)?;
     let audit = open_audit(&settings, &log);
+    make_journal_folder(&settings)?;
     let confinement = confinement(&loaded, server.as_ref(), sockets);
     for line in vigie_privilege::confine(&confinement)?.to_string().lines() {
         log.info(line);
@@ -143,6 +149,24 @@ pub fn run(layers: &Layers, loaded: Loaded, load_signatures: LoadSignatures<'_>)
     let outcome = running.watch(settings, layers, load_signatures, &signals, &service_manager);
     service_manager.stopping();
     running.stop().and(outcome)
+}
+
+/// Makes the folder of the journal, if it is not there, while the sensor still may. It belongs to the user of the sensor.
+fn make_journal_folder(settings: &Settings) -> Result<(), RunError> {
+    let Some(folder) = settings.journal.folder.as_ref().filter(|folder| !folder.is_dir()) else { return Ok(()) };
+    let failed = |source| RunError::Events { path: folder.clone(), source };
+    Journal::make_folder(folder).map_err(failed)?;
+    let privilege = &settings.privilege;
+    if !nix::unistd::geteuid().is_root() || privilege.user.is_empty() {
+        return Ok(());
+    }
+    let user = nix::unistd::User::from_name(&privilege.user).ok().flatten();
+    let named_group = Some(&privilege.group).filter(|name| !name.is_empty());
+    let group = named_group.and_then(|name| nix::unistd::Group::from_name(name).ok().flatten());
+    let group = group.map(|group| group.gid).or_else(|| user.as_ref().map(|user| user.gid));
+    nix::unistd::chown(folder, user.map(|user| user.uid), group).map_err(|error| failed(error.into()))?;
+    // A change of owner takes the mode's third digit away (chown(2)).
+    Journal::set_folder_mode(folder).map_err(failed)
 }
 
 /// The audit. Without it the sensor runs, and says so.

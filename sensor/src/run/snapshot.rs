@@ -35,6 +35,11 @@ impl SnapshotReader {
         Self { cache: Cache::new(Arc::clone(current)), seen: current.load_full() }
     }
 
+    /// The snapshot that it has seen last.
+    pub const fn seen(&self) -> &Arc<Snapshot> {
+        &self.seen
+    }
+
     /// The snapshot, if it was replaced since the last call.
     #[inline]
     pub fn changed(&mut self) -> Option<&Arc<Snapshot>> {

@@ -14,12 +14,14 @@ use super::alert_rate::AlertRate;
 use super::candidate_files::CandidateFiles;
 use super::channel::channel;
 use super::event_lines::EventLines;
+use super::event_output::EventOutput;
 use super::guarded::GuardedWorker;
 use super::log::Log;
 use super::outbox::{Outbox, QueueLimits};
 use super::packet_clocks::PacketClocks;
 use super::quarantine::Quarantine;
 use super::snapshot::{CurrentSnapshot, Snapshot, SnapshotReader};
+use super::state_files::StateFiles;
 use super::watch::Running;
 use super::worker_thread::{LiveSource, WorkerThread};
 use super::writer::{Writer, WriterCommands};
@@ -34,7 +36,7 @@ use crate::telemetry::{MonitoredSensor, Phase, Shared, SignatureFacts};
 use crate::worker::{EventTypes, Share, Worker};
 use vigie_flow::HashKey;
 use vigie_handshake::address_names::{self, AddressNames};
-use vigie_journal::EventFile;
+use vigie_journal::{EventFile, Journal, JournalOptions, Retention};
 use vigie_metrics::{Server, ServerError, ServerOptions};
 use vigie_privilege::Confinement;
 
@@ -115,13 +117,8 @@ impl Prepared {
         snapshot: Snapshot,
         log: &Arc<Log>,
     ) -> Result<Running, RunError> {
-        let path = &settings.events.file;
-        let (journal, cut_bytes) = EventFile::open(path, settings.events.mode.0)
-            .map_err(|source| RunError::Events { path: path.clone(), source })?;
-        if cut_bytes > 0 {
-            log.warning(&format!("{}: {cut_bytes} bytes of a cut line were taken away", path.display()));
-        }
-        self.start_with(sources, journal, settings, snapshot, log)
+        let output = open_output(settings, log)?;
+        self.start_with(sources, output, settings, snapshot, log)
     }
 
     /// Starts all threads. Each worker takes one of the sources.
@@ -131,7 +128,7 @@ impl Prepared {
     pub fn start_with(
         self,
         sources: Vec<Box<dyn LiveSource>>,
-        journal: EventFile,
+        output: impl Into<EventOutput>,
         settings: &Settings,
         snapshot: Snapshot,
         log: &Arc<Log>,
@@ -142,7 +139,7 @@ impl Prepared {
         let queue = QueueLimits { events_max: limits.pending_events_max, bytes_max: limits.pending_bytes_max };
         let clocks = Arc::new(PacketClocks::new(workers.len()));
         let commands = Arc::new(WriterCommands::new(fsync(settings)));
-        let quarantine = Quarantine::beside(&settings.events.file);
+        let quarantine = Quarantine::beside(settings.events_place());
         quarantine.remove_old(usize::MAX);
         let (report_sender, reports) = bounded(REPORTS_MAX * workers.len().max(1));
         let context = Context {
@@ -157,14 +154,12 @@ impl Prepared {
             judging::Limits::from(&settings.judgement),
         );
         let judging = judging.with_privacy(snapshot.privacy.clone());
-        let lines = EventLines::new(journal, context, &settings.events.types, &shared).audited(audit.clone());
+        let lines = EventLines::new(output.into(), context, &settings.events.types, &shared).audited(audit.clone());
         let current: CurrentSnapshot = Arc::new(ArcSwap::from_pointee(snapshot));
         let writer =
             Writer::new(events, Arc::clone(&commands), SnapshotReader::new(&current), judging, lines, &shared, log);
-        let writer = match settings.state_file() {
-            Some(path) => {
-                writer.keep_state(StateFile::new(path), Duration::from_secs(settings.judgement.state_interval_s))
-            }
+        let writer = match state_files(settings) {
+            Some(files) => writer.keep_state(files, Duration::from_secs(settings.judgement.state_interval_s)),
             None => writer,
         };
         let writer = match settings.judgement.candidates_folder.clone() {
@@ -221,6 +216,57 @@ impl Prepared {
     }
 }
 
+/// Opens the journal or the events file, and says what was repaired.
+fn open_output(settings: &Settings, log: &Log) -> Result<EventOutput, RunError> {
+    let path = settings.events_place();
+    let failed = |source| RunError::Events { path: path.to_owned(), source };
+    let Some(folder) = &settings.journal.folder else {
+        let (file, cut_bytes) = EventFile::open(path, settings.events.mode.0).map_err(failed)?;
+        if cut_bytes > 0 {
+            log.warning(&format!("{}: {cut_bytes} bytes of a cut line were taken away", path.display()));
+        }
+        return Ok(file.into());
+    };
+    let (journal, repairs) = Journal::open(folder, journal_options(settings)).map_err(failed)?;
+    let folder = folder.display();
+    if repairs.cut_bytes > 0 {
+        log.warning(&format!("{folder}: {} bytes of a cut line were taken away", repairs.cut_bytes));
+    }
+    if repairs.seal_cut_bytes > 0 {
+        log.warning(&format!("{folder}: {} bytes of a cut seal were taken away", repairs.seal_cut_bytes));
+    }
+    for seq in &repairs.sealed {
+        log.warning(&format!("{folder}: segment {seq:08} was closed without a seal, and has one now"));
+    }
+    for seq in &repairs.unreadable {
+        log.error(&format!("{folder}: segment {seq:08} has no seal and cannot be read"));
+    }
+    Ok(journal.into())
+}
+
+fn journal_options(settings: &Settings) -> JournalOptions {
+    let journal = &settings.journal;
+    JournalOptions {
+        segment_bytes: journal.segment_bytes,
+        segment_age: Duration::from_secs(journal.segment_age_s),
+        retention: Retention {
+            alerts_days: journal.alerts_days,
+            incidents_days: journal.incidents_days,
+            bytes_max: journal.bytes_max,
+        },
+    }
+}
+
+/// Where open incidents are saved.
+fn state_files(settings: &Settings) -> Option<StateFiles> {
+    let file = settings.state_file();
+    match &settings.journal.folder {
+        // A file that somebody named is used with a journal too.
+        Some(folder) if settings.judgement.state_file.is_none() => Some(StateFiles::of_journal(folder.clone(), file)),
+        _ => file.map(|path| StateFiles::One(StateFile::new(path))),
+    }
+}
+
 fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, RunError> {
     thread::Builder::new().name(name.to_owned()).spawn(body).map_err(|error| system("start a thread", &error))
 }
@@ -259,7 +305,7 @@ fn event_types(records: &[Record]) -> EventTypes {
     }
 }
 
-/// What the sensor may still do after it gave up its privileges: write to the folder of the events file, and read
+/// What the sensor may still do after it gave up its privileges: write to the journal or the folder of the events file, and read
 /// configuration and signatures.
 pub(super) fn confinement(
     loaded: &Loaded,
@@ -282,11 +328,9 @@ pub(super) fn confinement(
     readable.extend(settings.signatures.folder.clone());
     readable.extend(server.map(Server::readable_folders).unwrap_or_default());
     let state_folder = settings.state_file().and_then(|path| folder(&path));
-    let writable = folder(&settings.events.file)
-        .into_iter()
-        .chain(state_folder)
-        .chain(settings.judgement.candidates_folder.clone())
-        .collect();
+    let events_folder = settings.journal.folder.clone().or_else(|| folder(&settings.events.file));
+    let writable =
+        events_folder.into_iter().chain(state_folder).chain(settings.judgement.candidates_folder.clone()).collect();
     let is_root = nix::unistd::geteuid().is_root();
     let named = |name: &String| (is_root && !name.is_empty()).then(|| name.clone());
     Confinement {
@@ -302,5 +346,10 @@ pub(super) fn confinement(
 }
 
 pub(super) fn fsync(settings: &Settings) -> (crate::settings::Fsync, Duration) {
-    (settings.events.fsync, Duration::from_millis(settings.events.fsync_interval_ms))
+    let (events, journal) = (&settings.events, &settings.journal);
+    let (fsync, interval_ms) = match journal.folder {
+        Some(_) => (journal.fsync, journal.fsync_interval_ms),
+        None => (events.fsync, events.fsync_interval_ms),
+    };
+    (fsync, Duration::from_millis(interval_ms))
 }

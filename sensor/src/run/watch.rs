@@ -261,6 +261,7 @@ impl Running {
 
     fn tell_policy_hash(&mut self, hash: String) {
         let before = std::mem::replace(&mut self.policy_hash, hash);
+        self.commands.policy_hash(&self.policy_hash);
         let Some(audit) = self.audit.as_ref().filter(|_| before != self.policy_hash) else { return };
         if let Err(error) = audit.write(&AuditEvent::PolicyChanged { before: &before, after: &self.policy_hash }) {
             self.log.error(&format!("a change of the policy cannot be told to the audit: {error}"));

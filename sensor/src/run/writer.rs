@@ -13,16 +13,19 @@ use crossbeam_channel::RecvTimeoutError;
 use time::OffsetDateTime;
 use vigie_judgement::Resumed;
 
+use super::audit_lines::AuditLines;
 use super::candidate_files::CandidateFiles;
 use super::channel::EventReceiver;
 use super::event_lines::{EventLines, count_lost};
 use super::log::Log;
 use super::outbox::Dropped;
 use super::snapshot::SnapshotReader;
+use super::state_files::StateFiles;
 use crate::event::{Event, Fact};
-use crate::judging::{Judging, StateFile};
+use crate::judging::Judging;
 use crate::settings::Fsync;
-use crate::telemetry::{Shared, SinkCells};
+use crate::telemetry::{Shared, SignatureFacts, SinkCells};
+use vigie_journal::JournalStatus;
 use vigie_journal::record::Stats;
 
 /// How long the writer waits for events before it checks its commands.
@@ -43,6 +46,7 @@ pub struct WriterCommands {
     reopen: AtomicBool,
     fsync: Mutex<(Fsync, Duration)>,
     stats: Mutex<Option<Box<Stats>>>,
+    policy_hash: Mutex<Option<String>>,
     deadline: Mutex<Option<Instant>>,
     end: AtomicBool,
 }
@@ -54,6 +58,7 @@ impl WriterCommands {
             reopen: AtomicBool::new(false),
             fsync: Mutex::new(fsync),
             stats: Mutex::new(None),
+            policy_hash: Mutex::new(None),
             deadline: Mutex::new(None),
             end: AtomicBool::new(false),
         }
@@ -72,6 +77,11 @@ impl WriterCommands {
     /// Write a stats event. It replaces one that is not written yet.
     pub fn stats(&self, stats: Stats) {
         *locked(&self.stats) = Some(Box::new(stats));
+    }
+
+    /// Seals of the journal name another policy from now on.
+    pub fn policy_hash(&self, hash: &str) {
+        *locked(&self.policy_hash) = Some(hash.to_owned());
     }
 
     /// The sensor stops: what cannot be written until then is lost.
@@ -102,11 +112,15 @@ pub struct Writer {
     sink: Arc<SinkCells>,
     log: Arc<Log>,
     failure_logged: Option<Instant>,
-    state: Option<StateFile>,
+    state: Option<StateFiles>,
     candidates: Option<CandidateFiles>,
     state_every: Duration,
     state_saved: Instant,
     given_up: Option<Dropped>,
+    policy_hash: String,
+    signatures_hash: String,
+    journal_status: Option<Arc<JournalStatus>>,
+    audit_lines: Option<AuditLines>,
 }
 
 impl Writer {
@@ -120,7 +134,7 @@ impl Writer {
         shared: &Arc<Shared>,
         log: &Arc<Log>,
     ) -> Self {
-        Self {
+        let mut writer = Self {
             events,
             commands,
             snapshots,
@@ -137,6 +151,25 @@ impl Writer {
             state_every: Duration::from_secs(60),
             state_saved: Instant::now(),
             given_up: None,
+            policy_hash: String::new(),
+            signatures_hash: String::new(),
+            journal_status: None,
+            audit_lines: None,
+        };
+        writer.observe_journal();
+        writer
+    }
+
+    fn observe_journal(&mut self) {
+        self.signatures_hash = SignatureFacts::of(&self.snapshots.seen().bundle).digest;
+        self.name_judges();
+        let audit = self.lines.audit().map(Arc::clone);
+        if let (Some(journal), Some(audit)) = (self.lines.output.journal(), audit) {
+            self.audit_lines = Some(AuditLines::new(audit, journal.folder()));
+        }
+        self.journal_status = self.lines.output.journal().map(|journal| journal.status());
+        if let Some(status) = &self.journal_status {
+            self.shared.journal(status);
         }
     }
 
@@ -146,24 +179,22 @@ impl Writer {
         self
     }
 
-    /// Takes over the incidents that an earlier run saved in this file, and saves them there again and again.
-    pub fn keep_state(mut self, file: StateFile, every: Duration) -> Self {
-        match file.load() {
-            Ok(None) => {}
-            Ok(Some(saved)) => {
-                let Resumed { incidents, incidents_dropped, cases } = self.judging.resume(saved, &mut self.lines);
-                self.log.info(&format!("{incidents} open incidents resumed, {cases} clients and services observed"));
-                if incidents_dropped > 0 {
-                    let what = "incidents of bans that are no longer in use are closed";
-                    self.log.warning(&format!("{incidents_dropped} {what}"));
-                }
-            }
-            Err(error) => {
-                let path = file.path().display();
-                self.log.error(&format!("{path}: open incidents cannot be resumed: {error}; they begin anew"));
+    /// Takes over the incidents that an earlier run saved, and saves them again and again.
+    pub fn keep_state(mut self, files: StateFiles, every: Duration) -> Self {
+        let (saved, errors) = files.load();
+        if let Some(saved) = saved {
+            let Resumed { incidents, incidents_dropped, cases } = self.judging.resume(saved, &mut self.lines);
+            self.log.info(&format!("{incidents} open incidents resumed, {cases} clients and services observed"));
+            if incidents_dropped > 0 {
+                let what = "incidents of bans that are no longer in use are closed";
+                self.log.warning(&format!("{incidents_dropped} {what}"));
             }
         }
-        (self.state, self.state_every) = (Some(file), every);
+        for (path, error) in errors {
+            let path = path.display();
+            self.log.error(&format!("{path}: open incidents cannot be resumed: {error}; they begin anew"));
+        }
+        (self.state, self.state_every) = (Some(files), every);
         self
     }
 
@@ -175,7 +206,7 @@ impl Writer {
             match self.events.recv_timeout(POLL_EVERY) {
                 Ok(event) => {
                     self.take(event);
-                    while !self.lines.journal.is_full()
+                    while !self.lines.output.is_full()
                         && let Ok(event) = self.events.try_recv()
                     {
                         self.take(event);
@@ -188,6 +219,7 @@ impl Writer {
                 self.judging.judge_all(&mut self.lines);
             }
             self.execute_commands();
+            self.copy_audit(is_over);
             self.write(is_over);
             self.sync(is_over);
             self.tell_judgement();
@@ -221,26 +253,56 @@ impl Writer {
 
     /// Saves the open incidents, and the names that may be missing, if that is due.
     fn save_state(&mut self, is_over: bool) {
-        if !is_over && self.state_saved.elapsed() < self.state_every {
+        let live_seq = self.live_seq();
+        let is_new_segment = self.state.as_ref().is_some_and(|state| state.is_due(live_seq));
+        if !is_over && !is_new_segment && self.state_saved.elapsed() < self.state_every {
             return;
         }
         self.state_saved = Instant::now();
+        self.save_audit_cursor();
         if let Some(files) = &self.candidates
             && let Err(error) = files.write(&mut self.judging, OffsetDateTime::now_utc().date())
         {
             let folder = files.folder().display();
             self.log.error(&format!("{folder}: names that may be missing cannot be written: {error}"));
         }
-        let Some(state) = &self.state else { return };
-        if let Err(error) = state.save(&self.judging.save()) {
+        let Some(state) = &mut self.state else { return };
+        if let Err((path, error)) = state.save(&self.judging.save(), live_seq) {
             self.sink.failed();
-            let path = state.path().display();
+            let path = path.display();
             self.log.error(&format!("{path}: open incidents cannot be saved: {error}; a restart would lose them"));
         }
     }
 
+    /// Adds the lines that were added to the audit.
+    fn copy_audit(&mut self, is_over: bool) {
+        if self.given_up.is_none()
+            && let Some(audit) = &mut self.audit_lines
+        {
+            let lines = audit.take(is_over);
+            self.lines.copy(&lines);
+        }
+    }
+
+    /// Remembers how far the audit was copied, once that is on the disk.
+    fn save_audit_cursor(&mut self) {
+        if let Some(audit) = self.audit_lines.as_mut().filter(|_| self.given_up.is_none())
+            && self.lines.output.journal().is_some_and(|journal| journal.lines_waiting() == 0 && journal.sync().is_ok())
+        {
+            audit.save();
+        }
+    }
+
+    /// Number of the journal's live segment; 0 without a journal.
+    fn live_seq(&mut self) -> u64 {
+        self.lines.output.journal().map_or(0, |journal| journal.live_seq())
+    }
+
     /// Tells the metrics what judgement holds.
     fn tell_judgement(&mut self) {
+        if let Some(failure) = self.journal_status.as_ref().and_then(|status| status.take_failure()) {
+            self.log.error(&format!("the journal: {failure}"));
+        }
         if let Some(error) = self.lines.audit_error.take() {
             self.log.error(&format!("the new key of pseudonyms cannot be told to the audit: {error}"));
         }
@@ -260,7 +322,7 @@ impl Writer {
     fn write(&mut self, is_over: bool) {
         let began = Instant::now();
         self.sink.writing(self.shared.now_ms());
-        while let Err(error) = self.lines.journal.write() {
+        while let Err(error) = self.lines.output.write() {
             self.count_written();
             let is_blocked = error.kind() == ErrorKind::WouldBlock;
             if !is_blocked || began.elapsed() >= BLOCKED_MAX {
@@ -272,7 +334,7 @@ impl Writer {
                 return self.give_up();
             }
             if is_blocked {
-                self.lines.journal.wait(RETRY_EVERY)
+                self.lines.output.wait(RETRY_EVERY)
             } else {
                 thread::sleep(RETRY_EVERY)
             }
@@ -309,8 +371,8 @@ impl Writer {
     /// Counts what waits as lost, and all that comes from now on.
     fn give_up(&mut self) {
         // A file that should have been reopened is better than none.
-        self.lines.journal.forgo_reopen();
-        let is_written = self.lines.journal.write().is_ok();
+        self.lines.output.forgo_reopen();
+        let is_written = self.lines.output.write().is_ok();
         self.count_written();
         let mut given_up = self.given_up.unwrap_or_default();
         if !is_written {
@@ -323,9 +385,16 @@ impl Writer {
         if let Some(snapshot) = self.snapshots.changed() {
             self.lines.use_signatures(&snapshot.bundle);
             self.judging.use_snapshot(&snapshot.bundle, &snapshot.policy, &snapshot.privacy);
+            self.signatures_hash = SignatureFacts::of(&snapshot.bundle).digest;
+            self.name_judges();
+        }
+        let policy_hash = locked(&self.commands.policy_hash).take();
+        if let Some(hash) = policy_hash {
+            self.policy_hash = hash;
+            self.name_judges();
         }
         if self.commands.reopen.swap(false, Ordering::AcqRel)
-            && let Err(error) = self.lines.journal.reopen()
+            && let Err(error) = self.lines.output.reopen()
         {
             self.sink.failed();
             self.log.error(&format!("the events file cannot be reopened: {error}; events wait, and it is tried again"));
@@ -337,6 +406,14 @@ impl Writer {
         }
     }
 
+    /// Tells the journal which policy and signatures its seals name.
+    fn name_judges(&mut self) {
+        let (policy, signatures) = (&self.policy_hash, &self.signatures_hash);
+        if let Some(journal) = self.lines.output.journal() {
+            journal.judged_by(policy, signatures);
+        }
+    }
+
     fn sync(&mut self, is_over: bool) {
         let is_due = match *locked(&self.commands.fsync) {
             (Fsync::Never, _) => false,
@@ -345,7 +422,7 @@ impl Writer {
         };
         if is_due {
             self.synced = Instant::now();
-            if let Err(error) = self.lines.journal.sync() {
+            if let Err(error) = self.lines.output.sync() {
                 self.sink.failed();
                 self.log.error(&format!("events cannot be forced to the disk: {error}"));
             }

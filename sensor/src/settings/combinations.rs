@@ -24,6 +24,7 @@ pub(super) fn check(review: &mut Review<'_, Settings>) {
     rings(review);
     backend(review);
     events(review);
+    journal(review);
     metrics(review);
     limits(review);
     privilege(review);
@@ -142,6 +143,34 @@ fn events(review: &mut Review<'_, Settings>) {
     if events.types.iter().any(|record| record.names_all_traffic()) {
         let what = "the names of ALL traffic are recorded, banned or not";
         review.warn(&["events.types"], what, "write [] unless it is your own traffic");
+    }
+}
+
+fn journal(review: &mut Review<'_, Settings>) {
+    let journal = &review.settings.journal;
+    if journal.folder.is_none() {
+        return;
+    }
+    if review.is_given("events.file") {
+        let what = "events go either to the journal or to a file";
+        let mend = "remove events.file ('vigie-forward' writes a file from the journal), or journal.folder";
+        review.refuse(&["events.file", "journal.folder"], what, mend);
+    }
+    if let Some(key) =
+        ["events.fsync", "events.fsync_interval_ms", "events.mode"].into_iter().find(|key| review.is_given(key))
+    {
+        let mend = "remove it; a journal has settings of its own under [journal]";
+        review.warn(&[key, "journal.folder"], "has no effect with a journal", mend);
+    }
+    if journal.alerts_days > journal.incidents_days {
+        let mend = format!("set journal.alerts_days to at most {}", journal.incidents_days);
+        let what = "alerts would be kept longer than the incidents that they belong to";
+        review.refuse(&["journal.alerts_days", "journal.incidents_days"], what, mend);
+    }
+    if journal.fsync != Fsync::Interval && review.is_given("journal.fsync_interval_ms") {
+        let what = format!("has no effect with journal.fsync = \"{}\"", journal.fsync);
+        let mend = "remove it, or set journal.fsync = \"interval\"";
+        review.warn(&["journal.fsync_interval_ms", "journal.fsync"], what, mend);
     }
 }
 

@@ -106,6 +106,11 @@ impl Settings {
         })
     }
 
+    /// Folder or file to which events go.
+    pub fn events_place(&self) -> &std::path::Path {
+        self.journal.folder.as_deref().unwrap_or(&self.events.file)
+    }
+
     /// The records of `events.types` that are not written on a day: they name the traffic of everybody, and
     /// `privacy.debug_until` does not allow them.
     pub fn records_refused(&self, today: time::Date) -> Vec<Record> {

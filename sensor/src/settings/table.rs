@@ -173,6 +173,28 @@ settings! {
         stats_interval_s: u64 = 60, Rule::Range(1, 86_400), Live;
     }
 
+    /// The journal: the record of the sensor in segments that are sealed, so that a change is found ('vigie journal verify'),
+    /// and removed in time. It takes the place of `events.file`; 'vigie-forward' sends it on.
+    journal: Journal {
+        /// Folder of the journal, such as /var/lib/vigie/journal; empty: none, and events go to `events.file`.
+        folder: Option<PathBuf> = None, Rule::Text("an absolute path", absolute_path), Restart;
+        /// When events are forced to the disk: `never` leaves it to the kernel until a segment is closed, `interval` does it
+        /// every `fsync_interval_ms`, `each` after every write.
+        fsync: Fsync = Fsync::Interval, Rule::Any, Live;
+        /// Milliseconds after which events are forced to the disk, with `fsync = "interval"`.
+        fsync_interval_ms: u64 = 1000, Rule::Range(10, 3_600_000), Live;
+        /// Bytes from which on a segment is closed.
+        segment_bytes: u64 = 67_108_864, Rule::Range(65_536, 1_073_741_824), Restart;
+        /// Seconds after its first event from which on a segment is closed.
+        segment_age_s: u64 = 600, Rule::Range(1, 86_400), Restart;
+        /// Days after which all but incidents, audit and `stats` is removed.
+        alerts_days: u32 = 30, Rule::Range(1, 365), Restart;
+        /// Days after which all is removed.
+        incidents_days: u32 = 180, Rule::Range(1, 365), Restart;
+        /// Bytes of all segments on the disk; when there are more, the oldest is removed.
+        bytes_max: u64 = 21_474_836_480, Rule::Range(1_048_576, 1_125_899_906_842_624), Restart;
+    }
+
     /// The services that are recognised.
     signatures: Signatures {
         /// Folder with signature files (*.toml) that are used in addition to the built-in signatures; empty: only the
@@ -238,7 +260,8 @@ settings! {
         /// prefixes of a known owner, that name a host which no signature knows. No client stands in it; files older than
         /// seven days are removed. Empty: none is written.
         candidates_folder: Option<PathBuf> = None, Rule::Text("an absolute path", absolute_path), Restart;
-        /// File in which open incidents survive a restart; empty: `judgement.state` in the folder of the events file.
+        /// File in which open incidents survive a restart; empty: `judgement.state` in the folder of the events file, or with a
+        /// journal a file for each segment in its folder.
         state_file: Option<PathBuf> = None, Rule::Text("an absolute path", absolute_path), Restart;
         /// Seconds after which it is saved again. After a crash, what came since then is unknown.
         state_interval_s: u64 = 60, Rule::Range(1, 86_400), Restart;

@@ -221,7 +221,7 @@ fn unknown_keys_are_refused_with_the_nearest() {
         ("[captures]\nworkers = 2", "vigie.toml:2: captures: unknown section; did you mean [capture]?"),
         (
             "[network]\nx = 2",
-            "vigie.toml:2: network: unknown section; there are [sensor], [capture], [limits], [events], [signatures], \
+            "vigie.toml:2: network: unknown section; there are [sensor], [capture], [limits], [events], [journal], [signatures], \
              [policy], [judgement], [privacy], [metrics], [privilege], [log]",
         ),
         (
@@ -347,6 +347,16 @@ fn impossible_combinations_are_refused() {
             "events.file = \"-\"\nevents.fsync = \"each\"",
             "vigie.toml:3: events.fsync = \"each\": the standard output cannot be forced to a disk; set events.fsync = \
              \"never\", or events.file to a path",
+        ),
+        (
+            "journal.folder = \"/var/lib/vigie/journal\"\nevents.file = \"/var/log/vigie/eve.json\"",
+            "vigie.toml:3: events.file = \"/var/log/vigie/eve.json\": events go either to the journal or to a file; remove \
+             events.file ('vigie-forward' writes a file from the journal), or journal.folder",
+        ),
+        (
+            "journal.folder = \"/j\"\njournal.alerts_days = 60\njournal.incidents_days = 50",
+            "vigie.toml:4: journal.incidents_days = 50: alerts would be kept longer than the incidents that they belong to; set \
+             journal.alerts_days to at most 50",
         ),
         (
             "metrics.listen = \"0.0.0.0:9100\"",
@@ -627,7 +637,7 @@ fn other_value(definition: &Definition) -> String {
         "capture.timestamps" => "\"hardware\"",
         "events.types" => "[\"stats\"]",
         "events.mode" => "\"0600\"",
-        "events.fsync" => "\"each\"",
+        "events.fsync" | "journal.fsync" => "\"each\"",
         "metrics.listen" => "\"127.0.0.1:1\"",
         "privilege.landlock" => "\"required\"",
         "privilege.seccomp" => "\"preferred\"",
@@ -658,6 +668,8 @@ fn every_change_is_live_or_waits_for_a_restart() {
         "events.fsync",
         "events.fsync_interval_ms",
         "events.stats_interval_s",
+        "journal.fsync",
+        "journal.fsync_interval_ms",
         "policy.unlisted",
         "policy.assets",
         "policy.derogations",

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
+use vigie_journal::JournalStatus;
 use vigie_metrics::{Family, Identity, Monitored, Reason, Scrape, Stalled};
 use vigie_signatures::Verdict;
 
@@ -52,6 +53,7 @@ impl Monitored for MonitoredSensor {
         detection(&self.shared, scrape);
         losses(&self.shared, scrape);
         sinks(&self.shared, scrape);
+        journal(&self.shared, scrape);
         signatures(&self.shared, scrape);
         watchdog(&self.shared, scrape);
         scrape.histogram(&self.shared.latency);
@@ -187,6 +189,20 @@ fn sinks(shared: &Shared, scrape: &mut Scrape) {
         scrape.add(SINK_BYTES, &[name], sink.bytes.load(Relaxed));
         scrape.add(SINK_ERRORS, &[name], sink.errors.load(Relaxed));
     }
+}
+
+fn journal(shared: &Shared, scrape: &mut Scrape) {
+    let without = JournalStatus::default();
+    let journal = shared.journal.get().map_or(&without, |journal| journal.as_ref());
+    scrape.set(JOURNAL_SEGMENTS, &[], journal.segments() as f64);
+    scrape.set(JOURNAL_BYTES, &[], journal.bytes() as f64);
+    scrape.add(JOURNAL_SEALS, &[], journal.seals());
+    scrape.set(JOURNAL_LAST_SEAL, &[], journal.last_seal_s() as f64);
+    scrape.add(JOURNAL_REMOVED, &["incidents_days"], journal.segments_expired());
+    scrape.add(JOURNAL_REMOVED, &["bytes_max"], journal.segments_over_bytes_max());
+    scrape.add(JOURNAL_REMOVED, &["deleted"], journal.segments_deleted());
+    scrape.add(JOURNAL_LINES_REMOVED, &[], journal.lines_expired());
+    scrape.add(JOURNAL_FAILURES, &[], journal.failures());
 }
 
 fn signatures(shared: &Shared, scrape: &mut Scrape) {

@@ -135,6 +135,21 @@ vigie_metrics::families! {
     SINK_ERRORS: Counter, "vigie_sink_errors_total", ["sink"],
         "Writes to the sink that failed.";
 
+    JOURNAL_SEGMENTS: Gauge, "vigie_journal_segments", [],
+        "Segments of the journal on the disk; 0 without journal.folder, as all counts of the journal.";
+    JOURNAL_BYTES: Gauge, "vigie_journal_bytes", [],
+        "Bytes of the segments on the disk.";
+    JOURNAL_SEALS: Counter, "vigie_journal_seals_total", [],
+        "Seals in the chain of the journal.";
+    JOURNAL_LAST_SEAL: Gauge, "vigie_journal_last_seal_timestamp_seconds", [],
+        "When the last seal was made, in seconds since the Unix epoch; 0 before the first of this run.";
+    JOURNAL_REMOVED: Counter, "vigie_journal_segments_removed_total", ["reason"],
+        "Closed segments that were removed: older than allowed (incidents_days), too many bytes (bytes_max), or the live one by somebody else (deleted).";
+    JOURNAL_LINES_REMOVED: Counter, "vigie_journal_lines_removed_total", [],
+        "Lines that were removed from closed segments after journal.alerts_days.";
+    JOURNAL_FAILURES: Counter, "vigie_journal_failures_total", [],
+        "Failed attempts to compress or remove closed segments.";
+
     SIGNATURES_INFO: Gauge, "vigie_signatures_info", ["digest"],
         "Which signatures are in use; the digest is of their rules. Always 1.";
     SIGNATURE_RULES: Gauge, "vigie_signature_rules", [],

@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use vigie_journal::JournalStatus;
 use vigie_metrics::{Histogram, histogram};
 
 use super::cells::{CaptureCells, WorkerCells};
@@ -152,6 +153,8 @@ pub struct Shared {
     pub(super) captures: Mutex<Vec<Arc<CaptureCells>>>,
     pub(super) interfaces: Mutex<Vec<Arc<InterfaceCells>>>,
     pub(super) sinks: Mutex<Vec<Arc<SinkCells>>>,
+    /// Counts of the journal, if there is one.
+    pub(super) journal: OnceLock<Arc<JournalStatus>>,
     pub(super) detections: Mutex<Detections>,
     pub(super) alerts_lost: Losses,
     pub(super) events_dropped: Losses,
@@ -195,6 +198,7 @@ impl Shared {
             captures: Mutex::default(),
             interfaces: Mutex::default(),
             sinks: Mutex::default(),
+            journal: OnceLock::new(),
             detections: Mutex::new(Detections::at_0()),
             alerts_lost: Losses::default(),
             events_dropped: Losses::default(),
@@ -297,6 +301,11 @@ impl Shared {
                 silence_ms: AtomicU64::new(0),
             },
         )
+    }
+
+    /// Exports the counts of this journal.
+    pub fn journal(&self, status: &Arc<JournalStatus>) {
+        let _ = self.journal.set(Arc::clone(status));
     }
 
     /// The cells of a sink. The same name gives the same cells.

@@ -24,13 +24,34 @@ pub(super) fn lines(settings: &Settings) -> String {
     };
     let mut types = vec!["alert"];
     types.extend(events.types.iter().map(|record| record.as_str()));
-    let fsync = match (events.file.as_os_str() == "-", events.fsync) {
-        (true, _) | (_, Fsync::Never) => "never synced to disk".to_owned(),
-        (_, Fsync::Interval) => format!("synced to disk every {} ms", events.fsync_interval_ms),
-        (_, Fsync::Each) => "synced to disk at each write".to_owned(),
+    let journal = &settings.journal;
+    let (fsync, interval_ms) = match journal.folder {
+        Some(_) => (journal.fsync, journal.fsync_interval_ms),
+        None if events.file.as_os_str() == "-" => (Fsync::Never, 0),
+        None => (events.fsync, events.fsync_interval_ms),
     };
-    let target =
-        if events.file.as_os_str() == "-" { "the standard output".into() } else { events.file.to_string_lossy() };
+    let fsync = match fsync {
+        Fsync::Never => "never synced to disk".to_owned(),
+        Fsync::Interval => format!("synced to disk every {interval_ms} ms"),
+        Fsync::Each => "synced to disk at each write".to_owned(),
+    };
+    let target = match &journal.folder {
+        Some(folder) => format!("the journal in {}", folder.display()),
+        None if events.file.as_os_str() == "-" => "the standard output".to_owned(),
+        None => events.file.display().to_string(),
+    };
+    let kept = match &journal.folder {
+        Some(_) => format!(
+            "alerts {} days, incidents {} days, at most {}; sealed, 'vigie journal verify' finds changes",
+            journal.alerts_days,
+            journal.incidents_days,
+            bytes(journal.bytes_max)
+        ),
+        None => {
+            let how = "set journal.folder = \"/var/lib/vigie/journal\" and remove events.file";
+            format!("none; to keep events sealed and for a limited time, {how}")
+        }
+    };
     let metrics = settings.metrics.listen.map_or_else(
         || "not served".to_owned(),
         |listen| {
@@ -52,6 +73,7 @@ pub(super) fn lines(settings: &Settings) -> String {
             bytes(need.judgement_bytes)
         ),
         format!("  events: {} to {target}, {fsync}", types.join(", ")),
+        format!("  journal: {kept}"),
         format!("  metrics: {metrics}"),
     ]
     .map(|line| line + "\n")
@@ -90,9 +112,14 @@ would run as vigie: sensor tap, 2 workers on CPUs 2, 3
   capture: eth0, eth1 with rings of 67 MB, fanout addresses
   memory: at most 1.4 GB: program 67 MB, rings 268 MB, flow tables 166 MB, handshakes and names 125 MB, waiting events 127 MB, judgement 704 MB
   events: alert, stats to /var/log/vigie/eve.json, synced to disk every 1000 ms
+  journal: none; to keep events sealed and for a limited time, set journal.folder = \"/var/lib/vigie/journal\" and remove events.file
   metrics: http://127.0.0.1:19843/metrics, without TLS
 ";
         assert_eq!(lines(&settings), expected);
+        settings.journal.folder = Some("/var/lib/vigie/journal".into());
+        let expected = "  events: alert, stats to the journal in /var/lib/vigie/journal, synced to disk every 1000 ms
+  journal: alerts 30 days, incidents 180 days, at most 21 GB; sealed, 'vigie journal verify' finds changes\n";
+        assert!(lines(&settings).contains(expected), "{}", lines(&settings));
         settings.metrics.listen = None;
         settings.capture.backend = Backend::Pcap;
         assert!(lines(&settings).contains("with libpcap\n") && lines(&settings).ends_with("metrics: not served\n"));

@@ -173,6 +173,9 @@ fn user(settings: &Settings, account: &Result<Account, String>) -> Requirement {
 /// Whether the user can append events, and create the file again after it was renamed.
 fn events(settings: &Settings, account: &Account) -> Requirement {
     const PART: &str = "events";
+    if let Some(folder) = &settings.journal.folder {
+        return journal(settings, folder, account);
+    }
     let (path, user) = (&settings.events.file, &settings.privilege.user);
     if path.as_os_str() == "-" {
         return Requirement::ok(PART, "to the standard output");
@@ -199,6 +202,31 @@ fn events(settings: &Settings, account: &Account) -> Requirement {
             Requirement::unavailable(PART, format!("{user} may not write to {shown}"), mend)
         }
         () => Requirement::ok(PART, format!("to {shown}")),
+    }
+}
+
+/// Whether the user can write to the journal's folder. The sensor makes it if it may.
+fn journal(settings: &Settings, folder: &Path, account: &Account) -> Requirement {
+    const PART: &str = "events";
+    let user = &settings.privilege.user;
+    let group = if settings.privilege.group.is_empty() { user } else { &settings.privilege.group };
+    let shown = folder.display();
+    let is_missing = !folder.exists();
+    let written = if is_missing { folder.parent().unwrap_or(Path::new("/")) } else { folder };
+    let may_write = account.reaches(folder) && account.may(written, WRITE | SEARCH);
+    match () {
+        () if !is_missing && !folder.is_dir() => {
+            Requirement::misconfigured(PART, format!("{shown} is no folder"), "set journal.folder to a folder")
+        }
+        () if is_missing && !may_write => {
+            let create = format!("install -d -o {} -g {} -m 2750 {}", quoted(user), quoted(group), quoted_path(folder));
+            Requirement::unavailable(PART, format!("{shown} does not exist"), create)
+        }
+        () if !may_write => {
+            let mend = format!("set journal.folder to a folder that belongs to {user}, such as /var/lib/vigie/journal");
+            Requirement::unavailable(PART, format!("{user} may not write in {shown}"), mend)
+        }
+        () => Requirement::ok(PART, format!("to the journal in {shown}")),
     }
 }
 

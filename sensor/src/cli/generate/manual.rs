@@ -126,6 +126,7 @@ fn files(roff: &mut Roff, command: &Command) {
     if takes_configuration(command) || name(command) == "vigie" {
         item(roff, FILE_DEFAULT, "the configuration; see vigie.toml(5).");
         item(roff, "/var/log/vigie/eve.json", "the events, where events.file does not name another file.");
+        item(roff, "/var/lib/vigie/journal", "the journal, if journal.folder names it.");
     }
     if ["vigie-reveal", "vigie-incident-close", "vigie-derogation-add", "vigie-derogation-end"].contains(&name(command))
     {

@@ -75,7 +75,7 @@ impl Facts {
             assets: policy.assets().len(),
             derogations: policy.derogations().len(),
             uses_mac: policy.scopes().iter().any(|scope| scope.identity == IdentityRule::Mac),
-            events_file: settings.events.file.display().to_string(),
+            events_file: settings.events_place().display().to_string(),
             audit_file: privacy.audit_file.display().to_string(),
             pseudonyms: privacy.pseudonyms.then(|| privacy.period.as_str()),
             warns_first: privacy.mode == Naming::WarnFirst,

@@ -1,5 +1,5 @@
 //! Which rules led to incidents that people confirmed, and which to false ones: the decisions stand in the audit, the rules
-//! in the alerts of the events file.
+//! in the alerts of the journal or the events file.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use serde_json::Value;
+use vigie_journal::{JournalReader, StartAt};
 
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::table::{self, Left, Right};
@@ -85,20 +86,30 @@ fn word<'v>(metadata: &'v Value, key: &str) -> &'v str {
     metadata.get(key).and_then(|list| list.get(0)).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Visits the metadata of the alerts of a file, with their generators. Other lines are skipped, such as one that is being
+/// Visits the metadata of the alerts of a file or a journal, with their generators. Other lines are skipped, such as one that is being
 /// written.
 fn for_each_event(path: &Path, visit: &mut dyn FnMut(&Value, u64)) -> Result<(), Failure> {
     let unreadable = |error: std::io::Error| {
         let what = format!("{}: {error}", path.display());
         Failure::new(Exit::Unavailable, what, "do it as root or the user of the sensor, or give --config FILE")
     };
-    for line in BufReader::new(File::open(path).map_err(unreadable)?).split(b'\n') {
-        let event: Value = serde_json::from_slice(&line.map_err(unreadable)?).unwrap_or_default();
+    let mut visit_line = |line: &[u8]| {
+        let event: Value = serde_json::from_slice(line).unwrap_or_default();
         let alert = event.get("alert");
         let gid = alert.and_then(|alert| alert.get("gid")).and_then(Value::as_u64);
         if let (Some(metadata), Some(gid)) = (alert.and_then(|alert| alert.get("metadata")), gid) {
             visit(metadata, gid);
         }
+    };
+    if path.is_dir() {
+        let mut reader = JournalReader::open(path, StartAt::Oldest).map_err(|error| unreadable(error.source))?;
+        while let Some(line) = reader.next_line().map_err(|error| unreadable(error.source))? {
+            visit_line(line);
+        }
+        return Ok(());
+    }
+    for line in BufReader::new(File::open(path).map_err(unreadable)?).split(b'\n') {
+        visit_line(&line.map_err(unreadable)?);
     }
     Ok(())
 }
