@@ -154,7 +154,7 @@ impl List<'_> {
                     if let Some(slot) = columns.get_mut(column)
                         && slot.replace(place).is_some()
                     {
-                        self.refuse(1, "", name, Fault::new("this column stands twice", "keep one of the two"));
+                        self.refuse(1, "column", name, Fault::new("this column stands twice", "keep one of the two"));
                     }
                 }
                 None => {
@@ -162,7 +162,7 @@ impl List<'_> {
                         Some(near) => format!("did you mean {near}?"),
                         None => format!("the first line names the columns: {}", COLUMNS.join(", ")),
                     };
-                    self.refuse(1, "", name, Fault::new("unknown column", mend));
+                    self.refuse(1, "column", name, Fault::new("unknown column", mend));
                 }
             }
         }

@@ -215,11 +215,11 @@ fn wrong_asset_lists_name_line_and_mend() {
             "mac,label\n02:00:5e:10:00,a\n",
             "a.csv:2: mac = \"02:00:5e:10:00\": not a MAC address; write one such as 02:00:5e:10:00:01",
         ),
-        ("a.csv", "prefix,labl\n", "a.csv:1: unknown column; did you mean label?"),
+        ("a.csv", "prefix,labl\n", "a.csv:1: column = \"labl\": unknown column; did you mean label?"),
         (
             "a.csv",
             "10.0.0.1,a\n",
-            "a.csv:1: unknown column; the first line names the columns: prefix, mac, label, site, ministry, scope",
+            "a.csv:1: column = \"10.0.0.1\": unknown column; the first line names the columns: prefix, mac, label, site, ministry, scope",
         ),
         (
             "a.csv",
