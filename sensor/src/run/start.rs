@@ -328,6 +328,10 @@ pub(super) fn confinement(
     readable.extend(settings.signatures.folder.clone());
     readable.extend(server.map(Server::readable_folders).unwrap_or_default());
     let state_folder = settings.state_file().and_then(|path| folder(&path));
+    // With a journal, what a sensor without one saved is only read, and need not be there.
+    let is_only_read = settings.journal.folder.is_some() && settings.judgement.state_file.is_none();
+    let (old_state_folder, state_folder) = if is_only_read { (state_folder, None) } else { (None, state_folder) };
+    readable.extend(old_state_folder.filter(|folder| folder.is_dir()));
     let events_folder = settings.journal.folder.clone().or_else(|| folder(&settings.events.file));
     let writable =
         events_folder.into_iter().chain(state_folder).chain(settings.judgement.candidates_folder.clone()).collect();
