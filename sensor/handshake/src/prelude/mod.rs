@@ -192,7 +192,7 @@ impl Prelude {
             let step = match &mut self.state {
                 State::Start => self.start(stream, limits),
                 State::Http(_) => self.continue_request(stream, limits),
-                State::Search(_) => self.search(stream),
+                State::Search(_) => self.search(stream, limits),
                 State::Requests(_) | State::Done => return Step::GiveUp,
             };
             if let Some(step) = step {
@@ -346,12 +346,12 @@ impl Prelude {
     }
 
     /// Searches unknown bytes for a hello, then for a request.
-    fn search(&mut self, stream: &[u8]) -> Option<Step> {
+    fn search(&mut self, stream: &[u8], limits: &HttpLimits) -> Option<Step> {
         let State::Search(Search { hello: mut searched, .. }) = self.state else { return None };
         let step = search_hello(stream, self.base(), &mut searched, self.bytes_max());
         // What comes first counts, however it is delivered.
         let end = if let Step::Hello { offset } = step { offset } else { searched as usize };
-        if let Some(start) = self.find_request(stream, end) {
+        if let Some(start) = self.find_request(stream, end, limits) {
             self.base = start as u32;
             self.state = State::Http(Box::default());
             return None;
@@ -371,10 +371,10 @@ impl Prelude {
     }
 
     /// Where in unknown bytes up to `end` a request line begins, told by the version behind it.
-    fn find_request(&mut self, stream: &[u8], end: usize) -> Option<usize> {
+    fn find_request(&mut self, all: &[u8], end: usize, limits: &HttpLimits) -> Option<usize> {
         const VERSION: &[u8] = b"HTTP/";
         let base = self.base();
-        let stream = stream.get(..end).unwrap_or(stream);
+        let stream = all.get(..end).unwrap_or(all);
         let State::Search(Search { request: searched, .. }) = self.state else { return None };
         if !self.looks_for_requests(searched) {
             return None;
@@ -402,7 +402,9 @@ impl Prelude {
             let line = stream.get(line_start..version + length).unwrap_or_default();
             let start = http::behind_junk(line).map(|junk| line_start + junk);
             let is_near = |start: usize| self.may_begin_inside || start <= base + JUNK_BYTES_MAX;
-            if let Some(start) = start.filter(|&start| is_near(start)) {
+            // What the reader refuses would be found here again, without end.
+            let is_request = |start: usize| !refuses(all.get(start..).unwrap_or_default(), limits);
+            if let Some(start) = start.filter(|&start| is_near(start) && is_request(start)) {
                 found = Some(start);
                 break;
             }
@@ -468,6 +470,12 @@ fn hello_in_unknown(stream: &[u8], base: usize, at: usize) -> Match {
 /// The address that stands in place of a name.
 fn literal_address(text: &[u8]) -> Option<IpAddr> {
     std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// Whether bytes surely begin with no request.
+fn refuses(bytes: &[u8], limits: &HttpLimits) -> bool {
+    let mut reader = HttpReader::default();
+    matches!(reader.advance(bytes, limits), http::Step::NotHttp { .. }) && !reader.has_request()
 }
 
 #[cfg(test)]

@@ -282,3 +282,21 @@ fn a_request_without_a_host_is_over_whether_or_not_another_has_come() {
         assert!(matches!(host, http::Step::Host { .. }), "{host:?}");
     }
 }
+
+#[test]
+fn a_request_behind_junk_that_the_reader_refuses_ends_the_search_there() {
+    let limits = HttpLimits::default();
+    for (method, is_found) in [("G", false), ("GET", true)] {
+        // An unregistered method is taken for one only where little follows.
+        let mut stream = format!("\0\0 {method} / HTTP/1.1\r\nHost: a.example\r\n\r\n").into_bytes();
+        stream.resize(4_000, b'a');
+        let mut prelude = Prelude::default();
+        let step = prelude.advance(&stream, &limits);
+        assert_eq!(matches!(step, Step::Name { .. }), is_found, "{method}: {step:?}");
+        // In pieces, which first look like a request.
+        let mut prelude = Prelude::default();
+        for end in (1..stream.len()).step_by(7) {
+            prelude.advance(&stream[..end], &limits);
+        }
+    }
+}
