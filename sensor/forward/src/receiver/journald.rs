@@ -1,4 +1,4 @@
-//! The systemd journal, by its native protocol (https://systemd.io/JOURNAL_NATIVE_PROTOCOL): one datagram an event.
+//! The systemd journal, by its native protocol (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL>): one datagram an event.
 
 use std::io;
 use std::os::unix::net::UnixDatagram;

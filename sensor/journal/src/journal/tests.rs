@@ -323,13 +323,9 @@ impl Drop for Disk {
     }
 }
 
-#[test]
-fn a_full_disk_loses_no_line_and_writing_resumes() {
-    let disk = Disk(tempfile::tempdir().unwrap());
-    if !disk.mount("size=256k") {
-        vigie_skip::skipped("a full disk is a small tmpfs, which only root can mount; run it as root");
-        return;
-    }
+/// On a disk with so much room less, lines are refused, and none is lost. How often they were refused.
+fn fill_and_resume(disk: &Disk, other_files_bytes: usize) -> u32 {
+    fs::write(disk.0.path().join("others"), vec![0; other_files_bytes]).unwrap();
     let folder = disk.0.path().join("journal");
     let options = JournalOptions { segment_bytes: 60_000, ..JournalOptions::default() };
     let (mut journal, _) = Journal::open(&folder, options).unwrap();
@@ -340,9 +336,8 @@ fn a_full_disk_loses_no_line_and_writing_resumes() {
             refused += 1;
         }
     }
-    assert!(refused > 50, "{refused}");
     let written = journal.take_written().lines;
-    assert!(written > 1_000 && written + journal.lines_waiting() == 10_000);
+    assert!(written > 100 && written + journal.lines_waiting() == 10_000, "{written}");
     let read = numbers(&folder);
     assert_eq!(read, (0..written).collect::<Vec<_>>(), "whole lines only");
     assert!(disk.mount("remount,size=16m"));
@@ -350,6 +345,21 @@ fn a_full_disk_loses_no_line_and_writing_resumes() {
     journal.rotate().unwrap();
     assert_eq!(numbers(&folder), (0..10_000).collect::<Vec<_>>());
     verify(&folder, None).unwrap();
+    refused
+}
+
+#[test]
+fn a_full_disk_loses_no_line_and_writing_resumes() {
+    for other_files_bytes in [0, 200 << 10] {
+        let disk = Disk(tempfile::tempdir().unwrap());
+        if !disk.mount("size=256k") {
+            vigie_skip::skipped("a full disk is a small tmpfs, which only root can mount; run it as root");
+            return;
+        }
+        let refused = fill_and_resume(&disk, other_files_bytes);
+        // With the whole disk, it depends on when segments are compressed. With the rest of it, no segment is ever full.
+        assert!(other_files_bytes == 0 || refused > 50, "{refused}");
+    }
 }
 
 /// What a loss of power leaves: of each file at least what was synced, of the live segment perhaps more.
