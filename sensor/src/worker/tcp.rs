@@ -1,6 +1,7 @@
 //! Step 4 for TCP: follow a connection until its ClientHello, or a name in clear text, is read. If the hello has no usable
 //! name, the server's certificate may have one.
 
+use smallvec::SmallVec;
 use vigie_decode::{Encapsulation, Segment, Transport};
 use vigie_flow::{Side, Slot};
 use vigie_handshake::http::Progress;
@@ -203,13 +204,13 @@ impl Worker {
         let mut desync = found.desync;
         let mut reported_name = name_of(&found).map_or(0, short_hash);
         let mut last_name = name_before;
-        let mut names: Vec<NamedFinding> = Vec::new();
-        names.extend(found.clear_names().map(|(kind, name)| {
+        let names = found.clear_names().map(|(kind, name)| {
             let is_other_name = last_name != 0 && last_name != short_hash(name);
             last_name = short_hash(name);
             let finding = HandshakeFinding::from_clear_text(kind, name, bundle, *event_types, counters);
             NamedFinding { name_hash: name_hash(name), finding: HandshakeFinding { is_other_name, ..finding } }
-        }));
+        });
+        let mut names: SmallVec<[NamedFinding; 1]> = names.collect();
         let to_finding =
             |hello: &_| HandshakeFinding::from_hello(hello, HelloTransport::Tcp, bundle, *event_types, counters);
         let hello = found.hello.as_ref().map(to_finding);
