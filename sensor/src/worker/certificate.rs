@@ -9,8 +9,9 @@ use vigie_signatures::Bundle;
 use super::findings::HandshakeFinding;
 use super::flows::client_of;
 use super::packet::FlowPacket;
-use super::records::Inspection;
-use super::tcp::{WATCHED_SEGMENTS_MAX, tcp_inspector};
+use super::records::{Inspection, remeasure};
+use super::tcp::tcp_inspector;
+use super::watch::WATCHED_SEGMENTS_MAX;
 use super::{Counter, Worker};
 use crate::detect::{self, Evidence, Match, NameMatch};
 use crate::event::{Event, Hello};
@@ -25,7 +26,7 @@ impl Worker {
         let Some(inspector) = tcp_inspector(record, tcp_pool, inspection_bytes) else { return };
         let bytes_before = inspector.memory_bytes();
         inspector.await_certificate(client, nameless_hello.as_ref().map_or(0, Hello::memory_bytes));
-        *inspection_bytes = (*inspection_bytes + inspector.memory_bytes()).saturating_sub(bytes_before);
+        remeasure(inspection_bytes, bytes_before, inspector.memory_bytes());
         record.hello = nameless_hello.map(Box::new);
     }
 
@@ -58,7 +59,7 @@ impl Worker {
             if let Inspection::Tcp(inspector) = &mut record.inspection {
                 let bytes_before = inspector.memory_bytes();
                 inspector.stop_awaiting_certificate();
-                self.inspection_bytes = (self.inspection_bytes + inspector.memory_bytes()).saturating_sub(bytes_before);
+                remeasure(&mut self.inspection_bytes, bytes_before, inspector.memory_bytes());
             }
         }
         self.settle_and_watch(slot, record_id);
@@ -87,7 +88,7 @@ impl Worker {
                 }
             });
         }
-        self.inspection_bytes = (self.inspection_bytes + inspector.memory_bytes()).saturating_sub(bytes_before);
+        remeasure(&mut self.inspection_bytes, bytes_before, inspector.memory_bytes());
         if is_awaited {
             return self.enforce_memory_limit(emit);
         }

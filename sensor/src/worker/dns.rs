@@ -11,7 +11,7 @@ use vigie_signatures::Bundle;
 use super::findings::EventTypes;
 use super::flows::event_flow;
 use super::packet::FlowPacket;
-use super::records::Inspection;
+use super::records::{Inspection, remeasure};
 use super::udp::id_tag;
 use super::{Counter, Counters, DNS_PORT, Worker};
 use crate::detect::{Evidence, Match, NameMatch, match_name};
@@ -108,7 +108,7 @@ impl Worker {
             answers.read(message);
         });
         let reported = answers.reported;
-        self.inspection_bytes = (self.inspection_bytes + inspector.memory_bytes()).saturating_sub(bytes_before);
+        remeasure(&mut self.inspection_bytes, bytes_before, inspector.memory_bytes());
         if has_answers {
             self.note_dns_client(packet);
         }

@@ -9,7 +9,7 @@
 //! 2. `batch.rs` finds the flow in the table. Most packets belong to settled flows; they are counted, and done.
 //! 3. `packet.rs` takes the other packets: it decodes tunnels, reassembles fragments, and finds or adds the flow.
 //! 4. `tcp.rs` and `udp.rs` inspect the payload for a hello or a name in clear text, `dns.rs` for answers, `certificate.rs` for the
-//!    server's names where the hello hides its own.
+//!    server's names where the hello hides its own, `watch.rs` for a hello that contradicts the one before it.
 //! 5. `findings.rs` matches the name against the signatures.
 //! 6. `report.rs` emits the events, and settles the flow.
 //!
@@ -37,6 +37,7 @@ mod requests;
 mod tcp;
 mod udp;
 mod waiting;
+mod watch;
 
 use std::cell::Cell;
 use std::collections::HashSet;

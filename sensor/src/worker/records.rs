@@ -296,6 +296,11 @@ impl Records {
     }
 }
 
+/// An inspection that held `before` bytes holds `now`.
+pub const fn remeasure(inspection_bytes: &mut usize, before: usize, now: usize) {
+    *inspection_bytes = (*inspection_bytes + now).saturating_sub(before);
+}
+
 /// A record that may be given up.
 #[derive(Clone, Copy, Debug)]
 struct Candidate {

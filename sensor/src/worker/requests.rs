@@ -14,7 +14,7 @@ use super::counters::Counters;
 use super::findings::{EventTypes, HandshakeFinding};
 use super::flows::{REQUESTS, SETTLED, WATCHED, client_of};
 use super::packet::FlowPacket;
-use super::records::Inspection;
+use super::records::{Inspection, remeasure};
 use crate::event::Event;
 
 /// Tunnels in one segment that are followed.
@@ -62,7 +62,7 @@ impl Worker {
             return false;
         };
         let bytes = inspector.memory_bytes() + http.memory_bytes();
-        self.inspection_bytes = (self.inspection_bytes + bytes).saturating_sub(bytes_before);
+        remeasure(&mut self.inspection_bytes, bytes_before, bytes);
         let inspection = std::mem::replace(&mut record.inspection, Inspection::Http(http));
         self.recycle(inspection);
         self.set_mark(slot, SETTLED | WATCHED | REQUESTS);
@@ -97,10 +97,23 @@ impl Worker {
         if progress == Progress::More && http.is_end(segment) {
             progress = Progress::End;
         }
-        *inspection_bytes = (*inspection_bytes + http.memory_bytes()).saturating_sub(bytes_before);
+        remeasure(inspection_bytes, bytes_before, http.memory_bytes());
         if findings.iter().any(HandshakeFinding::needs_client_mac) {
             self.note_client_mac(packet, slot);
         }
+        self.report_requests(packet, segment, slot, record_id, (findings, progress), emit);
+    }
+
+    /// Reports what a segment of HTTP's client shows, and goes on with what follows the requests in it.
+    pub(super) fn report_requests(
+        &mut self,
+        packet: &FlowPacket<'_>,
+        segment: &Segment<'_>,
+        slot: Slot,
+        record_id: u32,
+        (findings, progress): (Vec<HandshakeFinding>, Progress),
+        emit: &mut dyn FnMut(Event),
+    ) {
         for finding in findings {
             self.report(&packet.frame, slot, record_id, finding, emit);
         }

@@ -6,31 +6,20 @@ use vigie_decode::{Encapsulation, Segment, Transport};
 use vigie_flow::{Side, Slot};
 use vigie_handshake::http::Progress;
 use vigie_handshake::opening::{Desync, Opening};
-use vigie_handshake::stream::Findings;
 use vigie_handshake::tcp::{HeldSegment, TcpInspector};
 use vigie_handshake::tls;
 use vigie_handshake::versions::name_hash;
-use vigie_signatures::Bundle;
 
 use super::dns::is_dns_elsewhere;
-use super::findings::{EventTypes, HandshakeFinding};
-use super::flows::{CLIENT_KNOWN, PAYLOAD, REQUESTS, SETTLED, WATCHED, client_of, with_client};
+use super::findings::HandshakeFinding;
+use super::flows::{CLIENT_KNOWN, PAYLOAD, SETTLED, WATCHED, client_of, with_client};
 use super::packet::{EncapsulationSource, FlowPacket};
-use super::records::{FlowRecord, Inspection};
+use super::records::{FlowRecord, Inspection, remeasure};
 use super::requests::{NamedFinding, other_hosts};
 use super::udp::id_tag;
-use super::{Counters, DNS_PORT, Worker};
+use super::watch::{findings_of, name_of, short_hash};
+use super::{DNS_PORT, Worker};
 use crate::event::{Event, FlowEnd, HelloTransport};
-
-/// Segments of a client after its hello in which another version of it is looked for.
-pub(super) const WATCHED_SEGMENTS_MAX: u32 = 32;
-
-/// What a segment shows that contradicts what was reported.
-pub(super) struct Contradictions {
-    pub(super) findings: Vec<HandshakeFinding>,
-    /// What follows the HTTP requests in it.
-    progress: Progress,
-}
 
 impl Worker {
     /// Handles a segment of a flow that is not settled, or a SYN.
@@ -193,7 +182,7 @@ impl Worker {
         }
         let bytes_before = inspector.memory_bytes_of(side);
         if let Some(held) = inspector.take_acknowledged(side, segment) {
-            *inspection_bytes = (*inspection_bytes + inspector.memory_bytes_of(side)).saturating_sub(bytes_before);
+            remeasure(inspection_bytes, bytes_before, inspector.memory_bytes_of(side));
             return self.inspect_acknowledged(&held, packet, segment, slot, record_id, emit);
         }
         let may_be_dns = packet.key.has_port(DNS_PORT) || is_dns_elsewhere(packet.key, segment.payload);
@@ -217,7 +206,7 @@ impl Worker {
         if hello.as_ref().is_some_and(HandshakeFinding::emits_event)
             && inspector.is_void_hello(side, segment, &self.handshake_limits, &mut self.handshake_counters)
         {
-            *inspection_bytes = (*inspection_bytes + inspector.memory_bytes_of(side)).saturating_sub(bytes_before);
+            remeasure(inspection_bytes, bytes_before, inspector.memory_bytes_of(side));
             return self.enforce_memory_limit(emit);
         }
         desync.add(inspector.desync());
@@ -242,7 +231,7 @@ impl Worker {
         if !is_done && hello.is_none() {
             inspector.free_unused(side);
         }
-        *inspection_bytes = (*inspection_bytes + inspector.memory_bytes_of(side)).saturating_sub(bytes_before);
+        remeasure(inspection_bytes, bytes_before, inspector.memory_bytes_of(side));
         if reported_name != 0 {
             record.reported_name = reported_name;
         }
@@ -283,7 +272,7 @@ impl Worker {
         let Some(inspector) = tcp_inspector(record, tcp_pool, inspection_bytes) else { return };
         let bytes_before = inspector.memory_bytes();
         inspector.hold(client, segment, handshake_limits, handshake_counters);
-        *inspection_bytes = (*inspection_bytes + inspector.memory_bytes()).saturating_sub(bytes_before);
+        remeasure(inspection_bytes, bytes_before, inspector.memory_bytes());
     }
 
     /// Inspects segments of the client with a wrong checksum that this segment of the server acknowledges, and then this
@@ -318,181 +307,6 @@ impl Worker {
     fn has_mark(&self, slot: Slot, mark: u8) -> bool {
         self.table.get(slot).is_some_and(|entry| entry.marks & mark != 0)
     }
-
-    /// Handles a segment of a settled connection whose server has not answered yet. The hello that was reported may have
-    /// been a decoy, which never reached the server; then the client sends the true one in its place.
-    #[cold]
-    pub(super) fn watch_segment(
-        &mut self,
-        packet: &FlowPacket<'_>,
-        segment: &Segment<'_>,
-        slot: Slot,
-        emit: &mut dyn FnMut(Event),
-    ) {
-        let Some(entry) = self.table.get(slot) else { return };
-        let client = client_of(entry.marks);
-        let record_id = entry.record;
-        if entry.marks & REQUESTS != 0 {
-            return self.follow_requests(packet, segment, slot, emit);
-        }
-        if segment.payload.is_empty() {
-            return;
-        }
-        if packet.side != client || record_id == 0 {
-            return self.end_watch(slot, record_id);
-        }
-        let Some(record) = self.records.get_mut(record_id) else { return };
-        let Some(inspector) = tcp_inspector(record, &mut self.tcp_pool, &mut self.inspection_bytes) else { return };
-        if inspector.segments() >= WATCHED_SEGMENTS_MAX {
-            self.end_watch(slot, record_id);
-            return self.follow_requests(packet, segment, slot, emit);
-        }
-        let Contradictions { findings, progress } = self.find_contradictions(packet, segment, record_id);
-        for finding in findings {
-            self.report(&packet.frame, slot, record_id, finding, emit);
-        }
-        if progress == Progress::More {
-            self.enforce_memory_limit(emit);
-        } else {
-            self.end_requests(packet, segment, slot, record_id, progress, emit);
-        }
-    }
-
-    /// Looks in a segment of the client for names that contradict the one that was reported, before the server answered.
-    #[cold]
-    pub(super) fn find_contradictions(
-        &mut self,
-        packet: &FlowPacket<'_>,
-        segment: &Segment<'_>,
-        record_id: u32,
-    ) -> Contradictions {
-        let client = packet.side;
-        let mut contradictions = Contradictions { findings: Vec::new(), progress: Progress::More };
-        let Self { records, tcp_pool, bundle, counters, event_types, inspection_bytes, .. } = self;
-        let Some(record) = records.get_mut(record_id) else { return contradictions };
-        let reported_before = record.reported_name;
-        let Some(inspector) = tcp_inspector(record, tcp_pool, inspection_bytes) else { return contradictions };
-        let bytes_before = inspector.memory_bytes();
-        if inspector.is_before_reading(client, segment) {
-            inspector.restart(client);
-        }
-        let findings = &mut contradictions.findings;
-        let mut reported_name = reported_before;
-        let has_requests = inspector.is_http(client)
-            && inspector.expect_requests(client, &self.handshake_limits, &mut self.handshake_counters);
-        let mut is_taken = true;
-        let mut names: Vec<u32> = Vec::new();
-        if inspector.is_done_with(client) {
-            is_taken = inspector.late_segment(client, segment, &self.handshake_limits, &mut self.handshake_counters);
-        } else {
-            let found = inspector.segment(client, segment, &self.handshake_limits, &mut self.handshake_counters);
-            if let Some(name) = name_of(&found).filter(|name| short_hash(name) != reported_before) {
-                reported_name = short_hash(name);
-                names.push(name_hash(name));
-                findings.extend(findings_of(&found, found.desync, bundle, *event_types, counters));
-                let desync = inspector.desync_of_hellos();
-                findings.iter_mut().for_each(|finding| finding.desync.add(desync));
-            }
-            if findings.iter().any(HandshakeFinding::emits_event)
-                && inspector.is_void_hello(client, segment, &self.handshake_limits, &mut self.handshake_counters)
-            {
-                *inspection_bytes = (*inspection_bytes + inspector.memory_bytes()).saturating_sub(bytes_before);
-                findings.clear();
-                return contradictions;
-            }
-        }
-        while let Some(found) = inspector.next_reading(client, &self.handshake_limits, &mut self.handshake_counters) {
-            if let Some(name) = name_of(&found).filter(|name| short_hash(name) != reported_before) {
-                reported_name = short_hash(name);
-                names.push(name_hash(name));
-                findings.extend(findings_of(&found, found.desync, bundle, *event_types, counters));
-            }
-        }
-        if !findings.is_empty() {
-            inspector.note_contradiction();
-        }
-        if has_requests && is_taken {
-            let (limits, counts) = (&self.handshake_limits, &mut self.handshake_counters);
-            contradictions.progress = inspector.http_segment(segment, limits, counts, &mut |host| {
-                // Another reading of the same bytes may have shown it.
-                if !names.contains(&name_hash(host.name)) {
-                    findings.push(HandshakeFinding::from_request(host, bundle, *event_types, counters));
-                }
-            });
-        }
-        if inspector.is_done_with(client) && !inspector.holds_bytes(client) {
-            inspector.restart(client);
-        }
-        let desync = inspector.desync();
-        *inspection_bytes = (*inspection_bytes + inspector.memory_bytes()).saturating_sub(bytes_before);
-        record.reported_name = reported_name;
-        findings.iter_mut().for_each(|finding| finding.desync.add(desync));
-        contradictions
-    }
-
-    /// Settles a connection whose hello was reported, but watches it for another version of the hello until the server
-    /// answers.
-    pub(super) fn settle_and_watch(&mut self, slot: Slot, record_id: u32) {
-        let Some(record) = self.records.get_mut(record_id) else { return self.settle(slot, record_id) };
-        match &mut record.inspection {
-            Inspection::Opening(_) => {}
-            Inspection::Tcp(inspector) if inspector.holds_bytes(Side::Low) || inspector.holds_bytes(Side::High) => {
-                let bytes_before = inspector.memory_bytes();
-                inspector.keep_bytes();
-                self.inspection_bytes = (self.inspection_bytes + inspector.memory_bytes()).saturating_sub(bytes_before);
-            }
-            Inspection::Tcp(inspector) => {
-                let opening = inspector.opening().map_or(Inspection::None, Inspection::Opening);
-                let inspection = std::mem::replace(&mut record.inspection, opening);
-                self.recycle(inspection);
-            }
-            Inspection::None | Inspection::Http(_) | Inspection::Udp(_) => return self.settle(slot, record_id),
-        }
-        self.set_mark(slot, SETTLED | WATCHED);
-    }
-
-    /// The server has answered: no other version of the hello counts any more. Of HTTP, further requests are read.
-    fn end_watch(&mut self, slot: Slot, record_id: u32) {
-        if self.begin_requests(slot, record_id) {
-            return;
-        }
-        if let Some(entry) = self.table.get_mut(slot) {
-            entry.marks &= !WATCHED;
-        }
-        self.settle(slot, record_id);
-    }
-}
-
-/// The name that a segment completed.
-fn name_of<'f>(found: &'f Findings<'_>) -> Option<&'f [u8]> {
-    let of_hello = found.hello.as_ref().and_then(|hello| hello.server_name());
-    of_hello.or(found.name.map(|(_, name)| name))
-}
-
-/// What a flow's record keeps of a name.
-fn short_hash(name: &[u8]) -> u16 {
-    (name_hash(name) as u16).max(1)
-}
-
-/// The findings of another reading of a stream.
-fn findings_of(
-    found: &Findings<'_>,
-    desync: Desync,
-    bundle: &Bundle,
-    event_types: EventTypes,
-    counters: &mut Counters,
-) -> impl Iterator<Item = HandshakeFinding> + use<> {
-    let mut all = desync;
-    all.add(found.desync);
-    let names = found.clear_names();
-    let mut findings: Vec<_> = names
-        .map(|(kind, name)| HandshakeFinding::from_clear_text(kind, name, bundle, event_types, counters))
-        .collect();
-    let hello = found.hello.as_ref().filter(|hello| hello.server_name().is_some());
-    let hello =
-        hello.map(|hello| HandshakeFinding::from_hello(hello, HelloTransport::Tcp, bundle, event_types, counters));
-    findings.extend(hello);
-    findings.into_iter().map(move |finding| HandshakeFinding { desync: all, ..finding })
 }
 
 /// The inspector of a record, which is made if the connection had no payload yet.

@@ -11,7 +11,7 @@ use super::dns::is_dns;
 use super::findings::{EventTypes, HandshakeFinding};
 use super::flows::{NAMED, PAYLOAD, client_of};
 use super::packet::{FlowPacket, FrameInfo};
-use super::records::Inspection;
+use super::records::{Inspection, remeasure};
 use super::{Counters, Worker};
 use crate::event::{Event, HelloTransport};
 
@@ -76,7 +76,7 @@ impl Worker {
             inspector.charge(hello.memory_bytes());
             record.hello = Some(Box::new(hello));
         }
-        *inspection_bytes = (*inspection_bytes + inspector.memory_bytes()).saturating_sub(bytes_before);
+        remeasure(inspection_bytes, bytes_before, inspector.memory_bytes());
         let (client, is_done) = (inspector.client(), inspector.is_done());
         if let Some(client) = client {
             self.store_connection_id(slot, packet.side == client, first.is_some(), datagram.payload);
