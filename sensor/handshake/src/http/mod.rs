@@ -8,6 +8,7 @@
 
 mod connection;
 mod host;
+mod limits;
 mod request_line;
 
 use std::ops::Range;
@@ -17,6 +18,7 @@ use memchr::memchr;
 
 pub use connection::{HttpConnection, Progress, RequestedHost, VisitHost};
 pub use host::HOST_BYTES_MAX;
+pub use limits::{HttpLimit, HttpLimits};
 pub use request_line::METHOD_BYTES_MAX;
 pub(crate) use request_line::behind_junk;
 
@@ -41,25 +43,6 @@ const SKIP_BYTES_MAX: u64 = 1 << 30;
 
 /// How many different hosts of one request are reported.
 pub const HOSTS_MAX: usize = 8;
-
-/// Bounds on what is read of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HttpLimits {
-    /// Bytes of one request's head.
-    pub head_bytes_max: usize,
-    /// Requests of one connection.
-    pub requests_max: usize,
-    /// Different hosts kept of one connection, so that each is reported once.
-    pub hosts_max: usize,
-    /// Segments without a request, while it is not known where one begins, after which a connection is given up.
-    pub lost_segments_max: usize,
-}
-
-impl Default for HttpLimits {
-    fn default() -> Self {
-        Self { head_bytes_max: 256 * 1024, requests_max: 10_000, hosts_max: 64, lost_segments_max: 4_096 }
-    }
-}
 
 /// Whether a stream that begins with these bytes may begin with a request; reads its first bytes only.
 #[inline]
@@ -119,14 +102,6 @@ pub enum Step {
     },
     /// Nothing more is read of the connection.
     LimitReached(HttpLimit),
-}
-
-/// A limit of [`HttpLimits`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum HttpLimit {
-    HeadBytes,
-    Requests,
 }
 
 /// What a line, or other bytes, are expected to be.
