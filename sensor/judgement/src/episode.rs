@@ -284,22 +284,8 @@ mod tests {
         let mut episode = Episode::default();
         for (family, name) in contacts {
             let rule = Rule { family: (*family).to_owned(), ..rule.clone() };
-            let sighting = Sighting {
-                time_ns: 1,
-                client: &client,
-                origin: &origin,
-                service: &service,
-                owner: &owner,
-                rule: &rule,
-                name,
-                contact: Contact::Flow,
-                stack: Stack::Other,
-                answered: Answered::Unknown,
-                bytes_to_client: 0,
-                bytes_to_server: 0,
-                server_country: None,
-                is_cleartext: false,
-            };
+            let seen = Sighting::of_flow((&client, &origin), (&service, &owner), &rule, name);
+            let sighting = Sighting { time_ns: 1, ..seen };
             episode.add(&sighting, &Thresholds::default());
         }
         episode

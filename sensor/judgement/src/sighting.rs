@@ -125,6 +125,34 @@ pub struct Sighting<'a> {
 }
 
 #[cfg(test)]
+impl<'s> Sighting<'s> {
+    /// A flow at the epoch of which nothing more is known.
+    pub(crate) fn of_flow(
+        (client, origin): (&'s Client, &'s Origin),
+        (service, owner): (&'s Arc<str>, &'s Arc<str>),
+        rule: &'s Rule,
+        name: &'s str,
+    ) -> Self {
+        Self {
+            time_ns: 0,
+            client,
+            origin,
+            service,
+            owner,
+            rule,
+            name,
+            contact: Contact::Flow,
+            stack: Stack::Other,
+            answered: Answered::Unknown,
+            bytes_to_client: 0,
+            bytes_to_server: 0,
+            server_country: None,
+            is_cleartext: false,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

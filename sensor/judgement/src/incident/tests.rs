@@ -3,7 +3,8 @@ use std::net::IpAddr;
 use super::*;
 use crate::Origin;
 use crate::policy::{BanChoices, BanInUse, Derogation, IdentityRule, PolicyParts, Scope, ScopeKind};
-use crate::{Answered, Contact, Kind, Recogniser, Stack};
+use crate::{Kind, Recogniser};
+use time::Date;
 use time::macros::date;
 use vigie_signatures::{Ban, Bans, Clients};
 
@@ -73,21 +74,14 @@ impl Scene {
         let attribution = self.recogniser.attribute(rule).unwrap();
         let client = Client::Address(self.client);
         let origin = Origin::address(self.client);
+        let service = (&attribution.service, &attribution.owner);
         let sighting = Sighting {
             time_ns: seconds * 1_000_000_000,
-            client: &client,
-            origin: &origin,
-            service: &attribution.service,
-            owner: &attribution.owner,
-            rule,
-            name: name.unwrap_or_default(),
-            contact: Contact::Flow,
-            stack: Stack::Other,
-            answered: Answered::Unknown,
             bytes_to_client: self.bytes.0,
             bytes_to_server: self.bytes.1,
             server_country: Some("US"),
             is_cleartext: seconds % 2 == 1,
+            ..Sighting::of_flow((&client, &origin), service, rule, name.unwrap_or_default())
         };
         let told = &mut self.told;
         let bundle = self.recogniser.bundle();
@@ -113,6 +107,23 @@ impl Scene {
 
     fn steps(&self) -> Vec<&str> {
         self.told.steps.iter().map(String::as_str).collect()
+    }
+}
+
+/// One that was added on 27 November.
+fn derogation(who: &str, from: Date) -> Derogation {
+    Derogation {
+        id: "2026-001".to_owned(),
+        who: vec![who.parse().unwrap()],
+        services: vec!["tiktok".to_owned()],
+        bans: Vec::new(),
+        from,
+        until: date!(2026 - 12 - 31),
+        ended: None,
+        added: date!(2026 - 11 - 27),
+        reason: "institutional account".to_owned(),
+        approver: "secretary-general".to_owned(),
+        reference: "SG-17".to_owned(),
     }
 }
 
@@ -254,19 +265,7 @@ fn too_many_incidents_close_the_oldest() {
 
 #[test]
 fn a_derogation_that_begins_closes_the_incident() {
-    let derogation = Derogation {
-        id: "2026-001".to_owned(),
-        who: vec!["10.0.0.1".parse().unwrap()],
-        services: vec!["tiktok".to_owned()],
-        bans: Vec::new(),
-        from: date!(2026 - 11 - 28),
-        until: date!(2026 - 12 - 31),
-        ended: None,
-        added: date!(2026 - 11 - 27),
-        reason: "institutional account".to_owned(),
-        approver: "secretary-general".to_owned(),
-        reference: "SG-17".to_owned(),
-    };
+    let derogation = derogation("10.0.0.1", date!(2026 - 11 - 28));
     let policy = Policy::new(PolicyParts { derogations: vec![derogation], ..PolicyParts::default() }).unwrap();
     let mut scene = Scene::new(policy, IncidentLimits::default());
     scene.app(PARIS_MIDNIGHT_S - 100);
@@ -588,19 +587,7 @@ fn a_derogation_closes_the_incident_of_a_device_known_by_its_network() {
     let mut scene = Scene::new(policy(Vec::new()), IncidentLimits::default());
     scene.client = "2001:db8::1".parse().unwrap();
     scene.app(NOON_S);
-    scene.policy = policy(vec![Derogation {
-        id: "2026-001".to_owned(),
-        who: vec!["2001:db8::/64".parse().unwrap()],
-        services: vec!["tiktok".to_owned()],
-        bans: Vec::new(),
-        from: date!(2026 - 11 - 27),
-        until: date!(2026 - 12 - 31),
-        ended: None,
-        added: date!(2026 - 11 - 27),
-        reason: "institutional account".to_owned(),
-        approver: "secretary-general".to_owned(),
-        reference: "SG-17".to_owned(),
-    }]);
+    scene.policy = policy(vec![derogation("2001:db8::/64", date!(2026 - 11 - 27))]);
     scene.client = "2001:db8::2".parse().unwrap();
     scene.app(NOON_S + 10);
     assert_eq!(scene.steps(), ["opened fr 2026-11-27 background 1", "closed excused fr 2026-11-27 background 2"]);
@@ -676,21 +663,10 @@ fn whom_the_policy_leaves_out_is_left_out() {
     for (address, expected) in [("10.9.0.1", true), ("10.8.0.1", false)] {
         let origin = Origin::address(address.parse().unwrap());
         let client = Client::Name("phone-7".into());
+        let (service, owner) = ("tiktok".into(), "ByteDance".into());
         let sighting = Sighting {
             time_ns: NOON_S * 1_000_000_000,
-            client: &client,
-            origin: &origin,
-            service: &"tiktok".into(),
-            owner: &"ByteDance".into(),
-            rule,
-            name: "www.tiktok.com",
-            contact: Contact::Flow,
-            stack: Stack::Other,
-            answered: Answered::Unknown,
-            bytes_to_client: 0,
-            bytes_to_server: 0,
-            server_country: None,
-            is_cleartext: false,
+            ..Sighting::of_flow((&client, &origin), (&service, &owner), rule, "www.tiktok.com")
         };
         assert_eq!(is_left_out(&policy, &bundle, &sighting), expected, "{address}");
         let mut incidents = Incidents::new(Thresholds::default(), 9, IncidentLimits::default());
