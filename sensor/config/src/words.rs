@@ -28,6 +28,8 @@ macro_rules! choices {
         pub enum $Name { $($(#[doc = $variant_doc])+ $Variant),+ }
 
         impl $Name {
+            /// All of them, in the order of their words.
+            pub const ALL: &[Self] = &[$(Self::$Variant),+];
             /// The words for them.
             pub const WORDS: &[&str] = &[$($word),+];
 
@@ -47,10 +49,8 @@ macro_rules! choices {
             type Err = String;
 
             fn from_str(text: &str) -> Result<Self, String> {
-                match text {
-                    $($word => Ok(Self::$Variant),)+
-                    _ => Err(format!("expected {}", $crate::one_of(Self::WORDS))),
-                }
+                let known = Self::ALL.iter().copied().find(|known| known.as_str() == text);
+                known.ok_or_else(|| format!("expected {}", $crate::one_of(Self::WORDS)))
             }
         }
 

@@ -81,6 +81,14 @@ impl Batch {
         })
     }
 
+    /// Appends their encodings, a line each.
+    pub fn write_lines(&self, out: &mut Vec<u8>) {
+        for event in self.events() {
+            out.extend_from_slice(event.encoded);
+            out.push(b'\n');
+        }
+    }
+
     /// The first event that is not acknowledged.
     pub fn first(&self) -> Option<Event<'_>> {
         self.events().next()

@@ -31,23 +31,6 @@ vigie_config::choices! {
     }
 }
 
-impl ErrorKind {
-    /// All kinds, in the order of their words.
-    pub const ALL: [Self; 11] = [
-        Self::Journal,
-        Self::State,
-        Self::UnknownHost,
-        Self::Connection,
-        Self::Timeout,
-        Self::Certificate,
-        Self::Credentials,
-        Self::Busy,
-        Self::Rejected,
-        Self::Permission,
-        Self::Write,
-    ];
-}
-
 /// Why events could not be sent. No text has a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -105,7 +88,7 @@ impl SendError {
 /// The error in words, without the number that the standard library adds.
 pub fn plain(error: &io::Error) -> String {
     let text = error.to_string();
-    let words = text.split(" (os error").next().unwrap_or(&text);
+    let words = without_number(&text);
     let mut characters = words.chars();
     match characters.next() {
         Some(first) if characters.clone().next().is_some_and(char::is_lowercase) => {
@@ -113,6 +96,11 @@ pub fn plain(error: &io::Error) -> String {
         }
         _ => words.to_owned(),
     }
+}
+
+/// A text without the number of the system's error at its end.
+pub fn without_number(text: &str) -> &str {
+    text.split(" (os error").next().unwrap_or(text)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::str::FromStr;
 
 use serde::Deserialize;
+use vigie_journal::eve::{GENERATOR_AUDIT, GENERATOR_INCIDENT};
 
 /// Classes of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,9 +21,6 @@ pub enum Class {
     Seals,
 }
 
-/// Generators of alerts (`alert.gid`).
-const GENERATOR_INCIDENT: u32 = 7;
-const GENERATOR_AUDIT: u32 = 8;
 /// The signature of seals among the audit's (`alert.signature_id`).
 pub const SIGNATURE_SEAL: u32 = 101;
 /// The signature of losses among the audit's.
@@ -89,7 +87,7 @@ pub struct Head<'l> {
 #[derive(Debug, Default, Deserialize)]
 struct AlertHead {
     #[serde(default)]
-    gid: u32,
+    gid: u64,
     #[serde(default)]
     signature_id: u32,
     severity: Option<u8>,

@@ -24,6 +24,13 @@ const SCTP: u8 = 132;
 /// Suricata's name for a breach of policy, as in its `classification.config`.
 const CATEGORY: &str = "Potential Corporate Privacy Violation";
 
+/// The generator (`alert.gid`) of alerts on single flows.
+pub const GENERATOR_SIGHTING: u64 = 1;
+/// The generator of incidents.
+pub const GENERATOR_INCIDENT: u64 = 7;
+/// The generator of audit lines.
+pub const GENERATOR_AUDIT: u64 = 8;
+
 /// Room made for a line before it is written; longer lines make more.
 const LINE_BYTES_USUAL: usize = 2048;
 
@@ -213,7 +220,7 @@ fn write_alert(object: &mut Object<'_>, alert: &Alert<'_>, flow: &Flow<'_>) {
     let signature = &alert.signature;
     let mut fields = object.object("alert");
     fields.text("action", "allowed");
-    fields.number("gid", 1);
+    fields.number("gid", GENERATOR_SIGHTING);
     fields.number("signature_id", signature.id.into());
     fields.number("rev", 1);
     fields.text("signature", signature.text);

@@ -14,8 +14,8 @@ use std::time::Duration;
 use crate::BUFFER_BYTES;
 
 pub(crate) use self::target::FileTarget;
-pub use self::target::Target;
 use self::target::is_out_of_descriptors;
+pub use self::target::{Target, end_of_last_line};
 
 /// How often in a row a file may be deleted while it is written.
 const DELETIONS_MAX: usize = 3;

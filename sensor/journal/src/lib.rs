@@ -35,18 +35,22 @@ mod event_file;
 mod sha256;
 mod segment;
 mod seal;
+mod seal_reader;
 mod journal;
 mod reader;
+mod replace_file;
 mod verify;
 mod export;
 
-pub use event_file::{EventFile, Target, Written};
+pub use event_file::{EventFile, Target, Written, end_of_last_line};
 pub use export::{Exported, export};
 pub use journal::{Journal, JournalOptions, JournalStatus, Repairs, Retention};
 pub use lines::JsonLines;
 pub use reader::{Cursor, JournalReader, Lag, Lost, ReadError, StartAt};
 pub use record::Record;
+pub use replace_file::replace_file;
 pub use seal::{Seal, read_seals};
+pub use seal_reader::SealReader;
 pub use verify::{Damage, DamageKind, Verified, VerifyError, verify};
 
 /// The longest line that is read back.

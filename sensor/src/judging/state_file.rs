@@ -4,9 +4,8 @@
 //! A line of JSON says what follows, and its SHA-256; then comes [`Saved`] as JSON. A new file takes the old one's
 //! place when it is complete and on the disk, so there is always a whole one.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use ring::digest::{Context, SHA256};
@@ -67,21 +66,9 @@ impl StateFile {
     pub fn save(&self, state: &SavedRef<'_>) -> io::Result<()> {
         let body = serde_json::to_vec(state)?;
         let header = Header { format: FORMAT, bytes: body.len() as u64, sha256: sha256(&body) };
-        let new = self.path.with_extension("state.new");
-        // What an interrupted save left may have another mode.
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-        let mut writer = BufWriter::new(file);
-        serde_json::to_writer(&mut writer, &header)?;
-        writer.write_all(b"\n")?;
-        writer.write_all(&body)?;
-        writer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        fs::rename(&new, &self.path)?;
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+        let mut first = serde_json::to_vec(&header)?;
+        first.push(b'\n');
+        vigie_journal::replace_file(&self.path, 0o600, &[&first, &body])
     }
 
     /// What was saved; none if nothing was.

@@ -11,13 +11,10 @@ use serde_json::{Map, Value};
 use time::format_description::StaticFormatDescription;
 use time::macros::format_description;
 use time::{OffsetDateTime, UtcOffset};
+use vigie_journal::eve::{GENERATOR_AUDIT, GENERATOR_INCIDENT, GENERATOR_SIGHTING};
 
 use super::EncodeError;
-
-/// The generators of alerts.
-const SIGHTING: u64 = 1;
-const INCIDENT: u64 = 7;
-const AUDIT: u64 = 8;
+use crate::time::parse_eve;
 
 /// What an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,9 +151,9 @@ impl Event {
     /// What the event is about.
     pub fn subject(&self) -> Subject {
         match (self.event_type.as_str(), self.alert.gid) {
-            ("alert", INCIDENT) => Subject::Incident,
-            ("alert", AUDIT) => Subject::Audit,
-            ("alert", SIGHTING) => Subject::Alert,
+            ("alert", GENERATOR_INCIDENT) => Subject::Incident,
+            ("alert", GENERATOR_AUDIT) => Subject::Audit,
+            ("alert", GENERATOR_SIGHTING) => Subject::Alert,
             ("stats", _) => Subject::Stats,
             _ => Subject::Flow,
         }
@@ -322,9 +319,6 @@ impl Default for Time {
     }
 }
 
-const EVE: StaticFormatDescription = format_description!(
-    "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond][offset_hour sign:mandatory][offset_minute]"
-);
 const RFC_3339: StaticFormatDescription =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
 const MILLISECONDS: StaticFormatDescription =
@@ -333,7 +327,7 @@ const MILLISECONDS: StaticFormatDescription =
 impl Time {
     /// Reads a timestamp of EVE.
     pub fn read(text: &str) -> Option<Self> {
-        OffsetDateTime::parse(text, EVE).ok()?.checked_to_offset(UtcOffset::UTC).map(Self)
+        parse_eve(text)?.checked_to_offset(UtcOffset::UTC).map(Self)
     }
 
     /// As RFC 3339 has it, in UTC, microseconds.

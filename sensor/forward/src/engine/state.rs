@@ -1,13 +1,13 @@
 //! How far a receiver is: a small file for each, replaced as a whole.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use vigie_journal::Cursor;
+use vigie_journal::{Cursor, replace_file};
 
 /// Permissions of the program's files.
 const MODE: u32 = 0o600;
@@ -30,14 +30,13 @@ pub struct State {
 /// The file of a receiver's state.
 #[derive(Debug)]
 pub struct StateFile {
-    folder: PathBuf,
     path: PathBuf,
 }
 
 impl StateFile {
     /// The file of this receiver.
     pub fn new(folder: &Path, receiver: &str) -> Self {
-        Self { folder: folder.to_owned(), path: folder.join(format!("{receiver}.cursor.json")) }
+        Self { path: folder.join(format!("{receiver}.cursor.json")) }
     }
 
     /// Where it is.
@@ -66,12 +65,7 @@ impl StateFile {
     /// # Errors
     /// It cannot be written; the old one stays.
     pub fn save(&self, state: &State) -> io::Result<()> {
-        let new = self.path.with_extension("json.new");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(&new)?;
-        file.write_all(&serde_json::to_vec(state)?)?;
-        file.sync_all()?;
-        fs::rename(&new, &self.path)?;
-        File::open(&self.folder)?.sync_all()
+        replace_file(&self.path, MODE, &[&serde_json::to_vec(state)?])
     }
 }
 

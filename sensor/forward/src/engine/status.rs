@@ -169,7 +169,7 @@ impl Status {
 
     /// Errors by kind.
     pub fn errors(&self) -> impl Iterator<Item = (ErrorKind, u64)> + '_ {
-        ErrorKind::ALL.into_iter().zip(&self.errors).map(|(kind, count)| (kind, count.load(Relaxed)))
+        ErrorKind::ALL.iter().zip(&self.errors).map(|(kind, count)| (*kind, count.load(Relaxed)))
     }
 
     /// Events that were set aside: rejected ones, and lines that are no event.

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,17 +11,19 @@ use super::{Status, Stop};
 use crate::batch::Batch;
 use crate::configuration::{KindSettings, ReceiverSettings, WebhookFormat};
 use crate::encode::{EncodeError, Encoding};
-use crate::error::{ErrorKind, SendError, plain};
+use crate::error::{ErrorKind, SendError, plain, without_number};
 use crate::receiver::{Context, Receiver, open};
-use crate::seals::{SealReader, lost_event, seal_event};
+use crate::seals::{lost_event, seal_event};
 use crate::selection::{Class, Head};
 use crate::settings::{Settings, Start};
-use vigie_journal::{Cursor, JournalReader, StartAt};
+use vigie_journal::{Cursor, JournalReader, SealReader, StartAt};
 
 /// Lines that are read in one turn, also if none of them is for the receiver.
 const LINES_PER_TURN_MAX: usize = 16_384;
 /// How often the cursor is saved while events flow. A crash sends again what was sent since.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
+/// Longest seal; one has some 400 bytes.
+const SEAL_BYTES_MAX: u64 = 64 << 10;
 /// How often the lag is measured.
 const LAG_INTERVAL: Duration = Duration::from_secs(1);
 /// Tries before `--once` gives up.
@@ -81,7 +82,7 @@ impl Worker {
             state_file: StateFile::new(folder, &settings.name),
             rejected: RejectedFile::new(folder, &settings.name, program.state.rejected_bytes_max),
             host: vigie_config::Machine::detect().host_name,
-            seals: SealReader::new(&program.journal.folder, 0),
+            seals: SealReader::new(&program.journal.folder, 0, SEAL_BYTES_MAX),
             settings,
             program,
             status,
@@ -139,14 +140,7 @@ impl Worker {
     fn turn(&mut self) -> Result<Turn, SendError> {
         self.load()?;
         if self.after_batch.is_none() {
-            let filled = self.fill();
-            let lines = match filled {
-                Ok(lines) => lines,
-                Err(error) => {
-                    self.forget_batch();
-                    return Err(error);
-                }
-            };
+            let lines = self.fill().inspect_err(|_| self.forget_batch())?;
             self.measure_lag();
             if lines == 0 {
                 self.receiver.idle()?;
@@ -267,7 +261,11 @@ impl Worker {
 
     fn read_seals(&mut self) -> Result<usize, SendError> {
         let mut seals = Vec::new();
-        let read = self.seals.next(self.program.delivery.batch_events_max, |seal| seals.push(seal.to_owned()));
+        let read = self.seals.next(self.program.delivery.batch_events_max, |seal| {
+            let text = std::str::from_utf8(seal).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            seals.push(text.to_owned());
+            Ok(())
+        });
         read.map_err(|error| self.journal_failed(&error))?;
         for seal in &seals {
             self.add(&seal_event(seal, &self.host), Class::Seals)?;
@@ -389,24 +387,16 @@ impl Worker {
 
 /// The journal cannot be read.
 pub fn journal_error(folder: &std::path::Path, error: &impl std::error::Error) -> SendError {
-    let shown: PathBuf = folder.to_owned();
     let message = match std::fs::read_dir(folder) {
         Err(reason) if reason.kind() == io::ErrorKind::NotFound => format!(
             "there is no journal at {}; does vigie run here, with its journal in that folder (journal.folder)?",
-            shown.display()
+            folder.display()
         ),
         Err(reason) if reason.kind() == io::ErrorKind::PermissionDenied => format!(
             "the journal at {} may not be read; put this program's user into the group that owns it",
-            shown.display()
+            folder.display()
         ),
-        _ => {
-            let text = error.to_string();
-            format!(
-                "the journal at {} cannot be read: {}",
-                shown.display(),
-                text.split(" (os error").next().unwrap_or(&text)
-            )
-        }
+        _ => format!("the journal at {} cannot be read: {}", folder.display(), without_number(&error.to_string())),
     };
     SendError::new(ErrorKind::Journal, message)
 }

@@ -1,9 +1,11 @@
 //! A file of lines, for tools that tail one. Rotation by renaming (logrotate) and deletion are noticed at the next batch.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::time::{Duration, Instant};
+
+use vigie_journal::end_of_last_line;
 
 use super::{Context, Receiver};
 use crate::batch::Batch;
@@ -69,17 +71,9 @@ fn open(path: &std::path::Path, mode: u32) -> io::Result<File> {
     }
     let mut file = OpenOptions::new().read(true).append(true).create(true).mode(mode).open(path)?;
     let length = file.metadata()?.len();
-    let mut last = [0];
-    if length == 0 || (file.read_at(&mut last, length - 1)? == 1 && last == [b'\n']) {
-        return Ok(file);
-    }
-    let from = length.saturating_sub(TORN_BYTES_MAX);
-    file.seek(SeekFrom::Start(from))?;
-    let mut tail = Vec::new();
-    (&mut file).take(TORN_BYTES_MAX).read_to_end(&mut tail)?;
-    match memchr::memrchr(b'\n', &tail) {
-        Some(at) => file.set_len(from + at as u64 + 1)?,
-        None if from == 0 => file.set_len(0)?,
+    match end_of_last_line(&mut file, TORN_BYTES_MAX)? {
+        Some(end) if end < length => file.set_len(end)?,
+        Some(_) => {}
         // No line is that long; whatever it is, the next line begins on a line of its own.
         None => file.write_all(b"\n")?,
     }
@@ -90,10 +84,7 @@ impl Receiver for FileReceiver {
     fn send(&mut self, batch: &mut Batch, _: Context<'_>) -> Result<(), SendError> {
         let mut lines = std::mem::take(&mut self.lines);
         lines.clear();
-        for event in batch.events() {
-            lines.extend_from_slice(event.encoded);
-            lines.push(b'\n');
-        }
+        batch.write_lines(&mut lines);
         let file = self.current()?;
         let before = file.metadata().map(|metadata| metadata.len());
         let written = file.write_all(&lines);

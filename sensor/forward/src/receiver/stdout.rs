@@ -12,10 +12,7 @@ pub struct StdoutReceiver;
 impl Receiver for StdoutReceiver {
     fn send(&mut self, batch: &mut Batch, _: Context<'_>) -> Result<(), SendError> {
         let mut lines = Vec::with_capacity(batch.bytes() + batch.len());
-        for event in batch.events() {
-            lines.extend_from_slice(event.encoded);
-            lines.push(b'\n');
-        }
+        batch.write_lines(&mut lines);
         let mut stdout = io::stdout().lock();
         stdout.write_all(&lines).and_then(|()| stdout.flush()).map_err(|error| {
             SendError::new(ErrorKind::Write, format!("cannot write to the standard output: {}", plain(&error)))

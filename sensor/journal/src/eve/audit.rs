@@ -1,10 +1,9 @@
 //! Audit lines as EVE alerts of their own generator: who may see people's data, and who did.
 
+use super::GENERATOR_AUDIT;
 use crate::json::Object;
 use crate::record::Audit;
 
-/// The generator of audit lines.
-const GENERATOR: u64 = 8;
 /// Suricata's name for what is no attack, as in its `classification.config`.
 const CATEGORY: &str = "Not Suspicious Traffic";
 /// The lowest severity: an audit line is no finding.
@@ -18,7 +17,7 @@ pub fn encode_audit(audit: &Audit<'_>, host: Option<&str>, out: &mut Vec<u8>) {
     object.optional_text("host", host);
     let mut alert = object.object("alert");
     alert.text("action", "allowed");
-    alert.number("gid", GENERATOR);
+    alert.number("gid", GENERATOR_AUDIT);
     alert.number("signature_id", audit.signature_id.into());
     alert.number("rev", 1);
     alert.text("signature", audit.signature);

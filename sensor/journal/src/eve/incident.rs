@@ -1,11 +1,8 @@
 //! Incidents as EVE alerts of their own generator: who watches only these watches what a person has to look at.
 
-use super::CATEGORY;
+use super::{CATEGORY, GENERATOR_INCIDENT};
 use crate::json::Object;
 use crate::record::Incident;
-
-/// The generator of incidents; alerts on single flows have 1.
-const GENERATOR: u64 = 7;
 
 /// Appends a change of an incident as one line, newline included.
 pub fn encode_incident(incident: &Incident<'_>, host: Option<&str>, out: &mut Vec<u8>) {
@@ -19,7 +16,7 @@ pub fn encode_incident(incident: &Incident<'_>, host: Option<&str>, out: &mut Ve
     object.optional_text("host", host);
     let mut alert = object.object("alert");
     alert.text("action", "allowed");
-    alert.number("gid", GENERATOR);
+    alert.number("gid", GENERATOR_INCIDENT);
     alert.number("signature_id", incident.signature_id.into());
     alert.number("rev", 1);
     alert.text("signature", incident.signature);

@@ -69,7 +69,7 @@ impl FileTarget {
             let file = OpenOptions::new().append(true).custom_flags(nonblocking).open(path)?;
             return Ok((Self::of(file)?, 0));
         }
-        let good = end_of_last_line(&mut file, metadata.len())?;
+        let good = end_of_last_line(&mut file, u64::MAX)?.unwrap_or_default();
         if good < metadata.len() {
             file.set_len(good)?;
         }
@@ -164,20 +164,26 @@ pub(super) fn is_out_of_descriptors(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|error| error == Errno::EMFILE as i32 || error == Errno::ENFILE as i32)
 }
 
-/// How long the file is up to the end of its last whole line.
-fn end_of_last_line(file: &mut File, length: u64) -> io::Result<u64> {
+/// How long a file is up to the end of its last whole line, which is searched in its last `back_bytes_max` bytes. `None` if it
+/// begins before them.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn end_of_last_line(file: &mut File, back_bytes_max: u64) -> io::Result<Option<u64>> {
     const CHUNK_BYTES: u64 = 64 << 10;
+    let length = file.metadata()?.len();
+    let earliest = length.saturating_sub(back_bytes_max);
     let mut end = length;
     let mut chunk = Vec::new();
-    while end > 0 {
-        let start = end.saturating_sub(CHUNK_BYTES);
+    while end > earliest {
+        let start = end.saturating_sub(CHUNK_BYTES).max(earliest);
         file.seek(SeekFrom::Start(start))?;
         chunk.clear();
         Read::by_ref(file).take(end - start).read_to_end(&mut chunk)?;
         if let Some(place) = memchr::memrchr(b'\n', &chunk) {
-            return Ok(start + place as u64 + 1);
+            return Ok(Some(start + place as u64 + 1));
         }
         end = start;
     }
-    Ok(0)
+    Ok((earliest == 0).then_some(0))
 }

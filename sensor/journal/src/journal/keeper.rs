@@ -19,6 +19,7 @@ use serde::Deserialize;
 use super::live::clock;
 use super::status::JournalStatus;
 use super::{Retention, locked};
+use crate::eve::{GENERATOR_AUDIT, GENERATOR_INCIDENT};
 use crate::seal::{Seal, SealFile};
 use crate::segment::{self, NewSegment, Segment};
 use crate::sha256::Sha256;
@@ -301,7 +302,7 @@ fn is_kept_longer(line: &[u8]) -> bool {
     }
     #[derive(Deserialize)]
     struct Alert {
-        gid: u32,
+        gid: u64,
     }
     // Most lines are alerts of generator 1, and need no parser.
     if memmem::find(line, b"\"gid\":7,").is_none()
@@ -312,7 +313,7 @@ fn is_kept_longer(line: &[u8]) -> bool {
     }
     let Ok(event) = serde_json::from_slice::<Event>(line) else { return false };
     match event.alert {
-        Some(Alert { gid }) => gid == 7 || gid == 8,
+        Some(Alert { gid }) => gid == GENERATOR_INCIDENT || gid == GENERATOR_AUDIT,
         None => event.event_type == "stats",
     }
 }

@@ -2,13 +2,12 @@
 //! was appended since, and only that.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, ErrorKind, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::seal;
+use crate::SealReader;
 
 /// Bytes of a segment.
 #[derive(Clone, Copy)]
@@ -24,42 +23,28 @@ struct Line {
 }
 
 pub(super) struct SealIndex {
-    path: PathBuf,
-    read_bytes: u64,
+    seals: SealReader,
     segments: BTreeMap<u64, Bytes>,
 }
 
 impl SealIndex {
     pub(super) fn new(folder: &Path) -> Self {
-        Self { path: folder.join(seal::FILE), read_bytes: 0, segments: BTreeMap::new() }
+        Self { seals: SealReader::new(folder, 0, u64::MAX), segments: BTreeMap::new() }
     }
 
     /// Reads the seals that were added.
     pub(super) fn refresh(&mut self) -> io::Result<()> {
-        let length = match self.path.metadata() {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            found => found?.len(),
-        };
-        if length == self.read_bytes {
-            return Ok(());
-        }
-        if length < self.read_bytes {
-            self.read_bytes = 0;
+        if self.seals.begin_anew_if_shorter()? {
             self.segments.clear();
         }
-        let mut file = File::open(&self.path)?;
-        file.seek(SeekFrom::Start(self.read_bytes))?;
-        let mut reader = BufReader::new(file);
-        let mut line = Vec::new();
-        while reader.read_until(b'\n', &mut line)? > 0 && line.ends_with(b"\n") {
-            self.read_bytes += line.len() as u64;
-            if let Ok(Line { seq, bytes }) = serde_json::from_slice(&line) {
-                let entry = self.segments.entry(seq).or_insert(Bytes { when_closed: bytes, now: bytes });
+        let segments = &mut self.segments;
+        self.seals.next(usize::MAX, |line| {
+            if let Ok(Line { seq, bytes }) = serde_json::from_slice(line) {
+                let entry = segments.entry(seq).or_insert(Bytes { when_closed: bytes, now: bytes });
                 entry.now = bytes;
             }
-            line.clear();
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Bytes of a closed segment.
