@@ -1,5 +1,6 @@
-//! A packet that panics a worker of the running sensor: it is set aside, and the tap is seen again at once. The program must
-//! be built for tests; others have no such packet. Without the rights for a network the test says so and passes.
+//! Panics in the running sensor. A packet that panics a worker is set aside, and the tap is seen again at once; a metrics
+//! endpoint that fails is told, and the sensor goes on. The program must be built for tests; others have no such hooks. Without
+//! the rights for a network the tests say so and pass.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -7,7 +8,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use vigie_tests::daemon::{Daemon, Folder, PATIENCE};
+use vigie_tests::daemon::{Daemon, Folder, PATIENCE, until};
 use vigie_tests::known;
 use vigie_tests::network::{Namespace, Sender};
 use vigie_tests::packets::udp;
@@ -89,4 +90,25 @@ fn a_packet_that_panics_a_worker_is_set_aside_and_the_tap_is_seen_again() {
     alerts.sort();
     alerts.dedup();
     assert_eq!((alerts.len(), folder.alerts().len()), (300, 300), "each once");
+}
+
+#[test]
+fn a_metrics_endpoint_that_fails_is_told_and_events_go_on() {
+    if !cfg!(debug_assertions) {
+        return;
+    }
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.pair("out0", "tap0");
+    let folder = Folder::new();
+    let mut daemon = Daemon::start_with(&namespace, &folder, &["-i", "tap0"], &[("TEST_OF_VIGIE_METRICS_PANIC", "1")]);
+    daemon.wait_until_it_says("the metrics endpoint has failed and answers no more; restart the sensor to get it back");
+    let frames: Vec<_> = (0..100).flat_map(|number| known::says(number, BANNED)).collect();
+    namespace.inside(|| Sender::new("out0").send(frames.iter().map(Vec::as_slice)));
+    let alerts = until("all alerts in the file", PATIENCE, || {
+        let alerts = folder.alerts_so_far();
+        (alerts.len() == 100).then_some(alerts)
+    });
+    assert!((0..100).all(|number| alerts.iter().any(|alert| known::ends_of(alert) == known::ends(number))));
+    assert_eq!(daemon.said_times("the metrics endpoint has failed"), 1, "{}", daemon.said());
+    daemon.stop();
 }

@@ -60,6 +60,7 @@ impl Monitored for MonitoredSensor {
     }
 
     fn sample(&self) {
+        test_hook();
         locked(&self.readiness).sample(&self.shared);
     }
 
@@ -73,6 +74,15 @@ impl Monitored for MonitoredSensor {
         self.shared.stalled(stall_max).into_iter().map(|(worker, age)| Stalled { worker, age }).collect()
     }
 }
+
+/// Panics where a test wants the endpoint to fail; in programs that are built for tests only.
+#[cfg(debug_assertions)]
+fn test_hook() {
+    assert!(std::env::var_os("TEST_OF_VIGIE_METRICS_PANIC").is_none(), "a test wants this panic");
+}
+
+#[cfg(not(debug_assertions))]
+const fn test_hook() {}
 
 fn readiness(shared: &Shared, scrape: &mut Scrape) {
     let reasons = shared.reasons();
