@@ -44,26 +44,33 @@ const SKIP_BYTES_MAX: u64 = 1 << 30;
 /// How many different hosts of one request are reported.
 pub const HOSTS_MAX: usize = 8;
 
-/// Whether a stream that begins with these bytes may begin with a request; reads its first bytes only.
+/// Whether a stream that begins with these bytes may begin with a request. If not, an [`HttpReader`] finds none either.
 #[inline]
 pub fn may_be_request(stream: &[u8]) -> bool {
-    let start = stream.iter().take_while(|byte| is_line_space(**byte)).count();
-    start <= EMPTY_LINES_BYTES_MAX as usize && may_begin(stream.get(start..).unwrap_or_default())
+    first_line(stream).is_some_and(|(line, _)| may_begin(line))
 }
 
 /// Whether bytes surely begin with a request, however long its first line is.
 pub fn begins_request(bytes: &[u8]) -> bool {
-    let start = bytes.iter().take_while(|byte| is_line_space(**byte)).count();
-    let rest = bytes.get(start..).unwrap_or_default();
-    if start > EMPTY_LINES_BYTES_MAX as usize || !may_begin(rest) {
-        return false;
+    match first_line(bytes) {
+        Some((line, _)) if !may_begin(line) => false,
+        Some((line, true)) => RequestLine::parse(line).or_else(|| RequestLine::parse_without_version(line)).is_some(),
+        Some((line, false)) => RequestLine::parse_cut(line).is_some(),
+        None => false,
     }
-    match memchr(b'\n', rest.get(..LINE_BYTES_MAX).unwrap_or(rest)) {
-        Some(end) => {
-            let line = rest.get(..end).unwrap_or_default();
-            RequestLine::parse(line).or_else(|| RequestLine::parse_without_version(line)).is_some()
-        }
-        None => RequestLine::parse_cut(rest).is_some(),
+}
+
+/// The first line of a stream that is not empty, without the blanks in front of it, as far as it has come and is held, and
+/// whether that is to its end. `None` if too much stands in front of it.
+#[inline]
+fn first_line(stream: &[u8]) -> Option<(&[u8], bool)> {
+    let space = stream.iter().take(EMPTY_LINES_BYTES_MAX as usize + 1).take_while(|byte| is_line_space(**byte));
+    let start = Some(space.count()).filter(|count| *count <= EMPTY_LINES_BYTES_MAX as usize)?;
+    let rest = stream.get(start..)?;
+    let line = rest.get(..LINE_BYTES_MAX).unwrap_or(rest);
+    match memchr(b'\n', line) {
+        Some(end) => Some((line.get(..end)?, true)),
+        None => Some((line, false)),
     }
 }
 
@@ -235,13 +242,15 @@ impl HttpReader {
 
     /// The next line, without its line feed. It is cut if it is longer than what is held of a line.
     fn next_line(&mut self, stream: &[u8]) -> Result<Line, Step> {
-        let unread = stream.get(self.line_start..).unwrap_or_default();
-        if self.expected == Expected::RequestLine && !self.skips_line && !may_be_request(unread) {
-            return Err(Step::NotHttp { offset: self.line_start });
-        }
         loop {
             let found = stream.get(self.searched..).and_then(|rest| memchr(b'\n', rest));
-            let (start, end) = (self.line_start, self.searched + found.unwrap_or_default());
+            let (start, end) = (self.line_start, found.map_or(stream.len(), |length| self.searched + length));
+            if self.expected == Expected::RequestLine && !self.skips_line {
+                let line = stream.get(start..end).unwrap_or_default();
+                if !self.may_be_request_line(line) {
+                    return Err(Step::NotHttp { offset: start });
+                }
+            }
             if found.is_some() {
                 (self.line_start, self.searched) = (end + 1, end + 1);
                 if std::mem::take(&mut self.skips_line) {
@@ -261,6 +270,14 @@ impl HttpReader {
             }
             return Err(Step::NeedMore);
         }
+    }
+
+    /// Whether a line, of which so much has come, may be a request line or one of the empty ones in front of it. Judges the
+    /// line alone: what else has come depends on how the stream was cut.
+    fn may_be_request_line(&self, line: &[u8]) -> bool {
+        let blanks = line.iter().take(EMPTY_LINES_BYTES_MAX as usize + 1).take_while(|byte| is_blank(**byte)).count();
+        self.head_bytes as usize + blanks <= EMPTY_LINES_BYTES_MAX as usize
+            && may_begin(line.get(blanks..).unwrap_or_default())
     }
 
     /// Goes on behind a line that is too long, if it is a Host header of which only blanks have come.
@@ -433,11 +450,13 @@ impl HttpReader {
             let rest = stream.get(self.line_start..).unwrap_or_default();
             let line = rest.get(..EXPECTED_LINE_BYTES_MAX).unwrap_or(rest);
             let line_end = memchr(b'\n', line);
-            if line_end.is_none() && line.len() < EXPECTED_LINE_BYTES_MAX && may_begin(line) {
+            let text = line.get(..line_end.unwrap_or(line.len())).unwrap_or_default();
+            let may_begin = may_begin(text);
+            if line_end.is_none() && line.len() < EXPECTED_LINE_BYTES_MAX && may_begin {
                 return Some(Step::NeedMore);
             }
             self.expects_continue = false;
-            if line_end.and_then(|end| RequestLine::parse(line.get(..end)?)).is_some() {
+            if line_end.is_some() && may_begin && RequestLine::parse(text).is_some() {
                 // The server refused, and the client goes on with another request.
                 self.end_request();
                 return None;

@@ -91,7 +91,8 @@ pub(super) fn is_absolute(target: &[u8]) -> bool {
     (2..=8).contains(&scheme) && target.get(scheme..).is_some_and(|rest| rest.starts_with(b"://"))
 }
 
-/// Whether a line that begins so may become a request line. Reads its first bytes only.
+/// Whether a line may be a request line, or become one: `line` is what has come of it, without blanks in front and without
+/// its line feed. What follows the line does not count. Once the answer is no, it stays no. Reads its first bytes only.
 pub(super) fn may_begin(line: &[u8]) -> bool {
     match line.iter().take(METHOD_BYTES_MAX + 1).position(|&byte| is_blank(byte)) {
         Some(end) => {
@@ -103,7 +104,7 @@ pub(super) fn may_begin(line: &[u8]) -> bool {
 }
 
 /// Where in `line` a request line begins behind other bytes: in front of the known method that the target and version at the
-/// line's end belong to.
+/// line's end belong to. From there on, a reader takes it for a request.
 pub(crate) fn behind_junk(line: &[u8]) -> Option<usize> {
     let mut words = words(line);
     let (mut before, mut last) = (words.next()?, words.next()?);
@@ -114,7 +115,8 @@ pub(crate) fn behind_junk(line: &[u8]) -> Option<usize> {
             let word = line.get(before.clone())?;
             let method = word.iter().rev().take_while(|byte| byte.is_ascii_uppercase()).count();
             let start = before.end - method;
-            return RequestLine::parse(line.get(start..)?).map(|_| start);
+            let request = line.get(start..).filter(|request| may_begin(request))?;
+            return RequestLine::parse(request).map(|_| start);
         }
         before = last;
         last = words.next()?;
@@ -251,6 +253,9 @@ mod tests {
             (b"\xffPOST /a HTTP/1.0", Some(1)),
             (b"\"GET / HTTP/1.1\" 200", None),
             (b"\xff / HTTP/1.1", None),
+            (&[b"\0 FOO /", &[b'a'; 2000][..], b" HTTP/1.1"].concat(), Some(2)),
+            (&[b"\0 FOO /", &[b'a'; UNREGISTERED_LINE_BYTES_MAX][..], b" HTTP/1.1"].concat(), None),
+            (&[b"\0 GET /", &[b'a'; UNREGISTERED_LINE_BYTES_MAX][..], b" HTTP/1.1"].concat(), Some(2)),
             (b"no request", None),
         ] {
             assert_eq!(behind_junk(line), start, "{}", line.escape_ascii());

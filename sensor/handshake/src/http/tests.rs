@@ -1,5 +1,7 @@
 //! Connections of HTTP, whole and in pieces.
 
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -252,16 +254,42 @@ fn little_is_held_of_a_long_connection() {
     assert_eq!(hosts, 20);
 }
 
+#[test]
+fn what_follows_a_line_does_not_matter() {
+    let followed = format!("\r\nHost: a.example\r\n\r\n{}", "a".repeat(3_000));
+    assert_eq!(hosts(&format!("FOO / HTTP/1.1{followed}")), ["a.example"]);
+    assert!(begins_request(format!("FOO / HTTP/1.1{followed}").as_bytes()));
+    assert!(!begins_request(format!("FOO /{} HTTP/1.1{followed}", "a".repeat(3_000)).as_bytes()));
+    // Empty lines count together with the blanks of the line behind them, up to 256.
+    for (blanks, is_read) in [(126, true), (127, false)] {
+        let start = format!("{}\n{}GET / HTTP/1.1", "\r".repeat(129), " ".repeat(blanks));
+        assert_eq!(hosts(&format!("{start}{followed}")).len(), usize::from(is_read), "{blanks}");
+        assert_eq!(may_be_request(start.as_bytes()), is_read, "{blanks}");
+    }
+    // White space in front of a request that stands in place of refused content.
+    let head = "PUT / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 900\r\nExpect: 100-continue\r\n\r\n";
+    assert_eq!(hosts(&format!("{head} {BROWSER}")), ["a.example"]);
+}
+
+static BLANKS: LazyLock<String> = LazyLock::new(|| "\r".repeat(120));
+static LONG: LazyLock<String> = LazyLock::new(|| "a".repeat(2_045));
+
 proptest! {
     #[test]
     fn pieces_of_requests_are_read_alike_in_any_delivery(
         pieces in proptest::collection::vec(prop::sample::select(vec![
             "GET ", "CONNECT ", "PUT ", "/", "http://", "a.example", ":443", " ", "\t", " HTTP/1.1", "\r\n", "\n", "\r", "\r\n\r\n",
             "Host:", "Host: b.example\r\n", "@", "[", "]", "x", "\u{1}", "Content-Length: 3\r\n", "Transfer-Encoding: chunked\r\n",
-            "3\r\nabc\r\n", "0\r\n\r\n", "Expect: 100-continue\r\n", "GET / HTTP/1.1\r\n",
+            "3\r\nabc\r\n", "0\r\n\r\n", "Expect: 100-continue\r\n", "GET / HTTP/1.1\r\n", "FOO ", &BLANKS, &LONG,
         ]), 0..24),
+        cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..12),
     ) {
-        all(pieces.concat().as_bytes());
+        let connection = pieces.concat();
+        let whole = all(connection.as_bytes());
+        let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(connection.len() + 1)).collect();
+        ends.sort_unstable();
+        ends.push(connection.len());
+        prop_assert_eq!(read(connection.as_bytes(), ends, &HttpLimits::default()), whole);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use vigie_wire::Cursor;
 pub const HANDSHAKE_RECORD: u8 = 0x16;
 
 /// Largest record length: 2¹⁴ and what TLS 1.2 allowed encryption to add (RFC 5246 §6.2.3).
-const RECORD_BYTES_MAX: u16 = 18_432;
+pub(super) const RECORD_BYTES_MAX: u16 = 18_432;
 
 /// Smallest hello behind its header: version, random, empty session id, one suite, one compression method.
 const HELLO_BYTES_MIN: u32 = 2 + 32 + 1 + 4 + 2;

@@ -1,6 +1,6 @@
 //! What the next message in front of a hello is, told by its first bytes.
 
-use super::hello::{HANDSHAKE_RECORD, Match, Place, client_hello_at};
+use super::hello::{HANDSHAKE_RECORD, Match, Place, RECORD_BYTES_MAX, client_hello_at};
 use super::proxied::{self, Proxied};
 use super::upgrade;
 use crate::{http, socks};
@@ -81,12 +81,18 @@ impl Message {
     }
 }
 
+/// A handshake record, or what looks like one so far. Five bytes refuse a length that no record has, whatever follows.
 fn handshake_record(rest: &[u8]) -> Message {
     match client_hello_at(rest, 0, Place::Boundary) {
         Match::Yes => Message::Hello,
         Match::Maybe => Message::Unclear,
         // A ServerHello: this is the server's side.
-        Match::No if matches!(rest, [_, 3, _, high, low, 2, ..] if high | low != 0) => Message::NoHello,
+        Match::No if begins_server_hello(rest) => Message::NoHello,
         Match::No => Message::Unknown,
     }
+}
+
+fn begins_server_hello(record: &[u8]) -> bool {
+    let &[_, 3, _, high, low, 2, ..] = record else { return false };
+    (1..=RECORD_BYTES_MAX).contains(&u16::from_be_bytes([high, low]))
 }

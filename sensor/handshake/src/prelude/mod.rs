@@ -116,13 +116,13 @@ enum State {
 struct Search {
     /// For hellos.
     hello: u32,
-    /// For the versions of HTTP that end request lines.
-    request: u32,
+    /// For the versions of HTTP that end request lines. `None` if none is looked for any more.
+    request: Option<u32>,
 }
 
 impl Search {
     const fn from(offset: u32) -> Self {
-        Self { hello: offset, request: offset }
+        Self { hello: offset, request: Some(offset) }
     }
 }
 
@@ -192,7 +192,7 @@ impl Prelude {
             let step = match &mut self.state {
                 State::Start => self.start(stream, limits),
                 State::Http(_) => self.continue_request(stream, limits),
-                State::Search(_) => self.search(stream, limits),
+                State::Search(_) => self.search(stream),
                 State::Requests(_) | State::Done => return Step::GiveUp,
             };
             if let Some(step) = step {
@@ -207,8 +207,11 @@ impl Prelude {
             State::Search(search) => {
                 // The bytes right before the search position may be a STARTTLS request, or the line of a request.
                 let hello = (search.hello as usize).saturating_sub(upgrade::REQUEST_BYTES_MAX);
-                let request = (search.request as usize).saturating_sub(REQUEST_LINE_BYTES_MAX);
-                if self.looks_for_requests(search.request) { hello.min(request) } else { hello }
+                let Some(searched) = search.request else { return hello };
+                let request = (searched as usize).saturating_sub(REQUEST_LINE_BYTES_MAX);
+                // Where the junk in front of a request begins is told by `base`.
+                let request = if self.may_begin_inside { request } else { request.min(self.base()) };
+                hello.min(request)
             }
             State::Http(reader) if reader.forgettable() > KEPT_HEAD_BYTES_MAX => self.base() + reader.forgettable(),
             State::Start | State::Http(_) | State::Requests(_) | State::Done => 0,
@@ -222,7 +225,7 @@ impl Prelude {
         match &mut self.state {
             State::Search(search) => {
                 search.hello = search.hello.saturating_sub(count);
-                search.request = search.request.saturating_sub(count);
+                search.request = search.request.map(|request| request.saturating_sub(count));
                 self.bytes_max = self.bytes_max.saturating_sub(count);
             }
             State::Http(reader) => reader.forget(bytes.saturating_sub(base)),
@@ -346,12 +349,12 @@ impl Prelude {
     }
 
     /// Searches unknown bytes for a hello, then for a request.
-    fn search(&mut self, stream: &[u8], limits: &HttpLimits) -> Option<Step> {
+    fn search(&mut self, stream: &[u8]) -> Option<Step> {
         let State::Search(Search { hello: mut searched, .. }) = self.state else { return None };
         let step = search_hello(stream, self.base(), &mut searched, self.bytes_max());
         // What comes first counts, however it is delivered.
         let end = if let Step::Hello { offset } = step { offset } else { searched as usize };
-        if let Some(start) = self.find_request(stream, end, limits) {
+        if let Some(start) = self.find_request(stream, end) {
             self.base = start as u32;
             self.state = State::Http(Box::default());
             return None;
@@ -371,14 +374,11 @@ impl Prelude {
     }
 
     /// Where in unknown bytes up to `end` a request line begins, told by the version behind it.
-    fn find_request(&mut self, all: &[u8], end: usize, limits: &HttpLimits) -> Option<usize> {
+    fn find_request(&mut self, stream: &[u8], end: usize) -> Option<usize> {
         const VERSION: &[u8] = b"HTTP/";
         let base = self.base();
-        let stream = all.get(..end).unwrap_or(all);
-        let State::Search(Search { request: searched, .. }) = self.state else { return None };
-        if !self.looks_for_requests(searched) {
-            return None;
-        }
+        let stream = stream.get(..end).unwrap_or(stream);
+        let State::Search(Search { request: Some(searched), .. }) = self.state else { return None };
         let mut from = (searched as usize).max(base);
         // The beginning of a version may stand at the end.
         let mut next = end.saturating_sub(VERSION.len() - 1).max(from);
@@ -402,15 +402,14 @@ impl Prelude {
             let line = stream.get(line_start..version + length).unwrap_or_default();
             let start = http::behind_junk(line).map(|junk| line_start + junk);
             let is_near = |start: usize| self.may_begin_inside || start <= base + JUNK_BYTES_MAX;
-            // What the reader refuses would be found here again, without end.
-            let is_request = |start: usize| !refuses(all.get(start..).unwrap_or_default(), limits);
-            if let Some(start) = start.filter(|&start| is_near(start) && is_request(start)) {
+            if let Some(start) = start.filter(|&start| is_near(start)) {
                 found = Some(start);
                 break;
             }
         }
+        let looks_on = self.looks_for_requests(next as u32);
         if let State::Search(search) = &mut self.state {
-            search.request = next as u32;
+            search.request = looks_on.then_some(next as u32);
         }
         found
     }
@@ -470,12 +469,6 @@ fn hello_in_unknown(stream: &[u8], base: usize, at: usize) -> Match {
 /// The address that stands in place of a name.
 fn literal_address(text: &[u8]) -> Option<IpAddr> {
     std::str::from_utf8(text).ok()?.parse().ok()
-}
-
-/// Whether bytes surely begin with no request.
-fn refuses(bytes: &[u8], limits: &HttpLimits) -> bool {
-    let mut reader = HttpReader::default();
-    matches!(reader.advance(bytes, limits), http::Step::NotHttp { .. }) && !reader.has_request()
 }
 
 #[cfg(test)]

@@ -26,18 +26,36 @@ fn steps(stream: &[u8]) -> Vec<Step> {
 
 /// The same, byte by byte.
 fn steps_byte_by_byte(stream: &[u8]) -> Vec<Step> {
-    let mut prelude = Prelude::default();
-    let mut steps = Vec::new();
-    for end in 0..=stream.len() {
+    steps_in_pieces(Prelude::default(), stream, 0..=stream.len(), false)
+}
+
+/// The same, as the stream comes up to each of these ends. What will not be read again is forgotten if asked for.
+fn steps_in_pieces(
+    mut prelude: Prelude,
+    stream: &[u8],
+    ends: impl IntoIterator<Item = usize>,
+    forgets: bool,
+) -> Vec<Step> {
+    let (mut steps, mut forgotten) = (Vec::new(), 0);
+    for end in ends {
         loop {
-            match prelude.advance(&stream[..end], &HttpLimits::default()) {
+            match prelude.advance(&stream[forgotten..end], &HttpLimits::default()) {
                 Step::NeedMore => break,
                 Step::GiveUp => {
                     steps.push(Step::GiveUp);
                     return steps;
                 }
-                step => steps.push(step),
+                Step::Hello { offset } => steps.push(Step::Hello { offset: forgotten + offset }),
+                Step::Name { evidence, name, port } => {
+                    let name = forgotten + name.start..forgotten + name.end;
+                    steps.push(Step::Name { evidence, name, port });
+                }
             }
+        }
+        if forgets {
+            let forgettable = prelude.forgettable();
+            prelude.forget(forgettable);
+            forgotten += forgettable;
         }
     }
     steps
@@ -238,6 +256,16 @@ fn pieces() -> impl Strategy<Value = Vec<u8>> {
         hello.clone(),
         hello[..44].to_vec(),
         b"\x16\x03\x01\0\x01\x01".to_vec(),
+        b"\x16\x03\xb2\xaf\x09\x02".to_vec(),
+        b"\x16\x03\x03\0\x31\x02".to_vec(),
+        b"FOO /a HTTP/1.1\r\n".to_vec(),
+        b"\0 FOO /a HTTP/1.1\r\n".to_vec(),
+        [&b"BAR /"[..], &[b'a'; 1_020], b" HTTP/1.1\r\n"].concat(),
+        [&b"BAR /"[..], &[b'a'; 2_040], b" HTTP/1.1 \r\n"].concat(),
+        [&[b'\r'; 200][..], b"\n"].concat(),
+        vec![b' '; 150],
+        vec![b'x'; 60],
+        vec![b'x'; 2_100],
     ]);
     let damaged = (known.clone(), any::<prop::sample::Index>(), any::<u8>()).prop_map(|(mut bytes, at, to)| {
         let at = at.index(bytes.len());
@@ -259,6 +287,24 @@ proptest! {
                 Step::Name { name, .. } => prop_assert!(!name.is_empty() && name.end <= stream.len()),
                 Step::NeedMore | Step::GiveUp => {}
             }
+        }
+    }
+
+    /// Also within a connection, and with bytes forgotten that will not be read again.
+    #[test]
+    fn every_cut_of_a_stream_gives_the_same_steps(
+        pieces in proptest::collection::vec(pieces(), 0..8),
+        cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..12),
+        may_begin_inside in any::<bool>(),
+    ) {
+        let stream = pieces.concat();
+        let prelude = || Prelude::default().inside(may_begin_inside);
+        let whole = steps_in_pieces(prelude(), &stream, [stream.len()], false);
+        let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).chain([stream.len()]).collect();
+        ends.sort_unstable();
+        for forgets in [false, true] {
+            let in_pieces = steps_in_pieces(prelude(), &stream, ends.iter().copied(), forgets);
+            prop_assert_eq!(&in_pieces, &whole, "forgets: {}", forgets);
         }
     }
 
@@ -285,18 +331,38 @@ fn a_request_without_a_host_is_over_whether_or_not_another_has_come() {
 
 #[test]
 fn a_request_behind_junk_that_the_reader_refuses_ends_the_search_there() {
-    let limits = HttpLimits::default();
-    for (method, is_found) in [("G", false), ("GET", true)] {
-        // An unregistered method is taken for one only where little follows.
-        let mut stream = format!("\0\0 {method} / HTTP/1.1\r\nHost: a.example\r\n\r\n").into_bytes();
+    let long = "a".repeat(2_000);
+    let longer = "a".repeat(2_035);
+    // An unregistered method is taken for one only in a line that is not too long. What follows the line does not count.
+    for (line, is_found) in [
+        ("G / HTTP/1.1".to_owned(), true),
+        (format!("G /{long} HTTP/1.1"), true),
+        (format!("G /{longer} HTTP/1.1     "), false),
+        (format!("GET /{longer} HTTP/1.1   "), true),
+    ] {
+        let mut stream = format!("\0\0 {line}\r\nHost: a.example\r\n\r\n").into_bytes();
         stream.resize(4_000, b'a');
         let mut prelude = Prelude::default();
-        let step = prelude.advance(&stream, &limits);
-        assert_eq!(matches!(step, Step::Name { .. }), is_found, "{method}: {step:?}");
+        let step = prelude.advance(&stream, &HttpLimits::default());
+        assert_eq!(matches!(step, Step::Name { .. }), is_found, "{line}: {step:?}");
         // In pieces, which first look like a request.
-        let mut prelude = Prelude::default();
-        for end in (1..stream.len()).step_by(7) {
-            prelude.advance(&stream[..end], &limits);
+        let ends = (1..stream.len()).step_by(7).chain([stream.len()]);
+        assert_eq!(steps_in_pieces(Prelude::default(), &stream, ends, true), steps(&stream), "{line}");
+    }
+}
+
+#[test]
+fn where_junk_began_is_remembered_when_it_is_forgotten() {
+    // Too far from the start for a request behind junk, and near to where the bytes that are kept begin.
+    let request = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    for junk in [60, 70, 130, 190, 2_200, 3_000, 5_000] {
+        let mut stream = vec![0; junk];
+        stream.extend_from_slice(request);
+        let whole = steps(&stream);
+        assert_eq!(whole.is_empty(), junk > JUNK_BYTES_MAX, "{junk}");
+        for piece in [1, 7, 60, 500, 2_048] {
+            let ends = (1..stream.len()).step_by(piece).chain([stream.len()]);
+            assert_eq!(steps_in_pieces(Prelude::default(), &stream, ends, true), whole, "{junk} in pieces of {piece}");
         }
     }
 }
