@@ -126,6 +126,15 @@ const RECEIVER_EXAMPLES: &str = r#"
 #url = "https://splunk.example.org:8088/services/collector/event"
 #token_file = "splunk-token"
 #
+#[[receiver]]
+#name = "kafka"
+#kind = "kafka"
+#brokers = "kafka1.example.org:9093,kafka2.example.org:9093"
+#topic = "vigie-events"
+#user = "vigie"
+#password_file = "kafka-password"
+#sasl_mechanism = "scram-sha-512"      # or "scram-sha-256", "plain"
+#
 # Further kinds: "journald", "stdout".
 "#;
 

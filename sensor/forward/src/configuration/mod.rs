@@ -1,6 +1,7 @@
 //! `/etc/vigie/forward.toml`: settings and `[[receiver]]` tables, or every error with file, line, key and mend.
 
 mod fields;
+mod kafka;
 mod receivers;
 #[cfg(test)]
 mod tests;
@@ -56,6 +57,8 @@ pub enum KindSettings {
     Syslog(SyslogSettings),
     /// An HTTP server.
     Webhook(WebhookSettings),
+    /// A topic of Kafka.
+    Kafka(KafkaSettings),
 }
 
 impl KindSettings {
@@ -67,6 +70,7 @@ impl KindSettings {
             Self::Journald { .. } => "journald",
             Self::Syslog(_) => "syslog",
             Self::Webhook(_) => "webhook",
+            Self::Kafka(_) => "kafka",
         }
     }
 }
@@ -103,6 +107,15 @@ vigie_config::choices! {
         /// Alerts of Prometheus' Alertmanager, version 2 of its interface.
         Alertmanager = "alertmanager",
     }
+    /// How Kafka asks for user and password (SASL, RFC 4422).
+    SaslMechanism {
+        /// The password as it is (RFC 4616).
+        Plain = "plain",
+        /// SCRAM with SHA-256 (RFC 7677).
+        ScramSha256 = "scram-sha-256",
+        /// SCRAM with SHA-512.
+        ScramSha512 = "scram-sha-512",
+    }
 }
 
 /// TLS as a client.
@@ -137,7 +150,7 @@ pub struct SyslogSettings {
     pub timeout_s: u64,
 }
 
-/// How a webhook knows who sends.
+/// How a server knows who sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credentials {
     /// It does not.
@@ -181,6 +194,25 @@ pub struct WebhookSettings {
     pub source_type: String,
     /// Seconds for which Alertmanager holds an incident open without news of it.
     pub resolve_after_s: u64,
+}
+
+/// A topic of Kafka.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KafkaSettings {
+    /// Hosts and ports of some brokers, with commas; they know the others.
+    pub brokers: String,
+    /// The topic.
+    pub topic: String,
+    /// Over TLS or without.
+    pub transport: Transport,
+    /// For TLS.
+    pub tls: TlsSettings,
+    /// Who sends.
+    pub credentials: Credentials,
+    /// How user and password are asked for.
+    pub sasl_mechanism: SaslMechanism,
+    /// How long a batch may take until all of it is acknowledged.
+    pub timeout_s: u64,
 }
 
 impl Configuration {

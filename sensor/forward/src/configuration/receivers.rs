@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use vigie_config::{Fault, Finding, Severity};
 
 use super::fields::{Fields, Text};
+use super::kafka::kafka;
 use super::{
     Credentials, FileSettings, KindSettings, ReceiverSettings, SyslogSettings, TlsSettings, Transport, WebhookFormat,
     WebhookSettings,
@@ -18,12 +19,12 @@ use crate::selection::{Class, Selection};
 const RECEIVERS_MAX: usize = 64;
 /// Longest name: it is part of a file's name.
 const NAME_BYTES_MAX: usize = 64;
-const KINDS: [&str; 5] = ["file", "stdout", "journald", "syslog", "webhook"];
+const KINDS: [&str; 6] = ["file", "stdout", "journald", "syslog", "webhook", "kafka"];
 const ENCODINGS: [&str; 5] = ["eve", "ecs", "ocsf", "cef", "leef"];
 /// The socket of systemd-journald's native protocol.
 const JOURNALD_SOCKET: &str = "/run/systemd/journal/socket";
 const RESEND_LINES_DEFAULT: u64 = 1_000;
-const TIMEOUT_S_DEFAULT: u64 = 30;
+pub(super) const TIMEOUT_S_DEFAULT: u64 = 30;
 const RESOLVE_AFTER_S_DEFAULT: u64 = 86_400;
 const REJECTED_TRIES_DEFAULT: u64 = 3;
 /// Facilities of RFC 5424 section 6.2.1 by their usual names; the place is the number.
@@ -92,6 +93,7 @@ fn read_one<'a, 't>(mut fields: Fields<'a, 't>) -> Option<(ReceiverSettings, Fie
         }
         Some("syslog") => syslog(&mut fields).map(KindSettings::Syslog),
         Some("webhook") => webhook(&mut fields).map(KindSettings::Webhook),
+        Some("kafka") => Some(KindSettings::Kafka(kafka(&mut fields)?)),
         Some(other) => {
             let mend = match vigie_config::nearest(other, KINDS) {
                 Some(near) => format!("did you mean \"{near}\"?"),
@@ -162,6 +164,16 @@ fn tls(fields: &mut Fields<'_, '_>) -> TlsSettings {
     TlsSettings { ca_file, client, server_name: fields.text("server_name") }
 }
 
+/// TLS of servers whose certificate must be for the host in this key.
+pub(super) fn tls_by_host(fields: &mut Fields<'_, '_>, key: &str) -> TlsSettings {
+    let tls = tls(fields);
+    if tls.server_name.is_some() {
+        let mend = format!("remove it; the host in {key} is the name that the certificate must have");
+        fields.refuse("server_name", "", Fault::new("this kind has none", mend));
+    }
+    tls
+}
+
 fn syslog(fields: &mut Fields<'_, '_>) -> Option<SyslogSettings> {
     let transport = fields.word("transport", Transport::WORDS, Transport::Tls);
     let server = fields.needed("server", "\"siem.example.org:6514\"");
@@ -210,7 +222,7 @@ fn printable(fields: &mut Fields<'_, '_>, key: &'static str, bytes_max: usize) -
     Some(text)
 }
 
-fn is_host_and_port(server: &str) -> bool {
+pub(super) fn is_host_and_port(server: &str) -> bool {
     let Some((host, port)) = server.rsplit_once(':') else { return false };
     let is_literal = host.starts_with('[') && host.ends_with(']');
     let is_host = !host.is_empty() && (is_literal || !host.contains([':', '/', '@', ' ']));
@@ -222,11 +234,7 @@ fn webhook(fields: &mut Fields<'_, '_>) -> Option<WebhookSettings> {
     let url = fields.needed("url", "\"https://siem.example.org/events\"");
     let url = url.and_then(|url| checked_url(fields, "url", url, &["https://", "http://"]));
     let is_plain = url.as_deref().is_some_and(|url| url.starts_with("http://"));
-    let tls = if is_plain { TlsSettings::default() } else { tls(fields) };
-    if tls.server_name.is_some() {
-        let mend = "remove it; the host of the url is the name that the certificate must have";
-        fields.refuse("server_name", "", Fault::new("a webhook has none", mend));
-    }
+    let tls = if is_plain { TlsSettings::default() } else { tls_by_host(fields, "url") };
     let credentials = credentials(fields, format.unwrap_or(WebhookFormat::Json));
     let proxy = fields.text("proxy").and_then(|proxy| checked_url(fields, "proxy", proxy, &["http://"]));
     let index = match format {

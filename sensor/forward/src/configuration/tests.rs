@@ -159,6 +159,35 @@ fn the_default_file_with_its_examples_is_valid() {
         shown.push_str(if line.starts_with(' ') { "" } else { line });
         shown.push('\n');
     }
-    let configuration = load(&shown).unwrap();
-    assert_eq!(configuration.receivers.len(), 3);
+    if super::kafka::IS_BUILT_IN {
+        assert_eq!(load(&shown).unwrap().receivers.len(), 4);
+    } else {
+        let errors = load(&shown).unwrap_err();
+        assert!(errors.contains("this program was built without Kafka; install the Debian package"), "{errors}");
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+    }
+}
+
+#[test]
+#[cfg(feature = "kafka")]
+fn a_topic_of_kafka_has_defaults_and_its_errors_have_a_mend() {
+    let receiver = |keys: &str| format!("[[receiver]]\nname = \"a\"\nkind = \"kafka\"\n{keys}");
+    let needed = "brokers = \"a:9093, [::1]:9093\"\ntopic = \"vigie-events\"\n";
+    let configuration = load(&receiver(needed)).unwrap();
+    let KindSettings::Kafka(kafka) = &configuration.receivers[0].kind else { panic!("{configuration:?}") };
+    assert_eq!((kafka.transport, kafka.timeout_s, &kafka.credentials), (Transport::Tls, 30, &Credentials::None));
+    for (keys, expected) in [
+        ("topic = \"x\"", "receiver.brokers: brokers is missing; add brokers ="),
+        ("brokers = \"a\"\ntopic = \"x\"", "expected hosts and ports; write \"host:port,host:port\""),
+        ("brokers = \"a:1\"\ntopic = \"x y\"", "the name cannot be that of a topic"),
+        (&format!("{needed}transport = \"udp\""), "Kafka needs a connection; write \"tls\" or \"tcp\""),
+        (&format!("{needed}user = \"x\""), "receiver.password_file: password_file is missing"),
+        (&format!("{needed}password = \"sesame\""), "a secret does not belong into this file"),
+        (&format!("{needed}server_name = \"x\""), "the host in brokers is the name"),
+        (&format!("{needed}user = \"x\"\npassword_file = \"p\"\nsasl_mechanism = \"gssapi\""), "unknown word"),
+    ] {
+        let errors = load(&receiver(keys)).unwrap_err();
+        assert!(errors.contains(expected), "{errors}");
+        assert!(!errors.contains("sesame"), "{errors}");
+    }
 }

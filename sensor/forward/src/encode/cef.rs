@@ -2,36 +2,38 @@
 
 use std::net::IpAddr;
 
-use super::event::{Event, Subject};
-use super::fields::{Fields, in_a_line};
+use super::event::{Event, Subject, Time};
+use super::fields::{Fields, Format, in_a_line, is_plain, push};
 
+const FORMAT: Format = Format { separator: b' ', push_value };
 /// Facts that have a key of the format.
 const KNOWN: [&str; 9] = ["event_id", "name", "reasons", "by", "incident", "verdict", "kind", "ban", "client"];
+/// Custom strings of the format: key, key of the label, and the fact, which is the label.
+const CUSTOM: [(&str, &str, &str); 5] = [
+    ("cs1", "cs1Label", "incident"),
+    ("cs2", "cs2Label", "verdict"),
+    ("cs3", "cs3Label", "kind"),
+    ("cs4", "cs4Label", "ban"),
+    ("cs5", "cs5Label", "client"),
+];
 
 /// Appends an event as one line, without a line end.
-pub(super) fn encode(event: &Event, out: &mut String) {
+pub(super) fn encode(event: &Event<'_>, out: &mut Vec<u8>) {
     let alert = &event.alert;
     let (kind, name) = event.name();
-    let class =
-        if event.event_type == "alert" { format!("{}:{}", alert.gid, alert.signature_id) } else { kind.to_owned() };
-    out.push_str("CEF:0");
+    let is_alert = &*event.event_type == "alert";
+    let class = if is_alert { format!("{}:{}", alert.gid, alert.signature_id) } else { kind.to_owned() };
+    out.extend_from_slice(b"CEF:0");
     for text in ["vigie", "vigie", env!("CARGO_PKG_VERSION"), &class, name, severity(event)] {
-        out.push('|');
+        out.push(b'|');
         push_header(text, out);
     }
-    out.push('|');
-    for (place, (key, value)) in extension(event).into_iter().enumerate() {
-        if place > 0 {
-            out.push(' ');
-        }
-        out.push_str(&key);
-        out.push('=');
-        push_value(&value, out);
-    }
+    out.push(b'|');
+    extension(event, Fields::new(&FORMAT, out));
 }
 
 /// The format counts from 0 to 10, upwards.
-fn severity(event: &Event) -> &'static str {
+fn severity(event: &Event<'_>) -> &'static str {
     match (event.subject(), event.alert.severity) {
         (Subject::Stats | Subject::Flow, _) => "0",
         (_, 1) => "8",
@@ -41,76 +43,77 @@ fn severity(event: &Event) -> &'static str {
     }
 }
 
-fn extension(event: &Event) -> Vec<(String, String)> {
-    let mut fields = Fields::default();
+fn extension(event: &Event<'_>, mut fields: Fields<'_>) {
     let (start, end) = event.span();
     let (to_server, to_client) = event.bytes();
     fields.add("rt", Some(event.time().epoch_ms()));
     fields.add("externalId", event.fact("event_id"));
     fields.add("act", Some(event.action()));
-    fields.add("cat", Some(&event.alert.category));
-    fields.add("dvchost", event.host.as_ref());
-    fields.add("deviceInboundInterface", event.in_iface.as_ref());
-    add_address(&mut fields, event.src_ip, ["src", "c6a2", "Source IPv6 Address"]);
+    fields.add("cat", Some(&*event.alert.category));
+    fields.add("dvchost", event.host.as_deref());
+    fields.add("deviceInboundInterface", event.in_iface.as_deref());
+    add_address(&mut fields, event.src_ip, ["src", "c6a2", "c6a2Label", "Source IPv6 Address"]);
     fields.add("spt", event.src_port);
-    add_address(&mut fields, event.dest_ip, ["dst", "c6a3", "Destination IPv6 Address"]);
+    add_address(&mut fields, event.dest_ip, ["dst", "c6a3", "c6a3Label", "Destination IPv6 Address"]);
     fields.add("dpt", event.dest_port);
     fields.add("dhost", event.server_name());
     fields.add("proto", event.transport().map(|protocol| protocol.to_ascii_uppercase()));
     fields.add("app", event.application());
     fields.add("out", to_server);
     fields.add("in", to_client);
-    fields.add("start", start.map(super::event::Time::epoch_ms));
-    fields.add("end", end.map(super::event::Time::epoch_ms));
+    fields.add("start", start.map(Time::epoch_ms));
+    fields.add("end", end.map(Time::epoch_ms));
     fields.add("suser", event.fact("by"));
-    fields.add("msg", Some(event.facts("reasons").join("; ")));
-    for (place, label, value) in [
-        (1, "incident", Some(event.facts("incident").join(", "))),
-        (2, "verdict", event.fact("verdict").map(str::to_owned)),
-        (3, "kind", event.fact("kind").map(str::to_owned)),
-        (4, "ban", Some(event.facts("ban").join(", "))),
-        (5, "client", event.fact("client").map(str::to_owned)),
-    ] {
-        if let Some(value) = value.filter(|value| !value.is_empty()) {
-            fields.add(&format!("cs{place}"), Some(value));
-            fields.add(&format!("cs{place}Label"), Some(label));
+    fields.add_joined("msg", event.facts("reasons"), "; ");
+    for (key, label, fact) in CUSTOM {
+        let has_many = matches!(fact, "incident" | "ban");
+        let values = event.facts(fact).take(if has_many { usize::MAX } else { 1 });
+        if values.clone().any(|value| !value.is_empty()) {
+            fields.add_joined(key, values, ", ");
+            fields.add(label, Some(fact));
         }
     }
     fields.add_own(event, &KNOWN);
-    fields.into_vec()
+    fields.finish();
 }
 
 /// `src` and `dst` are IPv4 addresses; the format has two fields with labels for the others.
-fn add_address(fields: &mut Fields, address: Option<IpAddr>, [v4, v6, label]: [&str; 3]) {
+fn add_address(fields: &mut Fields<'_>, address: Option<IpAddr>, [v4, v6, v6_label, label]: [&str; 4]) {
     match address {
         Some(IpAddr::V4(address)) => fields.add(v4, Some(address)),
         Some(IpAddr::V6(address)) => {
             fields.add(v6, Some(address));
-            fields.add(&format!("{v6}Label"), Some(label));
+            fields.add(v6_label, Some(label));
         }
         None => {}
     }
 }
 
 /// A header ends at a pipe; `\` and `|` are escaped. It has no line ends.
-fn push_header(text: &str, out: &mut String) {
+fn push_header(text: &str, out: &mut Vec<u8>) {
+    if is_plain(text, b"\\|") {
+        return out.extend_from_slice(text.as_bytes());
+    }
     for character in text.chars().map(in_a_line) {
         if matches!(character, '\\' | '|') {
-            out.push('\\');
+            out.push(b'\\');
         }
-        out.push(character);
+        push(character, out);
     }
 }
 
 /// In a value `\` and `=` are escaped, line ends are written as `\n` and `\r`.
-fn push_value(text: &str, out: &mut String) {
+fn push_value(text: &str, out: &mut Vec<u8>) {
+    if is_plain(text, b"\\=") {
+        return out.extend_from_slice(text.as_bytes());
+    }
     for character in text.chars() {
         match character {
-            '\\' => out.push_str("\\\\"),
-            '=' => out.push_str("\\="),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            other => out.push(in_a_line(other)),
+            '\\' => out.extend_from_slice(b"\\\\"),
+            '=' => out.extend_from_slice(b"\\="),
+            '\n' => out.extend_from_slice(b"\\n"),
+            '\r' => out.extend_from_slice(b"\\r"),
+            other => push(in_a_line(other), out),
         }
     }
 }
@@ -160,9 +163,10 @@ pub(super) mod tests {
 
     #[test]
     fn pipes_equals_signs_backslashes_and_line_ends_are_escaped() {
-        let (mut header, mut value) = (String::new(), String::new());
+        let (mut header, mut value) = (Vec::new(), Vec::new());
         push_header("a|b\\c=d\ne", &mut header);
         push_value("a|b\\c=d\ne\rf\tg\u{0}h\u{85}i\u{2028}j", &mut value);
+        let [header, value] = [header, value].map(|bytes| String::from_utf8(bytes).unwrap());
         assert_eq!(header, r"a\|b\\c=d e");
         assert_eq!(value, r"a|b\\c\=d\ne\rf g h i j");
     }

@@ -3,9 +3,10 @@
 //! The client is both `client` and `source`, the server both `server` and `destination`, as the schema asks for where it is
 //! known which is which. A TLS version or protocol that a hello only offers is not written as one that was agreed on.
 
-use serde_json::{Map, Value, json};
+use std::collections::HashSet;
 
-use super::event::{Event, Metadata, Subject};
+use super::event::{Event, Hello, Subject, Time};
+use super::json::{Object, object};
 
 /// The version of the schema.
 const VERSION: &str = "8.11.0";
@@ -25,202 +26,214 @@ pub(super) const LISTS: [&str; 11] = [
     "sources",
 ];
 
-/// An event as one object.
-pub(super) fn encode(event: &Event) -> Value {
-    let time = event.time().rfc_3339();
-    let (_, text) = event.name();
-    let mut out = Map::new();
-    put(&mut out, "@timestamp", time);
-    put(&mut out, "ecs", json!({"version": VERSION}));
-    put(&mut out, "message", text);
-    put(&mut out, "event", categories(event));
-    put(&mut out, "observer", observer(event));
-    put_filled(&mut out, "organization", object([("name", event.fact("ministry").map(Value::from))]));
-    put_filled(&mut out, "rule", rule(event));
-    let (client, server) = (client(event), server(event));
-    put_filled(&mut out, "source", client.clone());
-    put_filled(&mut out, "destination", server.clone());
-    put_filled(&mut out, "client", client);
-    put_filled(&mut out, "server", server);
-    put_filled(&mut out, "network", network(event));
-    put_filled(&mut out, "tls", tls(event));
-    put_filled(&mut out, "related", related(event));
-    put_filled(&mut out, "vigie", own(event));
-    Value::Object(out)
-}
-
-fn put(out: &mut Map<String, Value>, key: &str, value: impl Into<Value>) {
-    out.insert(key.to_owned(), value.into());
-}
-
-fn put_filled(out: &mut Map<String, Value>, key: &str, value: Map<String, Value>) {
-    if !value.is_empty() {
-        put(out, key, value);
-    }
-}
-
-/// An object of the fields that have a value.
-fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Map<String, Value> {
-    let filled = fields.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
-    filled.collect()
+/// Appends an event as one object.
+pub(super) fn encode(event: &Event<'_>, out: &mut Vec<u8>) {
+    object(out, |out| {
+        out.text("@timestamp", &*event.time().rfc_3339());
+        out.object("ecs", |ecs| ecs.text("version", VERSION));
+        out.text("message", event.name().1);
+        out.object("event", |out| categories(event, out));
+        out.object("observer", |out| observer(event, out));
+        out.object("organization", |out| out.text("name", event.fact("ministry")));
+        out.object("rule", |out| rule(event, out));
+        out.object("source", |out| client(event, out));
+        out.object("destination", |out| server(event, out));
+        out.object("client", |out| client(event, out));
+        out.object("server", |out| server(event, out));
+        out.object("network", |out| network(event, out));
+        let name = event.hello().and_then(Hello::sni);
+        out.object("tls", |out| out.object("client", |out| out.text("server_name", name)));
+        out.object("related", |out| related(event, out));
+        out.object("vigie", |out| own(event, out));
+    });
 }
 
 /// The field set `event`. Its categories are words of the schema.
-fn categories(event: &Event) -> Map<String, Value> {
-    let (kind, categories, types) = match event.subject() {
-        Subject::Incident => ("alert", json!(["intrusion_detection", "network"]), json!(["info"])),
-        Subject::Alert => ("alert", json!(["intrusion_detection", "network"]), json!(["allowed", "connection"])),
-        Subject::Audit => ("event", json!(["configuration"]), audit_type(event)),
-        Subject::Stats => ("metric", json!(["network"]), json!(["info"])),
-        Subject::Flow => ("event", json!(["network"]), json!(["connection"])),
+fn categories(event: &Event<'_>, out: &mut Object<'_>) {
+    let (kind, categories, types): (_, &[&str], &[&str]) = match event.subject() {
+        Subject::Incident => ("alert", &["intrusion_detection", "network"], &["info"]),
+        Subject::Alert => ("alert", &["intrusion_detection", "network"], &["allowed", "connection"]),
+        Subject::Audit => ("event", &["configuration"], audit_type(event)),
+        Subject::Stats => ("metric", &["network"], &["info"]),
+        Subject::Flow => ("event", &["network"], &["connection"]),
     };
     let (start, end) = event.span();
-    let (dataset, _) = event.name();
-    let reasons = event.facts("reasons");
-    object([
-        ("kind", Some(kind.into())),
-        ("category", Some(categories)),
-        ("type", Some(types)),
-        ("action", Some(event.action().into())),
-        ("id", event.fact("event_id").map(Value::from)),
-        ("module", Some("vigie".into())),
-        ("dataset", Some(format!("vigie.{dataset}").into())),
-        ("severity", Some(event.alert.severity.into()).filter(|_| event.event_type == "alert")),
-        ("start", start.map(|time| time.rfc_3339().into())),
-        ("end", end.map(|time| time.rfc_3339().into())),
-        ("reason", Some(reasons.join("; ").into()).filter(|_| !reasons.is_empty())),
-    ])
+    out.text("kind", kind);
+    out.texts("category", categories.iter().copied());
+    out.texts("type", types.iter().copied());
+    out.text("action", &*event.action());
+    out.text("id", event.fact("event_id"));
+    out.text("module", "vigie");
+    out.text("dataset", &*["vigie.", event.name().0].concat());
+    out.number("severity", Some(event.alert.severity).filter(|_| &*event.event_type == "alert"));
+    out.text("start", start.map(Time::rfc_3339).as_deref());
+    out.text("end", end.map(Time::rfc_3339).as_deref());
+    out.joined("reason", event.facts("reasons"), "; ");
 }
 
-fn audit_type(event: &Event) -> Value {
+fn audit_type(event: &Event<'_>) -> &'static [&'static str] {
     match event.fact("audit") {
-        Some("reveal") => json!(["access"]),
-        Some("derogation-added" | "sealed") => json!(["creation"]),
-        _ => json!(["change"]),
+        Some("reveal") => &["access"],
+        Some("derogation-added" | "sealed") => &["creation"],
+        _ => &["change"],
     }
 }
 
-fn observer(event: &Event) -> Map<String, Value> {
-    let interface = event.in_iface.as_ref().map(|name| json!({"interface": {"name": name}}));
-    object([
-        ("vendor", Some("vigie".into())),
-        ("product", Some("vigie".into())),
-        ("type", Some("sensor".into())),
-        ("name", event.host.clone().map(Value::from)),
-        ("ingress", interface),
-    ])
+fn observer(event: &Event<'_>, out: &mut Object<'_>) {
+    out.text("vendor", "vigie");
+    out.text("product", "vigie");
+    out.text("type", "sensor");
+    out.text("name", event.host.as_deref());
+    let interface = event.in_iface.as_deref();
+    out.object("ingress", |out| out.object("interface", |out| out.text("name", interface)));
 }
 
-fn rule(event: &Event) -> Map<String, Value> {
-    if event.event_type != "alert" {
-        return Map::new();
+fn rule(event: &Event<'_>, out: &mut Object<'_>) {
+    if &*event.event_type != "alert" {
+        return;
     }
     let alert = &event.alert;
-    object([
-        ("id", Some(alert.signature_id.to_string().into())),
-        ("name", Some(alert.signature.as_str().into())),
-        ("category", Some(alert.category.as_str().into())),
-        ("version", Some(alert.rev.to_string().into())),
-        ("ruleset", Some("vigie".into())),
-    ])
+    out.number_text("id", alert.signature_id);
+    out.text("name", &*alert.signature);
+    out.text("category", &*alert.category);
+    out.number_text("version", alert.rev);
+    out.text("ruleset", "vigie");
 }
 
-fn client(event: &Event) -> Map<String, Value> {
-    object([
-        ("address", event.client().map(Value::from)),
-        ("ip", event.src_ip.map(|address| address.to_string().into())),
-        ("port", event.src_port.map(Value::from)),
-        ("bytes", event.bytes().0.map(Value::from)),
-        ("packets", event.flow.pkts_toserver.map(Value::from)),
-    ])
+fn client(event: &Event<'_>, out: &mut Object<'_>) {
+    match event.fact("client") {
+        Some(client) => out.text("address", client),
+        None => out.address("address", event.src_ip),
+    }
+    out.address("ip", event.src_ip);
+    out.number("port", event.src_port.map(u64::from));
+    out.number("bytes", event.bytes().0);
+    out.number("packets", event.flow.pkts_toserver);
 }
 
-fn server(event: &Event) -> Map<String, Value> {
-    let address = event.dest_ip.map(|address| Value::from(address.to_string()));
+fn server(event: &Event<'_>, out: &mut Object<'_>) {
     let asn = event.fact("server_asn").and_then(|number| number.parse::<u64>().ok());
     // An incident may have servers in several countries; the field holds one.
     let country = event.fact("server_country").filter(|_| event.subject() != Subject::Incident);
-    let name = event.server_name().map(Value::from);
-    object([
-        ("address", name.clone().or_else(|| address.clone())),
-        ("ip", address),
-        ("domain", name),
-        ("port", event.dest_port.map(Value::from)),
-        ("bytes", event.bytes().1.map(Value::from)),
-        ("packets", event.flow.pkts_toclient.map(Value::from)),
-        ("as", asn.map(|number| json!({"number": number}))),
-        ("geo", country.map(|code| json!({"country_iso_code": code}))),
-    ])
+    let name = event.server_name();
+    match name {
+        Some(name) => out.text("address", name),
+        None => out.address("address", event.dest_ip),
+    }
+    out.address("ip", event.dest_ip);
+    out.text("domain", name);
+    out.number("port", event.dest_port.map(u64::from));
+    out.number("bytes", event.bytes().1);
+    out.number("packets", event.flow.pkts_toclient);
+    out.object("as", |out| out.number("number", asn));
+    out.object("geo", |out| out.text("country_iso_code", country));
 }
 
-fn network(event: &Event) -> Map<String, Value> {
+fn network(event: &Event<'_>, out: &mut Object<'_>) {
     let sum = |(there, back): (Option<u64>, Option<u64>)| Some(there?.saturating_add(back?));
-    let mut vlans = event.vlan.iter().map(|vlan| json!({"id": vlan.to_string()}));
+    let mut vlans = event.vlan.iter().map(|vlan| u64::from(*vlan));
     let (outer, inner) = (vlans.next(), vlans.next());
     let address = event.src_ip.or(event.dest_ip);
-    object([
-        ("transport", event.transport().map(Value::from)),
-        ("type", address.map(|address| if address.is_ipv4() { "ipv4" } else { "ipv6" }.into())),
-        ("protocol", event.application().map(Value::from)),
-        ("community_id", event.community_id.clone().map(Value::from)),
-        ("bytes", sum(event.bytes()).map(Value::from)),
-        ("packets", sum((event.flow.pkts_toserver, event.flow.pkts_toclient)).map(Value::from)),
-        ("vlan", outer),
-        ("inner", inner.map(|vlan| json!({"vlan": vlan}))),
-    ])
-}
-
-fn tls(event: &Event) -> Map<String, Value> {
-    let name = event.hello().and_then(|hello| hello.sni.as_deref());
-    object([("client", name.map(|name| json!({"server_name": name})))])
+    out.text("transport", event.transport().as_deref());
+    out.text("type", address.map(|address| if address.is_ipv4() { "ipv4" } else { "ipv6" }));
+    out.text("protocol", event.application());
+    out.text("community_id", event.community_id.as_deref());
+    out.number("bytes", sum(event.bytes()));
+    out.number("packets", sum((event.flow.pkts_toserver, event.flow.pkts_toclient)));
+    out.object("vlan", |out| out.number_text("id", outer));
+    out.object("inner", |out| out.object("vlan", |out| out.number_text("id", inner)));
 }
 
 /// What people search for in all events: addresses, names, and who did what is in the audit.
-fn related(event: &Event) -> Map<String, Value> {
-    let addresses: Vec<Value> =
-        [event.src_ip, event.dest_ip].iter().flatten().map(|ip| ip.to_string().into()).collect();
-    let names = event.names();
-    let users: Vec<&str> = ["by", "second_person"].into_iter().filter_map(|key| event.fact(key)).collect();
-    object([
-        ("ip", Some(addresses).filter(|list| !list.is_empty()).map(Value::from)),
-        ("hosts", Some(names).filter(|list| !list.is_empty()).map(Value::from)),
-        ("user", Some(users).filter(|list| !list.is_empty()).map(Value::from)),
-    ])
+fn related(event: &Event<'_>, out: &mut Object<'_>) {
+    let addresses: Vec<String> = [event.src_ip, event.dest_ip].iter().flatten().map(ToString::to_string).collect();
+    out.texts("ip", addresses.iter().map(String::as_str));
+    out.texts("hosts", event.names());
+    out.texts("user", ["by", "second_person"].into_iter().filter_map(|key| event.fact(key)));
 }
 
 /// What the schema has no field for: all of `alert.metadata`, an incident's numbers, the hello, the sensor's counts.
-fn own(event: &Event) -> Map<String, Value> {
-    let mut own = facts(&event.alert.metadata);
-    for (key, value) in event.numbers() {
-        let time = value.as_str().and_then(super::event::Time::read);
-        put(&mut own, key, time.map_or_else(|| value.clone(), |time| time.rfc_3339().into()));
+fn own(event: &Event<'_>, out: &mut Object<'_>) {
+    let mut once = Once::default();
+    facts(event, &mut once, out);
+    for (key, value) in event.numbers().iter().filter(|(key, _)| once.is_new(key)) {
+        match value.as_str().and_then(Time::read) {
+            Some(time) => out.text(key, &*time.rfc_3339()),
+            None => out.value(key, Some(value)),
+        }
     }
-    for (key, value) in event.coverage() {
-        put(&mut own, key, value.clone());
+    for (key, value) in event.coverage().filter(|(key, _)| once.is_new(key)) {
+        out.value(key, Some(value));
     }
-    let flowbits = &event.metadata.flowbits;
     let hello = event.hello();
-    own.extend(object([
-        ("gid", Some(event.alert.gid.into()).filter(|_| event.event_type == "alert")),
-        ("flow_id", event.flow_id.map(|id| id.to_string().into())),
-        ("ja4", hello.and_then(|hello| hello.ja4.clone()).map(Value::from)),
-        ("hello_version", hello.and_then(|hello| hello.version.clone()).map(Value::from)),
-        ("alpn", hello.map(super::event::Hello::alpn).filter(|list| !list.is_empty()).map(Value::from)),
-        ("user_agent", hello.and_then(|hello| hello.ua.clone()).map(Value::from)),
-        ("tunnel_outer", event.tunnel.clone()),
-        ("dns", event.dns.clone()),
-        ("stats", event.stats.clone()),
-        ("truncated", Some(flowbits.clone().into()).filter(|_| !flowbits.is_empty())),
-    ]));
-    own
+    if once.is_new("gid") {
+        out.number("gid", Some(event.alert.gid).filter(|_| &*event.event_type == "alert"));
+    }
+    if once.is_new("flow_id") {
+        out.number_text("flow_id", event.flow_id);
+    }
+    for (key, text) in [("ja4", hello.and_then(Hello::ja4)), ("hello_version", hello.and_then(Hello::version))] {
+        if once.is_new(key) {
+            out.text(key, text);
+        }
+    }
+    rest(event, &mut once, out);
+}
+
+/// What has no field in either schema.
+pub(super) fn rest<'e>(event: &'e Event<'_>, once: &mut Once<'e>, out: &mut Object<'_>) {
+    let hello = event.hello();
+    if once.is_new("alpn") {
+        out.texts("alpn", hello.into_iter().flat_map(Hello::alpn));
+    }
+    if once.is_new("user_agent") {
+        out.text("user_agent", hello.and_then(Hello::user_agent));
+    }
+    for (key, value) in [("tunnel_outer", &event.tunnel), ("dns", &event.dns), ("stats", &event.stats)] {
+        if once.is_new(key) {
+            out.value(key, value.as_ref());
+        }
+    }
+    if once.is_new("truncated") {
+        out.texts("truncated", event.truncated());
+    }
 }
 
 /// The facts of an alert: lists are always arrays, all others single texts.
-pub(super) fn facts(metadata: &Metadata) -> Map<String, Value> {
-    let filled = metadata.0.iter().filter(|(_, texts)| !texts.is_empty());
-    let value = |key: &str, texts: &Vec<String>| match texts.as_slice() {
-        [text] if !LISTS.contains(&key) => text.as_str().into(),
-        texts => texts.to_vec().into(),
-    };
-    filled.map(|(key, texts)| (key.clone(), value(key, texts))).collect()
+pub(super) fn facts<'e>(event: &'e Event<'_>, once: &mut Once<'e>, out: &mut Object<'_>) {
+    for (key, texts) in event.alert.metadata.iter().filter(|(key, _)| once.is_new(key)) {
+        match texts.as_slice() {
+            [text] if !LISTS.contains(&key) => out.text(key, &**text),
+            texts => out.texts(key, texts.iter().map(|text| &**text)),
+        }
+    }
+}
+
+/// Names of fields that come from the line, each of which an object has once. The first one stays.
+#[derive(Default)]
+pub(super) struct Once<'e>(HashSet<&'e str>);
+
+impl<'e> Once<'e> {
+    /// Whether the object has no field of this name yet; now it has.
+    pub fn is_new(&mut self, key: &'e str) -> bool {
+        self.0.insert(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    #[test]
+    fn a_field_is_there_once_whatever_the_line_has() {
+        let line = r#"{"timestamp":"2026-11-27T18:58:14.000000+0000","event_type":"alert","alert":{"gid":7,
+            "metadata":{"gid":["a"],"dns":["b"],"dns":["c"]},"context":{"vigie":{"dns":1,"flows":2,"flows":3}}},"dns":{}}"#;
+        let mut out = Vec::new();
+        encode(&Event::read(line.as_bytes()).unwrap(), &mut out);
+        let text = String::from_utf8(out).unwrap();
+        let own: Value = serde_json::from_str::<Value>(&text).unwrap()["vigie"].clone();
+        assert_eq!(own.to_string(), r#"{"gid":"a","dns":"b","flows":2}"#);
+        assert_eq!((text.matches("\"dns\"").count(), text.matches("\"flows\"").count()), (1, 1));
+    }
 }

@@ -3,9 +3,11 @@
 //! Both are lines: what would end one, and all other control characters, become spaces or an escape. Values are bounded,
 //! and the event says which were cut.
 
+use std::fmt::{Display, Write};
+
 use serde_json::Value;
 
-use super::event::Event;
+use super::event::{Event, Hello};
 
 /// Longest value, bytes before it is escaped. Both formats' readers accept this much in a text field.
 pub(super) const VALUE_BYTES_MAX: usize = 1_023;
@@ -14,66 +16,155 @@ const OWN_MAX: usize = 64;
 /// Longest key of ours.
 const KEY_BYTES_MAX: usize = 64;
 
-/// The fields of a line, in order.
-#[derive(Default)]
-pub(super) struct Fields {
-    fields: Vec<(String, String)>,
-    cut: Vec<String>,
+/// How a format writes fields.
+pub(super) struct Format {
+    /// What stands between two fields.
+    pub separator: u8,
+    /// Appends a value.
+    pub push_value: fn(&str, &mut Vec<u8>),
 }
 
-impl Fields {
+/// The fields of a line, written as they are added.
+pub(super) struct Fields<'o> {
+    out: &'o mut Vec<u8>,
+    format: &'static Format,
+    is_first: bool,
+    /// Keys of values that are not whole.
+    cut: String,
+    /// The value that is being added, and its key if that is one of ours.
+    value: String,
+    own_key: String,
+    /// Values under keys of ours.
+    own: usize,
+}
+
+impl<'o> Fields<'o> {
+    /// Fields at the end of `out`.
+    pub const fn new(format: &'static Format, out: &'o mut Vec<u8>) -> Self {
+        Self { out, format, is_first: true, cut: String::new(), value: String::new(), own_key: String::new(), own: 0 }
+    }
+
     /// Adds a field if it has a value.
-    pub fn add(&mut self, key: &str, value: Option<impl ToString>) {
-        let Some(value) = value.map(|value| value.to_string()).filter(|value| !value.is_empty()) else { return };
-        let kept = cut(&value);
-        if kept.len() < value.len() {
-            self.cut.push(key.to_owned());
+    pub fn add(&mut self, key: &str, value: Option<impl Display>) {
+        if let Some(value) = value {
+            // A string takes all that is written.
+            let _ = write!(self.value, "{value}");
+            self.end(key);
         }
-        self.fields.push((key.to_owned(), kept.to_owned()));
+    }
+
+    /// Adds a field of several texts if there are any.
+    pub fn add_joined<'t>(&mut self, key: &str, values: impl IntoIterator<Item = &'t str>, separator: &str) {
+        for (place, value) in values.into_iter().enumerate() {
+            if place > 0 {
+                self.value.push_str(separator);
+            }
+            self.value.push_str(value);
+        }
+        self.end(key);
+    }
+
+    fn end(&mut self, key: &str) {
+        if !self.value.is_empty() {
+            if !self.is_first {
+                self.out.push(self.format.separator);
+            }
+            self.is_first = false;
+            self.out.extend_from_slice(key.as_bytes());
+            self.out.push(b'=');
+            let kept = cut(&self.value);
+            (self.format.push_value)(kept, self.out);
+            if kept.len() < self.value.len() {
+                self.is_cut(key);
+            }
+        }
+        self.value.clear();
+    }
+
+    fn is_cut(&mut self, key: &str) {
+        if !self.cut.is_empty() {
+            self.cut.push_str(", ");
+        }
+        self.cut.push_str(key);
     }
 
     /// Adds what the format has no key for, under keys of ours that begin with `vigie`: `alert.metadata` but for the keys in
     /// `known`, an incident's numbers, the sensor's counts.
-    pub fn add_own(&mut self, event: &Event, known: &[&str]) {
-        let metadata = event.alert.metadata.0.iter().filter(|(key, _)| !known.contains(&key.as_str()));
-        let metadata = metadata.map(|(key, texts)| (key.clone(), texts.join(", ")));
-        let numbers = event.numbers().iter().map(|(key, value)| (key.clone(), text(value)));
-        let coverage = event.coverage().map(|(key, value)| (key.to_owned(), text(value)));
-        let stats = event.stats.iter().flat_map(flat);
-        let hello = event.hello();
-        let hello = [
-            ("ja4", hello.and_then(|hello| hello.ja4.clone())),
-            ("hello_version", hello.and_then(|hello| hello.version.clone())),
-            ("alpn", hello.map(|hello| hello.alpn().join(", "))),
-            ("user_agent", hello.and_then(|hello| hello.ua.clone())),
-            ("community_id", event.community_id.clone()),
-            ("tunnel_outer", event.tunnel.as_ref().map(text)),
-            ("dns", event.dns.as_ref().map(text)),
-            ("truncated", Some(event.metadata.flowbits.join(", "))),
-        ];
-        let hello = hello.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
-        let mut own = metadata.chain(numbers).chain(coverage).chain(stats).chain(hello);
-        for (key, value) in own.by_ref().take(OWN_MAX) {
-            self.add(&own_key(&key), Some(value));
+    pub fn add_own(&mut self, event: &Event<'_>, known: &[&str]) {
+        for (key, texts) in event.alert.metadata.iter().filter(|(key, _)| !known.contains(key)) {
+            self.own(key, texts.iter().map(|text| &**text));
         }
-        if own.next().is_some() {
-            self.cut.push("vigie".to_owned());
+        for (key, value) in event.numbers().iter().chain(event.coverage()) {
+            self.own_value(key, Some(value));
+        }
+        for (section, value) in event.stats.iter().filter_map(Value::as_object).flatten() {
+            match value.as_object() {
+                Some(counts) => {
+                    counts.iter().for_each(|(key, count)| self.own_value(&format!("{section}_{key}"), Some(count)));
+                }
+                None => self.own_value(section, Some(value)),
+            }
+        }
+        let hello = event.hello();
+        self.own("ja4", hello.and_then(Hello::ja4));
+        self.own("hello_version", hello.and_then(Hello::version));
+        self.own("alpn", hello.into_iter().flat_map(Hello::alpn));
+        self.own("user_agent", hello.and_then(Hello::user_agent));
+        self.own("community_id", event.community_id.as_deref());
+        self.own_value("tunnel_outer", event.tunnel.as_ref());
+        self.own_value("dns", event.dns.as_ref());
+        self.own("truncated", event.truncated());
+        if self.own > OWN_MAX {
+            self.is_cut("vigie");
         }
     }
 
-    /// All fields, then one that says which values are not whole.
-    pub fn into_vec(mut self) -> Vec<(String, String)> {
-        if !self.cut.is_empty() {
-            let cut_fields = cut(&self.cut.join(", ")).to_owned();
-            self.fields.push(("vigieCut".to_owned(), cut_fields));
+    /// A text without quotes, any other value as JSON.
+    fn own_value(&mut self, key: &str, value: Option<&Value>) {
+        match value {
+            Some(Value::String(text)) => self.own(key, Some(&**text)),
+            Some(value) if self.own < OWN_MAX => self.own(key, Some(&*value.to_string())),
+            Some(_) => self.own += 1,
+            None => {}
         }
-        self.fields
+    }
+
+    fn own<'t>(&mut self, key: &str, values: impl IntoIterator<Item = &'t str>) {
+        let mut values = values.into_iter().peekable();
+        if values.peek().is_none() {
+            return;
+        }
+        self.own += 1;
+        if self.own <= OWN_MAX {
+            let mut own_key = std::mem::take(&mut self.own_key);
+            write_own_key(key, &mut own_key);
+            self.add_joined(&own_key, values, ", ");
+            self.own_key = own_key;
+        }
+    }
+
+    /// Adds a field that says which values are not whole.
+    pub fn finish(mut self) {
+        if !self.cut.is_empty() {
+            let keys = std::mem::take(&mut self.cut);
+            self.add("vigieCut", Some(cut(&keys)));
+        }
     }
 }
 
 /// The character, or a space in place of one that has no place in a line.
 pub(super) fn in_a_line(character: char) -> char {
     if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}') { ' ' } else { character }
+}
+
+/// Whether a text is nothing but visible ASCII and spaces, without these characters: nearly all are, and are copied whole.
+pub(super) fn is_plain(text: &str, special: &[u8]) -> bool {
+    text.bytes().all(|byte| (b' '..=b'~').contains(&byte) && !special.contains(&byte))
+}
+
+/// Appends a character.
+pub(super) fn push(character: char, out: &mut Vec<u8>) {
+    out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
 /// As much of a text as a value may hold.
@@ -83,38 +174,27 @@ fn cut(text: &str) -> &str {
 }
 
 /// `incident_state` as `vigieIncidentState`: readers of both formats accept letters and digits only.
-fn own_key(key: &str) -> String {
+fn write_own_key(key: &str, own: &mut String) {
+    own.clear();
+    own.push_str("vigie");
     let words = key.split(|character: char| !character.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-    let mut own = "vigie".to_owned();
-    for word in words {
+    for word in words.take(KEY_BYTES_MAX) {
         let (first, rest) = word.split_at(1);
-        own.push_str(&first.to_ascii_uppercase());
+        own.push(char::from(first.as_bytes().first().map_or(b'_', u8::to_ascii_uppercase)));
         own.push_str(rest);
     }
     own.truncate(KEY_BYTES_MAX);
-    own
-}
-
-/// A text without quotes, any other value as JSON.
-fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-/// The counts of all sections of `stats`: `capture_kernel_drops`.
-fn flat(stats: &Value) -> Vec<(String, String)> {
-    let mut flat = Vec::new();
-    for (section, value) in stats.as_object().into_iter().flatten() {
-        match value.as_object() {
-            Some(counts) => flat.extend(counts.iter().map(|(key, count)| (format!("{section}_{key}"), text(count)))),
-            None => flat.push((section.clone(), text(value))),
-        }
-    }
-    flat
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn own_key(key: &str) -> String {
+        let mut own = String::new();
+        write_own_key(key, &mut own);
+        own
+    }
 
     #[test]
     fn keys_of_ours_are_letters_and_digits() {
@@ -128,16 +208,22 @@ mod tests {
             assert_eq!(own_key(key), own);
         }
         assert_eq!(own_key(&"x".repeat(1_000)).len(), KEY_BYTES_MAX);
+        assert_eq!(own_key(&"x_".repeat(1_000)).len(), KEY_BYTES_MAX);
     }
 
     #[test]
     fn long_values_are_cut_between_characters_and_the_event_says_so() {
-        let mut fields = Fields::default();
+        const PLAIN: Format =
+            Format { separator: b' ', push_value: |text, out| out.extend_from_slice(text.as_bytes()) };
+        let mut out = Vec::new();
+        let mut fields = Fields::new(&PLAIN, &mut out);
         fields.add("short", Some("x".repeat(VALUE_BYTES_MAX)));
         fields.add("long", Some("é".repeat(VALUE_BYTES_MAX)));
         fields.add("empty", Some(""));
-        let fields = fields.into_vec();
-        let lengths: Vec<_> = fields.iter().map(|(key, value)| (key.as_str(), value.len())).collect();
+        fields.finish();
+        let text = String::from_utf8(out).unwrap();
+        let fields: Vec<_> = text.split(' ').map(|field| field.split_once('=').unwrap()).collect();
+        let lengths: Vec<_> = fields.iter().map(|(key, value)| (*key, value.len())).collect();
         assert_eq!(lengths, [("short", 1_023), ("long", 1_022), ("vigieCut", 4)]);
         assert_eq!(fields[2].1, "long");
     }

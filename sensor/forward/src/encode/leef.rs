@@ -4,37 +4,39 @@
 //! sign needs none, since a key ends at the first one.
 
 use super::event::{Event, Subject};
-use super::fields::{Fields, in_a_line};
+use super::fields::{Fields, Format, in_a_line, is_plain, push};
 
+const FORMAT: Format = Format { separator: b'\t', push_value };
 /// Facts that have a key of the format.
 const KNOWN: [&str; 5] = ["event_id", "name", "reasons", "by", "ban"];
 
 /// Appends an event as one line, without a line end.
-pub(super) fn encode(event: &Event, out: &mut String) {
-    let version = env!("CARGO_PKG_VERSION");
-    out.push_str(&format!("LEEF:2.0|vigie|vigie|{version}|{}|x09|", event_id(event)));
-    for (place, (key, value)) in attributes(event).into_iter().enumerate() {
-        if place > 0 {
-            out.push('\t');
-        }
-        out.push_str(&key);
-        out.push('=');
-        out.extend(value.chars().map(in_a_line));
+pub(super) fn encode(event: &Event<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(concat!("LEEF:2.0|vigie|vigie|", env!("CARGO_PKG_VERSION"), "|").as_bytes());
+    out.extend_from_slice(event_id(event).as_bytes());
+    out.extend_from_slice(b"|x09|");
+    attributes(event, Fields::new(&FORMAT, out));
+}
+
+fn push_value(text: &str, out: &mut Vec<u8>) {
+    if is_plain(text, b"") {
+        return out.extend_from_slice(text.as_bytes());
     }
+    text.chars().for_each(|character| push(in_a_line(character), out));
 }
 
 /// What kind of event it is, by which QRadar maps it: `incident-opened`, or the signature of an alert, `1:7100101`.
-fn event_id(event: &Event) -> String {
+fn event_id(event: &Event<'_>) -> String {
     let id = match event.subject() {
         Subject::Alert => format!("{}:{}", event.alert.gid, event.alert.signature_id),
-        _ => event.action(),
+        _ => event.action().into_owned(),
     };
     let is_plain = |character: &char| character.is_ascii_alphanumeric() || matches!(character, '-' | ':' | '_' | '.');
     id.chars().filter(is_plain).take(64).collect()
 }
 
 /// The format counts from 1 to 10, upwards.
-fn severity(event: &Event) -> u8 {
+fn severity(event: &Event<'_>) -> u8 {
     match (event.subject(), event.alert.severity) {
         (Subject::Stats | Subject::Flow, _) => 1,
         (_, 1) => 8,
@@ -44,8 +46,7 @@ fn severity(event: &Event) -> u8 {
     }
 }
 
-fn attributes(event: &Event) -> Vec<(String, String)> {
-    let mut fields = Fields::default();
+fn attributes(event: &Event<'_>, mut fields: Fields<'_>) {
     let (to_server, to_client) = event.bytes();
     fields.add("devTime", Some(event.time().with_milliseconds()));
     fields.add("devTimeFormat", Some("yyyy-MM-dd'T'HH:mm:ss.SSSZ"));
@@ -62,15 +63,15 @@ fn attributes(event: &Event) -> Vec<(String, String)> {
     fields.add("dstPackets", event.flow.pkts_toclient);
     fields.add("usrName", event.fact("by"));
     fields.add("domain", event.server_name());
-    fields.add("policy", Some(event.facts("ban").join(", ")));
-    fields.add("reason", Some(event.facts("reasons").join("; ")));
+    fields.add_joined("policy", event.facts("ban"), ", ");
+    fields.add_joined("reason", event.facts("reasons"), "; ");
     fields.add("vigieText", Some(event.name().1));
     fields.add("vigieEventId", event.fact("event_id"));
-    fields.add("vigieSensor", event.host.as_ref());
-    fields.add("vigieInterface", event.in_iface.as_ref());
+    fields.add("vigieSensor", event.host.as_deref());
+    fields.add("vigieInterface", event.in_iface.as_deref());
     fields.add("vigieApplication", event.application());
     fields.add_own(event, &KNOWN);
-    fields.into_vec()
+    fields.finish();
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod cef;
 mod ecs;
 mod event;
 mod fields;
+mod json;
 mod leef;
 mod ocsf;
 #[cfg(test)]
@@ -57,15 +58,13 @@ impl Encoding {
             return Ok(());
         }
         let event = Event::read(line)?;
-        let mut text = String::with_capacity(line.len().saturating_mul(2));
         match self {
             Self::Eve => {}
-            Self::Ecs => text.push_str(&ecs::encode(&event).to_string()),
-            Self::Ocsf => text.push_str(&ocsf::encode(&event).to_string()),
-            Self::Cef => cef::encode(&event, &mut text),
-            Self::Leef => leef::encode(&event, &mut text),
+            Self::Ecs => ecs::encode(&event, out),
+            Self::Ocsf => ocsf::encode(&event, out),
+            Self::Cef => cef::encode(&event, out),
+            Self::Leef => leef::encode(&event, out),
         }
-        out.extend_from_slice(text.as_bytes());
         Ok(())
     }
 }

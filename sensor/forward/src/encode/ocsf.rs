@@ -1,76 +1,67 @@
 //! The Open Cybersecurity Schema Framework: alerts are Network Activity with `is_alert`, incidents Detection Findings, audit
 //! lines Entity Management, statistics Base Events. What a class has no field for stands under `unmapped`.
 
-use serde_json::{Map, Value, json};
-
-use super::ecs::facts;
-use super::event::{Event, Subject};
+use super::ecs::{Once, facts, rest};
+use super::event::{Event, Hello, Subject, Time};
+use super::json::{Object, object};
 
 /// The first version whose profile `security_control` has `is_alert`.
 const VERSION: &str = "1.4.0";
 /// Most names of an incident that become evidence; all of them are under `unmapped`.
 const NAMES_MAX: usize = 64;
 
-/// An event as one object.
-pub(super) fn encode(event: &Event) -> Value {
-    let (class, fields) = match event.subject() {
-        Subject::Incident => finding(event),
-        Subject::Alert | Subject::Flow => network_activity(event),
-        Subject::Audit => entity_management(event),
-        Subject::Stats => (Class::BASE, json!({"activity_name": event.name().0})),
-    };
+/// Appends an event as one object.
+pub(super) fn encode(event: &Event<'_>, out: &mut Vec<u8>) {
+    let class = Class::of(event);
     let (severity_id, severity) = severity(event);
     let (start, end) = event.span();
-    let Class { uid, category_uid, activity_id, .. } = class;
-    let mut out = json!({
-        "activity_id": activity_id,
-        "category_uid": category_uid,
-        "class_uid": uid,
-        "class_name": class.name,
-        "type_uid": uid * 100 + activity_id,
-        "time": event.time().epoch_ms(),
-        "start_time": start.map(super::event::Time::epoch_ms),
-        "end_time": end.map(super::event::Time::epoch_ms),
-        "severity_id": severity_id,
-        "severity": severity,
-        "message": event.name().1,
-        "metadata": metadata(event),
+    object(out, |out| {
+        out.number("activity_id", class.activity_id);
+        out.number("category_uid", class.category_uid);
+        out.number("class_uid", class.uid);
+        out.text("class_name", class.name);
+        out.number("type_uid", class.uid * 100 + class.activity_id);
+        out.milliseconds("time", event.time().epoch_ms());
+        out.milliseconds("start_time", start.map(Time::epoch_ms));
+        out.milliseconds("end_time", end.map(Time::epoch_ms));
+        out.number("severity_id", severity_id);
+        out.text("severity", severity);
+        out.text("message", event.name().1);
+        out.object("metadata", |out| metadata(event, out));
+        match event.subject() {
+            Subject::Incident => finding(event, out),
+            Subject::Alert | Subject::Flow => network_activity(event, out),
+            Subject::Audit => entity_management(event, out),
+            Subject::Stats => out.text("activity_name", event.name().0),
+        }
+        out.object("unmapped", |out| unmapped(event, out));
     });
-    let unmapped = Some(unmapped(event)).filter(|unmapped| !unmapped.is_empty());
-    if let (Value::Object(out), Value::Object(fields)) = (&mut out, fields) {
-        out.extend(fields);
-        out.insert("unmapped".to_owned(), unmapped.map_or(Value::Null, Value::Object));
-    }
-    without_nulls(out)
 }
 
 /// A class of the schema, and what happened in it.
 struct Class {
-    uid: u32,
+    uid: u64,
     name: &'static str,
-    category_uid: u32,
-    activity_id: u32,
+    category_uid: u64,
+    activity_id: u64,
 }
 
 impl Class {
-    /// 99 is the schema's number for what has none.
-    const BASE: Self = Self { uid: 0, name: "Base Event", category_uid: 0, activity_id: 99 };
-
-    const fn finding(activity_id: u32) -> Self {
-        Self { uid: 2004, name: "Detection Finding", category_uid: 2, activity_id }
-    }
-
-    const fn entity_management(activity_id: u32) -> Self {
-        Self { uid: 3004, name: "Entity Management", category_uid: 3, activity_id }
-    }
-
-    const fn network_activity(activity_id: u32) -> Self {
-        Self { uid: 4001, name: "Network Activity", category_uid: 4, activity_id }
+    fn of(event: &Event<'_>) -> Self {
+        let (uid, name, category_uid, activity_id) = match event.subject() {
+            Subject::Incident => (2004, "Detection Finding", 2, state(event).activity_id),
+            // The schema's activity for a report of traffic.
+            Subject::Alert | Subject::Flow => (4001, "Network Activity", 4, 6),
+            Subject::Audit => (3004, "Entity Management", 3, entity(event).0),
+            // 99 is the schema's number for what has none.
+            Subject::Stats => (0, "Base Event", 0, 99),
+        };
+        Self { uid, name, category_uid, activity_id }
     }
 }
 
 /// The schema counts upwards, EVE downwards.
-fn severity(event: &Event) -> (u32, &'static str) {
+fn severity(event: &Event<'_>) -> (u64, &'static str) {
     match (event.subject(), event.alert.severity) {
         (Subject::Stats | Subject::Flow, _) | (_, 4..) => (1, "Informational"),
         (_, 1) => (4, "High"),
@@ -80,148 +71,160 @@ fn severity(event: &Event) -> (u32, &'static str) {
     }
 }
 
-fn metadata(event: &Event) -> Value {
-    let is_alert = event.event_type == "alert";
-    let profiles = matches!(event.subject(), Subject::Alert | Subject::Flow).then(|| json!(["security_control"]));
-    json!({
-        "version": VERSION,
-        "product": {"name": "vigie", "vendor_name": "vigie"},
-        "profiles": profiles,
-        "uid": event.fact("event_id"),
-        "original_time": event.timestamp,
-        "event_code": is_alert.then(|| format!("{}:{}", event.alert.gid, event.alert.signature_id)),
-        "correlation_uid": event.fact("incident"),
-        "tenant_uid": event.fact("ministry"),
-        "log_provider": event.host,
-        "log_name": event.event_type,
-    })
+fn metadata(event: &Event<'_>, out: &mut Object<'_>) {
+    out.text("version", VERSION);
+    out.object("product", |out| {
+        out.text("name", "vigie");
+        out.text("vendor_name", "vigie");
+    });
+    let has_profile = matches!(event.subject(), Subject::Alert | Subject::Flow);
+    out.texts("profiles", has_profile.then_some("security_control"));
+    out.text("uid", event.fact("event_id"));
+    out.text("original_time", &*event.timestamp);
+    if &*event.event_type == "alert" {
+        out.text("event_code", &*format!("{}:{}", event.alert.gid, event.alert.signature_id));
+    }
+    out.text("correlation_uid", event.fact("incident"));
+    out.text("tenant_uid", event.fact("ministry"));
+    out.text("log_provider", event.host.as_deref());
+    out.text("log_name", &*event.event_type);
+}
+
+/// The state of an incident in the words of the schema.
+struct State {
+    activity_id: u64,
+    status_id: u64,
+    status: &'static str,
 }
 
 /// Which state an incident is in. A closed one is not resolved: nobody may have looked at it yet.
-fn finding(event: &Event) -> (Class, Value) {
-    let closed = event.fact("incident_closed");
-    let (activity_id, status_id, status) = match (event.fact("incident_state"), closed) {
-        (Some("opened"), _) => (1, 1, "New".to_owned()),
-        (Some("closed"), Some("excused")) => (3, 3, "Suppressed".to_owned()),
-        (Some("closed"), why) => (3, 99, format!("Closed: {}", why.unwrap_or("no reason"))),
-        _ => (2, 2, "In Progress".to_owned()),
+fn state(event: &Event<'_>) -> State {
+    let (activity_id, status_id, status) = match (event.fact("incident_state"), event.fact("incident_closed")) {
+        (Some("opened"), _) => (1, 1, "New"),
+        (Some("closed"), Some("excused")) => (3, 3, "Suppressed"),
+        (Some("closed"), _) => (3, 99, "Closed: "),
+        _ => (2, 2, "In Progress"),
     };
+    State { activity_id, status_id, status }
+}
+
+fn finding(event: &Event<'_>, out: &mut Object<'_>) {
+    let State { status_id, status, .. } = state(event);
     let (first, last) = event.span();
-    let reasons = event.facts("reasons");
-    let fields = json!({
-        "is_alert": true,
-        "status_id": status_id,
-        "status": status,
-        "count": event.number("flows"),
-        "finding_info": {
-            "uid": event.fact("incident").unwrap_or("unknown"),
-            "title": event.alert.signature,
-            "desc": (!reasons.is_empty()).then(|| reasons.join("; ")),
-            "types": [event.alert.category],
-            "first_seen_time": first.map(super::event::Time::epoch_ms),
-            "last_seen_time": last.map(super::event::Time::epoch_ms),
-            "modified_time": event.time().epoch_ms(),
-            "analytic": {"type_id": 1, "type": "Rule", "name": event.fact("ban_title").unwrap_or("vigie"), "uid": event.fact("ban")},
-        },
-        "evidences": evidences(event),
-        "observables": observables(event, "evidences[].src_endpoint.ip", "evidences[].dst_endpoint.hostname"),
-    });
-    (Class::finding(activity_id), fields)
-}
-
-/// One for each name that the client contacted.
-fn evidences(event: &Event) -> Option<Vec<Value>> {
-    let source = client_endpoint(event);
-    let names = event.names();
-    if names.is_empty() {
-        return source.map(|source| vec![json!({"src_endpoint": source})]);
+    out.truth("is_alert", true);
+    out.number("status_id", status_id);
+    match status_id {
+        99 => out.text("status", &*[status, event.fact("incident_closed").unwrap_or("no reason")].concat()),
+        _ => out.text("status", status),
     }
-    Some(
-        names
-            .into_iter()
-            .take(NAMES_MAX)
-            .map(|name| json!({"src_endpoint": source, "dst_endpoint": {"hostname": name}}))
-            .collect(),
-    )
+    out.number("count", event.number("flows"));
+    out.object("finding_info", |out| {
+        out.text("uid", event.fact("incident").unwrap_or("unknown"));
+        out.text("title", &*event.alert.signature);
+        out.joined("desc", event.facts("reasons"), "; ");
+        out.texts("types", [&*event.alert.category]);
+        out.milliseconds("first_seen_time", first.map(Time::epoch_ms));
+        out.milliseconds("last_seen_time", last.map(Time::epoch_ms));
+        out.milliseconds("modified_time", event.time().epoch_ms());
+        out.object("analytic", |out| {
+            out.number("type_id", 1);
+            out.text("type", "Rule");
+            out.text("name", event.fact("ban_title").unwrap_or("vigie"));
+            out.text("uid", event.fact("ban"));
+        });
+    });
+    evidences(event, out);
+    observables(event, ["evidences[].src_endpoint.ip", "evidences[].dst_endpoint.hostname"], out);
 }
 
-fn network_activity(event: &Event) -> (Class, Value) {
-    let is_alert = event.subject() == Subject::Alert;
+/// One for each name that the client contacted; without a name, the client.
+fn evidences(event: &Event<'_>, out: &mut Object<'_>) {
+    let has_client = event.src_ip.is_some() || event.fact("client").is_some();
+    if event.names().next().is_some() {
+        out.objects("evidences", event.names().take(NAMES_MAX), |out, name| {
+            out.object("src_endpoint", |out| client_endpoint(event, out));
+            out.object("dst_endpoint", |out| out.text("hostname", name));
+        });
+    } else {
+        out.objects("evidences", has_client.then_some(()), |out, ()| {
+            out.object("src_endpoint", |out| client_endpoint(event, out));
+        });
+    }
+}
+
+fn network_activity(event: &Event<'_>, out: &mut Object<'_>) {
     let (to_server, to_client) = event.bytes();
     let sum = |there: Option<u64>, back: Option<u64>| Some(there?.saturating_add(back?));
     let flow = &event.flow;
     let address = event.src_ip.or(event.dest_ip);
+    if event.subject() == Subject::Alert {
+        out.truth("is_alert", true);
+        out.number("action_id", 1);
+        out.text("action", "Allowed");
+        out.number("disposition_id", 15);
+        out.text("disposition", "Detected");
+    }
     let (confidence_id, confidence) = match event.fact("confidence") {
         Some("high") => (Some(3), Some("High")),
         Some("medium") => (Some(2), Some("Medium")),
         Some("low") => (Some(1), Some("Low")),
         _ => (None, None),
     };
-    let hello = event.hello();
-    let ja4 = hello.and_then(|hello| hello.ja4.as_deref());
-    let fields = json!({
-        "is_alert": is_alert.then_some(true),
-        "action_id": is_alert.then_some(1),
-        "action": is_alert.then_some("Allowed"),
-        "disposition_id": is_alert.then_some(15),
-        "disposition": is_alert.then_some("Detected"),
-        "confidence_id": confidence_id,
-        "confidence": confidence,
-        "policy": event.fact("ban").map(|ban| json!({"uid": ban})),
-        "app_name": event.fact("service_name"),
-        "src_endpoint": client_endpoint(event),
-        "dst_endpoint": server_endpoint(event),
-        "connection_info": {
-            "direction_id": 0,
-            "direction": "Unknown",
-            "protocol_name": event.transport(),
-            "protocol_ver_id": address.map(|address| if address.is_ipv4() { 4 } else { 6 }),
-            "uid": event.flow_id.map(|id| id.to_string()),
-            "community_uid": event.community_id,
-        },
-        "traffic": {
-            "bytes_out": to_server,
-            "bytes_in": to_client,
-            "bytes": sum(to_server, to_client),
-            "packets_out": flow.pkts_toserver,
-            "packets_in": flow.pkts_toclient,
-            "packets": sum(flow.pkts_toserver, flow.pkts_toclient),
-        },
-        "tls": tls(event),
-        "ja4_fingerprint_list": ja4.map(|ja4| json!([{"type_id": 1, "type": "JA4", "value": ja4}])),
-        "observables": observables(event, "src_endpoint.ip", "dst_endpoint.hostname"),
+    out.number("confidence_id", confidence_id);
+    out.text("confidence", confidence);
+    out.object("policy", |out| out.text("uid", event.fact("ban")));
+    out.text("app_name", event.fact("service_name"));
+    out.object("src_endpoint", |out| client_endpoint(event, out));
+    out.object("dst_endpoint", |out| server_endpoint(event, out));
+    out.object("connection_info", |out| {
+        out.number("direction_id", 0);
+        out.text("direction", "Unknown");
+        out.text("protocol_name", event.transport().as_deref());
+        out.number("protocol_ver_id", address.map(|address| if address.is_ipv4() { 4 } else { 6 }));
+        out.number_text("uid", event.flow_id);
+        out.text("community_uid", event.community_id.as_deref());
     });
-    // The schema's activity for a report of traffic.
-    (Class::network_activity(6), fields)
+    out.object("traffic", |out| {
+        out.number("bytes_out", to_server);
+        out.number("bytes_in", to_client);
+        out.number("bytes", sum(to_server, to_client));
+        out.number("packets_out", flow.pkts_toserver);
+        out.number("packets_in", flow.pkts_toclient);
+        out.number("packets", sum(flow.pkts_toserver, flow.pkts_toclient));
+    });
+    out.object("tls", |out| tls(event, out));
+    out.objects("ja4_fingerprint_list", event.hello().and_then(Hello::ja4), |out, ja4| {
+        out.number("type_id", 1);
+        out.text("type", "JA4");
+        out.text("value", ja4);
+    });
+    observables(event, ["src_endpoint.ip", "dst_endpoint.hostname"], out);
 }
 
 /// The class needs a version. A hello tells the highest that it offers; of a version that is not told there is no object.
-fn tls(event: &Event) -> Option<Value> {
-    let hello = event.hello()?;
+fn tls(event: &Event<'_>, out: &mut Object<'_>) {
+    let Some(hello) = event.hello() else { return };
     // A QUIC event tells the version of QUIC; its TLS is 1.3 (RFC 9001 §4.2).
-    let version = if event.is_quic() {
-        Some("1.3")
-    } else {
-        hello.version.as_deref().map(|text| text.trim_start_matches("TLS "))
-    };
-    Some(json!({"version": version?, "sni": hello.sni}))
+    let version = if event.is_quic() { Some("1.3") } else { hello.version() };
+    if let Some(version) = version {
+        out.text("version", version.trim_start_matches("TLS "));
+        out.text("sni", hello.sni());
+    }
 }
 
 /// The client: by its address, or by what stands for it.
-fn client_endpoint(event: &Event) -> Option<Value> {
-    if let Some(address) = event.src_ip {
-        let vlan = event.vlan.first().map(ToString::to_string);
-        return Some(json!({
-            "ip": address.to_string(),
-            "name": event.fact("device"),
-            "port": event.src_port,
-            "vlan_uid": vlan,
-            "interface_name": event.in_iface,
-        }));
+fn client_endpoint(event: &Event<'_>, out: &mut Object<'_>) {
+    if event.src_ip.is_some() {
+        out.address("ip", event.src_ip);
+        out.text("name", event.fact("device"));
+        out.number("port", event.src_port.map(u64::from));
+        out.number_text("vlan_uid", event.vlan.first().map(|vlan| u64::from(*vlan)));
+        out.text("interface_name", event.in_iface.as_deref());
+    } else if let Some(client) = event.fact("client") {
+        out.text("uid", client);
+        out.text("mac", Some(client).filter(|client| is_mac(client)));
+        out.text("name", event.fact("device"));
     }
-    let client = event.client()?;
-    let mac = is_mac(&client).then_some(&client);
-    Some(json!({"uid": client, "mac": mac, "name": event.fact("device")}))
 }
 
 fn is_mac(text: &str) -> bool {
@@ -229,34 +232,35 @@ fn is_mac(text: &str) -> bool {
         && text.split(':').all(|pair| pair.len() == 2 && pair.bytes().all(|digit| digit.is_ascii_hexdigit()))
 }
 
-fn server_endpoint(event: &Event) -> Option<Value> {
-    let (address, name) = (event.dest_ip.map(|address| address.to_string()), event.server_name());
-    if address.is_none() && name.is_none() {
-        return None;
+fn server_endpoint(event: &Event<'_>, out: &mut Object<'_>) {
+    let name = event.server_name();
+    if event.dest_ip.is_none() && name.is_none() {
+        return;
     }
     let asn = event.fact("server_asn").and_then(|number| number.parse::<u64>().ok());
-    Some(json!({
-        "ip": address,
-        "hostname": name,
-        "port": event.dest_port,
-        "autonomous_system": asn.map(|number| json!({"number": number})),
-        "location": event.fact("server_country").map(|country| json!({"country": country})),
-    }))
+    out.address("ip", event.dest_ip);
+    out.text("hostname", name);
+    out.number("port", event.dest_port.map(u64::from));
+    out.object("autonomous_system", |out| out.number("number", asn));
+    out.object("location", |out| out.text("country", event.fact("server_country")));
 }
 
 /// What people search for in all events, with the attributes in which it stands.
-fn observables(event: &Event, client: &str, server: &str) -> Option<Vec<Value>> {
-    let client = event
-        .src_ip
-        .map(|address| json!({"name": client, "type_id": 2, "type": "IP Address", "value": address.to_string()}));
-    let names = event.names().into_iter().take(NAMES_MAX);
-    let names = names.map(|name| json!({"name": server, "type_id": 1, "type": "Hostname", "value": name}));
-    Some(client.into_iter().chain(names).collect::<Vec<_>>()).filter(|list| !list.is_empty())
+fn observables(event: &Event<'_>, [client, server]: [&str; 2], out: &mut Object<'_>) {
+    let address = event.src_ip.map(|address| address.to_string());
+    let address = address.iter().map(|address| (client, 2, "IP Address", address.as_str()));
+    let names = event.names().take(NAMES_MAX).map(|name| (server, 1, "Hostname", name));
+    out.objects("observables", address.chain(names), |out, (name, type_id, kind, value)| {
+        out.text("name", name);
+        out.number("type_id", type_id);
+        out.text("type", kind);
+        out.text("value", value);
+    });
 }
 
-/// Who did what to what.
-fn entity_management(event: &Event) -> (Class, Value) {
-    let (activity_id, kind, uid) = match event.fact("audit") {
+/// What was done to what: number of the activity, the kind of thing, and the fact that names it.
+fn entity(event: &Event<'_>) -> (u64, &'static str, &'static str) {
+    match event.fact("audit") {
         Some("reveal") => (2, "Pseudonym", "pseudonym"),
         Some("key-rotated") => (3, "Pseudonym key", "pseudonym_period"),
         Some("derogation-added") => (1, "Derogation", "derogation"),
@@ -265,50 +269,36 @@ fn entity_management(event: &Event) -> (Class, Value) {
         Some("policy-changed") => (3, "Policy", "policy"),
         Some("sealed") => (1, "Journal segment", "segment"),
         _ => (99, "Other", "audit"),
-    };
-    let why = event.fact("reason").or_else(|| event.fact("note")).or_else(|| event.fact("reference"));
-    let fields = json!({
-        "activity_name": (activity_id == 99).then(|| event.action()),
-        "entity": {"name": kind, "type": kind, "uid": event.fact(uid)},
-        "actor": event.fact("by").map(|name| json!({"user": {"name": name}})),
-        "comment": why,
+    }
+}
+
+/// Who did what to what.
+fn entity_management(event: &Event<'_>, out: &mut Object<'_>) {
+    let (activity_id, kind, uid) = entity(event);
+    let action = event.action();
+    out.text("activity_name", Some(&*action).filter(|_| activity_id == 99));
+    out.object("entity", |out| {
+        out.text("name", kind);
+        out.text("type", kind);
+        out.text("uid", event.fact(uid));
     });
-    (Class::entity_management(activity_id), fields)
+    out.object("actor", |out| out.object("user", |out| out.text("name", event.fact("by"))));
+    out.text("comment", event.fact("reason").or_else(|| event.fact("note")).or_else(|| event.fact("reference")));
 }
 
 /// All facts for which the schema has no field, and those for which it has one too: nobody has to know which.
-fn unmapped(event: &Event) -> Map<String, Value> {
-    let mut rest = facts(&event.alert.metadata);
-    rest.shift_remove("event_id");
-    rest.extend(event.numbers().clone());
-    rest.extend(event.coverage().map(|(key, value)| (key.to_owned(), value.clone())));
-    let flowbits = &event.metadata.flowbits;
-    let hello = event.hello();
-    let more = json!({
-        "quic_version": hello.filter(|_| event.is_quic()).and_then(|hello| hello.version.as_deref()),
-        "alpn": hello.map(super::event::Hello::alpn).filter(|list| !list.is_empty()),
-        "user_agent": hello.and_then(|hello| hello.ua.as_deref()),
-        "tunnel_outer": event.tunnel,
-        "dns": event.dns,
-        "stats": event.stats,
-        "truncated": (!flowbits.is_empty()).then_some(flowbits),
-    });
-    if let Value::Object(more) = without_nulls(more) {
-        rest.extend(more);
-    }
-    rest
-}
-
-/// The schema has no nulls: a field that has no value is not there, nor an object that has no field.
-fn without_nulls(value: Value) -> Value {
-    match value {
-        Value::Object(fields) => {
-            let fields = fields.into_iter().map(|(key, value)| (key, without_nulls(value)));
-            let is_filled =
-                |value: &Value| !value.is_null() && value.as_object().is_none_or(|fields| !fields.is_empty());
-            Value::Object(fields.filter(|(_, value)| is_filled(value)).collect())
+fn unmapped(event: &Event<'_>, out: &mut Object<'_>) {
+    let mut once = Once::default();
+    // It is `metadata.uid`.
+    once.is_new("event_id");
+    facts(event, &mut once, out);
+    for (key, value) in event.numbers().iter().chain(event.coverage()) {
+        if once.is_new(key) {
+            out.value(key, Some(value));
         }
-        Value::Array(items) => Value::Array(items.into_iter().map(without_nulls).collect()),
-        other => other,
     }
+    if once.is_new("quic_version") {
+        out.text("quic_version", event.hello().filter(|_| event.is_quic()).and_then(Hello::version));
+    }
+    rest(event, &mut once, out);
 }

@@ -5,8 +5,8 @@ use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Context, Receiver};
-use crate::batch::{Batch, Event};
+use super::datagrams::Datagrams;
+use crate::batch::Event;
 use crate::error::{ErrorKind, SendError};
 use crate::selection::Class;
 
@@ -14,36 +14,13 @@ use crate::selection::Class;
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The systemd journal.
-pub struct JournaldReceiver {
+pub struct Journald {
     path: PathBuf,
-    socket: Option<UnixDatagram>,
-    message: Vec<u8>,
 }
 
-impl JournaldReceiver {
+impl Journald {
     pub const fn new(path: PathBuf) -> Self {
-        Self { path, socket: None, message: Vec::new() }
-    }
-
-    fn connect(&self) -> io::Result<UnixDatagram> {
-        let socket = UnixDatagram::unbound()?;
-        socket.set_write_timeout(Some(TIMEOUT))?;
-        socket.connect(&self.path)?;
-        Ok(socket)
-    }
-
-    fn failed(&self, error: &io::Error) -> SendError {
-        let path = self.path.display().to_string();
-        match error.kind() {
-            io::ErrorKind::NotFound => SendError::new(
-                ErrorKind::Connection,
-                format!(
-                    "{path}: there is no such socket; does systemd-journald run, and is its socket in the container?"
-                ),
-            ),
-            io::ErrorKind::PermissionDenied => SendError::file(&self.path, error),
-            _ => SendError::connection(&path, error),
-        }
+        Self { path }
     }
 }
 
@@ -70,7 +47,6 @@ fn field(message: &mut Vec<u8>, name: &str, value: &[u8]) {
 }
 
 fn encode(event: &Event<'_>, message: &mut Vec<u8>) {
-    message.clear();
     let head = event.head();
     let eve = head.as_ref().and_then(crate::selection::Head::severity);
     field(message, "PRIORITY", severity(event.class, eve).to_string().as_bytes());
@@ -86,36 +62,44 @@ fn encode(event: &Event<'_>, message: &mut Vec<u8>) {
     field(message, "MESSAGE", event.encoded);
 }
 
-impl Receiver for JournaldReceiver {
-    fn send(&mut self, batch: &mut Batch, context: Context<'_>) -> Result<(), SendError> {
-        let mut message = std::mem::take(&mut self.message);
-        while let Some(event) = batch.first() {
-            if context.stop.is_asked() {
-                return Err(super::stopped());
-            }
-            encode(&event, &mut message);
-            let socket = match self.socket.take() {
-                Some(socket) => socket,
-                None => self.connect().map_err(|error| self.failed(&error))?,
-            };
-            match socket.send(&message) {
-                Ok(_) => {}
-                // EMSGSIZE: longer than a datagram may be. It will not become shorter.
-                Err(error) if error.raw_os_error() == Some(nix::errno::Errno::EMSGSIZE as i32) => {
-                    context.set_aside(event.line, "it is longer than a datagram")?;
-                }
-                Err(error) => return Err(self.failed(&error)),
-            }
-            self.socket = Some(socket);
-            batch.acknowledge(1);
-        }
-        self.message = message;
-        Ok(())
+impl Datagrams for Journald {
+    type Socket = UnixDatagram;
+    const TOO_LONG: &'static str = "it is longer than a datagram";
+
+    fn open(&self) -> Result<UnixDatagram, SendError> {
+        let connect = || {
+            let socket = UnixDatagram::unbound()?;
+            socket.set_write_timeout(Some(TIMEOUT))?;
+            socket.connect(&self.path)?;
+            Ok(socket)
+        };
+        connect().map_err(|error| self.failed(&error))
     }
 
-    fn probe(&mut self) -> Result<String, SendError> {
-        self.connect().map_err(|error| self.failed(&error))?;
-        Ok(format!("takes datagrams: {}", self.path.display()))
+    fn encode(&self, event: &Event<'_>, datagram: &mut Vec<u8>) {
+        encode(event, datagram);
+    }
+
+    fn transmit(socket: &UnixDatagram, datagram: &[u8]) -> io::Result<usize> {
+        socket.send(datagram)
+    }
+
+    fn failed(&self, error: &io::Error) -> SendError {
+        let path = self.path.display().to_string();
+        match error.kind() {
+            io::ErrorKind::NotFound => SendError::new(
+                ErrorKind::Connection,
+                format!(
+                    "{path}: there is no such socket; does systemd-journald run, and is its socket in the container?"
+                ),
+            ),
+            io::ErrorKind::PermissionDenied => SendError::file(&self.path, error),
+            _ => SendError::connection(&path, error),
+        }
+    }
+
+    fn found(&self) -> String {
+        format!("takes datagrams: {}", self.path.display())
     }
 }
 

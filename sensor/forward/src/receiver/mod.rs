@@ -1,13 +1,19 @@
 //! The kinds of receivers. Each takes a batch and acknowledges events of it when they are the receiver's.
 
 mod connect;
+mod datagrams;
 mod file;
 mod journald;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod stdout;
 mod syslog;
 mod tls;
 mod webhook;
 
+use self::datagrams::DatagramReceiver;
+use self::journald::Journald;
+use self::syslog::SyslogDatagrams;
 use crate::batch::Batch;
 use crate::configuration::{KindSettings, ReceiverSettings, Transport};
 use crate::engine::{RejectedFile, Status, Stop};
@@ -74,12 +80,17 @@ pub fn open(settings: &ReceiverSettings) -> Box<dyn Receiver> {
     match &settings.kind {
         KindSettings::File(file) => Box::new(file::FileReceiver::new(file.clone())),
         KindSettings::Stdout => Box::new(stdout::StdoutReceiver),
-        KindSettings::Journald { socket } => Box::new(journald::JournaldReceiver::new(socket.clone())),
+        KindSettings::Journald { socket } => Box::new(DatagramReceiver::new(Journald::new(socket.clone()))),
         KindSettings::Syslog(syslog) if syslog.transport == Transport::Udp => {
-            Box::new(syslog::DatagramReceiver::new(syslog.clone()))
+            Box::new(DatagramReceiver::new(SyslogDatagrams::new(syslog.clone())))
         }
         KindSettings::Syslog(syslog) => Box::new(syslog::StreamReceiver::new(syslog.clone())),
         KindSettings::Webhook(webhook) => Box::new(webhook::WebhookReceiver::new(webhook.clone())),
+        #[cfg(feature = "kafka")]
+        KindSettings::Kafka(kafka) => Box::new(kafka::KafkaReceiver::new(kafka.clone())),
+        // The configuration refuses them in a program that has no Kafka.
+        #[cfg(not(feature = "kafka"))]
+        KindSettings::Kafka(_) => Box::new(stdout::StdoutReceiver),
     }
 }
 

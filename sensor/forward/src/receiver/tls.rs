@@ -3,13 +3,16 @@
 
 use std::fs;
 use std::io;
+use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{AlertDescription, CertificateError, ClientConfig, ClientConnection, RootCertStore};
 
+use super::connect::connect;
 use crate::configuration::TlsSettings;
 use crate::error::{ErrorKind, SendError, plain};
 use crate::secret::credential_path;
@@ -51,14 +54,49 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, SendError> 
     }
 }
 
+impl TlsSettings {
+    /// The file of the authorities.
+    pub fn authorities(&self) -> &Path {
+        self.ca_file.as_deref().unwrap_or_else(|| SYSTEM_AUTHORITIES.as_ref())
+    }
+}
+
+/// Connects to `host:port`, and ends the handshake.
+///
+/// # Errors
+/// There is no connection, or one side refuses the other.
+pub fn handshake(
+    server: &str,
+    settings: &TlsSettings,
+    timeout: Duration,
+) -> Result<(TcpStream, Box<ClientConnection>), SendError> {
+    let config = Certificates::read(settings)?.config()?;
+    let host = server.rsplit_once(':').map_or("", |(host, _)| host);
+    let name = settings.server_name.as_deref().unwrap_or(host).trim_matches(['[', ']']).to_owned();
+    let wrong = |_| SendError::new(ErrorKind::Certificate, format!("{name} cannot be the name of a certificate"));
+    let server_name = ServerName::try_from(name.clone()).map_err(wrong)?;
+    let tls = ClientConnection::new(config.into(), server_name).map_err(|error| explain_tls(server, &error))?;
+    let (mut stream, mut tls) = (connect(server, timeout)?, Box::new(tls));
+    let unusable = |error: io::Error| SendError::connection(server, &error);
+    stream.set_read_timeout(Some(timeout)).map_err(unusable)?;
+    stream.set_write_timeout(Some(timeout)).map_err(unusable)?;
+    while tls.is_handshaking() {
+        tls.complete_io(&mut stream).map_err(|error| explain(server, &error))?;
+    }
+    // What is still to be sent of a handshake that has ended.
+    while tls.wants_write() {
+        tls.write_tls(&mut stream).map_err(|error| explain(server, &error))?;
+    }
+    Ok((stream, tls))
+}
+
 impl Certificates {
     /// Reads them.
     ///
     /// # Errors
     /// A file cannot be read, or is not what it should be.
     pub fn read(settings: &TlsSettings) -> Result<Self, SendError> {
-        let authorities = settings.ca_file.as_deref().unwrap_or_else(|| SYSTEM_AUTHORITIES.as_ref());
-        let mut read = Self { authorities: certificates(authorities)?, client: None };
+        let mut read = Self { authorities: certificates(settings.authorities())?, client: None };
         if let Some((certificate, key)) = &settings.client {
             let chain = certificates(certificate)?;
             let path = credential_path(key).map_err(|message| SendError::new(ErrorKind::Certificate, message))?;

@@ -2,6 +2,9 @@
 // Each test uses some of it. Clippy knows only functions marked as tests, which may panic.
 #![allow(dead_code, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+#[cfg(feature = "kafka")]
+pub mod broker;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

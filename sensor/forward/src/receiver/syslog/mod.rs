@@ -5,5 +5,5 @@ mod message;
 mod stream;
 mod unsent;
 
-pub use datagram::DatagramReceiver;
+pub use datagram::SyslogDatagrams;
 pub use stream::StreamReceiver;

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustls::ClientConnection;
-use rustls::pki_types::ServerName;
 
 use super::message;
 use super::unsent::unsent_bytes;
@@ -17,7 +16,7 @@ use crate::configuration::{SyslogSettings, Transport};
 use crate::engine::Stop;
 use crate::error::{ErrorKind, SendError};
 use crate::receiver::connect::connect;
-use crate::receiver::tls::{Certificates, explain, explain_tls};
+use crate::receiver::tls::{explain, explain_tls, handshake};
 use crate::receiver::{Context, Receiver, stopped};
 
 /// How long a wait lasts before the wish to end is looked at.
@@ -52,53 +51,20 @@ impl StreamReceiver {
     fn open(&self) -> Result<Link, SendError> {
         let server = self.settings.server.clone();
         let timeout = Duration::from_secs(self.settings.timeout_s);
-        let tls = match self.settings.transport {
-            Transport::Tls => Some(self.tls()?),
-            Transport::Tcp | Transport::Udp => None,
-        };
-        let mut stream = connect(&server, timeout)?;
-        let unusable = |error: io::Error| SendError::connection(&server, &error);
-        let mut link = match tls {
-            None => Link { server: server.clone(), stream, tls: None, has_sent: false },
-            Some(mut tls) => {
-                stream.set_read_timeout(Some(timeout)).map_err(unusable)?;
-                stream.set_write_timeout(Some(timeout)).map_err(unusable)?;
-                while tls.is_handshaking() {
-                    tls.complete_io(&mut stream).map_err(|error| explain(&server, &error))?;
-                }
-                tls.complete_io_pending(&mut stream).map_err(|error| explain(&server, &error))?;
-                Link { server: server.clone(), stream, tls: Some(tls), has_sent: false }
+        let (stream, tls) = match self.settings.transport {
+            Transport::Tls => {
+                let (stream, tls) = handshake(&server, &self.settings.tls, timeout)?;
+                (stream, Some(tls))
             }
+            Transport::Tcp | Transport::Udp => (connect(&server, timeout)?, None),
         };
+        let unusable = |error: io::Error| SendError::connection(&server, &error);
+        let mut link = Link { server: server.clone(), stream, tls, has_sent: false };
         link.stream.set_nonblocking(true).map_err(unusable)?;
         if self.settings.tls.client.is_some() {
             link.wait(PollFlags::POLLIN, REFUSAL_MS)?;
         }
         Ok(link)
-    }
-
-    fn tls(&self) -> Result<Box<ClientConnection>, SendError> {
-        let config = Certificates::read(&self.settings.tls)?.config()?;
-        let host = self.settings.server.rsplit_once(':').map_or("", |(host, _)| host);
-        let name = self.settings.tls.server_name.as_deref().unwrap_or(host).trim_matches(['[', ']']).to_owned();
-        let wrong = |_| SendError::new(ErrorKind::Certificate, format!("{name} cannot be the name of a certificate"));
-        let server_name = ServerName::try_from(name.clone()).map_err(wrong)?;
-        let connection = ClientConnection::new(config.into(), server_name);
-        connection.map(Box::new).map_err(|error| explain_tls(&self.settings.server, &error))
-    }
-}
-
-/// What rustls has to send after a handshake that it ended.
-trait CompletePending {
-    fn complete_io_pending(&mut self, stream: &mut TcpStream) -> io::Result<()>;
-}
-
-impl CompletePending for ClientConnection {
-    fn complete_io_pending(&mut self, stream: &mut TcpStream) -> io::Result<()> {
-        while self.wants_write() {
-            self.write_tls(stream)?;
-        }
-        Ok(())
     }
 }
 
