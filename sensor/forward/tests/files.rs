@@ -7,6 +7,7 @@ mod common;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use common::{HttpServer, Place, free_port, numbers, until, until_all};
@@ -243,4 +244,31 @@ fn metrics_are_there_from_the_start() {
     }
     assert!(get("/readyz").starts_with("HTTP/1.1 200"));
     running.end();
+}
+
+#[test]
+fn a_clock_that_jumps_stops_nothing() {
+    const LIBRARIES: [&str; 2] = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"];
+    let libraries = LIBRARIES.map(|folder| format!("{folder}/faketime/libfaketime.so.1"));
+    let Some(library) = libraries.iter().find(|path| Path::new(path).exists()) else {
+        vigie_skip::skipped("libfaketime is not installed; install the package libfaketime");
+        return;
+    };
+    let place = Place::new();
+    place.configure(&file(&place));
+    let clock = place.path("clock");
+    fs::write(&clock, "+0").unwrap();
+    let log = fs::File::create(place.path("log")).unwrap();
+    let mut command = place.command();
+    command.env("LD_PRELOAD", library).env("FAKETIME_TIMESTAMP_FILE", &clock).env("FAKETIME_NO_CACHE", "1");
+    command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1");
+    let running = common::Running(command.stderr(log).spawn().unwrap());
+    for (jump, count) in [("+0", 100), ("-3650d", 200), ("+3650d", 300), ("+0", 400)] {
+        fs::write(&clock, jump).unwrap();
+        place.append(count - 100..count);
+        until_all(&place.path("eve.json"), count);
+    }
+    running.end();
+    let found = numbers(&fs::read_to_string(place.path("eve.json")).unwrap());
+    assert!(found.into_iter().eq(0..400), "{}", place.log());
 }

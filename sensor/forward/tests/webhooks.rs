@@ -6,7 +6,7 @@
 mod common;
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use common::{Authority, HttpServer, Place, Request, Running, free_port, has, numbers, until};
@@ -118,7 +118,7 @@ fn certificates_are_verified() {
         let mut server = Command::new("openssl");
         server.args(["s_server", "-www", "-accept", &port.to_string()]);
         server.args(["-cert", &format!("{certificate}.pem"), "-key", &format!("{certificate}.key")]);
-        server.current_dir(place.folder.path()).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        server.current_dir(place.folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
         let _server = Running(server.spawn().unwrap());
         common::until_listens(port);
         place.configure(&webhook(&format!("https://127.0.0.1:{port}/"), &format!("timeout_s = 2\n{keys}")));
@@ -130,6 +130,72 @@ fn certificates_are_verified() {
             expected => assert!(told.contains(expected), "{certificate}: {told}"),
         }
     }
+}
+
+/// nginx with TLS before a server of ours.
+fn nginx(place: &Place, behind: std::net::SocketAddr) -> (u16, Running) {
+    let port = free_port();
+    let work = place.folder.path().display();
+    let config = format!(
+        "daemon off;\nmaster_process off;\npid {work}/nginx.pid;\nerror_log {work}/nginx.log;\nevents {{}}\nhttp {{\n\
+         access_log off;\nclient_body_temp_path {work}/body;\nproxy_temp_path {work}/proxy;\nfastcgi_temp_path {work}/f;\n\
+         uwsgi_temp_path {work}/u;\nscgi_temp_path {work}/s;\nserver {{ listen 127.0.0.1:{port} ssl;\n\
+         ssl_certificate {work}/server.pem; ssl_certificate_key {work}/server.key;\n\
+         location / {{ client_max_body_size 10m; proxy_pass http://{behind}; }} }} }}\n"
+    );
+    fs::write(place.path("nginx.conf"), config).unwrap();
+    let mut command = Command::new("/usr/sbin/nginx");
+    command.arg("-c").arg(place.path("nginx.conf")).arg("-e").arg(place.path("nginx.log"));
+    let running = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    common::until_listens(port);
+    (port, running)
+}
+
+#[test]
+fn events_arrive_over_tls_with_our_own_authority_and_through_a_proxy() {
+    if !has("nginx", "nginx-light") {
+        return;
+    }
+    let place = Place::new();
+    let Some(authority) = Authority::new(&place) else { return };
+    authority.sign("server", "DNS:localhost", true);
+    place.append(0..2_500);
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&taken);
+    let server = HttpServer::start(move |request: &Request| {
+        seen.lock().unwrap().extend(numbers(&request.body));
+        (200, String::new())
+    });
+    let (port, _nginx) = nginx(&place, server.address);
+    let ca = format!("ca_file = {:?}\n", place.path("ca.pem"));
+    place.configure(&webhook(&format!("https://localhost:{port}/events"), &ca));
+    let output = place.once();
+    assert!(output.status.success(), "{output:?}");
+    assert!(taken.lock().unwrap().iter().copied().eq(0..2_500));
+    if !has("tinyproxy", "tinyproxy-bin") {
+        return;
+    }
+    place.append(2_500..2_600);
+    let proxy = free_port();
+    let with_proxy = format!("{ca}proxy = \"http://127.0.0.1:{proxy}\"\ntimeout_s = 5\n");
+    place.configure(&webhook(&format!("https://localhost:{port}/events"), &with_proxy));
+    // Not around a proxy that is not there.
+    let output = place.once();
+    assert_eq!(output.status.code(), Some(69), "{output:?}");
+    assert_eq!(taken.lock().unwrap().len(), 2_500);
+    let log = place.path("proxy.log");
+    let config =
+        format!("Port {proxy}\nListen 127.0.0.1\nMaxClients 10\nTimeout 60\nLogFile {log:?}\nLogLevel Connect\n");
+    fs::write(place.path("proxy.conf"), config).unwrap();
+    let mut command = Command::new("tinyproxy");
+    command.arg("-d").arg("-c").arg(place.path("proxy.conf"));
+    let _proxy = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    common::until_listens(proxy);
+    let output = place.once();
+    assert!(output.status.success(), "{output:?}");
+    assert!(taken.lock().unwrap().iter().copied().eq(0..2_600));
+    let log = fs::read_to_string(log).unwrap();
+    assert!(log.contains(&format!("CONNECT localhost:{port}")), "{log}");
 }
 
 #[test]
@@ -152,7 +218,7 @@ fn alertmanager_holds_incidents() {
     let mut server = Command::new(program);
     server.arg(format!("--web.listen-address=127.0.0.1:{port}"));
     server.args(["--config.file=am.yml", "--storage.path=am", "--cluster.listen-address="]);
-    server.current_dir(place.folder.path()).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    server.current_dir(place.folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
     let _server = Running(server.spawn().unwrap());
     common::until_listens(port);
     place.configure(&webhook(&format!("http://127.0.0.1:{port}/api/v2/alerts"), "format = \"alertmanager\"\n"));

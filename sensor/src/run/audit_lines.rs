@@ -8,12 +8,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use vigie_journal::replace_file;
+
 use crate::audit::Audit;
 
 /// How often the audit is read.
 const READ_EVERY: Duration = Duration::from_secs(1);
 /// The file in the journal's folder that says how far it was copied.
 const CURSOR: &str = "audit.cursor";
+/// Its permissions: nobody else reads it.
+const CURSOR_MODE: u32 = 0o600;
 
 /// A reader of the audit.
 pub struct AuditLines {
@@ -47,9 +51,8 @@ impl AuditLines {
     /// Remembers how far it was copied. The journal is to be synced before.
     pub fn save(&mut self) {
         if self.saved != self.offset {
-            let new = self.cursor.with_extension("new");
             let text = format!("{}\n", self.offset);
-            if fs::write(&new, text).and_then(|()| fs::rename(&new, &self.cursor)).is_ok() {
+            if replace_file(&self.cursor, CURSOR_MODE, &[text.as_bytes()]).is_ok() {
                 self.saved = self.offset;
             }
         }
