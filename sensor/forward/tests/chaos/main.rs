@@ -33,6 +33,7 @@ const KILLS: usize = 5;
 const MEMORY_KB_MAX: u64 = 160 << 10;
 /// How long everything may take to arrive after the last event.
 const REST_MAX: Duration = Duration::from_secs(180);
+#[cfg(feature = "kafka")]
 const TOPIC: &str = "vigie-events";
 
 /// xorshift64: numbers that a seed gives again.
