@@ -5,15 +5,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
-use vigie_journal::eve;
-use vigie_journal::record;
+use vigie_journal::{eve, names_an_address, record};
 
 /// Permissions of the file.
 const MODE: u32 = 0o600;
@@ -156,29 +154,6 @@ impl AuditEvent<'_> {
         });
         facts
     }
-}
-
-/// Whether a text names the address of a client: an IP or a hardware address.
-pub fn names_an_address(text: &str) -> bool {
-    let is_ip = |word: &str| {
-        let address = word.parse().or_else(|_| word.parse().map(|address: SocketAddr| address.ip()));
-        address.is_ok_and(|address: IpAddr| !address.is_unspecified())
-    };
-    // A point or colon may end a sentence, or a `::` an address.
-    let words = text.split(|c: char| !c.is_ascii_hexdigit() && !matches!(c, '.' | ':'));
-    let mut words = words.map(|word| word.trim_matches('.'));
-    words.any(|word| is_ip(word) || is_ip(word.trim_matches(':'))) || names_a_mac(text)
-}
-
-/// Six pairs of hexadecimal digits with `:` or `-` between them, or three groups of four with points.
-fn names_a_mac(text: &str) -> bool {
-    let is_in = |c: char, separators: &[char]| c.is_ascii_hexdigit() || separators.contains(&c);
-    [(&[':', '-'][..], 6, 2), (&['.'], 3, 4)].into_iter().any(|(separators, groups, digits)| {
-        text.split(|c: char| !is_in(c, separators)).any(|word| {
-            let parts = word.trim_matches(separators).split(separators);
-            parts.clone().count() == groups && parts.clone().all(|part| part.len() == digits)
-        })
-    })
 }
 
 fn without_addresses(text: &str) -> String {

@@ -26,6 +26,7 @@
 pub mod record;
 
 pub mod community_id;
+mod address_text;
 pub mod json;
 pub mod eve;
 
@@ -42,6 +43,7 @@ mod replace_file;
 mod verify;
 mod export;
 
+pub use address_text::names_an_address;
 pub use event_file::{EventFile, Target, Written, end_of_last_line};
 pub use export::{Exported, export};
 pub use journal::{Journal, JournalOptions, JournalStatus, Repairs, Retention};

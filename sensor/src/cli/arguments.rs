@@ -42,6 +42,8 @@ pub enum Command {
     Run(super::run::RunArguments),
     /// Send the events of the journal to receivers (the program vigie-forward).
     Forward(super::beside::ProgramArguments),
+    /// Serve pages about what was found (the program vigie-console).
+    Console(super::beside::ProgramArguments),
     /// Show which signature matches a name, an address or a fingerprint, and what it means.
     Explain(ExplainArguments),
     /// List or check signatures.

@@ -61,6 +61,7 @@ fn dispatch(command: &Command) -> Result<Exit, Failure> {
         Command::Judge(arguments) => judge::run(arguments, terminal),
         Command::Run(arguments) => run::run(arguments),
         Command::Forward(arguments) => beside::run("vigie-forward", arguments),
+        Command::Console(arguments) => beside::run("vigie-console", arguments),
         Command::Explain(arguments) => explain::run(arguments, terminal),
         Command::Signatures(arguments) => signatures::run(arguments, terminal),
         Command::Bans(arguments) => bans::run(arguments, terminal),

@@ -10,7 +10,9 @@ use vigie_privacy::{MasterKey, NotAPeriod, Period, PeriodKeys, Pseudonyms, Revea
 
 use super::exit::{Exit, Failure};
 use super::terminal::print;
-use crate::audit::{Audit, AuditEvent, names_an_address, this_user};
+use vigie_journal::names_an_address;
+
+use crate::audit::{Audit, AuditEvent, this_user};
 use crate::policy::load_settings;
 use crate::privacy::{period_keys, read_secret};
 use crate::settings::Loaded;

@@ -35,6 +35,9 @@ impl Profile {
         ioctls: INTERFACE_IOCTLS,
         captures: true,
     };
+
+    /// The console: it reads the journal, keeps its tables, and answers on a socket that listens already.
+    pub const CONSOLE: Self = Self { name: "console", captures: false, ..Self::SENSOR };
 }
 
 /// Reading and writing open files, sockets and pipes.

@@ -1,0 +1,82 @@
+//! How far the projection is: what pages say of it.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+
+use vigie_journal::JournalReader;
+
+/// Counts of the projection, since the program started.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Lines that were read.
+    pub lines: AtomicU64,
+    /// Lines that are no events.
+    pub lines_unread: AtomicU64,
+    /// Segments that were gone before they were read.
+    pub segments_lost: AtomicU64,
+    /// How often the tables were opened: readers open them anew.
+    pub generation: AtomicU64,
+    bytes_left: AtomicU64,
+    is_current: AtomicBool,
+    last: Mutex<Last>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Last {
+    event: Option<String>,
+    error: Option<String>,
+}
+
+/// How far it is at the moment.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// Everything that was written is in the tables.
+    pub is_current: bool,
+    /// Bytes of the sensor's journal that are not.
+    pub bytes_left: u64,
+    /// Lines that were read since the start.
+    pub lines: u64,
+    /// Time of the newest event that was read, as it is written.
+    pub last_event: Option<String>,
+    /// Why it does not go on.
+    pub error: Option<String>,
+}
+
+impl Progress {
+    /// How far it is.
+    pub fn reading(&self) -> Reading {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Reading {
+            is_current: self.is_current.load(Relaxed),
+            bytes_left: self.bytes_left.load(Relaxed),
+            lines: self.lines.load(Relaxed),
+            last_event: last.event,
+            error: last.error,
+        }
+    }
+
+    pub(super) fn opened(&self) {
+        self.generation.fetch_add(1, Relaxed);
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).error = None;
+    }
+
+    pub(super) fn at(&self, reader: &JournalReader, is_at_end: bool) {
+        if is_at_end && self.is_current.load(Relaxed) && self.bytes_left.load(Relaxed) == 0 {
+            // Nothing new: to ask how much is left costs a look at the folder.
+            if self.last.lock().unwrap_or_else(PoisonError::into_inner).event.is_some() {
+                return;
+            }
+        }
+        let lag = reader.lag();
+        self.bytes_left.store(lag.bytes, Relaxed);
+        self.is_current.store(is_at_end, Relaxed);
+        if lag.timestamp.is_some() {
+            self.last.lock().unwrap_or_else(PoisonError::into_inner).event = lag.timestamp;
+        }
+    }
+
+    pub(super) fn failed(&self, error: &str) {
+        self.is_current.store(false, Relaxed);
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).error = Some(error.to_owned());
+    }
+}

@@ -1,0 +1,284 @@
+//! Lists of incidents.
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row, params_from_iter};
+
+/// An incident, as lists show it.
+#[derive(Clone, Debug)]
+pub struct Incident {
+    pub seq: i64,
+    pub id: String,
+    pub alias: String,
+    pub state: String,
+    pub closed: String,
+    pub client: String,
+    pub client_alias: String,
+    pub device: String,
+    pub service: String,
+    pub service_name: String,
+    pub verdict: String,
+    pub kind: String,
+    pub first_run: bool,
+    pub is_warning: bool,
+    pub is_attempt: bool,
+    pub is_clear_text: bool,
+    pub ban: String,
+    pub ban_title: String,
+    pub authority: String,
+    pub day: String,
+    pub scope: String,
+    pub site: String,
+    pub ministry: String,
+    pub severity: u8,
+    pub opened_us: i64,
+    pub first_us: i64,
+    pub last_us: i64,
+    pub flows: u64,
+    pub bytes_to_server: u64,
+    pub bytes_to_client: u64,
+    pub alerts_left_out: u64,
+    pub evidence_left_out: u64,
+    pub lists: String,
+    pub acknowledged_by: String,
+    pub disposition: String,
+}
+
+/// The columns of [`Incident`], in its order.
+pub const COLUMNS: &str =
+    "seq, id, alias, state, closed, client, client_alias, device, service, service_name, verdict, kind,
+    first_run, is_warning, is_attempt, is_clear_text, ban, ban_title, authority, day, scope, site, ministry, severity,
+    opened_us, first_us, last_us, flows, bytes_to_server, bytes_to_client, alerts_left_out, evidence_left_out, lists,
+    acknowledged_by, disposition";
+
+impl Incident {
+    /// Reads the columns.
+    ///
+    /// # Errors
+    /// One has another type.
+    pub fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let number = |at: usize| row.get::<_, i64>(at).map(|number| number.max(0) as u64);
+        Ok(Self {
+            seq: row.get(0)?,
+            id: row.get(1)?,
+            alias: row.get(2)?,
+            state: row.get(3)?,
+            closed: row.get(4)?,
+            client: row.get(5)?,
+            client_alias: row.get(6)?,
+            device: row.get(7)?,
+            service: row.get(8)?,
+            service_name: row.get(9)?,
+            verdict: row.get(10)?,
+            kind: row.get(11)?,
+            first_run: row.get(12)?,
+            is_warning: row.get(13)?,
+            is_attempt: row.get(14)?,
+            is_clear_text: row.get(15)?,
+            ban: row.get(16)?,
+            ban_title: row.get(17)?,
+            authority: row.get(18)?,
+            day: row.get(19)?,
+            scope: row.get(20)?,
+            site: row.get(21)?,
+            ministry: row.get(22)?,
+            severity: row.get(23)?,
+            opened_us: row.get(24)?,
+            first_us: row.get(25)?,
+            last_us: row.get(26)?,
+            flows: number(27)?,
+            bytes_to_server: number(28)?,
+            bytes_to_client: number(29)?,
+            alerts_left_out: number(30)?,
+            evidence_left_out: number(31)?,
+            lists: row.get(32)?,
+            acknowledged_by: row.get(33)?,
+            disposition: row.get(34)?,
+        })
+    }
+
+    /// Whether it goes on.
+    pub fn is_open(&self) -> bool {
+        self.state != "closed"
+    }
+}
+
+/// Which incidents.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub span: Span,
+    /// `open` or `closed`.
+    pub state: String,
+    pub verdict: String,
+    pub ban: String,
+    pub service: String,
+    pub site: String,
+    pub client: String,
+    /// `none` (nobody has taken it up), or a disposition.
+    pub decided: String,
+    pub is_oldest_first: bool,
+}
+
+/// When they opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Span {
+    /// At any time.
+    #[default]
+    All,
+    /// On a day of their ban.
+    Day(String),
+    /// Since a time, or still open.
+    Since(i64),
+}
+
+/// A place in a list: time and number of the incident before.
+pub type After = (i64, i64);
+
+impl Filter {
+    /// The condition, and its values.
+    fn condition(&self) -> (String, Vec<Value>) {
+        let (mut parts, mut values): (Vec<String>, Vec<Value>) = (Vec::new(), Vec::new());
+        match &self.span {
+            Span::All => {}
+            Span::Day(day) => {
+                parts.push("day = ?".to_owned());
+                values.push(Value::Text(day.clone()));
+            }
+            Span::Since(since) => {
+                parts.push("(opened_us >= ? OR state <> 'closed')".to_owned());
+                values.push(Value::Integer(*since));
+            }
+        }
+        match self.state.as_str() {
+            "open" => parts.push("state <> 'closed'".to_owned()),
+            "closed" => parts.push("state = 'closed'".to_owned()),
+            _ => {}
+        }
+        match self.decided.as_str() {
+            "" => {}
+            "none" => parts.push("acknowledged_by = ''".to_owned()),
+            word => {
+                parts.push("disposition = ?".to_owned());
+                values.push(Value::Text(word.to_owned()));
+            }
+        }
+        for (column, wanted) in [
+            ("verdict", &self.verdict),
+            ("ban", &self.ban),
+            ("service", &self.service),
+            ("site", &self.site),
+            ("client", &self.client),
+        ] {
+            if !wanted.is_empty() {
+                parts.push(format!("{column} = ?"));
+                values.push(Value::Text(wanted.clone()));
+            }
+        }
+        if parts.is_empty() {
+            parts.push("1".to_owned());
+        }
+        (parts.join(" AND "), values)
+    }
+}
+
+/// A part of a list, newest first unless the filter says otherwise.
+///
+/// # Errors
+/// The tables cannot be read.
+pub fn list(
+    tables: &Connection,
+    filter: &Filter,
+    after: Option<After>,
+    count_max: usize,
+) -> rusqlite::Result<Vec<Incident>> {
+    let (mut condition, mut values) = filter.condition();
+    let (order, beyond) = if filter.is_oldest_first { ("ASC", ">") } else { ("DESC", "<") };
+    if let Some((opened, seq)) = after {
+        condition.push_str(&format!(" AND (opened_us, seq) {beyond} (?, ?)"));
+        values.extend([Value::Integer(opened), Value::Integer(seq)]);
+    }
+    values.push(Value::Integer(count_max as i64));
+    let query =
+        format!("SELECT {COLUMNS} FROM incident WHERE {condition} ORDER BY opened_us {order}, seq {order} LIMIT ?");
+    tables.prepare_cached(&query)?.query_map(params_from_iter(values), Incident::of)?.collect()
+}
+
+/// How many there are.
+///
+/// # Errors
+/// The tables cannot be read.
+pub fn count(tables: &Connection, filter: &Filter) -> rusqlite::Result<u64> {
+    let (condition, values) = filter.condition();
+    let query = format!("SELECT count(*) FROM incident WHERE {condition}");
+    let count: i64 = tables.prepare_cached(&query)?.query_row(params_from_iter(values), |row| row.get(0))?;
+    Ok(count.max(0) as u64)
+}
+
+/// A value that incidents have, its name for people, and how many have it.
+pub type Facet = (String, String, u64);
+
+/// Which values a column has among the incidents of a span.
+///
+/// # Errors
+/// The tables cannot be read.
+pub fn facet(tables: &Connection, span: &Span, column: Column) -> rusqlite::Result<Vec<Facet>> {
+    let filter = Filter { span: span.clone(), ..Filter::default() };
+    let (condition, values) = filter.condition();
+    let (column, name) = match column {
+        Column::Verdict => ("verdict", "verdict"),
+        Column::Ban => ("ban", "ban"),
+        Column::Service => ("service", "service_name"),
+        Column::Site => ("site", "site"),
+    };
+    let query = format!(
+        "SELECT {column}, max({name}), count(*) FROM incident WHERE {condition} AND {column} <> ''
+         GROUP BY 1 ORDER BY 3 DESC, 1 LIMIT 60"
+    );
+    let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?.max(0) as u64));
+    tables.prepare_cached(&query)?.query_map(params_from_iter(values), row)?.collect()
+}
+
+/// Columns that people filter by.
+#[derive(Clone, Copy, Debug)]
+pub enum Column {
+    Verdict,
+    Ban,
+    Service,
+    Site,
+}
+
+/// The days with incidents before and after a day.
+///
+/// # Errors
+/// The tables cannot be read.
+pub fn days_around(tables: &Connection, day: &str) -> rusqlite::Result<(Option<String>, Option<String>)> {
+    let one = |query: &str| tables.prepare_cached(query)?.query_row([day], |row| row.get(0));
+    let before = one("SELECT max(day) FROM incident WHERE day < ?1")?;
+    let after = one("SELECT min(day) FROM incident WHERE day > ?1")?;
+    Ok((before, after))
+}
+
+/// The newest day with an incident.
+///
+/// # Errors
+/// The tables cannot be read.
+pub fn last_day(tables: &Connection) -> rusqlite::Result<Option<String>> {
+    tables.query_row("SELECT max(day) FROM incident", [], |row| row.get(0))
+}
+
+/// How many incidents are newer than one.
+///
+/// # Errors
+/// The tables cannot be read.
+pub fn newer(tables: &Connection, seq: i64) -> rusqlite::Result<u64> {
+    let query = "SELECT count(*) FROM incident WHERE seq > ?1";
+    tables.prepare_cached(query)?.query_row([seq], |row| row.get::<_, i64>(0)).map(|count| count.max(0) as u64)
+}
+
+/// The incidents of a service by their first contact, the earliest first.
+///
+/// # Errors
+/// The tables cannot be read.
+pub fn first_seen(tables: &Connection, service: &str, count_max: usize) -> rusqlite::Result<Vec<Incident>> {
+    let query = format!("SELECT {COLUMNS} FROM incident WHERE service = ?1 ORDER BY first_us, seq LIMIT ?2");
+    tables.prepare_cached(&query)?.query_map(rusqlite::params![service, count_max as i64], Incident::of)?.collect()
+}

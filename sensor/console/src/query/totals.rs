@@ -1,0 +1,89 @@
+//! Sums over incidents: by ban, by service.
+
+use rusqlite::{Connection, Row, params};
+
+/// Sums of the incidents that share a value.
+#[derive(Clone, Debug, Default)]
+pub struct Totals {
+    pub key: String,
+    pub name: String,
+    pub incidents: u64,
+    pub open: u64,
+    pub apps: u64,
+    pub devices: u64,
+    pub first_us: i64,
+    pub last_us: i64,
+}
+
+const SUMS: &str =
+    "count(*), sum(state <> 'closed'), sum(verdict = 'app'), count(DISTINCT client), min(first_us), max(last_us)";
+
+fn of(row: &Row<'_>) -> rusqlite::Result<Totals> {
+    let number = |at: usize| row.get::<_, i64>(at).map(|number| number.max(0) as u64);
+    Ok(Totals {
+        key: row.get(0)?,
+        name: row.get(1)?,
+        incidents: number(2)?,
+        open: number(3)?,
+        apps: number(4)?,
+        devices: number(5)?,
+        first_us: row.get(6)?,
+        last_us: row.get(7)?,
+    })
+}
+
+/// By ban, most incidents first.
+///
+/// # Errors
+/// The tables cannot be read.
+pub fn by_ban(tables: &Connection) -> rusqlite::Result<Vec<Totals>> {
+    let query = format!("SELECT ban, max(ban_title), {SUMS} FROM incident GROUP BY 1 ORDER BY 3 DESC, 1 LIMIT 500");
+    tables.prepare_cached(&query)?.query_map([], of)?.collect()
+}
+
+/// By service, most incidents first.
+///
+/// # Errors
+/// The tables cannot be read.
+pub fn by_service(tables: &Connection) -> rusqlite::Result<Vec<Totals>> {
+    let query =
+        format!("SELECT service, max(service_name), {SUMS} FROM incident GROUP BY 1 ORDER BY 3 DESC, 1 LIMIT 500");
+    tables.prepare_cached(&query)?.query_map([], of)?.collect()
+}
+
+/// A rule that answered, with how often, and a name that it answered for.
+#[derive(Clone, Debug)]
+pub struct RuleUse {
+    pub rule: String,
+    pub signature_id: i64,
+    pub class: String,
+    pub family: String,
+    pub sources: String,
+    pub reviewed: String,
+    pub flows: u64,
+    pub incidents: u64,
+}
+
+/// The rules that answered for a service.
+///
+/// # Errors
+/// The tables cannot be read.
+pub fn rules(tables: &Connection, service: &str) -> rusqlite::Result<Vec<RuleUse>> {
+    let query = "SELECT rule, signature_id, max(class), max(family), max(sources), max(reviewed), count(*),
+                     count(DISTINCT incident)
+                 FROM evidence WHERE incident IN (SELECT id FROM incident WHERE service = ?1 ORDER BY opened_us DESC LIMIT 500)
+                 GROUP BY 1, 2 ORDER BY 7 DESC, 1 LIMIT 200";
+    let rule = |row: &Row<'_>| {
+        Ok(RuleUse {
+            rule: row.get(0)?,
+            signature_id: row.get(1)?,
+            class: row.get(2)?,
+            family: row.get(3)?,
+            sources: row.get(4)?,
+            reviewed: row.get(5)?,
+            flows: row.get::<_, i64>(6)?.max(0) as u64,
+            incidents: row.get::<_, i64>(7)?.max(0) as u64,
+        })
+    };
+    tables.prepare_cached(query)?.query_map(params![service], rule)?.collect()
+}
