@@ -202,7 +202,7 @@ const fn app_proto(alert: &Sighting) -> &'static str {
         (None, Evidence::TlsSni | Evidence::DtlsSni | Evidence::TlsCertificate) => "tls",
         (None, Evidence::QuicSni) => "quic",
         (None, Evidence::HttpHost | Evidence::HttpConnect) => "http",
-        (None, Evidence::Socks | Evidence::Dns | Evidence::Prefix) => "failed",
+        (None, Evidence::Socks | Evidence::ProxyAuthority | Evidence::Dns | Evidence::Prefix) => "failed",
     }
 }
 

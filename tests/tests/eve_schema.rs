@@ -157,9 +157,9 @@ fn dns(answers: usize) -> DnsAnswer {
 }
 
 #[rustfmt::skip]
-const EVIDENCE: [Evidence; 9] = [
+const EVIDENCE: [Evidence; 10] = [
     Evidence::TlsSni, Evidence::QuicSni, Evidence::DtlsSni, Evidence::HttpHost, Evidence::HttpConnect, Evidence::Socks,
-    Evidence::TlsCertificate, Evidence::Dns, Evidence::Prefix,
+    Evidence::ProxyAuthority, Evidence::TlsCertificate, Evidence::Dns, Evidence::Prefix,
 ];
 
 fn facts() -> Vec<Fact> {

@@ -10,6 +10,8 @@ pub enum Evidence {
     HttpHost,
     HttpConnect,
     Socks,
+    /// A load balancer wrote it into a PROXY header: the server name of the hello that it received.
+    ProxyAuthority,
     TlsCertificate,
     /// A DNS answer had named the server's address.
     Dns,
@@ -24,6 +26,7 @@ impl Evidence {
         match self {
             Self::TlsSni => "tls-sni", Self::QuicSni => "quic-sni", Self::DtlsSni => "dtls-sni",
             Self::HttpHost => "http-host", Self::HttpConnect => "http-connect", Self::Socks => "socks",
+            Self::ProxyAuthority => "proxy-authority",
             Self::TlsCertificate => "tls-cert", Self::Dns => "dns", Self::Prefix => "prefix",
         }
     }

@@ -85,6 +85,7 @@ enum EvidenceWord {
     HttpHost,
     HttpConnect,
     Socks,
+    ProxyAuthority,
     TlsCertificate,
     Dns,
     Prefix,

@@ -151,6 +151,7 @@ fn the_application_protocol_is_that_of_the_hello_or_of_the_evidence() {
         (Evidence::HttpHost, None, "http"),
         (Evidence::HttpConnect, None, "http"),
         (Evidence::Socks, None, "failed"),
+        (Evidence::ProxyAuthority, None, "failed"),
         (Evidence::Dns, None, "failed"),
         (Evidence::Prefix, None, "failed"),
     ] {

@@ -15,7 +15,7 @@ pub const MATCH_SERIES_MAX: usize = 4_096;
 /// Series that are shown before their first alert. The rest of [`MATCH_SERIES_MAX`] is left for alerts.
 pub const EXPECTED_SERIES_MAX: usize = MATCH_SERIES_MAX / 2;
 /// How a name can be seen, the most frequent first.
-const NAME_EVIDENCE: [Evidence; 8] = [
+const NAME_EVIDENCE: [Evidence; 9] = [
     Evidence::TlsSni,
     Evidence::QuicSni,
     Evidence::Dns,
@@ -24,6 +24,7 @@ const NAME_EVIDENCE: [Evidence; 8] = [
     Evidence::HttpConnect,
     Evidence::Socks,
     Evidence::DtlsSni,
+    Evidence::ProxyAuthority,
 ];
 
 /// What was found, as a scrape exports it.

@@ -79,7 +79,7 @@ vigie_metrics::families! {
     HELLO_OUTCOMES: Counter, "vigie_hello_outcomes_total", ["protocol", "outcome"],
         "Hellos by content: a server name, no name, an ECH extension, a name that is not a host name, or an end that never arrived (incomplete). A hello can count under several.";
     CLEAR_TEXT_NAMES: Counter, "vigie_clear_text_names_total", ["protocol"],
-        "Names read outside hellos: HTTP hosts, CONNECT and SOCKS requests, server certificates.";
+        "Names read outside hellos: HTTP hosts, CONNECT and SOCKS requests, PROXY headers, server certificates.";
     DNS_ANSWERS: Counter, "vigie_dns_answers_total", [],
         "DNS answers read.";
     QUIC_HELLOS: Counter, "vigie_quic_hellos_total", ["version"],

@@ -75,6 +75,7 @@ pub const WORKER_COUNTS: &[WorkerCount] = &[
     ("clear_text", "http_host", CLEAR_TEXT_NAMES, &["http_host"]),
     ("clear_text", "http_connect", CLEAR_TEXT_NAMES, &["http_connect"]),
     ("clear_text", "socks", CLEAR_TEXT_NAMES, &["socks"]),
+    ("clear_text", "proxy_authority", CLEAR_TEXT_NAMES, &["proxy_authority"]),
     ("clear_text", "tls_certificate", CLEAR_TEXT_NAMES, &["tls_certificate"]),
     ("dns", "answers", DNS_ANSWERS, &[]),
     ("match", "flows", FLOW_MATCHES, &[]),

@@ -108,6 +108,8 @@ counters! {
     HttpConnects: "clear_text", "http_connect";
     /// SOCKS requests.
     SocksRequests: "clear_text", "socks";
+    /// PROXY headers with the name that the client asked for.
+    ProxyAuthorities: "clear_text", "proxy_authority";
     /// Server certificates with names.
     Certificates: "clear_text", "tls_certificate";
     /// DNS answers.

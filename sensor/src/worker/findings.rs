@@ -133,7 +133,7 @@ impl HandshakeFinding {
         finding
     }
 
-    /// The finding of a name in clear text: HTTP or SOCKS.
+    /// The finding of a name in clear text: HTTP, SOCKS or a PROXY header.
     pub fn from_clear_text(
         evidence: Evidence,
         name: &[u8],
@@ -147,6 +147,7 @@ impl HandshakeFinding {
         let counter = match evidence {
             Evidence::HttpConnect => Counter::HttpConnects,
             Evidence::Socks => Counter::SocksRequests,
+            Evidence::ProxyAuthority => Counter::ProxyAuthorities,
             _ => Counter::HttpHosts,
         };
         counters.add(counter, 1);

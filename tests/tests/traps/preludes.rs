@@ -81,7 +81,10 @@ fn a_proxy_is_told_the_name_before_the_hello() {
     let connect = format!("CONNECT {NAME}:443 HTTP/1.1\r\nHost: {NAME}:443\r\n\r\n");
     let socks5 = [&[5, 1, 0, 3, NAME.len() as u8][..], NAME.as_bytes(), &[1, 187]].concat();
     let socks4a = [&[4, 1, 1, 187, 0, 0, 0, 1, 0][..], NAME.as_bytes(), &[0]].concat();
-    let cases: [(&str, &str, Vec<Turn<'_>>); 3] = [
+    let authority = [&[2, 0, NAME.len() as u8][..], NAME.as_bytes()].concat();
+    let header = [b"\r\n\r\n\0\r\nQUIT\n\x21\0\0", &[authority.len() as u8][..], &authority].concat();
+    let cases: [(&str, &str, Vec<Turn<'_>>); 4] = [
+        ("PROXY, version 2", "proxy-authority", vec![(true, &header)]),
         ("CONNECT", "http-connect", vec![(true, connect.as_bytes()), (false, b"HTTP/1.1 200 OK\r\n\r\n")]),
         (
             "SOCKS 5",

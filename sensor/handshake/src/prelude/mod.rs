@@ -252,9 +252,13 @@ impl Prelude {
             Message::Proxied(mut proxied, length) => {
                 let base = self.base();
                 proxied.authority = proxied.authority.map(|range| base + range.start..base + range.end);
+                let authority = proxied.authority.clone();
                 // The first header is that of the balancer nearest to the client's side of the stream.
                 self.proxy_info.get_or_insert_default().proxied.get_or_insert(proxied);
                 self.skip(length);
+                let name = authority
+                    .filter(|name| stream.get(name.clone()).is_some_and(|text| literal_address(text).is_none()));
+                return name.map(|name| Step::Name { evidence: Evidence::ProxyAuthority, name, port: None });
             }
             Message::Http => {
                 let mut reader = HttpReader::default();

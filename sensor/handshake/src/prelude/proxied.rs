@@ -1,5 +1,5 @@
 //! The PROXY protocol, versions 1 and 2 (haproxy.org, doc/proxy-protocol.txt): with it a load balancer tells, before all
-//! other bytes, whose connection it forwards.
+//! other bytes, whose connection it forwards, and which host the client had asked for.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
@@ -17,7 +17,8 @@ const VERSION_1: &[u8] = b"PROXY ";
 /// Longest header of version 1, its line end included.
 const LINE_BYTES_MAX: usize = 107;
 
-/// Number of the field that holds the host name which the client had asked for.
+/// Number of the field that holds the host name which the client had asked for: the server name of the hello that the
+/// balancer read.
 const AUTHORITY: u8 = 2;
 
 /// An address and a port.

@@ -131,10 +131,16 @@ fn a_proxy_header_is_read_past() {
     prelude.advance(&stream, &HttpLimits::default());
     assert_eq!(prelude.proxied().unwrap().source.unwrap().port, 56324);
     let binary = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x16\x0a\0\0\x01\x0a\0\0\x02\x1f\x90\x01\xbb\x02\0\x07tik.tok";
-    with_hello(binary);
+    let (stream, steps) = with_hello(binary);
+    assert_eq!(steps[0], name(&stream, Evidence::ProxyAuthority, "tik.tok", None));
+    let to_address = b"\r\n\r\n\0\r\nQUIT\n\x21\0\0\x0a\x02\0\x07192.0.2";
+    assert_eq!(with_hello(to_address).1.len(), 2, "no address");
+    let to_address = b"\r\n\r\n\0\r\nQUIT\n\x21\0\0\x0c\x02\0\x09192.0.2.1";
+    assert_eq!(with_hello(to_address).1.len(), 1, "an address is no name");
     let nested = [&line[..], binary, b"CONNECT a.example:443 HTTP/1.1\r\n\r\n"].concat();
     let (stream, steps) = with_hello(&nested);
-    assert_eq!(steps[0], name(&stream, Evidence::HttpConnect, "a.example", Some(443)));
+    assert_eq!(steps[0], name(&stream, Evidence::ProxyAuthority, "tik.tok", None));
+    assert_eq!(steps[1], name(&stream, Evidence::HttpConnect, "a.example", Some(443)));
     let mut prelude = Prelude::default();
     prelude.advance(&[&b"\x05\x01\x00\x05\x01\x00\x03\x01a\x00\x50"[..], binary].concat(), &HttpLimits::default());
     prelude.advance(&[&b"\x05\x01\x00\x05\x01\x00\x03\x01a\x00\x50"[..], binary].concat(), &HttpLimits::default());
