@@ -16,6 +16,8 @@ pub const SYN: u8 = 2;
 pub const RST: u8 = 4;
 /// TCP's ACK flag.
 pub const ACK: u8 = 16;
+/// TCP's URG flag.
+pub const URG: u8 = 32;
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -42,6 +44,18 @@ pub fn tcp_acknowledging(
     segment.extend(acknowledgment.to_be_bytes());
     segment.extend([0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
     segment.extend(payload);
+    seal(&mut segment, 16, from.ip(), to.ip(), TCP);
+    ethernet(&ip(from.ip(), to.ip(), TCP, &segment))
+}
+
+/// A TCP segment with an acknowledgment number and one urgent byte, the last of `payload` in front of `behind`.
+pub fn tcp_urgent(from: SocketAddr, to: SocketAddr, numbers: (u32, u32), payload: &[u8], behind: &[u8]) -> Vec<u8> {
+    let mut segment = ports(from, to);
+    segment.extend(numbers.0.to_be_bytes());
+    segment.extend(numbers.1.to_be_bytes());
+    let [high, low] = u16::try_from(payload.len()).unwrap().to_be_bytes();
+    segment.extend([0x50, ACK | URG, 0xff, 0xff, 0, 0, high, low]);
+    segment.extend([payload, behind].concat());
     seal(&mut segment, 16, from.ip(), to.ip(), TCP);
     ethernet(&ip(from.ip(), to.ip(), TCP, &segment))
 }

@@ -8,6 +8,7 @@ use vigie_wire::assembly::Assembly;
 
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
+const HELLO_VERIFY_REQUEST: u8 = 3;
 /// ChangeCipherSpec, alert, handshake, application data, heartbeat; then connection ids (RFC 9146) and ACK (RFC 9147).
 const CONTENT_TYPES: std::ops::RangeInclusive<u8> = 20..=26;
 /// The fixed fields of a hello, with empty session id and cookie, one cipher suite and one compression method.
@@ -75,6 +76,12 @@ impl<'a> Fragment<'a> {
 pub fn looks_like_dtls(payload: &[u8]) -> bool {
     let may_be_record = matches!(*payload, [kind, 0xfe | 0x01, ..] if CONTENT_TYPES.contains(&kind));
     may_be_record && client_hellos(payload).next().is_some()
+}
+
+/// Whether a server's datagram begins with a HelloVerifyRequest: the client will send another hello (RFC 6347 §4.2.1).
+pub fn is_hello_verify_request(payload: &[u8]) -> bool {
+    matches!(*payload, [HANDSHAKE, 0xfe | 0x01, ..])
+        && handshake_fragments(payload).next().is_some_and(|fragment| fragment.kind == HELLO_VERIFY_REQUEST)
 }
 
 /// The ClientHellos in a datagram, whole or in fragments.

@@ -9,6 +9,9 @@ use vigie_flow::Side;
 /// How far beyond the server's first byte an acknowledgment may lie while a hello is awaited.
 const ACKNOWLEDGED_BYTES_MAX: i32 = 1 << 24;
 
+/// The most data that a SYN carries: what fits into a datagram.
+const SYN_DATA_BYTES_MAX: u32 = 1 << 16;
+
 /// Why bytes of a connection contradict each other. A set of these is kept for each connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Desync(u16);
@@ -46,7 +49,7 @@ reasons! {
     OVERLAP = 8, "overlap";
     /// A byte was sent as urgent data, which a receiver may take out of the stream.
     URGENT = 9, "urgent";
-    /// Hellos with different names came before the server answered.
+    /// Hellos with different names came before the server answered, or after it had asked for another hello.
     HELLOS = 10, "hellos";
     /// Fragments of an IP datagram contradict each other.
     FRAGMENTS = 11, "fragments";
@@ -151,10 +154,10 @@ impl Opening {
         self.client_first
     }
 
-    /// Whether a segment's payload begins with the client's first byte.
+    /// Whether a segment's payload begins with the client's first byte. None with urgent data is told to.
     pub const fn is_at_first_byte(&self, sender: Side, segment: &Segment<'_>) -> bool {
         self.client_first == segment.sequence
-            && segment.flags & Segment::SYN == 0
+            && segment.flags & (Segment::SYN | Segment::URG) == 0
             && self.is(CLIENT_IS_HIGH) == matches!(sender, Side::High)
     }
 
@@ -183,6 +186,24 @@ impl Opening {
             && segment.flags & Segment::ACK == 0
             && segment.sequence.wrapping_add(1) == self.client_first;
         self.is(IS_ANSWERED) && sender == self.client() && !is_same && !segment.payload.is_empty()
+    }
+
+    /// Whether a SYN that opens this connection again elsewhere counts only when the server answers it, or the client goes on
+    /// there: in an established connection the server answers with a challenge alone (RFC 5961 §4).
+    pub fn doubts(&self, again: &Self) -> bool {
+        self.is(IS_ANSWERED) && self.client() == again.client() && self.client_first != again.client_first
+    }
+
+    /// Whether a segment acknowledges what this connection's server sent. Another connection's would begin elsewhere.
+    pub fn is_acknowledged_by(&self, segment: &Segment<'_>) -> bool {
+        let bytes = segment.acknowledgment().map(|number| number.wrapping_sub(self.server_first) as i32);
+        self.is(IS_ANSWERED) && bytes.is_some_and(|bytes| (0..=ACKNOWLEDGED_BYTES_MAX).contains(&bytes))
+    }
+
+    /// Whether a SYN-ACK answers this opening: it may acknowledge data of the SYN. Made-up captures acknowledge 0.
+    pub fn is_answered_by(&self, syn_ack: &Segment<'_>) -> bool {
+        let acknowledgment = syn_ack.acknowledgment();
+        acknowledgment.is_some_and(|number| number == 0 || number.wrapping_sub(self.client_first) <= SYN_DATA_BYTES_MAX)
     }
 
     /// Whether the SYN had data that this SYN-ACK does not acknowledge: the server did not take it (RFC 9293 §3.10.7.4).

@@ -123,6 +123,18 @@ impl ServerSide {
     }
 }
 
+/// The random of a ServerHello that asks for another hello (RFC 8446 §4.1.3).
+const HELLO_RETRY_REQUEST: [u8; 32] = [
+    0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91, 0xc2, 0xa2, 0x11,
+    0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
+];
+
+/// Whether a server's payload begins with a HelloRetryRequest in one record.
+pub fn is_hello_retry_request(payload: &[u8]) -> bool {
+    // Record and message headers and the version precede the random.
+    is_server_hello(payload) && payload.get(11..).is_some_and(|rest| rest.starts_with(&HELLO_RETRY_REQUEST))
+}
+
 /// How many bytes tell a record with a ServerHello.
 const SERVER_HELLO_BYTES: usize = 6;
 

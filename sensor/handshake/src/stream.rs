@@ -165,6 +165,7 @@ impl Stream {
         }
         if offset == 0
             && self.assembly.is_empty()
+            && segment.flags & Segment::URG == 0
             && let Some(hello) = tls::hello_in_one_record(payload)
         {
             self.is_done = true;

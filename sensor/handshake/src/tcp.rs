@@ -15,7 +15,7 @@ use super::{Counts, Limits};
 use vigie_decode::Segment;
 use vigie_flow::Side;
 
-pub use super::server_side::Certificate;
+pub use super::server_side::{Certificate, is_hello_retry_request};
 
 /// Zeros that fill a frame of 60 bytes up behind the shortest headers of IPv4 and TCP, and some more.
 const PADDING_BYTES_MAX: usize = 18;
@@ -46,12 +46,16 @@ pub struct TcpInspector {
     dns: Option<Box<[DnsStream; 2]>>,
     http: Option<Box<HttpConnection>>,
     opening: Option<Opening>,
+    /// A SYN that opened the connection elsewhere, and was not answered yet. Boxed because few connections have it.
+    reopening: Option<Box<Opening>>,
+    /// The server has asked for another hello.
+    is_retried: bool,
     /// Segments of the client with a wrong checksum, which the server may acknowledge.
     held: Option<Box<HeldSegments>>,
 }
 
 // Every connection that is being opened has one: what few need is boxed.
-const _: () = assert!(size_of::<TcpInspector>() <= 376);
+const _: () = assert!(size_of::<TcpInspector>() <= 384);
 
 impl TcpInspector {
     /// Bytes of memory held, those of the struct itself among them.
@@ -63,6 +67,7 @@ impl TcpInspector {
             + self.http.as_ref().map_or(0, |http| http.memory_bytes())
             + self.dns.as_ref().map_or(0, |streams| streams.iter().map(DnsStream::memory_bytes).sum())
             + self.held.as_ref().map_or(0, |held| held.memory_bytes())
+            + self.reopening.as_ref().map_or(0, |_| size_of::<Opening>())
     }
 
     /// Bytes of memory that a segment of one side may change.
@@ -86,6 +91,8 @@ impl TcpInspector {
         self.dns = None;
         self.http = None;
         self.opening = None;
+        self.reopening = None;
+        self.is_retried = false;
         self.held = None;
     }
 
@@ -152,6 +159,9 @@ impl TcpInspector {
         limits: &Limits,
         counts: &mut Counts,
     ) -> Findings<'a> {
+        if self.reopening.is_some() {
+            self.note_going_on(side, segment, limits);
+        }
         // The checksum of a whole hello is tested only if an event shows it: see `is_void_hello`.
         let tests_checksum = !(self.stream(side).is_empty() && is_whole_record(segment.payload));
         let has_other_hop_limit = match self.admit(side, segment, tests_checksum, counts) {
@@ -174,6 +184,24 @@ impl TcpInspector {
             return Findings { hello, ..Findings::default() };
         }
         self.stream(side).segment(segment, has_other_hop_limit, limits, counts)
+    }
+
+    /// Where the client goes on tells whether the SYN that opened the connection elsewhere was a decoy.
+    #[cold]
+    fn note_going_on(&mut self, side: Side, segment: &Segment<'_>, limits: &Limits) {
+        let Some(reopening) = self.reopening.as_deref().filter(|reopening| reopening.client() == side) else { return };
+        let reopening = *reopening;
+        let distance = |first: u32| segment.sequence.wrapping_sub(first) as usize;
+        let goes_on = |opening: Opening| {
+            distance(opening.client_first()) < limits.stream_bytes_max || opening.is_acknowledged_by(segment)
+        };
+        if self.opening.is_some_and(goes_on) {
+            if let Some(opening) = &mut self.opening {
+                opening.note(Desync::SYN_FLAG);
+            }
+        } else if distance(reopening.client_first()) < limits.stream_bytes_max {
+            self.reopen(reopening);
+        }
     }
 
     /// Takes a segment from the client after its hello was reported. Another version of its bytes shows in
@@ -221,6 +249,14 @@ impl TcpInspector {
 
     /// The connection is opened again, by another SYN or by the same one.
     pub fn open_again(&mut self, opening: Opening) {
+        match self.opening.filter(|known| known.doubts(&opening)) {
+            Some(_) => self.reopening = Some(Box::new(opening)),
+            None => self.reopen(opening),
+        }
+    }
+
+    fn reopen(&mut self, opening: Opening) {
+        self.reopening = None;
         self.begin(opening.client(), opening.client_first());
         if self.opening.is_none_or(|known| known.client_first() != opening.client_first()) {
             self.opening = Some(opening);
@@ -229,6 +265,9 @@ impl TcpInspector {
 
     /// The server answers the opening.
     pub fn answer(&mut self, server: Side, syn_ack: &Segment<'_>) {
+        if let Some(reopening) = self.reopening.take_if(|reopening| reopening.is_answered_by(syn_ack)) {
+            self.reopen(*reopening);
+        }
         if let Some(opening) = self.opening.as_mut().filter(|opening| opening.client() != server) {
             opening.answer(syn_ack);
             if opening.has_void_data(syn_ack) && self.segments <= 1 {
@@ -255,8 +294,22 @@ impl TcpInspector {
         }
     }
 
+    /// The server has asked the client for another hello, which begins at this sequence number: read that.
+    pub fn await_second_hello(&mut self, client: Side, first_byte: u32) {
+        self.is_retried = true;
+        let stream = self.stream(client);
+        stream.reset();
+        stream.begin(first_byte);
+        if self.server.is_some() {
+            self.await_certificate(client, 0);
+        }
+    }
+
     /// Whether a segment stands at one side's first byte, and that side is read from another place.
     pub fn is_before_reading(&self, side: Side, segment: &Segment<'_>) -> bool {
+        if self.is_retried {
+            return false;
+        }
         let stream = match side {
             Side::Low => &self.low,
             Side::High => &self.high,
@@ -268,7 +321,8 @@ impl TcpInspector {
     /// Reads one side anew from where it began.
     pub fn restart(&mut self, side: Side) {
         self.stream(side).reset();
-        if let Some(opening) = self.opening.filter(|opening| opening.client() == side) {
+        let opening = self.opening.filter(|opening| opening.client() == side && !self.is_retried);
+        if let Some(opening) = opening {
             self.begin(side, opening.client_first());
         }
     }
@@ -290,6 +344,9 @@ impl TcpInspector {
 
     /// Why a hello contradicts one that was reported before, in other segments.
     pub fn desync_of_hellos(&self) -> Desync {
+        if self.is_retried {
+            return Desync::HELLOS;
+        }
         let mut desync = Desync::OVERLAP;
         if self.opening.is_some_and(|opening| opening.has_hop_limits()) {
             desync.add(Desync::TTL);

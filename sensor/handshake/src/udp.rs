@@ -149,7 +149,7 @@ impl UdpInspector {
     /// Takes a datagram of either side and visits the hellos that it completed, if their names are new.
     pub fn datagram(&mut self, side: Side, datagram: &UdpDatagram<'_>, lent: &mut Lent<'_>, visit: Visit<'_>) {
         if self.client.is_some_and(|client| client != side) {
-            return self.answer(lent, visit);
+            return self.answer(datagram.payload, lent, visit);
         }
         self.datagrams += 1;
         if self.datagrams as usize > lent.limits.undecided_datagrams_max {
@@ -169,10 +169,11 @@ impl UdpInspector {
         self.handshake(side, payload, lent, visit);
     }
 
-    /// Takes note that the server sent something: what reached it decides, so no decoy follows.
-    fn answer(&mut self, lent: &mut Lent<'_>, visit: Visit<'_>) {
+    /// Takes note that the server sent something: what reached it decides, so no decoy follows, unless the server asks for
+    /// another hello.
+    fn answer(&mut self, payload: &[u8], lent: &mut Lent<'_>, visit: Visit<'_>) {
         self.release_held(lent, visit);
-        if self.reported.has_hello && !self.reported.awaits_second {
+        if self.reported.has_hello && !self.reported.awaits_second && !asks_for_another_hello(payload) {
             self.finish_partial(lent, visit);
             self.is_done = true;
         } else {
@@ -318,6 +319,12 @@ impl UdpInspector {
             report(&Hello::Dtls(hello));
         }
     }
+}
+
+/// Whether a server's datagram, maybe behind the header of a SOCKS5 relay, asks for another hello.
+fn asks_for_another_hello(payload: &[u8]) -> bool {
+    let payload = Relayed::parse(payload).map_or(payload, |relayed| relayed.payload);
+    dtls::is_hello_verify_request(payload) || quic::asks_for_another_initial(payload)
 }
 
 /// What was reported of a flow.

@@ -12,7 +12,9 @@ use crate::opening::Desync;
 use crate::stage::{Findings, Stage};
 
 /// Names of a stream that are reported.
-const NAMES_MAX: usize = 16;
+const NAMES_MAX: usize = 64;
+/// Pieces whose own version is tried although no more readings are, for each reading that a stream may have.
+const LATE_PIECES_OF_READINGS: u32 = 2;
 /// Urgent bytes kept of a stream.
 const URGENT_MAX: usize = 4;
 
@@ -57,6 +59,8 @@ pub struct Versions {
     walks: u32,
     /// Something came since the readings were last tried.
     is_changed: bool,
+    /// The last patch came since then.
+    has_new_patch: bool,
     /// Readings to report.
     readings: Vec<Reading>,
     /// Hashes of the names that were reported.
@@ -91,6 +95,7 @@ impl Versions {
             self.patches.pop();
         }
         self.patches.push(Patch { offset, bytes: bytes.into() });
+        self.has_new_patch = true;
         is_full
     }
 
@@ -145,6 +150,15 @@ impl Versions {
 
     /// Finds the readings that give new names.
     fn search(&mut self, base: &[u8], limits: &Limits) {
+        // Behind many decoys the last piece is the true one: it is tried first, and when nothing else is.
+        let tries_last = self.walks < LATE_PIECES_OF_READINGS.saturating_mul(limits.stream_readings_max as u32);
+        if std::mem::take(&mut self.has_new_patch) && tries_last {
+            self.walks += 1;
+            let reading = Reading { applied: 1 << (self.patches.len() - 1), urgent: UrgentBytes::Kept };
+            if let Some(hash) = self.new_name_hash_of(reading, base, limits) {
+                self.offer(reading, hash, base, limits);
+            }
+        }
         self.search_hellos(base, limits);
         let all = self.all();
         // Other protocols than TLS, and urgent bytes, by a few readings only.
@@ -504,6 +518,21 @@ mod tests {
         }
         pieces.extend(cut(&hello, &[40]));
         assert!(names(&pieces).iter().any(|name| name == TRUE_NAME));
+    }
+
+    #[test]
+    fn behind_many_decoys_the_last_piece_is_read() {
+        let hello = Hello::to(TRUE_NAME).record();
+        let at = hello.windows(TRUE_NAME.len()).position(|bytes| bytes == TRUE_NAME.as_bytes()).unwrap();
+        let decoys = || (0..40).map(|number| (at, format!("www.decoy{number:02}.a").into_bytes()));
+        let mut pieces: Vec<_> = decoys().collect();
+        pieces.push((0, hello.clone()));
+        assert!(names(&pieces).iter().any(|name| name == TRUE_NAME), "the whole hello");
+        let mut pieces = vec![(0, hello[..at].to_vec())];
+        pieces.extend(decoys());
+        let end = at + TRUE_NAME.len();
+        pieces.extend([(at, hello[at..end].to_vec()), (end, hello[end..].to_vec())]);
+        assert!(names(&pieces).iter().any(|name| name == TRUE_NAME), "the name");
     }
 
     proptest! {

@@ -74,6 +74,9 @@ impl Worker {
         record_id: u32,
         emit: &mut dyn FnMut(Event),
     ) {
+        if self.is_hello_retried(packet.side.opposite(), segment, record_id) {
+            return self.enforce_memory_limit(emit);
+        }
         let Some(record) = self.records.get_mut(record_id) else { return };
         let Inspection::Tcp(inspector) = &mut record.inspection else { return };
         let bytes_before = inspector.memory_bytes();

@@ -87,6 +87,9 @@ impl Worker {
         let record_id = self.record_of(slot, packet, emit);
         let opening = Opening::new(side, segment);
         if let Some(record) = self.records.get_mut(record_id) {
+            if matches!(&record.inspection, Inspection::Opening(known) if known.doubts(&opening)) {
+                tcp_inspector(record, &mut self.tcp_pool, &mut self.inspection_bytes);
+            }
             match &mut record.inspection {
                 Inspection::Tcp(inspector) => inspector.open_again(opening),
                 Inspection::None | Inspection::Opening(_) | Inspection::Http(_) | Inspection::Udp(_) => {

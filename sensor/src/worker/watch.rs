@@ -6,6 +6,7 @@ use vigie_flow::{Side, Slot};
 use vigie_handshake::http::Progress;
 use vigie_handshake::opening::Desync;
 use vigie_handshake::stream::Findings;
+use vigie_handshake::tcp::is_hello_retry_request;
 use vigie_handshake::versions::name_hash;
 use vigie_signatures::Bundle;
 
@@ -47,6 +48,9 @@ impl Worker {
         if segment.payload.is_empty() {
             return;
         }
+        if packet.side != client && record_id != 0 && self.is_hello_retried(client, segment, record_id) {
+            return;
+        }
         if packet.side != client || record_id == 0 {
             return self.end_watch(slot, record_id);
         }
@@ -58,6 +62,24 @@ impl Worker {
         }
         let Contradictions { findings, progress } = self.find_contradictions(packet, segment, record_id);
         self.report_requests(packet, segment, slot, record_id, (findings, progress), emit);
+    }
+
+    /// Whether a segment of the server asks for another hello (RFC 8446 §4.1.4). The client must not change the name in it,
+    /// but may: that is read like the first.
+    #[cold]
+    pub(super) fn is_hello_retried(&mut self, client: Side, segment: &Segment<'_>, record_id: u32) -> bool {
+        if !is_hello_retry_request(segment.payload) {
+            return false;
+        }
+        let Some(first_byte) = segment.acknowledgment() else { return false };
+        let Some(record) = self.records.get_mut(record_id) else { return false };
+        let Some(inspector) = tcp_inspector(record, &mut self.tcp_pool, &mut self.inspection_bytes) else {
+            return false;
+        };
+        let bytes_before = inspector.memory_bytes();
+        inspector.await_second_hello(client, first_byte);
+        remeasure(&mut self.inspection_bytes, bytes_before, inspector.memory_bytes());
+        true
     }
 
     /// Looks in a segment of the client for names that contradict the one that was reported, before the server answered.

@@ -1,6 +1,7 @@
 //! Decoys that no header proves void: the server alone knows which bytes it took, so every name has to be told.
 
-use vigie_tests::hello::Hello;
+use vigie_tests::hello::{Hello, record};
+use vigie_tests::packets::tcp_urgent;
 use vigie_tests::replay::Replay;
 use vigie_tests::tape::Tape;
 use vigie_tests::tcp::Connection;
@@ -79,5 +80,81 @@ fn decoys_with_another_hop_limit_are_told_as_such() {
             assert_eq!(replay.alerts().count(), 1, "{names:?}");
             assert!(desync_of_alerts(&replay).contains(&"ttl"), "{names:?}: {:?}", desync_of_alerts(&replay));
         }
+    }
+}
+
+#[test]
+fn a_second_hello_that_the_server_asked_for_may_name_another() {
+    // A HelloRetryRequest (RFC 8446 §4.1.3).
+    const RANDOM: [u8; 32] = [
+        0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91, 0xc2, 0xa2,
+        0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
+    ];
+    let retry =
+        [&b"\x02\0\0\x34\x03\x03"[..], &RANDOM, b"\0\x13\x01\0\0\x0c\0\x2b\0\x02\x03\x04\0\x33\0\x02\0\x17"].concat();
+    let retry = record(&retry);
+    let connection = Connection::default();
+    for (what, first) in [("another name", Hello::to(OTHER)), ("no name", Hello::nameless())] {
+        for change_cipher_spec in [&b""[..], b"\x14\x03\x03\0\x01\x01"] {
+            let first = first.record();
+            let second = [change_cipher_spec, &Hello::to(NAME).record()].concat();
+            let pieces: [&[usize]; 2] = [&[0], &[0, 70]];
+            for cuts in pieces {
+                let mut tape = Tape::of(connection.opening()).then([
+                    connection.from_client(0, &first),
+                    connection.from_server_acknowledging(0, first.len(), &retry),
+                ]);
+                tape.extend(cuts.iter().enumerate().map(|(number, &from)| {
+                    let to = cuts.get(number + 1).copied().unwrap_or(second.len());
+                    connection.from_client_acknowledging(first.len() + from, retry.len(), &second[from..to])
+                }));
+                let replay = tape.replay();
+                assert_eq!(replay.alerted(), alert("tls-sni", NAME), "{what}, {cuts:?}");
+                assert_eq!(desync_of_alerts(&replay), ["hellos"], "{what}, {cuts:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_urgent_byte_in_a_whole_hello_may_be_taken_out() {
+    let connection = Connection::default();
+    let hello = Hello::to(NAME).record();
+    let name = server_name_extension(&hello) + 9;
+    for place in [name + 4, name + 7, name + NAME.len() - 1] {
+        let before = [&hello[..place], b"Z"].concat();
+        let (from, to) = (connection.client, connection.server);
+        let frame = tcp_urgent(from, to, (connection.client_isn + 1, 0), &before, &hello[place..]);
+        let replay = Tape::of(connection.opening()).then([frame]).replay();
+        assert_eq!(replay.alerted(), alert("tls-sni", NAME), "{place}");
+        assert_eq!(desync_of_alerts(&replay), ["urgent"], "{place}");
+    }
+}
+
+#[test]
+fn a_syn_elsewhere_is_a_decoy_where_the_client_goes_on_as_before() {
+    let connection = Connection::default();
+    let elsewhere = connection.isn(2_000_000_000);
+    let hello = Hello::to(NAME).record();
+    let piece = |range: std::ops::Range<usize>| connection.from_client_acknowledging(range.start, 0, &hello[range]);
+    let decoy = elsewhere.from_client_acknowledging(0, 0, &Hello::to(OTHER).record());
+    let (first, second) = (0..60, 60..hello.len());
+    for (what, segments) in [
+        ("before the hello", vec![elsewhere.syn(), piece(first.clone()), piece(second.clone())]),
+        ("within the hello", vec![piece(first.clone()), elsewhere.syn(), piece(second.clone())]),
+        ("with data behind it", vec![elsewhere.syn(), decoy, piece(first), piece(second)]),
+    ] {
+        let replay = Tape::of(connection.opening()).then(segments).replay();
+        assert_eq!(replay.alerted(), alert("tls-sni", NAME), "{what}");
+        assert_eq!(desync_of_alerts(&replay), ["syn-flag"], "{what}");
+    }
+    // The same ports again: the server answers, or the client goes on there.
+    let again = elsewhere.segments(&hello, 60);
+    let answered = Tape::of(connection.opening()).then([elsewhere.syn(), elsewhere.syn_ack()]).then(again.clone());
+    let alone = Tape::of(connection.opening()).then([elsewhere.syn()]).then(again);
+    for (what, tape) in [("answered", answered), ("the client alone", alone)] {
+        let replay = tape.replay();
+        assert_eq!(replay.alerted(), alert("tls-sni", NAME), "{what}");
+        assert_eq!(desync_of_alerts(&replay), [""; 0], "{what}");
     }
 }

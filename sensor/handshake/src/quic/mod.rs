@@ -21,6 +21,11 @@ pub use google::Chlo;
 pub use header::{connection_ids, looks_like_quic};
 pub use keys::Scratch;
 
+/// Whether a server's datagram has the client begin anew: Version Negotiation or Retry (RFC 9000 §17.2.1, §17.2.5).
+pub fn asks_for_another_initial(payload: &[u8]) -> bool {
+    matches!(header::split(payload), Some((header::Packet::VersionNegotiation | header::Packet::Retry, _)))
+}
+
 /// What a connection may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QuicLimits {

@@ -105,6 +105,29 @@ fn all_names_are_reported_until_the_server_answers() {
 }
 
 #[test]
+fn a_server_that_asks_for_another_hello_has_not_answered() {
+    // HelloVerifyRequest with a cookie (RFC 6347 §4.2.1).
+    let verify = dtls_record(22, [0xfe, 0xff], 0, 0, &dtls_fragment(3, 0, b"\xfe\xff\x02ab", 0, 5));
+    let mut flow = Flow::default();
+    assert_eq!(flow.say(CLIENT, &dtls(Some("first.example"), 0)), ["first.example"]);
+    assert_eq!(flow.say(SERVER, &verify), [""; 0]);
+    assert_eq!(flow.say(CLIENT, &dtls(Some("second.example"), 1)), ["second.example"]);
+    assert!(flow.desync.has(Desync::HELLOS) && !flow.inspector.is_done());
+    // Version Negotiation, Retry.
+    let negotiation = b"\x80\0\0\0\0\x01a\x08\x01\x01\x01\x01\x01\x01\x01\x01\0\0\0\x01";
+    let retry = b"\xf0\0\0\0\x01\x01a\x01btoken and an integrity tag";
+    for again in [&negotiation[..], &retry[..]] {
+        let mut flow = Flow::default();
+        assert_eq!(flow.say(CLIENT, &short_hello(1, "first.example")), ["first.example"]);
+        assert_eq!(flow.say(SERVER, again), [""; 0]);
+        assert!(!flow.inspector.is_done(), "{}", again.escape_ascii());
+        assert_eq!(flow.say(CLIENT, &short_hello(2, "second.example")), ["second.example"]);
+        flow.say(SERVER, &[0x40; 50]);
+        assert!(flow.inspector.is_done());
+    }
+}
+
+#[test]
 fn decoys_to_the_same_connection_id() {
     let mut flow = Flow::default();
     assert_eq!(flow.say(CLIENT, &short_hello(1, "decoy.example")), ["decoy.example"]);
