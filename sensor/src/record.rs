@@ -14,7 +14,7 @@ use std::sync::Arc;
 use vigie_decode::{Address, Encapsulation, TunnelKind};
 use vigie_handshake::tls::{Ja4, Ja4Raw};
 use vigie_journal::eve;
-use vigie_journal::record::{self, Body, Record, Stats, Truncated};
+use vigie_journal::record::{self, Body, Coverage, Record, Stats, Truncated};
 use vigie_privacy::Pseudonyms;
 use vigie_signatures::{Bundle, Rule};
 
@@ -111,6 +111,11 @@ fn truncated(fact: &Fact) -> Truncated {
         | Fact::FlowBytes(_)
         | Fact::Clock { .. } => Truncated::default(),
     }
+}
+
+/// Appends what an interface covered as one EVE line, newline included.
+pub fn encode_coverage(coverage: &Coverage, context: &Context, out: &mut Vec<u8>) {
+    eve::encode_coverage(coverage, context.sensor_name.as_deref(), out);
 }
 
 /// Appends a `stats` record as one EVE line, newline included.

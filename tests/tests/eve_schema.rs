@@ -15,13 +15,13 @@ use vigie::event::{
 };
 use vigie::judging::{self, Judging, Output};
 use vigie::privacy::{Privacy, Rotation};
-use vigie::record::{Context, Under, encode, encode_alert, encode_incident, encode_stats};
+use vigie::record::{Context, Under, encode, encode_alert, encode_coverage, encode_incident, encode_stats};
 use vigie::text::BoundedText;
 use vigie_capture::{Files, FilesOptions};
 use vigie_decode::{Address, Encapsulation, Tunnel, TunnelKind};
 use vigie_handshake::opening::Desync;
 use vigie_handshake::tls::{ClientHello, Ja4Raw, Ja4Transport};
-use vigie_journal::record::Stats;
+use vigie_journal::record::{Coverage, Stats};
 use vigie_judgement::Finding;
 use vigie_judgement::policy::Policy;
 use vigie_signatures::{Bundle, Class, Confidence, MatchKind, Role, Rule, signature_id};
@@ -241,6 +241,13 @@ fn events() -> Vec<Value> {
         let mut line = Vec::new();
         encode_stats(&Stats { uptime_s: 60, kernel_packets: u64::MAX, ..Stats::default() }, context, &mut line);
         events.push(serde_json::from_slice(&line).unwrap());
+        for words in [vec![], vec!["sensor_stopped", "interface_down"]] {
+            line.clear();
+            let coverage =
+                Coverage { interface: "eth0".to_owned(), drops_ring: u64::MAX, words, ..Coverage::default() };
+            encode_coverage(&coverage, context, &mut line);
+            events.push(serde_json::from_slice(&line).unwrap());
+        }
     }
     events
 }

@@ -5,12 +5,14 @@
 //! client, destination the server.
 
 mod audit;
+mod coverage;
 mod dns;
 mod incident;
 #[cfg(test)]
 mod tests;
 
 pub use audit::encode_audit;
+pub use coverage::encode_coverage;
 pub use incident::encode_incident;
 
 use crate::community_id::{ICMP, ICMP6, community_id, icmp_message};

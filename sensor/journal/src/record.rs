@@ -330,3 +330,51 @@ pub struct Stats {
     /// Alerts that could not be written.
     pub alerts_lost: u64,
 }
+
+/// What a sensor covered on one interface in a minute, or in a part of one: also an absence of findings needs its evidence.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// The end of the window, nanoseconds since the Unix epoch.
+    pub timestamp_ns: u64,
+    /// The interface.
+    pub interface: String,
+    /// Seconds since the start of the sensor.
+    pub uptime_s: u64,
+    /// Packets that the kernel gave or dropped, since the start.
+    pub kernel_packets: u64,
+    /// Those that the kernel dropped, since the start.
+    pub kernel_drops: u64,
+    /// Packets that the interface dropped, since the start.
+    pub kernel_ifdrops: u64,
+    /// Length of the window; 0 at the start of the sensor.
+    pub window_s: u64,
+    /// Time within the window in which nothing could be seen; a part of a second counts as one.
+    pub blind_s: u64,
+    /// Packets seen in the window.
+    pub packets: u64,
+    /// Packets that the kernel dropped in the window, because the sensor was too slow.
+    pub drops_ring: u64,
+    /// Packets that the interface dropped in the window.
+    pub drops_interface: u64,
+    /// Hellos in the window.
+    pub hellos: u64,
+    /// Those without a server name.
+    pub hellos_nameless: u64,
+    /// Those with an ECH extension.
+    pub hellos_ech: u64,
+    /// Hash of the policy in use.
+    pub policy: String,
+    /// Hash of the signatures in use.
+    pub signatures: String,
+    /// What else there is to say of the window, such as `sensor_started` and `interface_down`.
+    pub words: Vec<&'static str>,
+}
+
+impl Coverage {
+    /// Packets dropped, of a million. One dropped packet is never 0.
+    pub fn drops_ppm(&self) -> u64 {
+        let dropped = self.drops_ring.saturating_add(self.drops_interface);
+        let all = dropped.saturating_add(self.packets);
+        if all == 0 { 0 } else { dropped.saturating_mul(1_000_000).div_ceil(all) }
+    }
+}

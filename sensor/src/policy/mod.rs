@@ -93,15 +93,21 @@ pub fn files(loaded: &Loaded) -> Vec<PathBuf> {
     paths.into_iter().flatten().map(|path| resolve(loaded, path)).collect()
 }
 
-/// A hash of what the policy is read from: the configuration file and the files that it names. It tells whether two sensors
-/// judge by the same texts, and when a policy changed.
+/// The sections of the configuration file that say how to judge.
+const JUDGING_SECTIONS: [&str; 4] = ["policy", "judgement", "ban", "scope"];
+
+/// A hash of what the policy is read from: some sections of the configuration file, and the files that they name. It tells
+/// whether two sensors judge by the same rules, whatever their names and interfaces, and when a policy changed.
 pub fn hash(loaded: &Loaded) -> String {
     let mut context = ring::digest::Context::new(&ring::digest::SHA256);
     let mut add = |bytes: &[u8]| {
         context.update(&(bytes.len() as u64).to_be_bytes());
         context.update(bytes);
     };
-    add(loaded.text.as_bytes());
+    let mut sections: toml::Table = toml::from_str(&loaded.text).unwrap_or_default();
+    sections.retain(|section, _| JUDGING_SECTIONS.contains(&section));
+    add(sections.to_string().as_bytes());
+    add(format!("{:?}", loaded.settings.policy.unlisted).as_bytes());
     for path in files(loaded) {
         for file in files_in(&path) {
             add(&std::fs::read(&file).unwrap_or_default());

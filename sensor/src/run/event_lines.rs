@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use vigie_journal::record::Stats;
+use vigie_journal::record::{Coverage, Stats};
 use vigie_judgement::{Finding, Sighting};
 use vigie_signatures::{Bundle, Rule};
 
@@ -70,6 +70,11 @@ impl EventLines {
     /// Adds a stats record.
     pub fn stats(&mut self, stats: &Stats) {
         self.line(None, |context, line| record::encode_stats(stats, context, line));
+    }
+
+    /// Adds what an interface covered.
+    pub fn coverage(&mut self, coverage: &Coverage) {
+        self.line(None, |context, line| record::encode_coverage(coverage, context, line));
     }
 
     /// Adds lines as they are, each with its newline.

@@ -18,6 +18,7 @@ pub(crate) mod alert_rate;
 mod audit_lines;
 mod candidate_files;
 mod channel;
+mod coverage;
 mod event_lines;
 mod event_output;
 mod guarded;

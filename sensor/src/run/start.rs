@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::bounded;
@@ -13,6 +13,7 @@ use vigie_signatures::Bundle;
 use super::alert_rate::AlertRate;
 use super::candidate_files::CandidateFiles;
 use super::channel::channel;
+use super::coverage::CoverageWindows;
 use super::event_lines::EventLines;
 use super::event_output::EventOutput;
 use super::guarded::GuardedWorker;
@@ -194,6 +195,8 @@ impl Prepared {
             })?);
         }
         shared.enter(Phase::Running);
+        let has_journal = settings.journal.folder.is_some();
+        let coverage = has_journal.then(|| CoverageWindows::new(&interfaces, Instant::now(), SystemTime::now()));
         Ok(Running {
             threads,
             writer: Some(writer),
@@ -205,6 +208,7 @@ impl Prepared {
             shared,
             interfaces,
             log: Arc::clone(log),
+            coverage,
             writes_stats: settings.events.types.contains(&Record::Stats),
             last_reports: Vec::new(),
             quarantine,

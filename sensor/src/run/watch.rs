@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use vigie_signatures::Bundle;
 
 use super::advice;
+use super::coverage::{CoverageWindows, JudgedBy};
 use super::guarded::WorkerPanic;
 use super::log::Log;
 use super::notify::ServiceManager;
@@ -28,7 +29,7 @@ use crate::telemetry::{Loss, Phase, Shared, SignatureFacts};
 use vigie_capture::CaptureError;
 use vigie_capture::live::State;
 use vigie_config::{Layers, Schema, Table};
-use vigie_journal::record::Stats;
+use vigie_journal::record::{Coverage, Stats};
 use vigie_metrics::Serving;
 
 /// How often the watching thread polls.
@@ -54,6 +55,8 @@ pub struct Running {
     pub(super) shared: Arc<Shared>,
     pub(super) interfaces: Vec<String>,
     pub(super) log: Arc<Log>,
+    /// What interfaces cover, if there is a journal for it.
+    pub(super) coverage: Option<CoverageWindows>,
     pub(super) writes_stats: bool,
     /// The last report of each worker.
     pub(super) last_reports: Vec<Report>,
@@ -86,8 +89,10 @@ impl Running {
     ) -> Result<(), RunError> {
         let mut watchdog_fed = Instant::now();
         let mut stats_written = Instant::now();
+        self.tell_coverage(|windows, _, judged_by| windows.start(judged_by));
         while !signals.stop.load(Ordering::Relaxed) {
             self.poll()?;
+            self.cover();
             if signals.reload.swap(false, Ordering::Relaxed) {
                 service_manager.reloading();
                 self.reload(&mut settings, layers, load_signatures);
@@ -111,6 +116,25 @@ impl Running {
             }
         }
         Ok(())
+    }
+
+    /// Lets the windows of coverage go on.
+    fn cover(&mut self) {
+        let is_stuck = !self.shared.stalled(STALL_MAX).is_empty();
+        let now = (Instant::now(), SystemTime::now());
+        self.tell_coverage(|windows, reports, judged_by| windows.tick(reports, is_stuck, now, judged_by));
+    }
+
+    /// Has the windows that `end` ends written.
+    fn tell_coverage(&mut self, end: impl FnOnce(&mut CoverageWindows, &[Report], &JudgedBy) -> Vec<Coverage>) {
+        let Some(windows) = &mut self.coverage else { return };
+        let signatures = self.shared.signature_facts().map_or_else(String::new, |(facts, _)| facts.digest);
+        let judged_by = JudgedBy { policy: self.policy_hash.clone(), signatures };
+        let events = end(windows, &self.last_reports, &judged_by);
+        if !events.is_empty() {
+            let dropped = self.commands.coverage(events);
+            self.shared.events_dropped(Loss::SinkFailed, dropped as u64);
+        }
     }
 
     /// Waits for the next reports, and checks that all threads still run.
@@ -262,6 +286,7 @@ impl Running {
     fn tell_policy_hash(&mut self, hash: String) {
         let before = std::mem::replace(&mut self.policy_hash, hash);
         self.commands.policy_hash(&self.policy_hash);
+        self.shared.policy(&self.policy_hash);
         let Some(audit) = self.audit.as_ref().filter(|_| before != self.policy_hash) else { return };
         if let Err(error) = audit.write(&AuditEvent::PolicyChanged { before: &before, after: &self.policy_hash }) {
             self.log.error(&format!("a change of the policy cannot be told to the audit: {error}"));
@@ -331,6 +356,8 @@ impl Running {
         if self.writes_stats {
             self.commands.stats(self.stats());
         }
+        let now = (Instant::now(), SystemTime::now());
+        self.tell_coverage(|windows, reports, judged_by| windows.stop(reports, now, judged_by));
         self.commands.end();
         outcome = outcome.and(self.join_writer(began + WRITER_STOP_MAX));
         let stats = self.stats();

@@ -16,6 +16,7 @@ use super::snapshot::SnapshotReader;
 use crate::event::{Event, Fact, Order};
 use crate::settings::Settings;
 use crate::telemetry::{CaptureCells, CaptureCounts, Shared, WorkerCells};
+use crate::worker::HelloCounts;
 use vigie_capture::live::{Change, InterfaceCounts, Live};
 use vigie_capture::{CaptureError, Source};
 
@@ -63,6 +64,8 @@ pub struct Report {
     pub worker: usize,
     /// The interfaces' counts.
     pub interfaces: Vec<InterfaceCounts>,
+    /// The hellos of each interface; interfaces without hellos may be missing.
+    pub hellos: Vec<HelloCounts>,
     /// Changes of interfaces since the last report.
     pub changes: Vec<Change>,
     /// By how much the clock of the packets was set since the last report.
@@ -261,6 +264,7 @@ impl WorkerThread {
             }
         }
         self.unreported.interfaces = self.source.counts().to_vec();
+        self.unreported.hellos = self.worker.worker().counters().hellos().to_vec();
         self.unreported.panics.extend(self.worker.take_panics());
         let dropped = self.outbox.take_dropped();
         self.unreported.dropped.alerts += dropped.alerts;

@@ -3,6 +3,7 @@
 //! outboxes of the workers, and the sensor is not ready. When the sensor stops, it retries until a deadline; then it takes
 //! what is left from the channel and counts it as lost.
 
+use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,7 +27,7 @@ use crate::judging::Judging;
 use crate::settings::Fsync;
 use crate::telemetry::{Shared, SignatureFacts, SinkCells};
 use vigie_journal::JournalStatus;
-use vigie_journal::record::Stats;
+use vigie_journal::record::{Coverage, Stats};
 
 /// How long the writer waits for events before it checks its commands.
 const POLL_EVERY: Duration = Duration::from_millis(50);
@@ -39,6 +40,9 @@ const LAST_RETRIES_MAX: Duration = Duration::from_secs(5);
 /// How often it logs that writes fail.
 const LOG_FAILURE_EVERY: Duration = Duration::from_secs(60);
 
+/// Events of coverage that wait while nothing can be written: a day of two interfaces, and more.
+const COVERAGE_WAITING_MAX: usize = 4_096;
+
 /// Commands to the writer, besides events. A new command replaces the one before, so that nobody has to wait for a writer
 /// that is blocked.
 #[derive(Debug)]
@@ -46,6 +50,7 @@ pub struct WriterCommands {
     reopen: AtomicBool,
     fsync: Mutex<(Fsync, Duration)>,
     stats: Mutex<Option<Box<Stats>>>,
+    coverage: Mutex<VecDeque<Coverage>>,
     policy_hash: Mutex<Option<String>>,
     deadline: Mutex<Option<Instant>>,
     end: AtomicBool,
@@ -58,6 +63,7 @@ impl WriterCommands {
             reopen: AtomicBool::new(false),
             fsync: Mutex::new(fsync),
             stats: Mutex::new(None),
+            coverage: Mutex::new(VecDeque::new()),
             policy_hash: Mutex::new(None),
             deadline: Mutex::new(None),
             end: AtomicBool::new(false),
@@ -77,6 +83,14 @@ impl WriterCommands {
     /// Write a stats event. It replaces one that is not written yet.
     pub fn stats(&self, stats: Stats) {
         *locked(&self.stats) = Some(Box::new(stats));
+    }
+
+    /// Write what interfaces covered. Returns how many events before had to go.
+    pub fn coverage(&self, events: Vec<Coverage>) -> usize {
+        let mut waiting = locked(&self.coverage);
+        waiting.extend(events);
+        let excess = waiting.len().saturating_sub(COVERAGE_WAITING_MAX);
+        waiting.drain(..excess).count()
     }
 
     /// Seals of the journal name another policy from now on.
@@ -403,6 +417,10 @@ impl Writer {
             && let Some(stats) = locked(&self.commands.stats).take()
         {
             self.lines.stats(&stats);
+        }
+        while self.given_up.is_none() && !self.lines.output.is_full() {
+            let Some(coverage) = locked(&self.commands.coverage).pop_front() else { break };
+            self.lines.coverage(&coverage);
         }
     }
 

@@ -216,6 +216,10 @@ fn journal(shared: &Shared, scrape: &mut Scrape) {
 }
 
 fn signatures(shared: &Shared, scrape: &mut Scrape) {
+    let policy = locked(&shared.policy).clone();
+    if !policy.is_empty() {
+        scrape.set(POLICY_INFO, &[&policy], 1.0);
+    }
     if let Some((facts, loaded)) = shared.signature_facts() {
         let age = |reviewed: i64| (epoch_seconds(SystemTime::now()) - reviewed as f64).max(0.0);
         scrape.set(SIGNATURES_INFO, &[&facts.digest], 1.0);

@@ -150,6 +150,8 @@ vigie_metrics::families! {
     JOURNAL_FAILURES: Counter, "vigie_journal_failures_total", [],
         "Failed attempts to compress or remove closed segments.";
 
+    POLICY_INFO: Gauge, "vigie_policy_info", ["digest"],
+        "Which policy is in use; the digest is of bans, scopes, assets, derogations and thresholds. Always 1.";
     SIGNATURES_INFO: Gauge, "vigie_signatures_info", ["digest"],
         "Which signatures are in use; the digest is of their rules. Always 1.";
     SIGNATURE_RULES: Gauge, "vigie_signature_rules", [],

@@ -165,6 +165,8 @@ pub struct Shared {
     pub(super) alerts_encoded: AtomicU64,
     pub(super) worker_panics: Mutex<BTreeMap<usize, u64>>,
     pub(super) latency: Histogram,
+    /// Hash of the policy in use.
+    pub(super) policy: Mutex<String>,
     pub(super) signatures: Mutex<Option<(SignatureFacts, SystemTime)>>,
     pub(super) reloads: Mutex<ReloadFacts>,
     pub(super) watchdog_fed: AtomicU64,
@@ -207,6 +209,7 @@ impl Shared {
             alerts_encoded: AtomicU64::new(0),
             worker_panics: Mutex::new((0..workers).map(|worker| (worker, 0)).collect()),
             latency: histogram(ALERT_LATENCY, LATENCY_BUCKETS)?,
+            policy: Mutex::default(),
             signatures: Mutex::default(),
             reloads: Mutex::default(),
             watchdog_fed: AtomicU64::new(0),
@@ -395,12 +398,18 @@ impl Shared {
         ages.map(Duration::from_millis).enumerate().filter(|(_, age)| *age > stall_max).collect()
     }
 
+    /// The policy with this hash is in use.
+    pub fn policy(&self, hash: &str) {
+        hash.clone_into(&mut locked(&self.policy));
+    }
+
     /// Why the sensor was not ready at the last sample.
     pub fn reasons(&self) -> Vec<NotReady> {
         locked(&self.reasons).clone()
     }
 
-    pub(super) fn signature_facts(&self) -> Option<(SignatureFacts, SystemTime)> {
+    /// The signatures in use, and when they were loaded.
+    pub fn signature_facts(&self) -> Option<(SignatureFacts, SystemTime)> {
         locked(&self.signatures).clone()
     }
 }

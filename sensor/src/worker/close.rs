@@ -75,8 +75,10 @@ impl Worker {
             limits: &self.handshake_limits,
             counts: &mut self.handshake_counters,
         };
+        let interface = self.counters.on_interface(record.interface);
         let mut findings =
             take_partial_hellos(&mut record.inspection, &mut lent, &self.bundle, self.event_types, &mut self.counters);
+        self.counters.on_interface(interface);
         if let Some(&(client, _)) = findings.first() {
             entry.marks = with_client(entry.marks, client);
         } else if entry.marks & PAYLOAD != 0 && entry.marks & (SETTLED | NAMED) == 0 {

@@ -187,15 +187,30 @@ const fn quic_version(version: u32) -> Counter {
     }
 }
 
+/// Hellos that came over one interface, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HelloCounts {
+    /// All of them.
+    pub hellos: u64,
+    /// Without a server name.
+    pub nameless: u64,
+    /// With an ECH extension.
+    pub ech: u64,
+}
+
 /// The counts of one worker. Whoever shows them adds up the workers.
 #[derive(Clone, Debug)]
 pub struct Counters {
     counts: [u64; Counter::ALL.len()],
+    /// Hellos of each interface, by its number. Sources bound the numbers.
+    hellos: Vec<HelloCounts>,
+    /// The interface of the packet at hand.
+    interface: u16,
 }
 
 impl Default for Counters {
     fn default() -> Self {
-        Self { counts: [0; Counter::ALL.len()] }
+        Self { counts: [0; Counter::ALL.len()], hellos: Vec::new(), interface: 0 }
     }
 }
 
@@ -211,6 +226,45 @@ impl Counters {
     /// The count of a counter.
     pub fn get(&self, counter: Counter) -> u64 {
         self.counts.get(counter as usize).copied().unwrap_or(0)
+    }
+
+    /// Hellos are of this interface from now on. Returns the interface before.
+    #[inline]
+    pub const fn on_interface(&mut self, interface: u16) -> u16 {
+        std::mem::replace(&mut self.interface, interface)
+    }
+
+    /// Counts a hello.
+    pub fn add_hello(&mut self, has_name: bool, has_ech: bool) {
+        let place = usize::from(self.interface);
+        if self.hellos.len() <= place {
+            self.hellos.resize(place + 1, HelloCounts::default());
+        }
+        if let Some(counts) = self.hellos.get_mut(place) {
+            counts.hellos += 1;
+            counts.nameless += u64::from(!has_name);
+            counts.ech += u64::from(has_ech);
+        }
+    }
+
+    /// Hellos of each interface, by its number; those after the last one had none.
+    pub fn hellos(&self) -> &[HelloCounts] {
+        &self.hellos
+    }
+
+    /// Counts of 0, but for the hellos of each interface, which go on.
+    pub fn start_anew(&mut self) -> Self {
+        Self { hellos: std::mem::take(&mut self.hellos), ..Self::default() }
+    }
+
+    /// The value of each counter.
+    pub const fn values(&self) -> [u64; Counter::ALL.len()] {
+        self.counts
+    }
+
+    /// Sets each counter.
+    pub const fn set_values(&mut self, values: [u64; Counter::ALL.len()]) {
+        self.counts = values;
     }
 
     /// Adds all counts of another worker.

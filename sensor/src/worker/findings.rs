@@ -75,6 +75,7 @@ impl HandshakeFinding {
         };
         let ech = hello.ech();
         counters.add(HelloCounters::of(transport).ech, u64::from(ech.is_some()));
+        counters.add_hello(hello.server_name().is_some(), ech.is_some());
         let mut finding =
             Self::from_server_name(hello.server_name(), hello.is_complete(), transport, evidence, bundle, counters);
         finding.reports_hello = reports_hello;
@@ -107,6 +108,7 @@ impl HandshakeFinding {
     /// The finding of a CHLO, the hello of Google's QUIC.
     pub fn from_chlo(chlo: &Chlo<'_>, bundle: &Bundle, event_types: EventTypes, counters: &mut Counters) -> Self {
         let transport = HelloTransport::Quic(chlo.version());
+        counters.add_hello(chlo.sni().is_some(), false);
         let mut finding =
             Self::from_server_name(chlo.sni(), chlo.complete(), transport, Evidence::QuicSni, bundle, counters);
         finding.reports_hello = event_types.quic;

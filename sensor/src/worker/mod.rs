@@ -65,7 +65,7 @@ use crate::event::Order;
 use crate::settings::Limits;
 
 pub use clock::epoch_end_ns;
-pub use counters::{Counter, Counters};
+pub use counters::{Counter, Counters, HelloCounts};
 pub use findings::EventTypes;
 pub use headers::{ParsedFrame, parse_headers};
 
@@ -221,6 +221,7 @@ impl Worker {
         let new = Self::new(&self.limits, self.event_types, bundle, names, self.secret, self.share);
         *self = Self {
             waiting: std::mem::take(&mut self.waiting),
+            counters: self.counters.start_anew(),
             epoch: self.epoch,
             epoch_ends_ns: self.epoch_ends_ns,
             clock_shift_ns: self.clock_shift_ns,

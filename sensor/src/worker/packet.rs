@@ -244,16 +244,18 @@ impl Worker {
     /// Handles a DNS packet that another worker owns: its answers are remembered, but nothing is counted or emitted.
     #[cold]
     fn handle_foreign_dns(&mut self, packet: &FlowPacket<'_>) {
-        let (counters, handshake_counters) = (self.counters.clone(), self.handshake_counters.clone());
+        let (values, handshake_counters) = (self.counters.values(), self.handshake_counters.clone());
         self.is_foreign = true;
         self.handle_flow_packet(packet, None, &mut |_| {});
         self.is_foreign = false;
-        (self.counters, self.handshake_counters) = (counters, handshake_counters);
+        self.counters.set_values(values);
+        self.handshake_counters = handshake_counters;
     }
 
     /// Finds or adds the flow of a packet, counts the packet there, and inspects its payload.
     fn handle_flow_packet(&mut self, packet: &FlowPacket<'_>, slot: Option<Slot>, emit: &mut dyn FnMut(Event)) {
         let slot = self.find_or_open_flow(packet, slot, emit);
+        self.counters.on_interface(packet.frame.interface);
         let Some(entry) = self.table.get_mut(slot) else { return };
         let counter = match packet.side {
             Side::Low => &mut entry.from_low,
