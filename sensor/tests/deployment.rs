@@ -109,7 +109,16 @@ fn no_package_is_built_without_the_programs_that_it_takes() {
 
 #[test]
 fn scripts_are_shell() {
-    let posix = ["build-deb", "libexec/tune-nic", "debian/postinst", "debian/prerm", "debian/postrm"];
+    let posix = [
+        "build-deb",
+        "libexec/tune-nic",
+        "debian/postinst",
+        "debian/prerm",
+        "debian/postrm",
+        "debian-forward/postinst",
+        "debian-forward/prerm",
+        "debian-forward/postrm",
+    ];
     for (shell, script) in posix
         .map(|script| ("sh", script))
         .into_iter()
@@ -139,4 +148,29 @@ fn unit_and_pages_say_what_the_sensor_does() {
     let settings = Settings::default();
     let sockets = 64 * 2 * (1 + settings.capture.spare_sockets);
     assert!(setting("LimitNOFILE=").parse::<usize>().unwrap() > 2 * sockets);
+}
+
+#[test]
+fn the_units_are_exposed_no_more_than_they_may_be() {
+    for (unit, tenths) in [("vigie.service", 20), ("vigie-forward.service", 10)] {
+        let path = package().join("deploy/systemd").join(unit);
+        let mut command = Command::new("systemd-analyze");
+        command.args(["security", "--no-pager", "--offline=yes", &format!("--threshold={tenths}")]).arg(path);
+        match command.output() {
+            Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout)),
+            Err(error) => {
+                vigie_skip::skipped(format_args!("'systemd-analyze' cannot be run; install systemd: {error}"))
+            }
+        }
+    }
+}
+
+/// A folder that the forwarder's user may not enter is not made readable by a permission somewhere below.
+#[test]
+fn the_forwarder_sees_the_journal_and_nothing_else_of_the_sensor() {
+    let unit = deployed("systemd/vigie-forward.service");
+    let lines = ["TemporaryFileSystem=/var/lib/vigie:ro", "BindReadOnlyPaths=-/var/lib/vigie/journal"];
+    assert!(lines.iter().all(|line| unit.lines().any(|found| found == *line)), "{unit}");
+    let sysusers = deployed("sysusers.d/vigie-forward.conf");
+    assert!(sysusers.contains("m vigie-forward vigie-journal") && !sysusers.contains("m vigie-forward vigie\n"));
 }

@@ -248,7 +248,8 @@ impl Daemon {
         if !arguments.iter().any(|argument| argument.starts_with("judgement.alerts_per_minute_max=")) {
             command.args(["--set", "judgement.alerts_per_minute_max=4294967295"]);
         }
-        if !arguments.contains(&"--events-file") {
+        let has_journal = arguments.iter().any(|argument| argument.starts_with("journal.folder="));
+        if !has_journal && !arguments.contains(&"--events-file") {
             command.args(["--events-file", &folder.text_path("eve.json")]);
         }
         // What tests are told by variables is not the sensor's.

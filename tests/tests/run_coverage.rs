@@ -89,7 +89,7 @@ fn what_the_kernel_dropped_stands_in_the_minute() {
     const PACKETS: usize = 20_000;
     let Some(namespace) = Namespace::new() else { return };
     let folder = Folder::new();
-    let small = ["--set", "capture.ring_bytes=131072", "--set", "capture.block_bytes=65536"];
+    let small = ["--set", "capture.ring_bytes=262144", "--set", "capture.block_bytes=131072"];
     let daemon = start(&namespace, &folder, &small);
     daemon.signal(libc::SIGSTOP);
     let frames: Vec<Vec<u8>> = (0..PACKETS / 4).flat_map(|number| known::says(number, "www.example.org")).collect();

@@ -1,4 +1,4 @@
-//! The events file of the running sensor among faults of disk, pipe and descriptors: each line in it is whole, and written and
+//! The events file and the journal of the running sensor among faults of disk, pipe and descriptors, and kills: each line in it is whole, and written and
 //! lost alerts together are those that were raised. Disks are real (tmpfs), and so are rings, signals and limits. Without the
 //! rights for that the tests say so and pass.
 
@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use vigie_journal::{JournalReader, StartAt};
 use vigie_tests::daemon::{Daemon, Folder, PATIENCE, Pipe, Scrape, USER_ID, get, is_alert, until};
 use vigie_tests::known::{self, Ends, ends_of};
 use vigie_tests::network::{Namespace, Sender};
@@ -259,4 +260,71 @@ fn an_unread_pipe_holds_the_end_up_for_a_bounded_time_and_its_loss_is_told() {
     println!("{} taken, {lost} lost", taken.len());
     assert_eq!((raised, taken.len() + lost), (MANY, MANY));
     assert!(!taken.is_empty() && lost > 0);
+}
+
+/// Arguments of a sensor with a journal in this folder.
+fn with_journal(folder: &Folder) -> [String; 6] {
+    let journal = format!("journal.folder={}", folder.text_path("journal"));
+    ["-i", "tap0", "--workers", "2", "--set", &journal].map(str::to_owned)
+}
+
+/// The events in the journal in this folder.
+fn events_of_journal(folder: &Folder) -> Vec<Value> {
+    let mut reader = JournalReader::open(&folder.path("journal"), StartAt::Oldest).unwrap();
+    let mut events = Vec::new();
+    while let Some(line) = reader.next_line().unwrap() {
+        events.push(serde_json::from_slice(line).unwrap());
+    }
+    events
+}
+
+#[test]
+fn with_a_journal_a_full_disk_is_told_and_no_alert_is_lost() {
+    let Some(namespace) = Namespace::new() else { return };
+    let disk = Disk::new();
+    namespace.pair("out0", "tap0");
+    let arguments = with_journal(&disk.0);
+    let daemon = Daemon::start(&namespace, &disk.0, &arguments.each_ref().map(String::as_str));
+    send(&namespace, 0..CONNECTIONS);
+    daemon.scrape_until(&namespace, "the disk is full, and that is told", |scrape| {
+        scrape.sum("vigie_sightings_total", &[]) == CONNECTIONS as u64 && is_not_ready(scrape)
+    });
+    assert!(readiness(&namespace).contains("events_not_written"), "{}", readiness(&namespace));
+    disk.grow();
+    all_written(&daemon, &namespace, CONNECTIONS);
+    assert!(!readiness(&namespace).contains("events_not_written"), "{}", readiness(&namespace));
+    daemon.stop();
+    let mut alerts = events_of_journal(&disk.0);
+    alerts.retain(is_alert);
+    assert_each_once(&alerts, 0..CONNECTIONS);
+}
+
+#[test]
+fn killed_in_the_middle_of_incidents_it_forgets_none_and_opens_none_twice() {
+    let Some(namespace) = Namespace::new() else { return };
+    let folder = Folder::new();
+    namespace.pair("out0", "tap0");
+    let arguments = with_journal(&folder);
+    let arguments = arguments.each_ref().map(String::as_str);
+    for round in 0..3 {
+        let daemon = Daemon::start(&namespace, &folder, &arguments);
+        // Two clients, each in every round.
+        send(&namespace, round * 10..round * 10 + 10);
+        send(&namespace, known::PORTS + round * 10..known::PORTS + round * 10 + 10);
+        all_written(&daemon, &namespace, 20);
+        if round < 2 { daemon.kill() } else { drop(daemon.stop()) }
+    }
+    let events = events_of_journal(&folder);
+    let fact = |event: &Value, key: &str| event["alert"]["metadata"][key][0].as_str().unwrap_or_default().to_owned();
+    let of_incidents: Vec<&Value> = events.iter().filter(|event| event["alert"]["gid"] == 7).collect();
+    let mut opened = BTreeMap::<(String, String, String), usize>::new();
+    for event in of_incidents.iter().filter(|event| fact(event, "incident_state") == "opened") {
+        *opened.entry((fact(event, "client"), fact(event, "service"), fact(event, "ban"))).or_default() += 1;
+    }
+    assert!(opened.len() >= 2 && opened.values().all(|times| *times == 1), "{opened:?}");
+    // All alerts belong to incidents that were told, in each round.
+    let told: Vec<String> = of_incidents.iter().map(|event| fact(event, "incident")).collect();
+    let alerts: Vec<&Value> = events.iter().filter(|event| is_alert(event)).collect();
+    assert_eq!(alerts.len(), 60);
+    assert!(alerts.iter().all(|alert| told.contains(&fact(alert, "incident"))));
 }

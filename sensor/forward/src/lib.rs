@@ -1,7 +1,7 @@
 //! The program `vigie-forward`: reads the journal of `vigie` and sends its events to receivers.
 //!
 //! * What it is for: events that the sensor has written reach every receiver, in order, at least once, through any outage.
-//! * What goes in: the journal's lines, and `/etc/vigie/forward.toml` ([`configuration`]).
+//! * What goes in: the journal's lines, and `/etc/vigie-forward/forward.toml` ([`configuration`]).
 //! * What comes out: events in the encoding that each receiver wants ([`encode`]), to where it is ([`receiver`]).
 //! * What it does not do: it never sees a packet, and it never writes to the journal.
 //!

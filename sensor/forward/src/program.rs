@@ -41,7 +41,7 @@ const EXIT_CONFIGURATION: u8 = 78;
                   configuration."
 )]
 pub struct Arguments {
-    /// Configuration file [default: /etc/vigie/forward.toml].
+    /// Configuration file [default: /etc/vigie-forward/forward.toml].
     #[arg(long, short, value_name = "FILE", env = "VIGIE_FORWARD_CONFIG")]
     pub config: Option<PathBuf>,
     /// Override a setting of the file, such as delivery.batch_events_max=500; may be repeated.
@@ -108,8 +108,8 @@ const RECEIVER_EXAMPLES: &str = r#"
 #kind = "syslog"
 #server = "siem.example.org:6514"
 #transport = "tls"                     # or "tcp", "udp"
-#ca_file = "/etc/vigie/siem-ca.pem"    # the system's authorities without it
-#certificate_file = "/etc/vigie/forward.pem"
+#ca_file = "/etc/vigie-forward/siem-ca.pem"    # the system's authorities without it
+#certificate_file = "/etc/vigie-forward/forward.pem"
 #key_file = "forward-key"
 #events = ["incidents", "seals"]
 #

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use vigie_config::{Machine, Program, Review, Rule, Schema, absolute_path, choices, settings};
 
 /// The file that is read unless another is given.
-pub const FILE_DEFAULT: &str = "/etc/vigie/forward.toml";
+pub const FILE_DEFAULT: &str = "/etc/vigie-forward/forward.toml";
 /// Where metrics are served.
 const ADDRESS_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9479);
 

@@ -9,6 +9,7 @@
 mod keeper;
 mod live;
 mod repair;
+mod retention_clock;
 mod status;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::client::ClientCases;
-use crate::incident::Incident;
+use crate::incident::{Incident, IncidentKey};
 use crate::{CaseKey, Client};
 
 /// Open incidents, and what may become one.
@@ -26,6 +26,24 @@ pub struct SavedIncidents {
 }
 
 impl SavedIncidents {
+    /// Applies changes that were told after this was saved: incidents as they then were, and whether they closed.
+    pub fn apply(&mut self, changes: Vec<(Incident, bool)>) {
+        for (incident, is_closed) in changes {
+            if incident.is_warning && !self.warned.iter().any(|(client, ..)| *client == incident.key.client) {
+                let IncidentKey { client, service, .. } = &incident.key;
+                self.warned.push((client.clone(), Arc::clone(service), incident.first_ns));
+            }
+            let place = self.incidents.iter().position(|known| known.id == incident.id);
+            match place.and_then(|place| self.incidents.get_mut(place)) {
+                None if is_closed => {}
+                None => self.incidents.push(incident),
+                Some(known) if !is_closed && known.revision < incident.revision => *known = incident,
+                Some(_) if is_closed => drop(place.map(|place| self.incidents.remove(place))),
+                Some(_) => {}
+            }
+        }
+    }
+
     /// When an incident was last seen; none without incidents.
     pub fn last_ns(&self) -> Option<u64> {
         self.incidents.iter().map(|incident| incident.last_ns).max()

@@ -113,6 +113,13 @@ pub struct Saved {
     waiting: Vec<(CaseKey, Vec<SavedSighting<'static>>)>,
 }
 
+impl Saved {
+    /// Applies changes of incidents that were told after this was saved.
+    pub fn apply(&mut self, changes: Vec<(Incident, bool)>) {
+        self.incidents.apply(changes);
+    }
+}
+
 /// The same, borrowed.
 #[derive(Debug, Serialize)]
 pub struct SavedRef<'s> {

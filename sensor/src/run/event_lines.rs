@@ -11,6 +11,7 @@ use vigie_judgement::{Finding, Sighting};
 use vigie_signatures::{Bundle, Rule};
 
 use super::event_output::EventOutput;
+use super::incident_log::IncidentLog;
 use super::outbox::Dropped;
 use crate::audit::{Audit, AuditEvent};
 use crate::detect::Evidence;
@@ -36,13 +37,27 @@ pub struct EventLines {
     audit: Option<Arc<Audit>>,
     /// Why an audit line could not be written.
     pub audit_error: Option<io::Error>,
+    /// Where changes of incidents survive a kill, if there is a journal.
+    pub incident_log: Option<IncidentLog>,
+    /// Buffer for the line of an incident.
+    incident_line: Vec<u8>,
 }
 
 impl EventLines {
     /// Lines to a journal; besides incidents and alerts these records.
     pub fn new(output: EventOutput, context: Context, records: &[Record], shared: &Arc<Shared>) -> Self {
         let (shared, waiting) = (Arc::clone(shared), VecDeque::new());
-        Self { output, context, records: records.to_vec(), shared, waiting, audit: None, audit_error: None }
+        Self {
+            output,
+            context,
+            records: records.to_vec(),
+            shared,
+            waiting,
+            audit: None,
+            audit_error: None,
+            incident_log: None,
+            incident_line: Vec::new(),
+        }
     }
 
     /// Tells new keys to the audit.
@@ -126,7 +141,14 @@ impl Output for EventLines {
     fn finding(&mut self, finding: &Finding<'_>) {
         if let Finding::Incident(change) = finding {
             self.shared.incident_changed(change);
-            self.line(None, |context, line| record::encode_incident(change, context, line));
+            let mut encoded = std::mem::take(&mut self.incident_line);
+            encoded.clear();
+            record::encode_incident(change, &self.context, &mut encoded);
+            if let Some(log) = &mut self.incident_log {
+                log.add(change, &encoded);
+            }
+            self.line(None, |_, line| line.extend_from_slice(&encoded));
+            self.incident_line = encoded;
         }
     }
 

@@ -22,6 +22,7 @@ mod coverage;
 mod event_lines;
 mod event_output;
 mod guarded;
+mod incident_log;
 mod live_clock;
 pub mod log;
 mod names_wait;

@@ -253,12 +253,14 @@ fn journal_options(settings: &Settings) -> JournalOptions {
     JournalOptions {
         segment_bytes: journal.segment_bytes,
         segment_age: Duration::from_secs(journal.segment_age_s),
-        retention: Retention {
-            alerts_days: journal.alerts_days,
-            incidents_days: journal.incidents_days,
-            bytes_max: journal.bytes_max,
-        },
+        retention: retention(settings),
     }
+}
+
+/// How long events are kept in the journal.
+pub(super) const fn retention(settings: &Settings) -> Retention {
+    let journal = &settings.journal;
+    Retention { alerts_days: journal.alerts_days, incidents_days: journal.incidents_days, bytes_max: journal.bytes_max }
 }
 
 /// Where open incidents are saved.

@@ -27,6 +27,11 @@ impl StateFiles {
         Self::OfJournal { folder, before: before.map(StateFile::new), saved_for: 0 }
     }
 
+    /// Whether a file is saved for each segment of a journal.
+    pub const fn are_of_journal(&self) -> bool {
+        matches!(self, Self::OfJournal { .. })
+    }
+
     /// What was saved last; also the path of each file that cannot be used, and why.
     pub fn load(&self) -> (Option<Saved>, Vec<(PathBuf, StateError)>) {
         let files = match self {

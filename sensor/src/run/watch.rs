@@ -17,7 +17,7 @@ use super::notify::ServiceManager;
 use super::outbox::Dropped;
 use super::quarantine::Quarantine;
 use super::snapshot::{CurrentSnapshot, Snapshot};
-use super::start::fsync;
+use super::start::{fsync, retention};
 use super::worker_thread::Report;
 use super::writer::WriterCommands;
 use super::{LoadSignatures, RunError, Signals};
@@ -262,6 +262,7 @@ impl Running {
         *settings = settings.with_live_changes(&new);
         self.log.set(settings.log.clone());
         self.commands.fsync(fsync(settings));
+        self.commands.retention(retention(settings));
         let now = OffsetDateTime::now_utc();
         advice::warnings(settings, &policy, &privacy, now).iter().for_each(|line| self.log.warning(line));
         self.use_snapshot(Snapshot { bundle, policy: Arc::new(policy.policy), privacy });

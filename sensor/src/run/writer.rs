@@ -18,6 +18,7 @@ use super::audit_lines::AuditLines;
 use super::candidate_files::CandidateFiles;
 use super::channel::EventReceiver;
 use super::event_lines::{EventLines, count_lost};
+use super::incident_log::{IncidentLog, Replay};
 use super::log::Log;
 use super::outbox::Dropped;
 use super::snapshot::SnapshotReader;
@@ -26,8 +27,8 @@ use crate::event::{Event, Fact};
 use crate::judging::Judging;
 use crate::settings::Fsync;
 use crate::telemetry::{Shared, SignatureFacts, SinkCells};
-use vigie_journal::JournalStatus;
 use vigie_journal::record::{Coverage, Stats};
+use vigie_journal::{JournalStatus, Retention};
 
 /// How long the writer waits for events before it checks its commands.
 const POLL_EVERY: Duration = Duration::from_millis(50);
@@ -52,6 +53,7 @@ pub struct WriterCommands {
     stats: Mutex<Option<Box<Stats>>>,
     coverage: Mutex<VecDeque<Coverage>>,
     policy_hash: Mutex<Option<String>>,
+    retention: Mutex<Option<Retention>>,
     deadline: Mutex<Option<Instant>>,
     end: AtomicBool,
 }
@@ -65,6 +67,7 @@ impl WriterCommands {
             stats: Mutex::new(None),
             coverage: Mutex::new(VecDeque::new()),
             policy_hash: Mutex::new(None),
+            retention: Mutex::new(None),
             deadline: Mutex::new(None),
             end: AtomicBool::new(false),
         }
@@ -78,6 +81,11 @@ impl WriterCommands {
     /// Change when events are forced to the disk.
     pub fn fsync(&self, fsync: (Fsync, Duration)) {
         *locked(&self.fsync) = fsync;
+    }
+
+    /// Keep events of the journal for so long from now on.
+    pub fn retention(&self, retention: Retention) {
+        *locked(&self.retention) = Some(retention);
     }
 
     /// Write a stats event. It replaces one that is not written yet.
@@ -196,7 +204,11 @@ impl Writer {
     /// Takes over the incidents that an earlier run saved, and saves them again and again.
     pub fn keep_state(mut self, files: StateFiles, every: Duration) -> Self {
         let (saved, errors) = files.load();
-        if let Some(saved) = saved {
+        let Replay { changes, missing } = self.replay_incidents(&files);
+        let is_known = saved.is_some() || !changes.is_empty();
+        if is_known {
+            let mut saved = saved.unwrap_or_default();
+            saved.apply(changes);
             let Resumed { incidents, incidents_dropped, cases } = self.judging.resume(saved, &mut self.lines);
             self.log.info(&format!("{incidents} open incidents resumed, {cases} clients and services observed"));
             if incidents_dropped > 0 {
@@ -204,12 +216,32 @@ impl Writer {
                 self.log.warning(&format!("{incidents_dropped} {what}"));
             }
         }
+        self.lines.copy(&missing);
         for (path, error) in errors {
             let path = path.display();
             self.log.error(&format!("{path}: open incidents cannot be resumed: {error}; they begin anew"));
         }
         (self.state, self.state_every) = (Some(files), every);
         self
+    }
+
+    /// What was told of incidents after the state was saved, if a kill left something.
+    fn replay_incidents(&mut self, files: &StateFiles) -> Replay {
+        let live_seq = self.live_seq();
+        let Some(folder) = self.lines.output.journal().map(|journal| journal.folder().to_owned()) else {
+            return Replay::default();
+        };
+        if !files.are_of_journal() {
+            return Replay::default();
+        }
+        let log = IncidentLog::new(&folder);
+        let replay = log.replay(live_seq).unwrap_or_else(|error| {
+            let what = "changes of incidents before the last stop cannot be read";
+            self.log.error(&format!("{}: {what}: {error}; incidents may be told again", folder.display()));
+            Replay::default()
+        });
+        self.lines.incident_log = Some(log);
+        replay
     }
 
     /// Writes until all workers have ended, all their events are written or given up, and no more commands come. Returns
@@ -285,6 +317,8 @@ impl Writer {
             self.sink.failed();
             let path = path.display();
             self.log.error(&format!("{path}: open incidents cannot be saved: {error}; a restart would lose them"));
+        } else if let Some(log) = &mut self.lines.incident_log {
+            log.state_was_saved();
         }
     }
 
@@ -336,6 +370,11 @@ impl Writer {
     fn write(&mut self, is_over: bool) {
         let began = Instant::now();
         self.sink.writing(self.shared.now_ms());
+        if let Some(Err(error)) = self.lines.incident_log.as_mut().map(IncidentLog::write) {
+            self.sink.failed();
+            self.log
+                .error(&format!("changes of incidents cannot be kept: {error}; after a kill they may be told again"));
+        }
         while let Err(error) = self.lines.output.write() {
             self.count_written();
             let is_blocked = error.kind() == ErrorKind::WouldBlock;
@@ -407,6 +446,10 @@ impl Writer {
             self.policy_hash = hash;
             self.name_judges();
         }
+        let retention = locked(&self.commands.retention).take();
+        if let (Some(retention), Some(journal)) = (retention, self.lines.output.journal()) {
+            journal.set_retention(retention);
+        }
         if self.commands.reopen.swap(false, Ordering::AcqRel)
             && let Err(error) = self.lines.output.reopen()
         {
@@ -440,7 +483,8 @@ impl Writer {
         };
         if is_due {
             self.synced = Instant::now();
-            if let Err(error) = self.lines.output.sync() {
+            let logged = self.lines.incident_log.as_mut().map_or(Ok(()), IncidentLog::sync);
+            if let Err(error) = logged.and_then(|()| self.lines.output.sync()) {
                 self.sink.failed();
                 self.log.error(&format!("events cannot be forced to the disk: {error}"));
             }

@@ -121,9 +121,12 @@ impl Settings {
     }
 }
 
-/// The default file: every setting with its documentation, commented out at its default.
+/// The file that is installed: every setting with its documentation, commented out at its default. Only the journal is on:
+/// a sensor whose file is older goes on with its events file.
 pub fn default_file() -> String {
-    document::default_file::<Settings>()
+    let off = "# `events.file`. Type: path, an absolute path.\n#folder = \"\"\n";
+    let on = "# `events.file`. Type: path, an absolute path.\nfolder = \"/var/lib/vigie/journal\"\n";
+    document::default_file::<Settings>().replacen(off, on, 1)
 }
 
 /// All settings as a page of Markdown.

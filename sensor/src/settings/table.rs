@@ -188,11 +188,11 @@ settings! {
         /// Seconds after its first event from which on a segment is closed.
         segment_age_s: u64 = 600, Rule::Range(1, 86_400), Restart;
         /// Days after which all but incidents, audit and `stats` is removed.
-        alerts_days: u32 = 30, Rule::Range(1, 365), Restart;
+        alerts_days: u32 = 30, Rule::Range(1, 365), Live;
         /// Days after which all is removed.
-        incidents_days: u32 = 180, Rule::Range(1, 365), Restart;
+        incidents_days: u32 = 180, Rule::Range(1, 365), Live;
         /// Bytes of all segments on the disk; when there are more, the oldest is removed.
-        bytes_max: u64 = 21_474_836_480, Rule::Range(1_048_576, 1_125_899_906_842_624), Restart;
+        bytes_max: u64 = 21_474_836_480, Rule::Range(1_048_576, 1_125_899_906_842_624), Live;
     }
 
     /// The services that are recognised.

@@ -603,16 +603,20 @@ fn the_default_file_has_the_defaults() {
         assert!(definition.documentation.ends_with('.'), "{} has no whole sentence", definition.key);
     }
 
-    // As it is printed it sets nothing; with every setting active it sets the defaults.
-    assert_eq!(File::parse::<Settings>("vigie.toml", text.as_bytes()).0.keys().count(), 0);
-    for text in [text.clone(), activated(&text)] {
+    // As it is printed it sets the journal; with every setting active but the file in its place it sets the defaults besides.
+    let (file, _) = File::parse::<Settings>("vigie.toml", text.as_bytes());
+    assert_eq!(file.keys().map(|(key, _)| key).collect::<Vec<_>>(), ["journal.folder"]);
+    let without_file = activated(&text).replace("\nfile = \"/var/log/vigie/eve.json\"\n", "\n");
+    // Of the other settings of the events file one is told: they have no effect with a journal.
+    for (text, warnings) in [(text.clone(), 0), (without_file, 1)] {
         let mut layers = layers(text);
         layers.flags = vec![flag("capture.interfaces", "eth0")];
         let loaded = Settings::load(&layers).unwrap();
         let mut defaults = Settings::defaults(&machine());
         defaults.capture.interfaces = vec!["eth0".to_owned()];
+        defaults.journal.folder = Some("/var/lib/vigie/journal".into());
         assert_eq!(loaded.settings, defaults);
-        assert_eq!(loaded.warnings, []);
+        assert_eq!(loaded.warnings.len(), warnings, "{:?}", loaded.warnings);
     }
     let wide: Vec<&str> = text.lines().filter(|line| line.chars().count() > 100).collect();
     assert_eq!(wide, [""; 0]);
@@ -670,6 +674,9 @@ fn every_change_is_live_or_waits_for_a_restart() {
         "events.stats_interval_s",
         "journal.fsync",
         "journal.fsync_interval_ms",
+        "journal.alerts_days",
+        "journal.incidents_days",
+        "journal.bytes_max",
         "policy.unlisted",
         "policy.assets",
         "policy.derogations",

@@ -1,4 +1,4 @@
-//! `/etc/vigie/forward.toml`: settings and `[[receiver]]` tables, or every error with file, line, key and mend.
+//! `/etc/vigie-forward/forward.toml`: settings and `[[receiver]]` tables, or every error with file, line, key and mend.
 
 mod fields;
 mod kafka;

@@ -11,12 +11,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use memchr::memmem;
 use serde::Deserialize;
 
-use super::live::clock;
+use super::live::text_of;
+use super::retention_clock::RetentionClock;
 use super::status::JournalStatus;
 use super::{Retention, locked};
 use crate::eve::{GENERATOR_AUDIT, GENERATOR_INCIDENT};
@@ -51,6 +52,7 @@ impl Keeper {
             status: Arc::clone(status),
             is_stopping: AtomicBool::new(false),
             altered: Mutex::new(BTreeSet::new()),
+            clock: Mutex::new(RetentionClock::open(folder, Instant::now(), SystemTime::now())),
         });
         let (wake, woken) = sync_channel(1);
         let worker = Arc::clone(&work);
@@ -103,6 +105,7 @@ struct Work {
     is_stopping: AtomicBool,
     /// Segments whose lines are not those that were sealed: they stay as they are, as evidence.
     altered: Mutex<BTreeSet<u64>>,
+    clock: Mutex<RetentionClock>,
 }
 
 impl Work {
@@ -187,8 +190,9 @@ impl Work {
 
     fn retain(&self) -> io::Result<()> {
         let retention = *locked(&self.retention);
-        let alerts_before = clock(DAY * retention.alerts_days);
-        let incidents_before = clock(DAY * retention.incidents_days);
+        let now = self.now()?;
+        let alerts_before = text_of(now, DAY * retention.alerts_days);
+        let incidents_before = text_of(now, DAY * retention.incidents_days);
         for (seal, _) in self.closed()? {
             if self.is_stopping() {
                 return Ok(());
@@ -201,6 +205,22 @@ impl Work {
             }
         }
         self.keep_to_bytes_max(retention.bytes_max)
+    }
+
+    /// The time by which events are old.
+    fn now(&self) -> io::Result<SystemTime> {
+        let wall = SystemTime::now();
+        let mut clock = locked(&self.clock);
+        let now = clock.advance(Instant::now(), wall);
+        if let Some(behind) = clock.take_behind(wall) {
+            let days = behind.as_secs() / DAY.as_secs();
+            self.status.failed(format!(
+                "the clock of this machine is {days} days ahead of what the journal has counted: it jumped, or the machine was \
+                 off; what is too old is removed at the pace of a day an hour"
+            ));
+        }
+        clock.save()?;
+        Ok(now)
     }
 
     /// Writes a segment anew without what is kept for `alerts_days` only.

@@ -68,7 +68,10 @@ impl Live {
     /// The seal. Where no line has a time, that of the clock stands for it.
     pub(super) fn seal(&self) -> Seal {
         let text = |time: Option<[u8; TIME_BYTES]>| {
-            time.map_or_else(|| clock(Duration::ZERO), |time| String::from_utf8_lossy(&time).into_owned())
+            time.map_or_else(
+                || text_of(SystemTime::now(), Duration::ZERO),
+                |time| String::from_utf8_lossy(&time).into_owned(),
+            )
         };
         Seal {
             seq: self.seq,
@@ -99,9 +102,9 @@ impl Live {
     }
 }
 
-/// The time so long ago, as events have it.
-pub(super) fn clock(ago: Duration) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+/// The time so long before `now`, as events have it.
+pub(super) fn text_of(now: SystemTime, ago: Duration) -> String {
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut text = Vec::new();
     json::timestamp(&mut text, now.saturating_sub(ago).as_nanos() as u64);
     String::from_utf8(text).unwrap_or_default()
