@@ -44,9 +44,10 @@ fn told(what: &str, value: f64, unit: &str, floor: f64) -> bool {
     is_well
 }
 
-/// Segments as the sensor has them by default.
+/// Segments as the sensor has them by default. Nothing is removed: the events are of the past.
 fn options() -> JournalOptions {
-    JournalOptions::default()
+    let retention = Retention { alerts_days: 36_500, incidents_days: 36_500, bytes_max: u64::MAX };
+    JournalOptions { retention, ..JournalOptions::default() }
 }
 
 /// An alert of a usual length.
@@ -174,8 +175,7 @@ fn verify_plain(folder: &Path) -> bool {
 }
 
 fn find(folder: &Path) -> bool {
-    let retention = Retention { alerts_days: 36_500, incidents_days: 36_500, bytes_max: u64::MAX };
-    let (mut journal, _) = Journal::open(folder, JournalOptions { retention, ..options() }).unwrap();
+    let (mut journal, _) = Journal::open(folder, options()).unwrap();
     let mut over_the_year =
         |number, out: &mut Vec<u8>| line(number, number * SECONDS_OF_A_YEAR / EVENTS_OF_A_YEAR, out);
     write(&mut journal, Duration::MAX, EVENTS_OF_A_YEAR, &mut over_the_year);
