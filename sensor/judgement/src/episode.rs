@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use vigie_signatures::{Class, Confidence, Rule, Trait};
 
-use crate::{Answered, Contact, Sighting, Stack, Thresholds};
+use crate::{Answered, Contact, Destinations, Sighting, Stack, Thresholds};
 
 /// Families of names kept of an episode; contacts of further ones are counted only.
 pub const FAMILIES_MAX: usize = 32;
@@ -41,6 +41,9 @@ pub struct Episode {
     pub bytes_to_server: u64,
     /// Bytes server → client of the class `media`.
     pub media_bytes: u64,
+    /// Where they went.
+    #[serde(default)]
+    pub destinations: Destinations,
     families: Vec<Family>,
     native_hellos: u32,
     native_hellos_of_browsers: u32,
@@ -98,6 +101,7 @@ impl Episode {
         self.last_ns = self.last_ns.max(sighting.time_ns);
         self.bytes_to_client = self.bytes_to_client.saturating_add(sighting.bytes_to_client);
         self.bytes_to_server = self.bytes_to_server.saturating_add(sighting.bytes_to_server);
+        self.destinations.add(sighting);
         if sighting.rule.class == Class::Media {
             self.media_bytes = self.media_bytes.saturating_add(sighting.bytes_to_client);
         }

@@ -13,6 +13,7 @@
 mod cases;
 mod client;
 mod decide;
+mod destinations;
 mod episode;
 mod incident;
 mod period;
@@ -27,6 +28,7 @@ mod verdict;
 
 pub use cases::{CaseKey, Cases, Change};
 pub use decide::decide;
+pub use destinations::Destinations;
 pub use episode::{Around, Episode, Family};
 pub use incident::{
     Closing, Counts, Finding, Incident, IncidentChange, IncidentKey, IncidentLimits, Incidents, Step, incident_id,

@@ -8,6 +8,7 @@ use vigie_signatures::{Ban, Class};
 
 use super::id::incident_id;
 use super::service_name;
+use crate::destinations::{Destinations, PLACES_MAX};
 use crate::policy::{Covering, Judged};
 use crate::{Change, Client, Contact, Episode, Judgement, Kind, Sighting, region};
 use vigie_signatures::Service;
@@ -16,8 +17,6 @@ use vigie_signatures::Service;
 pub const NAMES_MAX: usize = 16;
 /// Families kept of an incident.
 pub const FAMILIES_MAX: usize = 16;
-/// Regions, and countries, kept of an incident.
-pub const PLACES_MAX: usize = 8;
 
 /// What an incident is about. Of each there is one in a day.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -72,13 +71,9 @@ pub struct Incident {
     pub families: Vec<Box<str>>,
     /// Regions in the names.
     pub regions: Vec<Box<str>>,
-    /// Bytes server → client and back, by the region in the name; empty where the name has none.
-    #[serde(default)]
-    pub region_bytes: Vec<(Box<str>, u64, u64)>,
-    /// Countries to which the servers' addresses are registered.
-    pub countries: Vec<Box<str>>,
-    /// Whether something was not encrypted.
-    pub cleartext: bool,
+    /// Where its data went.
+    #[serde(flatten)]
+    pub destinations: Destinations,
     /// How often it was told, from 1.
     pub revision: u32,
     /// Alerts that were not written, since there were too many in a minute.
@@ -185,9 +180,7 @@ impl Incident {
             names: Vec::new(),
             families: Vec::new(),
             regions: Vec::new(),
-            region_bytes: Vec::new(),
-            countries: Vec::new(),
-            cleartext: false,
+            destinations: episode.destinations.clone(),
             revision: 0,
             alerts_left_out: 0,
             is_warning: false,
@@ -205,9 +198,8 @@ impl Incident {
         self.id = id_of(&self.key, day, time_ns);
         (self.day, self.first_ns) = (day, time_ns);
         (self.flows, self.bytes_to_client, self.bytes_to_server) = (0, 0, 0);
-        (self.revision, self.alerts_left_out, self.cleartext) = (0, 0, false);
-        self.region_bytes.clear();
-        for list in [&mut self.names, &mut self.families, &mut self.regions, &mut self.countries] {
+        (self.revision, self.alerts_left_out, self.destinations) = (0, 0, Destinations::default());
+        for list in [&mut self.names, &mut self.families, &mut self.regions] {
             list.clear();
         }
     }
@@ -237,32 +229,13 @@ impl Incident {
         self.last_ns = self.last_ns.max(sighting.time_ns);
         self.bytes_to_client = self.bytes_to_client.saturating_add(sighting.bytes_to_client);
         self.bytes_to_server = self.bytes_to_server.saturating_add(sighting.bytes_to_server);
-        self.cleartext |= sighting.is_cleartext;
-        self.add_region_bytes(sighting);
-        if let Some(country) = sighting.server_country {
-            push_new(&mut self.countries, country, PLACES_MAX);
-        }
+        self.destinations.add(sighting);
         match sighting.contact {
             Contact::MoreBytes => return,
             Contact::DnsQuestion => {}
             Contact::Flow => self.flows = self.flows.saturating_add(1),
         }
         self.add_name(sighting.rule.class, &sighting.rule.family, sighting.name);
-    }
-
-    fn add_region_bytes(&mut self, sighting: &Sighting<'_>) {
-        let (to_client, to_server) = (sighting.bytes_to_client, sighting.bytes_to_server);
-        if to_client == 0 && to_server == 0 {
-            return;
-        }
-        let region = region(sighting.name).map_or("", |(region, _)| region);
-        let known = self.region_bytes.iter_mut().find(|(known, ..)| **known == *region);
-        if let Some((_, all_to_client, all_to_server)) = known {
-            *all_to_client = all_to_client.saturating_add(to_client);
-            *all_to_server = all_to_server.saturating_add(to_server);
-        } else if self.region_bytes.len() < PLACES_MAX {
-            self.region_bytes.push((region.into(), to_client, to_server));
-        }
     }
 
     /// Whether an alert may still be written in this minute of packet time. Counts it either way.

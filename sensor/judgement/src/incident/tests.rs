@@ -143,11 +143,12 @@ fn many_flows_are_one_incident_with_totals() {
     assert_eq!(texts(&incident.names), ["tnc16-normal-no1a.tiktokv.eu", "frontier.tiktokv-eu.com"]);
     assert_eq!(texts(&incident.families), ["native/tnc", "native/frontier"]);
     assert_eq!(
-        (texts(&incident.regions), texts(&incident.countries)),
+        (texts(&incident.regions), texts(&incident.destinations.countries)),
         (vec!["Norway".to_owned()], vec!["US".to_owned()])
     );
-    assert!(incident.cleartext && incident.severity == 1);
-    assert_eq!(incident.region_bytes, [("Norway".into(), 30_000, 3_000)], "since it opened");
+    assert!(incident.destinations.cleartext && incident.severity == 1);
+    // The contacts that led to it count, those without a region too.
+    assert_eq!(incident.destinations.region_bytes, [("Norway".into(), 30_100, 3_010), ("".into(), 100, 10)]);
     assert_eq!(scene.incidents.counts(), Counts { judged: 302, ..Counts::default() });
 }
 
@@ -685,13 +686,14 @@ fn lists_of_an_incident_are_bounded() {
         scene.contact(NOON_S + seconds, &format!("log32-normal-{region}.tiktokv.eu"));
     }
     scene.end();
-    let Incident { names, regions, region_bytes, flows, .. } = scene.told.last.unwrap();
-    assert_eq!((names.len(), regions.len(), region_bytes.len(), flows), (16, 8, 8, 24));
+    let Incident { names, regions, destinations, flows, .. } = scene.told.last.unwrap();
+    assert_eq!((names.len(), regions.len(), destinations.region_bytes.len(), flows), (16, 8, 8, 24));
 }
 
 #[test]
 fn a_region_has_the_bytes_of_both_directions() {
     let mut scene = Scene::builtin();
+    scene.bytes = (0, 0);
     scene.app(NOON_S);
     let names = ["tnc16-normal-ie2.tiktokv.eu", "tnc16-normal-fra4a.tiktokv.eu", "tnc16-normal-mxp2a.tiktokv.eu"];
     for (bytes, name) in [(0, 0), (7, 0), (0, 5)].into_iter().zip(names) {
@@ -699,6 +701,6 @@ fn a_region_has_the_bytes_of_both_directions() {
         scene.contact(NOON_S + 1, name);
     }
     scene.end();
-    let region_bytes = scene.told.last.unwrap().region_bytes;
+    let region_bytes = scene.told.last.unwrap().destinations.region_bytes;
     assert_eq!(region_bytes, [("Frankfurt".into(), 7, 0), ("Milan".into(), 0, 5)]);
 }
