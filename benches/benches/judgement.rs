@@ -3,15 +3,12 @@
 #![allow(missing_docs)]
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 
 use vigie_benches::measure::Times;
 use vigie_benches::random::Random;
 use vigie_judgement::policy::Policy;
-use vigie_judgement::{
-    Answered, Client, Contact, IncidentLimits, Incidents, Origin, Recogniser, Sighting, Stack, Thresholds,
-};
-use vigie_signatures::{Bundle, Clients, Rule};
+use vigie_judgement::{Client, IncidentLimits, Incidents, Origin, Recogniser, Sighting, Thresholds};
+use vigie_signatures::{Bundle, Clients};
 
 /// Open incidents, as many as the default limit allows.
 const OPEN: u32 = 65_536;
@@ -63,33 +60,14 @@ impl Judge {
         let Some(attribution) = recogniser.attribute(rule) else { return };
         let address = IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + client));
         let (client, origin) = (Client::Address(address), Origin::address(address));
-        let sighting = sighting(rule, name, time_ns, (&client, &origin), (&attribution.service, &attribution.owner));
+        let sighting = Sighting {
+            time_ns,
+            bytes_to_client: 5_000,
+            bytes_to_server: 900,
+            server_country: Some("US"),
+            ..Sighting::of_flow((&client, &origin), (&attribution.service, &attribution.owner), rule, name)
+        };
         incidents.sighting(policy, recogniser.bundle(), &sighting, &mut |_| *findings += 1);
-    }
-}
-
-fn sighting<'s>(
-    rule: &'s Rule,
-    name: &'s str,
-    time_ns: u64,
-    (client, origin): (&'s Client, &'s Origin),
-    (service, owner): (&'s Arc<str>, &'s Arc<str>),
-) -> Sighting<'s> {
-    Sighting {
-        time_ns,
-        client,
-        origin,
-        service,
-        owner,
-        rule,
-        name,
-        contact: Contact::Flow,
-        stack: Stack::Other,
-        answered: Answered::Unknown,
-        bytes_to_client: 5_000,
-        bytes_to_server: 900,
-        server_country: Some("US"),
-        is_cleartext: false,
     }
 }
 

@@ -108,31 +108,28 @@ impl Cases {
         if !counts(sighting) {
             return;
         }
-        let Some(place) = self.place(sighting) else { return };
-        let Some(client) = self.clients.get_mut(sighting.client) else { return };
+        let known = self.clients.get_mut(sighting.client);
+        let place = known.as_ref().and_then(|client| client.place(sighting.service));
+        let (client, place) = match (known, place) {
+            (Some(client), Some(place)) => (client, place),
+            // Of a flow whose case is forgotten.
+            _ if sighting.contact == Contact::MoreBytes => return,
+            _ => {
+                self.count += 1;
+                let key = CaseKey { client: sighting.client.clone(), service: Arc::clone(sighting.service) };
+                let wait_ns = wait_ns(&self.thresholds);
+                self.due.push_back((sighting.time_ns.saturating_add(wait_ns), key));
+                let client = self.clients.entry(sighting.client.clone()).or_default();
+                let place = client.open(sighting);
+                (client, place)
+            }
+        };
         client.end_if_silent(place, sighting.client, sighting.time_ns, &self.thresholds, tell);
         if client.add(place, sighting, &self.thresholds) {
             let mut hold = |due_ns, key| self.held.push_back((due_ns, key));
             client.judge_beside(place, sighting, &self.thresholds, &mut hold, tell);
         }
         self.make_room(tell);
-    }
-
-    /// The place of a sighting's case among those of its client; none for bytes of a flow whose case is forgotten.
-    fn place(&mut self, sighting: &Sighting<'_>) -> Option<usize> {
-        let known = self.clients.get(sighting.client).and_then(|client| client.place(sighting.service));
-        if known.is_some() || sighting.contact == Contact::MoreBytes {
-            return known;
-        }
-        self.count += 1;
-        let key = CaseKey { client: sighting.client.clone(), service: Arc::clone(sighting.service) };
-        self.due.push_back((sighting.time_ns.saturating_add(self.wait_ns()), key));
-        Some(self.clients.entry(sighting.client.clone()).or_default().open(sighting))
-    }
-
-    /// Cases are looked at once in each such time: the queue stays in order, and nothing waits much too long.
-    fn wait_ns(&self) -> u64 {
-        self.thresholds.silence_ns().max(1)
     }
 
     /// Time has gone on to `now_ns`: episodes end, and first starts are told that waited long enough.
@@ -167,7 +164,7 @@ impl Cases {
         let Some(place) = client.place(&key.service) else { return };
         client.end_if_silent(place, &key.client, now_ns, &self.thresholds, tell);
         if client.keep_until_ns(place, &self.thresholds) >= now_ns {
-            self.due.push_back((now_ns.saturating_add(self.wait_ns()), key));
+            self.due.push_back((now_ns.saturating_add(wait_ns(&self.thresholds)), key));
             return;
         }
         self.forget(&key, place);
@@ -192,6 +189,11 @@ impl Cases {
             self.clients.remove(&key.client);
         }
     }
+}
+
+/// Cases are looked at once in each such time: the queue stays in order, and nothing waits much too long.
+fn wait_ns(thresholds: &Thresholds) -> u64 {
+    thresholds.silence_ns().max(1)
 }
 
 /// Whether a sighting says anything. A name that was only asked of DNS proves no application: it needs a flow.

@@ -18,6 +18,11 @@ pub struct Destinations {
     pub region_bytes: Vec<(Box<str>, u64, u64)>,
     /// Whether something was not encrypted.
     pub cleartext: bool,
+    /// The country of the last contact, and the region with the place of its bytes: most contacts repeat them.
+    #[serde(skip)]
+    last_country: Option<[u8; 2]>,
+    #[serde(skip)]
+    last_region: Option<(&'static str, usize)>,
 }
 
 impl Destinations {
@@ -25,10 +30,18 @@ impl Destinations {
     pub fn add(&mut self, sighting: &Sighting<'_>) {
         self.cleartext |= sighting.is_cleartext;
         self.add_bytes(sighting);
-        if let Some(country) = sighting.server_country
-            && self.countries.len() < PLACES_MAX
-            && !self.countries.iter().any(|known| **known == *country)
-        {
+        if let Some(country) = sighting.server_country {
+            self.add_country(country);
+        }
+    }
+
+    fn add_country(&mut self, country: &str) {
+        let code = country.as_bytes().first_chunk().copied();
+        if code.is_some() && code == self.last_country {
+            return;
+        }
+        self.last_country = code.filter(|_| country.len() == 2);
+        if self.countries.len() < PLACES_MAX && !self.countries.iter().any(|known| **known == *country) {
             self.countries.push(country.into());
         }
     }
@@ -39,12 +52,19 @@ impl Destinations {
             return;
         }
         let region = region(sighting.name).map_or("", |(region, _)| region);
-        let known = self.region_bytes.iter_mut().find(|(known, ..)| **known == *region);
-        if let Some((_, all_to_client, all_to_server)) = known {
+        let last = self.last_region.filter(|(last, _)| std::ptr::eq(*last, region)).map(|(_, place)| place);
+        let place = last.or_else(|| self.region_bytes.iter().position(|(known, ..)| **known == *region));
+        let place = place.unwrap_or(self.region_bytes.len());
+        if place == self.region_bytes.len() {
+            if place == PLACES_MAX {
+                return;
+            }
+            self.region_bytes.push((region.into(), 0, 0));
+        }
+        self.last_region = Some((region, place));
+        if let Some((_, all_to_client, all_to_server)) = self.region_bytes.get_mut(place) {
             *all_to_client = all_to_client.saturating_add(to_client);
             *all_to_server = all_to_server.saturating_add(to_server);
-        } else if self.region_bytes.len() < PLACES_MAX {
-            self.region_bytes.push((region.into(), to_client, to_server));
         }
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use vigie_signatures::{Class, Confidence, Rule, Trait};
 
+use crate::recent_names::{NameKey, RecentNames};
 use crate::{Answered, Contact, Destinations, Sighting, Stack, Thresholds};
 
 /// Families of names kept of an episode; contacts of further ones are counted only.
@@ -53,6 +54,8 @@ pub struct Episode {
     flows_answered: u32,
     flows_unanswered: u32,
     has_sure_name: bool,
+    #[serde(skip)]
+    recent: RecentNames,
 }
 
 /// What else is known of the client while the episode lasts.
@@ -116,11 +119,20 @@ impl Episode {
             Contact::Flow => self.flows = self.flows.saturating_add(1),
         }
         self.has_sure_name |= sighting.rule.confidence > Confidence::Low;
-        let is_new_proof = sighting.rule.class == Class::Native && self.native_hello(sighting);
+        if sighting.rule.class == Class::Native {
+            self.native_hello(sighting);
+        }
+        let is_proof = sighting.rule.class == Class::Native
+            && sighting.stack == Stack::App
+            && sighting.rule.has(Trait::OwnInterface);
+        if self.recent.has_or_add(NameKey::of(sighting, is_proof)) {
+            return false;
+        }
+        let is_new_proof = is_proof && push_new(&mut self.own_interface, sighting.name);
         self.name(sighting.rule, sighting.name) || is_new_proof
     }
 
-    fn native_hello(&mut self, sighting: &Sighting<'_>) -> bool {
+    fn native_hello(&mut self, sighting: &Sighting<'_>) {
         let is_browser = sighting.stack == Stack::Browser;
         self.native_hellos = self.native_hellos.saturating_add(1);
         self.native_hellos_of_browsers = self.native_hellos_of_browsers.saturating_add(is_browser.into());
@@ -128,8 +140,6 @@ impl Episode {
             self.has_desktop_name = true;
             self.is_desktop |= is_browser;
         }
-        let is_proof = sighting.stack == Stack::App && sighting.rule.has(Trait::OwnInterface);
-        is_proof && push_new(&mut self.own_interface, sighting.name)
     }
 
     fn name(&mut self, rule: &Rule, name: &str) -> bool {

@@ -19,6 +19,7 @@ mod incident;
 mod period;
 pub mod policy;
 mod reason;
+mod recent_names;
 mod recognise;
 mod region;
 mod sighting;

@@ -124,10 +124,9 @@ pub struct Sighting<'a> {
     pub is_cleartext: bool,
 }
 
-#[cfg(test)]
 impl<'s> Sighting<'s> {
     /// A flow at the epoch of which nothing more is known.
-    pub(crate) fn of_flow(
+    pub const fn of_flow(
         (client, origin): (&'s Client, &'s Origin),
         (service, owner): (&'s Arc<str>, &'s Arc<str>),
         rule: &'s Rule,

@@ -67,19 +67,16 @@ fn sight(cases: &mut Cases, recogniser: &Recogniser, seen: &Seen, origin: &Origi
     let client = Client::Address([10, 0, 0, seen.client].into());
     let sighting = Sighting {
         time_ns: seen.seconds * SECOND_NS,
-        client: &client,
-        origin,
-        service: &attribution.service,
-        owner: &attribution.owner,
-        rule,
-        name: name.unwrap_or_default(),
         contact: seen.contact,
         stack: seen.stack,
         answered: seen.answered,
         bytes_to_client: seen.bytes,
-        bytes_to_server: 0,
-        server_country: None,
-        is_cleartext: false,
+        ..Sighting::of_flow(
+            (&client, origin),
+            (&attribution.service, &attribution.owner),
+            rule,
+            name.unwrap_or_default(),
+        )
     };
     cases.sighting(&sighting, tell);
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use vigie_judgement::{Answered, Cases, Client, Contact, Judgement, Kind, Origin, Recogniser, Sighting, Thresholds};
+use vigie_judgement::{Answered, Cases, Client, Judgement, Kind, Origin, Recogniser, Sighting, Thresholds};
 use vigie_signatures::{Bundle, Clients, Name, normalise};
 
 fn intel(file: &str) -> Option<String> {
@@ -54,19 +54,11 @@ fn judge(recogniser: &Recogniser, contacts: &[Contacted]) -> BTreeMap<String, Ju
         let client = Client::Name(contact.client.as_str().into());
         let sighting = Sighting {
             time_ns,
-            client: &client,
-            origin: &origin,
-            service: &attribution.service,
-            owner: &attribution.owner,
-            rule,
-            name: host,
-            contact: Contact::Flow,
             stack: recogniser.stack(&contact.ja4, &attribution.service, time_ns),
             answered: contact.answered,
             bytes_to_client: contact.bytes_to_client,
             bytes_to_server: 1_000,
-            server_country: None,
-            is_cleartext: false,
+            ..Sighting::of_flow((&client, &origin), (&attribution.service, &attribution.owner), rule, host)
         };
         cases.sighting(&sighting, &mut tell);
     }

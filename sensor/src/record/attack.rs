@@ -10,8 +10,7 @@ use vigie_flow::FlowKey;
 use vigie_journal::community_id::community_id;
 use vigie_judgement::policy::Policy;
 use vigie_judgement::{
-    Answered, Client, Contact, Finding, IncidentLimits, Incidents, Origin, Recogniser, Sighting, Stack, Thresholds,
-    incident_id as id_of,
+    Client, Finding, IncidentLimits, Incidents, Origin, Recogniser, Sighting, Thresholds, incident_id as id_of,
 };
 use vigie_privacy::PeriodKey;
 use vigie_signatures::Clients;
@@ -85,19 +84,7 @@ fn incident_lines(client: &Client, context: &Context, incidents: Incidents) -> V
         let attribution = recogniser.attribute(rule).unwrap();
         let sighting = Sighting {
             time_ns: START_NS,
-            client,
-            origin: &origin,
-            service: &attribution.service,
-            owner: &attribution.owner,
-            rule,
-            name,
-            contact: Contact::Flow,
-            stack: Stack::Other,
-            answered: Answered::Unknown,
-            bytes_to_client: 0,
-            bytes_to_server: 0,
-            server_country: None,
-            is_cleartext: false,
+            ..Sighting::of_flow((client, &origin), (&attribution.service, &attribution.owner), rule, name)
         };
         incidents.sighting(&policy, bundle, &sighting, &mut tell);
     }

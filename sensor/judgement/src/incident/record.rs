@@ -10,6 +10,7 @@ use super::id::incident_id;
 use super::service_name;
 use crate::destinations::{Destinations, PLACES_MAX};
 use crate::policy::{Covering, Judged};
+use crate::recent_names::{NameKey, RecentNames};
 use crate::{Change, Client, Contact, Episode, Judgement, Kind, Sighting, region};
 use vigie_signatures::Service;
 
@@ -32,7 +33,7 @@ pub struct IncidentKey {
 /// An incident.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Incident {
-    /// For people: `k7q2m-4x9d0-f`.
+    /// For people: `k7q2m-4x9d0-6`.
     pub id: String,
     /// What it is about.
     pub key: IncidentKey,
@@ -83,6 +84,8 @@ pub struct Incident {
     pub(super) told_ns: u64,
     pub(super) alert_minute: u64,
     pub(super) alerts_in_minute: u32,
+    #[serde(skip)]
+    recent: RecentNames,
 }
 
 /// Why an incident closed.
@@ -187,6 +190,7 @@ impl Incident {
             told_ns: 0,
             alert_minute: 0,
             alerts_in_minute: 0,
+            recent: RecentNames::default(),
             key,
         };
         incident.add_names(episode);
@@ -199,6 +203,7 @@ impl Incident {
         (self.day, self.first_ns) = (day, time_ns);
         (self.flows, self.bytes_to_client, self.bytes_to_server) = (0, 0, 0);
         (self.revision, self.alerts_left_out, self.destinations) = (0, 0, Destinations::default());
+        self.recent = RecentNames::default();
         for list in [&mut self.names, &mut self.families, &mut self.regions] {
             list.clear();
         }
@@ -235,7 +240,9 @@ impl Incident {
             Contact::DnsQuestion => {}
             Contact::Flow => self.flows = self.flows.saturating_add(1),
         }
-        self.add_name(sighting.rule.class, &sighting.rule.family, sighting.name);
+        if !self.recent.has_or_add(NameKey::of(sighting, false)) {
+            self.add_name(sighting.rule.class, &sighting.rule.family, sighting.name);
+        }
     }
 
     /// Whether an alert may still be written in this minute of packet time. Counts it either way.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use time::Date;
-use vigie_signatures::Service;
+use vigie_signatures::{Ban, Service};
 
 use super::record::{Closing, Incident, IncidentChange, IncidentKey, Step};
 use super::{Finding, Tell, WarnFirst};
@@ -41,11 +41,11 @@ impl Default for IncidentLimits {
 pub struct Register {
     limits: IncidentLimits,
     silence_ns: u64,
-    /// Those of a client and service, one for each ban.
-    open: HashMap<CaseKey, Vec<Incident>, RandomState>,
+    /// Those of a client, one for each service and ban.
+    open: HashMap<Client, Vec<Incident>, RandomState>,
     count: usize,
     /// In order of opening; some of them have closed.
-    order: VecDeque<(CaseKey, String)>,
+    order: VecDeque<(Client, String)>,
     next_day_check_ns: u64,
     /// The bans' days by which incidents were last closed.
     closed_by: Vec<(String, Date)>,
@@ -89,7 +89,7 @@ impl Register {
 
     /// The incidents in the order in which they opened.
     pub fn save(&self) -> Vec<&Incident> {
-        let find = |(case, id): &(CaseKey, String)| self.open.get(case)?.iter().find(|incident| incident.id == *id);
+        let find = |(client, id): &(Client, String)| self.open.get(client)?.iter().find(|incident| incident.id == *id);
         self.order.iter().filter_map(find).collect()
     }
 
@@ -104,26 +104,32 @@ impl Register {
                 continue;
             };
             incident.ban = Arc::clone(used.ban());
-            let case = CaseKey { client: incident.key.client.clone(), service: Arc::clone(&incident.key.service) };
-            self.order.push_back((case.clone(), incident.id.clone()));
-            self.open.entry(case).or_default().push(incident);
-            self.count += 1;
+            self.insert(incident);
         }
         dropped
     }
 
-    /// A client was seen, which may have open incidents.
-    pub fn seen(&mut self, policy: &Policy, sighting: &Sighting<'_>, tell: &mut Tell<'_>) {
-        let case = CaseKey { client: sighting.client.clone(), service: Arc::clone(sighting.service) };
-        self.go_on(policy, &case, sighting, tell);
-        self.open_anew(policy, &case, sighting, tell);
+    /// Adds an open incident.
+    fn insert(&mut self, incident: Incident) {
+        self.order.push_back((incident.key.client.clone(), incident.id.clone()));
+        self.open.entry(incident.key.client.clone()).or_default().push(incident);
+        self.count += 1;
     }
 
-    fn go_on(&mut self, policy: &Policy, case: &CaseKey, sighting: &Sighting<'_>, tell: &mut Tell<'_>) {
+    /// A client was seen, which may have open incidents.
+    pub fn seen(&mut self, policy: &Policy, sighting: &Sighting<'_>, tell: &mut Tell<'_>) {
+        self.go_on(policy, sighting, tell);
+        self.open_anew(policy, sighting, tell);
+    }
+
+    fn go_on(&mut self, policy: &Policy, sighting: &Sighting<'_>, tell: &mut Tell<'_>) {
         let Self { open, count, order, limits, silence_ns, warn_first, may_be_past, .. } = self;
-        let Some(of_case) = open.get_mut(case) else { return };
-        of_case.retain_mut(|incident| {
-            if let Some(day) = day_of(policy, &incident.key.ban, sighting.time_ns).filter(|day| *day > incident.day) {
+        let Some(of_client) = open.get_mut(sighting.client) else { return };
+        of_client.retain_mut(|incident| {
+            if incident.key.service != *sighting.service {
+                return true;
+            }
+            if let Some(day) = day_of(policy, &incident.ban, sighting.time_ns).filter(|day| *day > incident.day) {
                 let goes_on = sighting.time_ns.saturating_sub(incident.last_ns) <= *silence_ns;
                 report(incident, incident.last_ns, Step::Closed(Closing::DayOver), tell);
                 if !goes_on {
@@ -135,7 +141,7 @@ impl Register {
                 *may_be_past = true;
                 incident.is_warning = WarnFirst::is_first(warn_first, incident);
                 incident.add(sighting);
-                order.push_back((case.clone(), incident.id.clone()));
+                order.push_back((incident.key.client.clone(), incident.id.clone()));
                 report(incident, sighting.time_ns, Step::Opened, tell);
                 return true;
             }
@@ -145,29 +151,28 @@ impl Register {
             }
             true
         });
-        if of_case.is_empty() {
-            open.remove(case);
+        if of_client.is_empty() {
+            open.remove(sighting.client);
         }
     }
 
     /// The incidents of a client and service that were closed since pseudonyms have a new key go on, unless the client was
     /// silent for so long that a new episode begins.
-    fn open_anew(&mut self, policy: &Policy, case: &CaseKey, sighting: &Sighting<'_>, tell: &mut Tell<'_>) {
+    fn open_anew(&mut self, policy: &Policy, sighting: &Sighting<'_>, tell: &mut Tell<'_>) {
         if self.rotated.is_empty() {
             return;
         }
-        for mut incident in self.rotated.remove(case).into_iter().flatten() {
+        let case = CaseKey { client: sighting.client.clone(), service: Arc::clone(sighting.service) };
+        for mut incident in self.rotated.remove(&case).into_iter().flatten() {
             if sighting.time_ns.saturating_sub(incident.last_ns) > self.silence_ns {
                 continue;
             }
-            let day = day_of(policy, &incident.key.ban, sighting.time_ns).unwrap_or(incident.day);
+            let day = day_of(policy, &incident.ban, sighting.time_ns).unwrap_or(incident.day);
             incident.begin_day(day, sighting.time_ns);
             incident.is_warning = WarnFirst::is_first(&mut self.warn_first, &incident);
             incident.add(sighting);
-            self.order.push_back((case.clone(), incident.id.clone()));
             report(&mut incident, sighting.time_ns, Step::Opened, tell);
-            self.open.entry(case.clone()).or_default().push(incident);
-            self.count += 1;
+            self.insert(incident);
             self.may_be_past = true;
         }
     }
@@ -184,8 +189,9 @@ impl Register {
     ) {
         let case = CaseKey { client: change.client.clone(), service: Arc::clone(change.service) };
         let ban = covering.ban.ban();
-        let known = self.open.get_mut(&case).map_or(&mut [][..], Vec::as_mut_slice);
-        let known = known.iter_mut().find(|incident| *incident.key.ban == *ban.id && incident.day >= covering.day);
+        let is_of_case = |incident: &Incident| incident.key.service == case.service && *incident.key.ban == *ban.id;
+        let known = self.open.get_mut(&case.client).map_or(&mut [][..], Vec::as_mut_slice);
+        let known = known.iter_mut().find(|incident| is_of_case(incident) && incident.day >= covering.day);
         if let Some(known) = known {
             let (kind, first_run) = (known.judgement.kind, known.judgement.first_run);
             known.judgement.rise(change.judgement.clone());
@@ -202,10 +208,10 @@ impl Register {
         if let Some(closed) = self.rotated.get_mut(&case) {
             closed.retain(|incident| *incident.key.ban != *ban.id);
         }
-        let of_case = self.open.entry(case.clone()).or_default();
-        if let Some(known) = of_case.iter_mut().find(|incident| *incident.key.ban == *ban.id) {
+        let of_client = self.open.entry(case.client.clone()).or_default();
+        if let Some(known) = of_client.iter_mut().find(|incident| is_of_case(incident)) {
             report(known, known.last_ns, Step::Closed(Closing::DayOver), tell);
-            of_case.retain(|incident| *incident.key.ban != *ban.id);
+            of_client.retain(|incident| !is_of_case(incident));
             self.count -= 1;
         }
         let key = IncidentKey {
@@ -216,9 +222,7 @@ impl Register {
         let mut incident = Incident::open(key, change, service, judged, covering, severity);
         incident.is_warning = WarnFirst::is_first(&mut self.warn_first, &incident);
         report(&mut incident, change.time_ns, Step::Opened, tell);
-        self.order.push_back((case, incident.id.clone()));
-        of_case.push(incident);
-        self.count += 1;
+        self.insert(incident);
         self.may_be_past = true;
         self.make_room(change.time_ns, tell);
     }
@@ -248,9 +252,17 @@ impl Register {
         for client in clients.into_iter().flatten() {
             let case = CaseKey { client, service: Arc::clone(sighting.service) };
             self.rotated.remove(&case);
-            for mut incident in self.open.remove(&case).into_iter().flatten() {
-                self.count -= 1;
-                report(&mut incident, sighting.time_ns, Step::Closed(Closing::Excused), tell);
+            let Some(of_client) = self.open.get_mut(&case.client) else { continue };
+            of_client.retain_mut(|incident| {
+                let is_excused = incident.key.service == case.service;
+                if is_excused {
+                    self.count -= 1;
+                    report(incident, sighting.time_ns, Step::Closed(Closing::Excused), tell);
+                }
+                !is_excused
+            });
+            if of_client.is_empty() {
+                self.open.remove(&case.client);
             }
         }
     }
@@ -304,12 +316,9 @@ impl Register {
         mut is_to_close: impl FnMut(&Incident) -> bool,
     ) -> Vec<Incident> {
         let mut closed = Vec::new();
-        self.open.retain(|_, of_case| {
-            let (gone, rest) =
-                std::mem::take(of_case).into_iter().partition::<Vec<_>, _>(|incident| is_to_close(incident));
-            closed.extend(gone);
-            *of_case = rest;
-            !of_case.is_empty()
+        self.open.retain(|_, of_client| {
+            closed.extend(of_client.extract_if(.., |incident| is_to_close(incident)));
+            !of_client.is_empty()
         });
         self.count -= closed.len();
         closed.sort_unstable_by(|one, other| one.key.cmp(&other.key));
@@ -321,12 +330,12 @@ impl Register {
 
     fn make_room(&mut self, now_ns: u64, tell: &mut Tell<'_>) {
         while self.count > self.limits.open_max.max(1) {
-            let Some((case, id)) = self.order.pop_front() else { return };
-            let Some(of_case) = self.open.get_mut(&case) else { continue };
-            let Some(place) = of_case.iter().position(|incident| incident.id == id) else { continue };
-            let mut incident = of_case.swap_remove(place);
-            if of_case.is_empty() {
-                self.open.remove(&case);
+            let Some((client, id)) = self.order.pop_front() else { return };
+            let Some(of_client) = self.open.get_mut(&client) else { continue };
+            let Some(place) = of_client.iter().position(|incident| incident.id == id) else { continue };
+            let mut incident = of_client.remove(place);
+            if of_client.is_empty() {
+                self.open.remove(&client);
             }
             self.count -= 1;
             self.evicted += 1;
@@ -334,21 +343,21 @@ impl Register {
         }
         if self.order.len() > self.limits.open_max.saturating_mul(2) {
             let Self { order, open, .. } = self;
-            order.retain(|(case, id)| {
-                open.get(case).is_some_and(|of_case| of_case.iter().any(|incident| incident.id == *id))
+            order.retain(|(client, id)| {
+                open.get(client).is_some_and(|of_client| of_client.iter().any(|incident| incident.id == *id))
             });
         }
     }
 
     pub fn is_open(&self, client: &Client, service: &Arc<str>) -> bool {
-        self.open.contains_key(&CaseKey { client: client.clone(), service: Arc::clone(service) })
+        self.open.get(client).is_some_and(|of_client| of_client.iter().any(|known| known.key.service == *service))
     }
 
     /// The incidents for which a sighting may raise an alert. The others count it.
     pub fn alert(&mut self, client: &Client, service: &Arc<str>, time_ns: u64) -> Vec<&Incident> {
-        let case = CaseKey { client: client.clone(), service: Arc::clone(service) };
         let alerts_per_minute = self.limits.alerts_per_minute;
-        let of_case = self.open.get_mut(&case).into_iter().flatten();
+        let of_client = self.open.get_mut(client).into_iter().flatten();
+        let of_case = of_client.filter(|incident| incident.key.service == *service);
         // An alert names its client, so a warning has none.
         let alerts = of_case.filter_map(|incident| {
             let limit = if incident.is_warning { 0 } else { alerts_per_minute };
@@ -359,8 +368,8 @@ impl Register {
 }
 
 /// The day of a time where a ban in use holds.
-fn day_of(policy: &Policy, ban: &str, time_ns: u64) -> Option<Date> {
-    let used = policy.bans().iter().find(|used| used.ban().id == ban)?;
+fn day_of(policy: &Policy, ban: &Arc<Ban>, time_ns: u64) -> Option<Date> {
+    let used = policy.bans().iter().find(|used| Arc::ptr_eq(used.ban(), ban) || used.ban().id == ban.id)?;
     Some(policy.day(used.zone(), time_ns))
 }
 

@@ -29,7 +29,7 @@ pub use derogation::{Derogation, DerogationState, WARNING_DAYS, Who};
 pub use notice::Notice;
 pub use prefix::Prefix;
 pub use refusal::Refusal;
-pub use ruling::{Counted, Covering, Judged, Ruling, Subject};
+pub use ruling::{Counted, Covering, CoveringBans, Judged, Ruling, Subject};
 pub use scope::{IdentityRule, Scope, ScopeKind};
 pub use zone::Zone;
 
@@ -188,7 +188,7 @@ impl Policy {
         let label = standing.asset.map_or("", |asset| asset.label);
         let exempt = Exempt { address: subject.address, mac: subject.mac, label };
         let mut derogation = None;
-        bans.retain(|covering| {
+        bans.retain(|&mut covering| {
             let excusing = self.register.excusing(&exempt, &service.key, &covering.ban.ban().id, covering.day);
             derogation = derogation.or(excusing);
             excusing.is_none()
@@ -211,13 +211,13 @@ impl Policy {
     }
 
     /// The bans in force that cover a service and a kind of device. If a ban covers the service, the watch does not count.
-    fn covering(&self, time_ns: u64, service: &Service, kind: ScopeKind) -> Vec<Covering<'_>> {
+    fn covering(&self, time_ns: u64, service: &Service, kind: ScopeKind) -> CoveringBans<'_> {
         let covering = self.bans.iter().filter(|used| used.ban().covers(service)).filter_map(|used| {
             let cover = used.cover(kind)?;
             let day = self.day(used.zone(), time_ns);
             used.state_at(day).judges().then_some(Covering { ban: used, day, cover })
         });
-        let mut bans: Vec<Covering<'_>> = covering.collect();
+        let mut bans: CoveringBans<'_> = covering.collect();
         if bans.iter().any(|covering| !covering.ban.is_watch()) {
             bans.retain(|covering| !covering.ban.is_watch());
         }
@@ -299,7 +299,7 @@ impl<'p> Standing<'p> {
         }
     }
 
-    fn judged(self, identity: Client, bans: Vec<Covering<'p>>) -> Judged<'p> {
+    fn judged(self, identity: Client, bans: CoveringBans<'p>) -> Judged<'p> {
         let Self { kind, scope, site, ministry, asset, .. } = self;
         Judged { identity, kind, scope, site, ministry, asset, bans }
     }

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use smallvec::SmallVec;
 use time::Date;
 
 use super::asset::{Asset, Mac};
@@ -78,7 +79,7 @@ pub struct Judged<'p> {
     /// The entry of the asset list.
     pub asset: Option<Asset<'p>>,
     /// The bans, at least one, in the order of the policy.
-    pub bans: Vec<Covering<'p>>,
+    pub bans: CoveringBans<'p>,
 }
 
 impl<'p> Judged<'p> {
@@ -87,6 +88,9 @@ impl<'p> Judged<'p> {
         self.asset.map_or("", |asset| asset.label)
     }
 }
+
+/// The bans that cover a contact. Nearly always one or two do, and a list on the heap costs more than they.
+pub type CoveringBans<'p> = SmallVec<[Covering<'p>; 2]>;
 
 /// A ban that covers a contact.
 #[derive(Clone, Copy, Debug)]

@@ -62,14 +62,14 @@ impl Zone {
         let quarter = seconds / QUARTER_S;
         let last = self.last.load(Ordering::Relaxed);
         if last >> 32 == quarter
-            && let Ok(day) = Date::from_julian_day(last as u32 as i32)
+            && let Some(day) = unpacked(last as u32)
         {
             return day;
         }
         // A day may begin within a quarter: Liberia's clocks were 44 minutes and 30 seconds behind until 1972.
         let first = self.day_of_second(quarter * QUARTER_S);
         if first == self.day_of_second(quarter * QUARTER_S + QUARTER_S - 1) {
-            self.last.store(quarter << 32 | u64::from(first.to_julian_day() as u32), Ordering::Relaxed);
+            self.last.store(quarter << 32 | u64::from(packed(first)), Ordering::Relaxed);
             return first;
         }
         self.day_of_second(seconds)
@@ -80,6 +80,15 @@ impl Zone {
         let offset_s = Timestamp::from_second(seconds).map_or(0, |at| i64::from(self.zone.to_offset(at).seconds()));
         OffsetDateTime::from_unix_timestamp(seconds + offset_s).map_or(Date::MIN, OffsetDateTime::date)
     }
+}
+
+/// A day of a year after 0 in 32 bits. A Julian day would be shorter, and dear to make a date of again.
+fn packed(day: Date) -> u32 {
+    day.year().unsigned_abs() << 9 | u32::from(day.ordinal())
+}
+
+fn unpacked(packed: u32) -> Option<Date> {
+    Date::from_ordinal_date((packed >> 9) as i32, (packed & 0x1ff) as u16).ok()
 }
 
 impl fmt::Debug for Zone {
@@ -153,7 +162,7 @@ mod tests {
     fn a_day_is_remembered_for_a_quarter_of_an_hour() {
         let paris = Zone::named("Europe/Paris").unwrap();
         let quarter = datetime!(2026-11-27 12:15 UTC).unix_timestamp() as u64 / QUARTER_S;
-        let remembered = |day: Date| quarter << 32 | u64::from(day.to_julian_day() as u32);
+        let remembered = |day: Date| quarter << 32 | u64::from(packed(day));
         assert_eq!(paris.day_at((quarter * QUARTER_S + 700) * SECOND_NS), date!(2026 - 11 - 27));
         assert_eq!(paris.last.load(Ordering::Relaxed), remembered(date!(2026 - 11 - 27)));
         // What is remembered is not worked out again, in this quarter only.
