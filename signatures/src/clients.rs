@@ -11,7 +11,7 @@ use time::Date;
 use toml::de::{DeTable, DeValue};
 
 use crate::bundle::{SourceText, read_directory};
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Severity, missing_keys};
 use crate::parse::reader::{Reader, Value};
 use crate::parse::{is_ja4, parse_day};
 use crate::words::words;
@@ -191,11 +191,11 @@ fn read_stack(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Stack> {
             reader.unknown_key(key.span().start, key.get_ref(), &KEYS.join(", "));
         }
     }
-    for key in ["kind", "name", "from", "sources", "reviewed", "ja4"] {
-        if !table.contains_key(key) {
-            reader.error(at, key, format!("{key} is missing"), format!("add {key} = … to the stack"));
-            return None;
-        }
+    let mut missing = vec!["kind", "name", "from", "sources", "reviewed", "ja4"];
+    missing.retain(|key| !table.contains_key(*key));
+    if let Some(first) = missing.first() {
+        reader.error(at, first, missing_keys(&missing), "add what is missing to the stack");
+        return None;
     }
     let of = |key: &str| table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value);
     let mut day = |key: &str| of(key).and_then(|value| parse_day(&reader.day(key, value)?));
@@ -266,7 +266,8 @@ mod tests {
         let shared = "t13d2014h2_a09f3c656075_000000000001";
         assert!(!clients.is_current_browser(shared, TODAY), "a library that apps share never counts as a browser");
         for (from, to, expected) in [
-            ("from = \"2026-01-01\"\n", "", "from is missing"),
+            ("from = \"2026-01-01\"\n", "", "from is missing; add"),
+            ("kind = \"browser\"\nname = \"Ours\"\n", "", "kind and name are missing; add"),
             ("browser", "phone", "kind \"phone\" is not one of browser, app, library"),
             ("browser", "app", "names the services"),
             ("_000000000001", "_x", "not a JA4 fingerprint"),

@@ -41,6 +41,14 @@ impl Diagnostic {
     }
 }
 
+/// What is wrong where a table lacks keys: `from, until and added are missing`.
+pub fn missing_keys(keys: &[&str]) -> String {
+    match keys {
+        [first @ .., last] if !first.is_empty() => format!("{} and {last} are missing", first.join(", ")),
+        _ => format!("{} is missing", keys.concat()),
+    }
+}
+
 impl fmt::Display for Diagnostic {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, line, message, mend, .. } = self;

@@ -26,7 +26,7 @@ pub use address::Network;
 pub use bans::{Ban, BanForm, BanState, Bans, Forbids, Personal, Precision, ScopeWord};
 pub use bundle::{Bundle, FILE_BYTES_MAX, LoadOptions, REVIEW_DAYS_MAX, Service, SourceText};
 pub use clients::{Clients, Stack, StackKind};
-pub use diagnostic::{Diagnostic, Severity};
+pub use diagnostic::{Diagnostic, Severity, missing_keys};
 pub use explain::{Explanation, QueryKind};
 pub use id::{SERVICE_IDS, signature_id};
 pub use normalise::{LABEL_BYTES_MAX, NAME_BYTES_MAX, Name, normalise};

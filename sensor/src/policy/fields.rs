@@ -8,6 +8,7 @@ use time::Date;
 use toml::de::{DeTable, DeValue};
 use vigie_config::{Day, Fault, Finding, Origin, nearest, one_line};
 use vigie_judgement::policy::Refusal;
+use vigie_signatures::missing_keys;
 
 /// Findings that are kept of a file; nobody reads more.
 pub(super) const FINDINGS_MAX: usize = 100;
@@ -172,13 +173,14 @@ impl<'a, 't> Fields<'a, 't> {
         self.read_text(key, value)
     }
 
-    /// A text that must be given.
-    pub(super) fn needed(&mut self, key: &str, example: &str) -> Option<String> {
-        if !self.has(key) {
-            let what = format!("{key} is missing");
-            self.refuse_at(self.at, key, "", Fault::new(what, format!("add {key} = {example}")));
-        }
-        self.text(key)
+    /// Reports the keys that must be given and are not, in one finding. Each stands with an example.
+    pub(super) fn require(&mut self, needed: &[(&str, &str)]) {
+        let missing: Vec<&(&str, &str)> = needed.iter().filter(|(key, _)| !self.has(key)).collect();
+        let Some((first, _)) = missing.first() else { return };
+        let keys: Vec<&str> = missing.iter().map(|(key, _)| *key).collect();
+        let examples: Vec<String> = missing.iter().map(|(key, example)| format!("{key} = {example}")).collect();
+        let fault = Fault::new(missing_keys(&keys), format!("add {}", examples.join("; ")));
+        self.refuse_at(self.at, first, "", fault);
     }
 
     /// A text that has a form of its own.
@@ -270,14 +272,5 @@ impl<'a, 't> Fields<'a, 't> {
                 None
             }
         }
-    }
-
-    /// A day that must be given.
-    pub(super) fn needed_day(&mut self, key: &str) -> Option<Date> {
-        if !self.has(key) {
-            let what = format!("{key} is missing");
-            self.refuse_at(self.at, key, "", Fault::new(what, format!("add {key} = \"YYYY-MM-DD\"")));
-        }
-        self.day(key)
     }
 }

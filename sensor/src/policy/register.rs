@@ -13,6 +13,18 @@ use super::fields::{Fields, Text, tables};
 
 const KEYS: [&str; 11] =
     ["id", "who", "services", "bans", "from", "until", "ended", "added", "reason", "approver", "reference"];
+/// Those that each entry has, with examples.
+const NEEDED: [(&str, &str); 9] = [
+    ("id", "\"2026-001\""),
+    ("who", "[\"10.20.0.7\"]"),
+    ("services", "[\"tiktok\"]"),
+    ("from", "\"YYYY-MM-DD\""),
+    ("until", "\"YYYY-MM-DD\""),
+    ("added", "\"YYYY-MM-DD\""),
+    ("reason", "\"why it is needed\""),
+    ("approver", "\"who approved it\""),
+    ("reference", "\"the number of the decision\""),
+];
 /// Largest register that is read.
 const REGISTER_BYTES_MAX: u64 = 16 << 20;
 /// Longest text of an entry.
@@ -84,26 +96,20 @@ fn all(document: &DeTable<'_>, text: &Text<'_>, known: &Known<'_>, findings: &mu
 
 fn one(fields: &mut Fields<'_, '_>, known: &Known<'_>) -> Option<Derogation> {
     fields.only(&KEYS);
-    let id = fields.needed("id", "\"2026-001\"");
-    for (key, example) in [("who", "[\"10.20.0.7\"]"), ("services", "[\"tiktok\"]")] {
-        if !fields.has(key) {
-            fields.refuse(key, "", format!("{key} is missing"), format!("add {key} = {example}"));
-        }
-    }
+    fields.require(&NEEDED);
+    let id = fields.text("id");
     let who = fields.parsed_list("who");
     let (services, bans) = (fields.texts("services"), fields.texts("bans"));
-    let (from, until, added) = (fields.needed_day("from"), fields.needed_day("until"), fields.needed_day("added"));
+    let (from, until, added) = (fields.day("from"), fields.day("until"), fields.day("added"));
     let ended = fields.day("ended");
-    let mut text = |key, example| {
-        let text = fields.needed(key, example)?;
+    let mut text = |key| {
+        let text = fields.text(key)?;
         if text.len() > TEXT_BYTES_MAX {
             fields.refuse(key, "", "too long", format!("give at most {TEXT_BYTES_MAX} bytes"));
         }
         Some(text)
     };
-    let reason = text("reason", "\"…\", why it is needed");
-    let approver = text("approver", "\"…\", who approved it");
-    let reference = text("reference", "\"…\", the number of the decision");
+    let (reason, approver, reference) = (text("reason"), text("approver"), text("reference"));
     let derogation = Derogation {
         id: id?,
         who,

@@ -47,8 +47,8 @@ pub(super) fn read(document: &DeTable<'_>, text: &Text<'_>, findings: &mut Vec<F
 fn read_one(fields: &mut Fields<'_, '_>) -> Option<Scope> {
     let faults = fields.faults();
     fields.only(&KEYS);
-    let name = fields.needed("name", "\"headquarters\"");
-    fields.needed("kind", "\"official\"");
+    fields.require(&[("name", "\"headquarters\""), ("kind", "\"official\"")]);
+    let name = fields.text("name");
     let kind = fields.parsed("kind");
     let scope = Scope {
         name: name?,

@@ -167,6 +167,14 @@ fn wrong_policies_name_file_line_key_and_mend() {
             "policy.toml:1: scope.name: name is missing; add name = \"headquarters\"",
         ),
         (
+            "[[scope]]\nvlans = [1]\n",
+            "policy.toml:1: scope.name: name and kind are missing; add name = \"headquarters\"; kind = \"official\"",
+        ),
+        (
+            "[[ban]]\nid = \"own\"\ntitle = \"T\"\n",
+            "policy.toml:1: ban.time_zone: time_zone, in_force, forbids and services are missing; add time_zone = \"Europe/Paris\"; in_force = \"YYYY-MM-DD\"; forbids = [\"install\", \"use\", \"traffic\"]; services = [\"tiktok\"]",
+        ),
+        (
             "[[scope]]\nname = \"a\"\nkind = \"guest\"\nprefixes = [\"10.0.0.0/8\"]\n[[scope]]\nname = \"b\"\nkind = \"official\"\nprefixes = [\"10.0.0.0/8\"]\n",
             "policy.toml:8: scope.prefixes: the scope \"a\" has 10.0.0.0/8 already; keep one of the two",
         ),
@@ -315,12 +323,17 @@ fn wrong_registers_name_line_and_mend() {
         (
             "reason = \"account\"\n",
             "",
-            "derogations.toml:1: derogation.reason: reason is missing; add reason = \"…\", why it is needed",
+            "derogations.toml:1: derogation.reason: reason is missing; add reason = \"why it is needed\"",
         ),
         (
             "added = \"2026-11-09\"\n",
             "",
             "derogations.toml:1: derogation.added: added is missing; add added = \"YYYY-MM-DD\"",
+        ),
+        (
+            "until = \"2026-12-01\"\nadded = \"2026-11-09\"\nreason = \"account\"\n",
+            "",
+            "derogations.toml:1: derogation.until: until, added and reason are missing; add until = \"YYYY-MM-DD\"; added = \"YYYY-MM-DD\"; reason = \"why it is needed\"",
         ),
         ("reason", "raison", "derogations.toml:8: derogation.raison: unknown key; did you mean reason?"),
         (

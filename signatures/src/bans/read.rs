@@ -5,7 +5,7 @@ use toml::de::DeTable;
 
 use super::Ban;
 use super::words::{BanForm, Forbids, Personal, Precision, ScopeWord};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, missing_keys};
 use crate::parse::parse_day;
 use crate::parse::reader::{Reader, Value};
 
@@ -185,12 +185,20 @@ impl<'t> Fields<'_, 't> {
     }
 
     fn check_presence(&mut self, ban: &Ban) {
-        for key in self.needed(ban.form) {
-            if self.value(key).is_none() {
-                self.fault(key, format!("{key} is missing"), &format!("add {key} = …; the guide lists what it may be"));
-            }
+        let mut missing = self.needed(ban.form);
+        missing.retain(|key| self.value(key).is_none());
+        let covers = ["services", "owners", "categories", "owner_countries"];
+        let names_cover = covers.iter().any(|key| self.value(key).is_some());
+        if !names_cover && !missing.is_empty() {
+            missing.push("services");
         }
-        if [&ban.services, &ban.owners, &ban.categories, &ban.owner_countries].iter().all(|list| list.is_empty()) {
+        if let Some(first) = missing.first() {
+            let examples: Vec<String> = missing.iter().map(|key| format!("{key} = {}", example(key))).collect();
+            self.fault(first, missing_keys(&missing), &format!("add {}", examples.join("; ")));
+        }
+        let covers_nothing =
+            [&ban.services, &ban.owners, &ban.categories, &ban.owner_countries].iter().all(|list| list.is_empty());
+        if covers_nothing && !missing.contains(&"services") {
             let mend = "name services, owners, categories or owner_countries";
             self.fault("services", "the ban covers no service".to_owned(), mend);
         }
@@ -256,5 +264,24 @@ impl<'t> Fields<'_, 't> {
                 self.fault(key, format!("{key} {later} lies before {before} {earlier}"), "correct one of the two days");
             }
         }
+    }
+}
+
+/// What a key may be, as a file writes it.
+fn example(key: &str) -> &'static str {
+    match key {
+        "id" => "\"our-ban\"",
+        "country" => "\"FR\"",
+        "language" => "\"fr\"",
+        "form" => "\"ban\"",
+        "time_zone" => "\"Europe/Paris\"",
+        "forbids" => "[\"install\", \"use\", \"traffic\"]",
+        "services" => "[\"tiktok\"]",
+        "scope" => "[\"official\"]",
+        "personal" => "\"no\"",
+        "severity" => "1",
+        "sources" => "[\"…\"]",
+        "decided" | "in_force" | "reviewed" => "\"YYYY-MM-DD\"",
+        _ => "\"…\"",
     }
 }

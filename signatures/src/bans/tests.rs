@@ -85,7 +85,13 @@ fn faults_name_line_key_and_mend() {
         ("in_force = \"2026-02-01\"", "in_force = \"2025-02-01\"", 10, "in_force 2025-02-01 lies before decided"),
         ("form = \"ban\"", "form = \"law\"", 8, "form \"law\" is not one of ban, block"),
         ("services = [\"tiktok\"]", "services = []", 13, "the ban covers no service"),
-        ("forbids = [\"install\"]\n", "", 1, "forbids is missing; add forbids"),
+        ("forbids = [\"install\"]\n", "", 1, "forbids is missing; add forbids = [\"install\""),
+        (
+            "decided = \"2026-01-01\"\nin_force = \"2026-02-01\"\ntime_zone = \"Europe/Paris\"\nforbids = [\"install\"]\nservices = [\"tiktok\"]\n",
+            "",
+            1,
+            "time_zone, decided, in_force, forbids and services are missing; add time_zone = \"Europe/Paris\"; decided",
+        ),
         ("time_zone = \"Europe/Paris\"", "time_zone = \"CET\"", 11, "is not a time zone"),
         ("country = \"FR\"", "country = \"France\"", 3, "is not a country code"),
         ("id = \"own\"", "id = \"own\"\nwhy = 1", 2, "unknown key \"why\""),
@@ -121,7 +127,7 @@ fn a_ban_within_another_file_needs_less_and_keeps_its_lines() {
         (3, "Other apps", &[ScopeWord::Official][..])
     );
     for (text, line, expected) in [
-        (watch.replace("form = \"watch\"\n", ""), 2, "in_force is missing"),
+        (watch.replace("form = \"watch\"\n", ""), 2, "in_force and forbids are missing"),
         (watch.replace("title = ", "titel = "), 4, "unknown key \"titel\""),
         (watch.replace("\"Europe/London\"", "\"London\""), 6, "is not a time zone"),
     ] {
