@@ -339,3 +339,30 @@ fn the_sample_tells_its_story() {
         assert!(json.lines().all(|line| !is_of(&serde_json::from_str(line).unwrap())), "{client}");
     }
 }
+
+#[test]
+fn an_interrupt_tells_what_was_read() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vigie"));
+    command.args(["judge", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // More than a pipe holds: when all is written, the program is reading.
+    let app = ["tnc16-normal-no1a.tiktokv.eu", "frontier.tiktokv-eu.com"].map(|name| contact(0.0, "10.0.0.1", name));
+    stdin.write_all(lines(&app).repeat(20_000).as_bytes()).unwrap();
+    // No more comes, and the input does not end.
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    let output = child.wait_with_output().unwrap();
+    drop(stdin);
+    let (story, errors) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.code(), Some(130), "{errors}");
+    assert!(errors.contains("vigie: not read: interrupted: what follows in the logs\n"), "{errors}");
+    assert!(story.contains("TikTok") && story.contains("read until the interrupt"), "{story}");
+}
+
+#[test]
+fn a_device_that_stands_for_several_addresses_shows_one() {
+    let ministry = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/captures/ministry.toml");
+    let story = String::from_utf8(read(&["--policy", ministry.to_str().unwrap()]).stdout).unwrap();
+    assert!(story.contains("02:66:00:00:00:11 (10.66.0.11)  TikTok"), "{story}");
+}

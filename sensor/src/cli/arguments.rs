@@ -23,7 +23,7 @@ use crate::settings::Limits;
     max_term_width = 100,
     after_help = "Exit codes: 0 success; 1 found, with --fail-on-alert or --fail-on-incident; 64 wrong usage; 65 bad data; \
                   69 a file, interface or address is unavailable; 70 internal error; 78 wrong configuration or \
-                  signatures; 130 'vigie read' was interrupted."
+                  signatures; 130 'vigie read' or 'vigie judge' was interrupted."
 )]
 pub struct Arguments {
     /// The command.

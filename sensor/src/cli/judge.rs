@@ -6,6 +6,7 @@ mod verdicts;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 use vigie_judgement::{Cases, Finding, IncidentLimits, Incidents, Recogniser, Thresholds, is_left_out};
@@ -13,6 +14,7 @@ use vigie_signatures::Clients;
 
 use super::bundle;
 use super::exit::{Exit, Failure};
+use super::interrupt::stop_on_interrupt;
 use super::policy::PolicyArguments;
 use super::terminal::{Terminal, eprint, ignore_broken_pipe, print};
 use super::words::{count, counted, quoted_path};
@@ -89,7 +91,8 @@ pub fn run(arguments: &JudgeArguments, terminal: Terminal) -> Result<Exit, Failu
         incidents = incidents.warning_first(period);
     }
     let mut output = Output::new(arguments.json, privacy);
-    let reports = read(&arguments.files, &recogniser, &mut |sighting, _| {
+    let stop = stop_on_interrupt();
+    let reports = read(&arguments.files, &recogniser, &stop, &mut |sighting, _| {
         output.pass_time(sighting.time_ns, &mut incidents);
         incidents.sighting(&policy, bundle, sighting, &mut |finding| output.take(&finding));
     })?;
@@ -100,11 +103,11 @@ pub fn run(arguments: &JudgeArguments, terminal: Terminal) -> Result<Exit, Failu
     if arguments.json {
         output.finish()?;
     } else {
-        let read = story::Read::of(&reports);
+        let read = story::Read::of(&reports, is_set(&stop));
         let judged = story::Judged { policy: &policy, by: arguments.policy.name(), counts: incidents.counts(), read };
         print(&terminal.fitted(output.story.text(&judged, arguments.all, terminal.stdout_style())))?;
     }
-    outcome(&reports, arguments.fail_on_incident && has_incident)
+    outcome(&reports, is_set(&stop), arguments.fail_on_incident && has_incident)
 }
 
 /// Verdicts hang on no ban: they are written whatever is banned. Of whom a given policy leaves out there is none.
@@ -114,7 +117,8 @@ fn write_verdicts(arguments: &JudgeArguments, recogniser: &Recogniser) -> Result
     let mut privacy = arguments.policy.load_privacy()?;
     let mut cases = Cases::new(Thresholds::default(), CASES_MAX);
     let mut verdicts = Verdicts::default();
-    let reports = read(&arguments.files, recogniser, &mut |sighting, _| {
+    let stop = stop_on_interrupt();
+    let reports = read(&arguments.files, recogniser, &stop, &mut |sighting, _| {
         // All verdicts are written at the end, by the last key.
         privacy.pass_time(sighting.time_ns);
         if policy.as_ref().is_some_and(|policy| is_left_out(policy, bundle, sighting)) {
@@ -127,19 +131,31 @@ fn write_verdicts(arguments: &JudgeArguments, recogniser: &Recogniser) -> Result
     warn(verdicts.left_out(), "verdicts were left out, since there are too many clients");
     let context = Context { pseudonyms: privacy.pseudonyms().map(Arc::clone), ..Context::default() };
     print(&verdicts.json(&context))?;
-    outcome(&reports, arguments.fail_on_incident && verdicts.has_incident())
+    outcome(&reports, is_set(&stop), arguments.fail_on_incident && verdicts.has_incident())
 }
 
-/// Reads the logs, and gives out what they saw in the order of time.
-fn read(files: &[PathBuf], recogniser: &Recogniser, sighted: &mut Sighted<'_>) -> Result<Vec<Report>, Failure> {
+fn is_set(stop: &AtomicBool) -> bool {
+    stop.load(Ordering::Relaxed)
+}
+
+/// Reads the logs, until an interrupt, and gives out what they saw in the order of time.
+fn read(
+    files: &[PathBuf],
+    recogniser: &Recogniser,
+    stop: &AtomicBool,
+    sighted: &mut Sighted<'_>,
+) -> Result<Vec<Report>, Failure> {
     let mut contacts = Contacts::new(Limits::default());
-    let reports = files::read(files, recogniser, &mut |record| contacts.take(record, None, sighted));
+    let reports = files::read(files, recogniser, stop, &mut |record| contacts.take(record, None, sighted));
     let reports = reports.map_err(|(path, error)| cannot_open(&path, &error))?;
     contacts.finish(sighted);
     let counts = contacts.counts();
     warn(counts.late, "contacts were too late to be put into order, and judged when they came");
     warn(counts.hurried, "contacts were judged before the end of their flows, since too many waited");
     warn(counts.flows_forgotten, "flows were judged without their bytes, since too many were open");
+    if is_set(stop) {
+        eprint("vigie: not read: interrupted: what follows in the logs\n");
+    }
     Ok(reports)
 }
 
@@ -199,7 +215,7 @@ fn cannot_open(path: &Path, error: &io::Error) -> Failure {
 }
 
 /// How the command ends: what could not be read goes before what was found.
-fn outcome(reports: &[Report], has_found: bool) -> Result<Exit, Failure> {
+fn outcome(reports: &[Report], is_stopped: bool, has_found: bool) -> Result<Exit, Failure> {
     if let Some((report, error)) = reports.iter().find_map(|report| Some((report, report.error.as_ref()?))) {
         let what = format!("{}: {error}", report.file.display());
         return Err(Failure::new(Exit::Unavailable, what, "what was read was judged"));
@@ -216,7 +232,11 @@ fn outcome(reports: &[Report], has_found: bool) -> Result<Exit, Failure> {
         );
         return Err(Failure::new(Exit::BadData, what, mend(report)));
     }
-    Ok(if has_found { Exit::Found } else { Exit::Success })
+    Ok(match (is_stopped, has_found) {
+        (true, _) => Exit::Interrupted,
+        (false, true) => Exit::Found,
+        (false, false) => Exit::Success,
+    })
 }
 
 /// What would mend a file of bad lines.

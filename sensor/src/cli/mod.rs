@@ -13,6 +13,7 @@ pub mod explain;
 pub mod generate;
 pub mod incident;
 pub mod interfaces;
+pub mod interrupt;
 pub mod journal;
 pub mod judge;
 pub mod policy;

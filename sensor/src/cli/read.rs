@@ -7,14 +7,13 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use signal_hook::consts::SIGINT;
 
 use super::arguments::{EventType, ReadArguments};
 use super::bundle;
 use super::exit::{Exit, Failure};
+use super::interrupt::stop_on_interrupt;
 use super::judge::story::{self, Judged};
 use super::progress::Progress;
 use super::summary::{Inspected, summary};
@@ -95,16 +94,6 @@ pub fn run(arguments: &ReadArguments, terminal: Terminal) -> Result<Exit, Failur
     let inspected = inspected(arguments, &totals, run.read_error.as_ref());
     run.print(arguments, terminal, &inspected)?;
     run.outcome(target, arguments, &totals.source)
-}
-
-/// A flag that the first interrupt sets, so that what was read until then is printed. A second one ends the program.
-fn stop_on_interrupt() -> Arc<AtomicBool> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let exit = i32::from(Exit::Interrupted as u8);
-    // Without the handlers an interrupt ends the program at once.
-    let _ = signal_hook::flag::register_conditional_shutdown(SIGINT, exit, Arc::clone(&stop))
-        .and_then(|_| signal_hook::flag::register(SIGINT, Arc::clone(&stop)));
-    stop
 }
 
 /// Files that overlap in time are open together: as many as may be, up to a bound that keeps their buffers below 1 GiB.

@@ -1,16 +1,19 @@
 //! Logs in files or on the standard input: cut into blocks of whole lines, parsed by several threads, and given out in
 //! the order in which the lines were logged, over all files together.
 //!
-//! Lines that cannot be used are counted, each with its place; none of them ends the reading.
+//! Lines that cannot be used are counted, each with its place; none of them ends the reading. A flag ends it early.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
 use std::num::NonZero;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use nix::poll::{PollFd, PollFlags, poll};
 use vigie_judgement::Recogniser;
 
 use super::line::{self, BadLine, Record};
@@ -21,6 +24,8 @@ const BLOCK_BYTES: usize = 512 << 10;
 pub const LINE_BYTES_MAX: usize = 1 << 20;
 /// Blocks of a file that are parsed ahead.
 const BLOCKS_AHEAD: usize = 4;
+/// How long a wait for input lasts before the flag is looked at that ends it, milliseconds.
+const WAIT_MS: u8 = 100;
 /// Bad lines of which the place is told.
 pub const PLACES_MAX: usize = 10;
 
@@ -45,6 +50,35 @@ struct Block {
     bytes: Vec<u8>,
     /// A line before it was dropped, since it was too long.
     follows_long_line: bool,
+}
+
+/// The standard input, until the flag is set. A wait for input that does not come would not notice an interrupt.
+struct StandardInput<'s> {
+    file: File,
+    stop: &'s AtomicBool,
+}
+
+impl<'s> StandardInput<'s> {
+    fn open(stop: &'s AtomicBool) -> io::Result<Self> {
+        // Without the buffer of the library, whose bytes no poll would see.
+        Ok(Self { file: io::stdin().as_fd().try_clone_to_owned()?.into(), stop })
+    }
+}
+
+impl Read for StandardInput<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if self.stop.load(Ordering::Relaxed) {
+                return Ok(0);
+            }
+            let mut entries = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
+            // An error shows when it is read.
+            if poll(&mut entries, WAIT_MS) != Ok(0) {
+                break;
+            }
+        }
+        self.file.read(buffer)
+    }
 }
 
 /// Cuts what it reads into blocks.
@@ -166,8 +200,9 @@ struct Job {
 }
 
 /// A file being read.
-struct Input {
-    blocks: Blocks<Box<dyn Read>>,
+struct Input<'s> {
+    blocks: Blocks<Box<dyn Read + 's>>,
+    stop: &'s AtomicBool,
     ahead: VecDeque<Receiver<Parsed>>,
     records: std::vec::IntoIter<Record>,
     next: Option<Record>,
@@ -175,12 +210,13 @@ struct Input {
     report: Report,
 }
 
-impl Input {
-    fn open(path: &Path) -> io::Result<Self> {
-        let reader: Box<dyn Read> =
-            if path.as_os_str() == "-" { Box::new(io::stdin()) } else { Box::new(File::open(path)?) };
+impl<'s> Input<'s> {
+    fn open(path: &Path, stop: &'s AtomicBool) -> io::Result<Self> {
+        let reader: Box<dyn Read + 's> =
+            if path.as_os_str() == "-" { Box::new(StandardInput::open(stop)?) } else { Box::new(File::open(path)?) };
         Ok(Self {
             blocks: Blocks::new(reader),
+            stop,
             ahead: VecDeque::new(),
             records: Vec::new().into_iter(),
             next: None,
@@ -210,6 +246,9 @@ impl Input {
 
     fn read_ahead(&mut self, jobs: &Sender<Job>) {
         while self.ahead.len() < BLOCKS_AHEAD && self.report.error.is_none() {
+            if self.stop.load(Ordering::Relaxed) {
+                return;
+            }
             match self.blocks.next() {
                 Ok(Some(block)) => {
                     let (reply, parsed) = bounded(1);
@@ -229,17 +268,18 @@ impl Input {
     }
 }
 
-/// Reads files together, and gives out what their lines say in the order in which they were logged.
+/// Reads files together, and gives out what their lines say in the order in which they were logged, until `stop` is set.
 ///
 /// # Errors
 /// A file cannot be opened: which, and why.
 pub fn read(
     paths: &[PathBuf],
     recogniser: &Recogniser,
+    stop: &AtomicBool,
     take: &mut dyn FnMut(Record),
 ) -> Result<Vec<Report>, (PathBuf, io::Error)> {
-    let inputs = paths.iter().map(|path| Input::open(path).map_err(|error| (path.clone(), error)));
-    let mut inputs: Vec<Input> = inputs.collect::<Result<_, _>>()?;
+    let inputs = paths.iter().map(|path| Input::open(path, stop).map_err(|error| (path.clone(), error)));
+    let mut inputs: Vec<Input<'_>> = inputs.collect::<Result<_, _>>()?;
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(8);
     thread::scope(|scope| {
         let (jobs, waiting) = bounded::<Job>(threads);
@@ -257,8 +297,8 @@ pub fn read(
 }
 
 /// Gives out the records of all inputs in order.
-fn merge(inputs: &mut [Input], jobs: &Sender<Job>, take: &mut dyn FnMut(Record)) {
-    let mut open: Vec<&mut Input> =
+fn merge(inputs: &mut [Input<'_>], jobs: &Sender<Job>, take: &mut dyn FnMut(Record)) {
+    let mut open: Vec<&mut Input<'_>> =
         inputs.iter_mut().filter_map(|input| input.advance(jobs).then_some(input)).collect();
     while let Some(first) = (0..open.len()).min_by_key(|place| open.get(*place).map(|input| input.logged_ns())) {
         let others = open.iter().enumerate().filter(|(place, _)| *place != first).map(|(_, input)| input.logged_ns());

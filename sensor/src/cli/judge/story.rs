@@ -1,6 +1,7 @@
 //! The story for people: who did what, under which ban, and why; then what else was seen, as counts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use comfy_table::{ColumnConstraint, Table};
@@ -34,6 +35,8 @@ struct Line {
     severity: u8,
     first_ns: u64,
     client: String,
+    /// What stands for the client, where that is no address.
+    device: Option<Client>,
     service: String,
     verdict: String,
     ban: String,
@@ -53,15 +56,17 @@ pub struct Read {
 
 impl Read {
     /// From the lines of logs.
-    pub fn of(reports: &[Report]) -> Self {
+    pub fn of(reports: &[Report], is_stopped: bool) -> Self {
         let lines: u64 = reports.iter().map(|report| report.lines).sum();
         let bad: u64 = reports.iter().map(|report| report.bad).sum();
         let words = match (lines, bad) {
             (0, _) => String::new(),
+            (lines, _) if is_stopped => format!("{} read until the interrupt", counted(lines - bad, "line")),
             (lines, 0) => format!("{} read", counted(lines, "line")),
             (lines, bad) => format!("{} read, {} more could not be used", counted(lines - bad, "line"), count(bad)),
         };
-        Self { words, is_complete: bad == 0 && reports.iter().all(|report| report.error.is_none()), last_ns: None }
+        let is_complete = !is_stopped && bad == 0 && reports.iter().all(|report| report.error.is_none());
+        Self { words, is_complete, last_ns: None }
     }
 }
 
@@ -85,6 +90,8 @@ pub struct Story {
     of_incidents: BTreeSet<CaseKey>,
     reported: BTreeMap<CaseKey, Line>,
     verdicts: BTreeMap<CaseKey, Judgement>,
+    /// An address of each device that stands for more than one: to look it up elsewhere.
+    addresses: BTreeMap<Client, IpAddr>,
     left_out: u64,
     /// Last contact that was judged.
     last_ns: Option<u64>,
@@ -123,6 +130,11 @@ impl Story {
     }
 
     fn verdict(&mut self, change: &Change<'_>, service_name: &str, ban: &str, is_reported: bool) {
+        if let (Client::Mac(_) | Client::Prefix64(_), Some(address)) = (change.client, change.origin.address)
+            && self.addresses.len() < KEPT_MAX
+        {
+            self.addresses.entry(change.client.clone()).or_insert(address);
+        }
         let key = CaseKey { client: change.client.clone(), service: Arc::clone(change.service) };
         let is_reported = is_reported && !self.of_incidents.contains(&key);
         if is_reported && (self.reported.len() < KEPT_MAX || self.reported.contains_key(&key)) {
@@ -150,8 +162,10 @@ impl Story {
 
     /// The story, ending in a newline.
     pub fn text(&self, judged: &Judged<'_>, all: bool, style: Style) -> String {
-        let mut lines: Vec<&Line> = self.incidents.values().chain(self.reported.values()).collect();
+        let mut lines: Vec<Line> = self.incidents.values().chain(self.reported.values()).cloned().collect();
+        lines.iter_mut().for_each(|line| self.add_address(line));
         lines.sort_unstable();
+        let lines: Vec<&Line> = lines.iter().collect();
         let mut text = match lines.len() {
             0 => String::new(),
             count if all || count <= LINES_SHOWN_MAX => format!("{}\n", with_reasons(&lines, style)),
@@ -173,6 +187,15 @@ impl Story {
             text.push_str(&format!("{} not shown: too many.\n", counted(self.left_out, "finding")));
         }
         text
+    }
+
+    /// Adds an address to a device that stands for more than one.
+    fn add_address(&self, line: &mut Line) {
+        let address = line.device.as_ref().and_then(|device| self.addresses.get(device));
+        if let Some(address) = address {
+            let address = client_column(&Client::Address(*address), "", &self.context);
+            line.client.push_str(&format!(" ({address})"));
+        }
     }
 
     /// Contacts of whom nothing is told, as totals: fewer than five are not told apart.
@@ -228,11 +251,17 @@ fn of_incident(incident: &Incident, context: &Context) -> Line {
             true => WITHHELD.to_owned(),
             false => client_column(&incident.key.client, &incident.label, context),
         },
+        device: device(&incident.key.client).filter(|_| !incident.is_warning),
         service: incident.service_name.to_string(),
         verdict: verdict_text(&incident.judgement),
         ban: ban_text(&incident.ban, incident.day),
         why: why(&incident.judgement),
     }
+}
+
+/// A client that stands for several addresses.
+fn device(client: &Client) -> Option<Client> {
+    matches!(client, Client::Mac(_) | Client::Prefix64(_)).then(|| client.clone())
 }
 
 /// The ban, since when it is in force, and whether its review is overdue on the day of the incident.
@@ -252,6 +281,7 @@ fn of_verdict(change: &Change<'_>, service_name: &str, ban: &str, context: Optio
         severity: u8::MAX,
         first_ns: change.episode.first_ns,
         client: context.map_or_else(|| WITHHELD.to_owned(), |context| client_column(change.client, "", context)),
+        device: context.and_then(|_| device(change.client)),
         service: service_name.to_owned(),
         verdict: verdict_text(change.judgement),
         ban: format!("not forbidden by {ban}"),

@@ -34,7 +34,7 @@ fn judged(text: &str, policy: &Policy) -> (Output, vigie_judgement::Counts, Vec<
     let bundle = recogniser.bundle();
     let mut incidents = Incidents::new(Thresholds::default(), CASES_MAX, IncidentLimits::default());
     let mut output = Output::new(false, Privacy::default());
-    let reports = read(&[path], &recogniser, &mut |sighting, _| {
+    let reports = read(&[path], &recogniser, &AtomicBool::new(false), &mut |sighting, _| {
         incidents.sighting(policy, bundle, sighting, &mut |finding| output.take(&finding));
     })
     .unwrap();
@@ -44,7 +44,7 @@ fn judged(text: &str, policy: &Policy) -> (Output, vigie_judgement::Counts, Vec<
 
 fn story_by(policy: &Policy, text: &str, all: bool, style: Style) -> String {
     let (output, counts, reports) = judged(text, policy);
-    let judged = Judged { policy, by: PolicyArguments::default().name(), counts, read: Read::of(&reports) };
+    let judged = Judged { policy, by: PolicyArguments::default().name(), counts, read: Read::of(&reports, false) };
     output.story.text(&judged, all, style)
 }
 
@@ -59,8 +59,10 @@ fn verdicts_have_seven_fields_in_a_fixed_order() {
     std::fs::write(&path, office()).unwrap();
     let mut cases = Cases::new(Thresholds::default(), CASES_MAX);
     let mut verdicts = Verdicts::default();
-    read(&[path], &recogniser(), &mut |sighting, _| cases.sighting(sighting, &mut |change| verdicts.add(&change)))
-        .unwrap();
+    read(&[path], &recogniser(), &AtomicBool::new(false), &mut |sighting, _| {
+        cases.sighting(sighting, &mut |change| verdicts.add(&change))
+    })
+    .unwrap();
     cases.end(&mut |change| verdicts.add(&change));
     let json = verdicts.json(&Context::default());
     let lines: Vec<&str> = json.lines().collect();
@@ -112,7 +114,7 @@ fn the_story_fits_the_terminal() {
             assert!(words.contains(part), "{width}: no {part} in {words}");
         }
     }
-    let reasons = "names that only the site uses: www.capcut.com; or more: other names of the site can share";
+    let reasons = "names that only the site uses: www.capcut.com; these names or more: over one connection";
     let expected = format!("CapCut web (site) 2026-11-27 18:58:19, watched: {reasons}");
     let words = whole(&long, 80);
     assert!(words.contains(&expected), "{words}");
@@ -170,12 +172,12 @@ fn nothing_says_all_clear_after_bad_lines() {
     );
     assert_eq!(last(""), "Nothing was read, so nothing could be recognised.");
     let (.., reports) = judged(&format!("{good}nonsense\n"), &Policy::builtin());
-    let failure = outcome(&reports, true).unwrap_err();
+    let failure = outcome(&reports, false, true).unwrap_err();
     assert_eq!(failure.exit, Exit::BadData);
     assert!(failure.what.starts_with("1 of 2 lines could not be used; the first: "), "{failure}");
     assert!(failure.what.contains("log.json:2: "), "{failure}");
     let (.., reports) = judged(&good, &Policy::builtin());
-    assert_eq!((outcome(&reports, false), outcome(&reports, true)), (Ok(Exit::Success), Ok(Exit::Found)));
+    assert_eq!((outcome(&reports, false, false), outcome(&reports, false, true)), (Ok(Exit::Success), Ok(Exit::Found)));
 }
 
 #[test]

@@ -68,7 +68,9 @@ fn line(seconds: u64) -> String {
 fn times(paths: &[PathBuf]) -> (Vec<u64>, Vec<Report>) {
     let recogniser = Recogniser::new(Bundle::builtin(), Clients::builtin());
     let mut times = Vec::new();
-    let reports = read(paths, &recogniser, &mut |record| times.push(record.logged_ns / 1_000_000_000)).unwrap();
+    let reports =
+        read(paths, &recogniser, &AtomicBool::new(false), &mut |record| times.push(record.logged_ns / 1_000_000_000))
+            .unwrap();
     (times, reports)
 }
 
@@ -111,7 +113,8 @@ fn places_count_on_over_blocks() {
 fn what_cannot_be_opened_is_told() {
     let recogniser = Recogniser::new(Bundle::builtin(), Clients::builtin());
     let missing = PathBuf::from("/no/such/log");
-    let (path, error) = read(std::slice::from_ref(&missing), &recogniser, &mut |_| {}).unwrap_err();
+    let (path, error) =
+        read(std::slice::from_ref(&missing), &recogniser, &AtomicBool::new(false), &mut |_| {}).unwrap_err();
     assert_eq!((path, error.kind()), (missing, io::ErrorKind::NotFound));
 }
 
@@ -120,4 +123,16 @@ fn a_folder_cannot_be_read() {
     let folder = tempfile::tempdir().unwrap();
     let (times, reports) = times(&[folder.path().to_owned()]);
     assert!(times.is_empty() && reports[0].error.is_some());
+}
+
+#[test]
+fn a_flag_ends_the_reading() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"{\"seconds\":1,\"client\":\"a\",\"name\":\"www.tiktok.com\"}\n").unwrap();
+    let recogniser = Recogniser::new(Bundle::builtin(), Clients::builtin());
+    for (is_set, expected) in [(false, 1), (true, 0)] {
+        let mut records = 0;
+        read(&[file.path().to_owned()], &recogniser, &AtomicBool::new(is_set), &mut |_| records += 1).unwrap();
+        assert_eq!(records, expected);
+    }
 }
