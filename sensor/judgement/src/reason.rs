@@ -116,7 +116,10 @@ impl fmt::Display for Reason {
                 write!(formatter, "{} over {}: the site or a player on an open page", Bytes(*bytes), Duration(*seconds))
             }
             Self::MayHideMore => {
-                write!(formatter, "or more: other names of the site can share the connection to its front page")
+                write!(
+                    formatter,
+                    "these names or more: over one connection, a browser can reach other names of the site (HTTP/2)"
+                )
             }
             Self::FirstRun => write!(formatter, "probable first start; the download itself is not visible"),
             Self::Attempt => write!(formatter, "no contact was answered: it was tried, and nothing was exchanged"),

@@ -11,7 +11,7 @@ use vigie_judgement::policy::{BanInUse, Derogation, Refusal, Who, Zone};
 
 use super::bundle;
 use super::exit::{Exit, Failure};
-use super::reveal::{no_audit, open_audit};
+use super::reveal::{no_audit, open_audit, some_text};
 use super::table::{self, Left};
 use super::terminal::{Style, Terminal, print};
 use crate::audit::{AuditEvent, this_user};
@@ -105,15 +105,15 @@ pub struct AddArguments {
     pub until: Date,
 
     /// Why it is needed.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = text)]
     pub reason: String,
 
     /// Who approved it.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = some_text)]
     pub approver: String,
 
     /// Number of the decision.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = some_text)]
     pub reference: String,
 
     /// Id of the entry; without it the next free one of the year.
@@ -127,6 +127,12 @@ fn day(text: &str) -> Result<Date, String> {
 
 fn who(text: &str) -> Result<Who, Refusal> {
     text.parse()
+}
+
+/// A text of one line with something in it.
+fn text(text: &str) -> Result<String, &'static str> {
+    let is_text = !text.trim().is_empty() && !text.chars().any(char::is_control);
+    is_text.then(|| text.trim().to_owned()).ok_or("not a line of text; give one with something in it")
 }
 
 /// Runs the command.

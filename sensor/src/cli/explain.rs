@@ -75,14 +75,21 @@ fn write_json(bundle: &Bundle, query: &str, out: &mut Vec<u8>) {
     let service = asked_service.or_else(|| bundle.service(&rule?.service));
     let word = |of: fn(&Rule) -> &str| rule.map(of);
     let of_service = |of: fn(&Service) -> &str| service.map(of).filter(|word| !word.is_empty());
-    let kind = if asked_service.is_some() { "service" } else { explanation.kind.as_str() };
+    let of_owner = if service.is_none() { service::of_owner(bundle, &asked) } else { Vec::new() };
+    let kind = match (asked_service.is_some(), of_owner.is_empty()) {
+        (true, _) => "service",
+        (false, false) => "owner",
+        (false, true) => explanation.kind.as_str(),
+    };
+    let owner = service.or(of_owner.first().copied());
+    let of_an_owner = |of: fn(&Service) -> &str| owner.map(of).filter(|word| !word.is_empty());
     let mut object = Object::open(out);
     object.text("query", query);
     object.text("kind", kind);
     object.text("looked_up", &explanation.normalised);
     object.text_or_null("service", of_service(|service| &service.key));
-    object.text_or_null("owner", of_service(|service| &service.owner));
-    object.text_or_null("owner_country", of_service(|service| &service.owner_country));
+    object.text_or_null("owner", of_an_owner(|service| &service.owner));
+    object.text_or_null("owner_country", of_an_owner(|service| &service.owner_country));
     object.text_or_null("category", of_service(|service| &service.category));
     object.text_or_null("role", word(|rule| rule.role.as_str()));
     object.text_or_null("class", word(|rule| rule.class.as_str()));
@@ -101,7 +108,8 @@ fn write_json(bundle: &Bundle, query: &str, out: &mut Vec<u8>) {
     object.text_or_null("reviewed", word(|rule| &rule.reviewed));
     object.text_or_null("note", explanation.note.as_deref());
     // A service is asked for by its name: no rule need be near.
-    let misses = if asked_service.is_none() { explanation.near.as_slice() } else { &[] };
+    let is_known = asked_service.is_some() || !of_owner.is_empty();
+    let misses = if is_known { &[] } else { explanation.near.as_slice() };
     let near = object.key("near");
     near.push(b'[');
     for (number, (rule, reason)) in misses.iter().enumerate() {
@@ -124,8 +132,10 @@ fn text(bundle: &Bundle, query: &str) -> String {
     let asked = subject(query);
     let explanation = bundle.explain(&asked);
     match service::find(bundle, &asked) {
-        Some(service) if explanation.rule.is_none() => service::text(bundle, service),
-        _ => paragraph(bundle, query.trim(), &explanation),
+        _ if explanation.rule.is_some() => paragraph(bundle, query.trim(), &explanation),
+        Some(service) => service::text(bundle, service),
+        None => service::owner_text(&service::of_owner(bundle, &asked))
+            .unwrap_or_else(|| paragraph(bundle, query.trim(), &explanation)),
     }
 }
 
@@ -312,6 +322,22 @@ mod tests {
         let answer = json("www.tikток.com");
         assert_eq!(answer["near"][0]["rule"], "tiktok.com");
         assert!(answer["near"][0]["reason"].as_str().unwrap().contains("U+0442"), "{answer}");
+    }
+
+    #[test]
+    fn an_owner_is_explained_by_its_services() {
+        let bundle = Bundle::builtin();
+        let answer = text(&bundle, "bytedance");
+        assert!(answer.starts_with("ByteDance (CN) owns "), "{answer}");
+        for line in ["  tiktok: TikTok, social\n", "  capcut: CapCut, ", "  Bans that cover one or more of them: at, "]
+        {
+            assert!(answer.contains(line), "{answer}");
+        }
+        let answer = json("BYTEDANCE");
+        assert_eq!(
+            (&answer["kind"], &answer["owner"], &answer["service"]),
+            (&"owner".into(), &"ByteDance".into(), &serde_json::Value::Null)
+        );
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub struct IncidentArguments {
 pub enum IncidentCommand {
     /// Record what an incident turned out to be: a line of the audit. The sensor goes on as before.
     #[command(
-        after_help = "Example:\n  vigie incident close k7q2m-4x9d0-f --as false --note 'a lab device, not in the list'\n\n\
+        after_help = "Example:\n  vigie incident close k7q2m-4x9d0-6 --as false --note 'a lab device, not in the list'\n\n\
                       Exit codes: 0 recorded; 64 wrong usage; 69 the audit line cannot be written; 78 wrong configuration."
     )]
     Close {

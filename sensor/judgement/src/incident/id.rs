@@ -1,4 +1,4 @@
-//! Ids of incidents that can be read over the phone: `k7q2m-4x9d0-f`.
+//! Ids of incidents that can be read over the phone: `k7q2m-4x9d0-6`.
 //!
 //! They are a hash of what the incident is about, so that a replay gives the same ones.
 
@@ -75,6 +75,7 @@ mod tests {
         let id = incident_id(&[b"x"]);
         assert_eq!(id.split('-').map(str::len).collect::<Vec<_>>(), [5, 5, 1]);
         assert!(is_incident_id(&id));
+        assert!(is_incident_id("k7q2m-4x9d0-6"), "the example of the help");
     }
 
     #[test]

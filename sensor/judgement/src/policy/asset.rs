@@ -136,6 +136,16 @@ impl Assets {
         self.places.iter().filter_map(|(_, _, kind)| *kind)
     }
 
+    /// Whether bans can cover entries: of those that name no scope, too.
+    pub fn has_devices(&self) -> bool {
+        self.places.iter().any(|(_, _, kind)| kind.is_none_or(|kind| !kind.is_out()))
+    }
+
+    /// Whether entries name hardware addresses.
+    pub const fn has_macs(&self) -> bool {
+        !self.macs.is_empty()
+    }
+
     fn asset(&self, number: u32) -> Option<Asset<'_>> {
         let entry = self.entries.get(number as usize)?;
         let before = number.checked_sub(1).and_then(|before| self.entries.get(before as usize));

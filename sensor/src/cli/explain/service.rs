@@ -2,7 +2,7 @@
 
 use vigie_signatures::{Bans, Bundle, Class, Rule, Service};
 
-use crate::cli::words::count;
+use crate::cli::words::{count, counted};
 
 /// The service whose key or name was asked for.
 pub(super) fn find<'b>(bundle: &'b Bundle, asked: &str) -> Option<&'b Service> {
@@ -10,6 +10,35 @@ pub(super) fn find<'b>(bundle: &'b Bundle, asked: &str) -> Option<&'b Service> {
         service.key.eq_ignore_ascii_case(asked) || service.name.to_lowercase() == asked.to_lowercase()
     };
     bundle.services().iter().find(is_asked)
+}
+
+/// The services of the owner that was asked for.
+pub(super) fn of_owner<'b>(bundle: &'b Bundle, asked: &str) -> Vec<&'b Service> {
+    let asked = asked.to_lowercase();
+    let is_owned = |service: &&Service| !service.owner.is_empty() && service.owner.to_lowercase() == asked;
+    bundle.services().iter().filter(is_owned).collect()
+}
+
+/// An owner's services as a paragraph; none without services.
+pub(super) fn owner_text(services: &[&Service]) -> Option<String> {
+    let first = services.first()?;
+    let country = if first.owner_country.is_empty() { String::new() } else { format!(" ({})", first.owner_country) };
+    let mut lines = vec![format!("{}{country} owns {}:", first.owner, counted(services.len() as u64, "service"))];
+    for service in services {
+        let off = if service.enabled { "" } else { "; off" };
+        lines.push(format!("  {}: {}, {}{off}", service.key, service.name, service.category));
+    }
+    let bans: Vec<String> = Bans::builtin()
+        .iter()
+        .filter(|ban| services.iter().any(|service| ban.covers(service)))
+        .map(|ban| ban.id.clone())
+        .collect();
+    if !bans.is_empty() {
+        lines.push(format!("  Bans that cover one or more of them: {}.", bans.join(", ")));
+    }
+    lines.push("  'vigie explain KEY' tells more of a service.".to_owned());
+    lines.push(String::new());
+    Some(lines.join("\n"))
 }
 
 /// The service as a paragraph.

@@ -75,7 +75,9 @@ pub(super) fn text(facts: &Facts) -> String {
 
 fn covered(facts: &Facts) -> String {
     let unlisted = facts.covers_unlisted.then(|| "alle clients die geen netwerk hieronder noemt".to_owned());
-    list(unlisted.into_iter().chain(facts.covered.iter().map(network)))
+    let listed =
+        facts.covers_assets.then(|| "de toestellen van de inventaris waarvoor een verbod kan gelden".to_owned());
+    list(unlisted.into_iter().chain(listed).chain(facts.covered.iter().map(network)))
 }
 
 fn left_out(facts: &Facts) -> String {

@@ -74,7 +74,8 @@ pub(super) fn text(facts: &Facts) -> String {
 
 fn covered(facts: &Facts) -> String {
     let unlisted = facts.covers_unlisted.then(|| "all clients that no network below names".to_owned());
-    let lines = unlisted.into_iter().chain(facts.covered.iter().map(network));
+    let listed = facts.covers_assets.then(|| "the devices of the asset list that a ban can cover".to_owned());
+    let lines = unlisted.into_iter().chain(listed).chain(facts.covered.iter().map(network));
     list(lines)
 }
 

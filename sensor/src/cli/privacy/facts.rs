@@ -20,6 +20,8 @@ pub(super) struct Facts {
     pub(super) left_out: Vec<Network>,
     /// Clients that no scope names are official devices.
     pub(super) covers_unlisted: bool,
+    /// Bans can cover devices of the asset list.
+    pub(super) covers_assets: bool,
     pub(super) assets: usize,
     pub(super) derogations: usize,
     pub(super) uses_mac: bool,
@@ -72,9 +74,11 @@ impl Facts {
             covered: networks(false),
             left_out: networks(true),
             covers_unlisted: !policy.unlisted().is_out(),
+            covers_assets: policy.assets().has_devices(),
             assets: policy.assets().len(),
             derogations: policy.derogations().len(),
-            uses_mac: policy.scopes().iter().any(|scope| scope.identity == IdentityRule::Mac),
+            uses_mac: policy.assets().has_macs()
+                || policy.scopes().iter().any(|scope| scope.identity == IdentityRule::Mac),
             events_file: settings.events_place().display().to_string(),
             audit_file: privacy.audit_file.display().to_string(),
             pseudonyms: privacy.pseudonyms.then(|| privacy.period.as_str()),

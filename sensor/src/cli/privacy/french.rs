@@ -74,7 +74,8 @@ pub(super) fn text(facts: &Facts) -> String {
 
 fn covered(facts: &Facts) -> String {
     let unlisted = facts.covers_unlisted.then(|| "tous les clients qu'aucun réseau ci-dessous ne nomme".to_owned());
-    list(unlisted.into_iter().chain(facts.covered.iter().map(network)))
+    let listed = facts.covers_assets.then(|| "les appareils de l'inventaire qu'une interdiction peut viser".to_owned());
+    list(unlisted.into_iter().chain(listed).chain(facts.covered.iter().map(network)))
 }
 
 fn left_out(facts: &Facts) -> String {

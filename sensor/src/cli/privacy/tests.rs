@@ -1,7 +1,7 @@
 use super::*;
 use crate::settings::{KeyPeriod, Naming, Settings};
 use vigie_config::Day;
-use vigie_judgement::policy::{IdentityRule, Policy, PolicyParts, Scope, ScopeKind};
+use vigie_judgement::policy::{AssetsBuilder, IdentityRule, Policy, PolicyParts, Scope, ScopeKind};
 
 const LANGUAGES: [Language; 3] = [Language::French, Language::English, Language::Dutch];
 
@@ -89,6 +89,32 @@ fn the_texts_tell_this_configuration() {
     ] {
         for word in words {
             assert!(text.contains(word), "{word} in {text}");
+        }
+    }
+}
+
+#[test]
+fn the_notice_names_the_devices_of_the_asset_list() {
+    let of = |key: &str, kind| {
+        let mut list = AssetsBuilder::default();
+        list.add(key.parse().unwrap(), "phone", "", "", kind).unwrap();
+        let policy = Policy::new(PolicyParts { assets: list.build().unwrap(), ..PolicyParts::default() }).unwrap();
+        texts(&Settings::default(), &policy)
+    };
+    let listed = ["appareils de l'inventaire qu'", "devices of the asset list", "toestellen van de inventaris waar"];
+    let hardware = ["adresses matérielles", "hardware addresses", "hardwareadressen"];
+    let phone = "02:00:5e:10:00:01";
+    for (key, kind, is_listed, has_mac) in [
+        (phone, Some(ScopeKind::Official), true, true),
+        ("10.0.0.1", None, true, false),
+        (phone, Some(ScopeKind::Guest), false, true),
+    ] {
+        for ((text, listed), hardware) in of(key, kind).iter().zip(listed).zip(hardware) {
+            assert_eq!(
+                (text.contains(listed), text.contains(hardware)),
+                (is_listed, has_mac),
+                "{key} {kind:?}: {text}"
+            );
         }
     }
 }
