@@ -216,6 +216,6 @@ mod tests {
         std::fs::write(folder.path().join("own.toml"), "id = \"own\"\n").unwrap();
         let failure = load(&[folder.path().to_path_buf()]).unwrap_err();
         assert_eq!(failure.exit, Exit::Configuration);
-        assert!(failure.to_string().contains("own.toml:1: authority is missing"), "{failure}");
+        assert!(failure.to_string().contains("own.toml:1: authority, language, title"), "{failure}");
     }
 }

@@ -583,6 +583,19 @@ fn missing_files_are_reported() {
     assert_eq!(Settings::load(&layers).unwrap().file, None);
 }
 
+/// The default file of the last release: an upgrade stops no sensor.
+const DEFAULT_FILE_0_1: &str = include_str!("default-0.1.toml");
+
+#[test]
+fn the_default_file_of_the_last_release_loads() {
+    for text in [DEFAULT_FILE_0_1.to_owned(), activated(DEFAULT_FILE_0_1)] {
+        let mut layers = layers(text);
+        layers.flags = vec![flag("capture.interfaces", "eth0")];
+        let loaded = Settings::load(&layers).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(loaded.warnings, []);
+    }
+}
+
 /// The default file with every setting active.
 fn activated(text: &str) -> String {
     let is_setting =
