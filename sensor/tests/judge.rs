@@ -308,9 +308,9 @@ fn the_sample_tells_its_story() {
     let path = path.to_str().unwrap();
     let story = String::from_utf8(read(&["--policy", path]).stdout).unwrap();
     let rows = story.lines().filter(|line| line.contains(" fr of "));
-    let rows: Vec<String> = rows.map(|line| line.split_whitespace().take(5).collect::<Vec<_>>().join(" ")).collect();
-    // One line for each device and service, by whichever of its addresses it came.
-    let (phone, visitor) = ("02:66:00:00:00:11", "02:66:00:00:00:12");
+    let rows: Vec<String> = rows.map(|line| line.split_whitespace().take(6).collect::<Vec<_>>().join(" ")).collect();
+    // One line for each device and service, by whichever of its addresses it came; one of them stands beside it.
+    let (phone, visitor) = ("02:66:00:00:00:11 (10.66.0.11)", "02:66:00:00:00:12 (10.66.0.12)");
     let expected = [
         format!("1 {phone} TikTok app (first"),
         format!("3 {visitor} TikTok web (site)"),

@@ -132,15 +132,34 @@ fn what_makes_no_sense_is_refused() {
         let (found, _, error) = add(more);
         assert!(found == code && error.contains(expected) && error.lines().count() == 1, "{found} {error}");
     }
+    for (option, empty, expected) in [
+        ("--reason", " ", "not a line of text; give one with something in it"),
+        ("--approver", "", "it is empty; say it in words"),
+        ("--reference", " ", "it is empty; say it in words"),
+    ] {
+        let mut words = ADD.to_vec();
+        let place = words.iter().position(|word| *word == option).unwrap();
+        words[place + 1] = empty;
+        let (code, _, error) = scene.vigie(&words);
+        assert!(code == USAGE && error.contains(expected), "{code} {error}");
+    }
     assert!(!scene.folder.path().join("derogations.toml").exists());
     let (code, _, error) = Scene::new("").vigie(&ADD);
     assert!(
         code == CONFIGURATION && error.contains("the policy has no register; set it, or give --register"),
         "{error}"
     );
-    scene.write("derogations.toml", "[[derogation]]\nid = 1\n");
-    let (code, _, error) = scene.vigie(&["derogation", "list"]);
-    assert!(code == CONFIGURATION && error.contains("derogations.toml:2: derogation.id: expected text"), "{error}");
+    for (text, expected) in [
+        ("[[derogation]]\nid = 1\n", "derogations.toml:1: derogation.who: who, services, from, until, added, reason, "),
+        (
+            "[[derogation]]\nid = 1\nwho = []\nservices = []\nfrom = \"2026-11-01\"\nuntil = \"2026-11-02\"\nadded = \"2026-11-01\"\nreason = \"r\"\napprover = \"a\"\nreference = \"n\"\n",
+            "derogations.toml:2: derogation.id: expected text",
+        ),
+    ] {
+        scene.write("derogations.toml", text);
+        let (code, _, error) = scene.vigie(&["derogation", "list"]);
+        assert!(code == CONFIGURATION && error.contains(expected) && error.lines().count() == 1, "{error}");
+    }
 }
 
 #[test]

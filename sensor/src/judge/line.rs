@@ -144,7 +144,11 @@ pub fn read(bytes: &[u8], recogniser: &Recogniser) -> Result<Option<Record>, Bad
     if bytes.first() == Some(&b'#') {
         return Err(BadLine::TabSeparated);
     }
-    let line: Line<'_> = serde_json::from_slice(bytes)?;
+    // Checked as a whole, text is checked faster than string by string. Fields that are not read may have other bytes.
+    let line: Line<'_> = match std::str::from_utf8(bytes) {
+        Ok(text) => serde_json::from_str(text)?,
+        Err(_) => serde_json::from_slice(bytes)?,
+    };
     let reader = Reader { recogniser };
     if line.event_type.is_some() {
         reader.suricata(&line)

@@ -19,11 +19,13 @@ impl Time {
 
     /// From text (RFC 3339, with or without a colon in the offset, which is UTC where there is none).
     pub fn from_text(text: &str) -> Option<Self> {
-        let (date, rest) = text.split_at_checked(10)?;
-        let rest = rest.strip_prefix(['T', 't', ' '])?;
-        let (clock, rest) = rest.split_at_checked(8)?;
-        let days = days_since_epoch(date)?;
-        let [hour, minute, second] = numbers(clock, b':')?;
+        let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T' | b't' | b' ', clock @ ..] = text.as_bytes() else {
+            return None;
+        };
+        let [h1, h2, b':', min1, min2, b':', s1, s2, ..] = clock else { return None };
+        let rest = text.get(19..)?;
+        let days = days_since_epoch(digits(&[*y1, *y2, *y3, *y4])?, digits(&[*m1, *m2])?, digits(&[*d1, *d2])?)?;
+        let (hour, minute, second) = (digits(&[*h1, *h2])?, digits(&[*min1, *min2])?, digits(&[*s1, *s2])?);
         if hour > 23 || minute > 59 || second > 60 {
             return None;
         }
@@ -33,24 +35,14 @@ impl Time {
     }
 }
 
-/// Numbers between separators, of two digits each but the first, which may have four.
-fn numbers<const N: usize>(text: &str, separator: u8) -> Option<[i64; N]> {
-    let mut numbers = [0; N];
-    let mut parts = text.split(char::from(separator));
-    for number in &mut numbers {
-        *number = digits(parts.next()?)?;
-    }
-    parts.next().is_none().then_some(numbers)
-}
-
-fn digits(text: &str) -> Option<i64> {
-    let is_number = !text.is_empty() && text.len() <= 9 && text.bytes().all(|byte| byte.is_ascii_digit());
-    is_number.then(|| text.bytes().fold(0, |number, byte| number * 10 + i64::from(byte - b'0')))
+/// The number that digits make.
+fn digits(digits: &[u8]) -> Option<i64> {
+    let is_number = digits.iter().all(u8::is_ascii_digit);
+    is_number.then(|| digits.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0')))
 }
 
 /// Days of the proleptic Gregorian calendar.
-fn days_since_epoch(date: &str) -> Option<i64> {
-    let [year, month, day] = numbers(date, b'-')?;
+fn days_since_epoch(year: i64, month: i64, day: i64) -> Option<i64> {
     let month = time::Month::try_from(u8::try_from(month).ok()?).ok()?;
     let date = time::Date::from_calendar_date(i32::try_from(year).ok()?, month, u8::try_from(day).ok()?).ok()?;
     Some(i64::from(date.to_julian_day()) - 2_440_588)
@@ -75,9 +67,9 @@ fn offset_s(zone: &str) -> Option<i64> {
         "" | "Z" | "z" => return Some(0),
         _ => (if zone.starts_with('-') { -1 } else { 1 }, zone.strip_prefix(['+', '-'])?),
     };
-    let [hours, minutes] = match rest.len() {
-        4 => [digits(rest.get(..2)?)?, digits(rest.get(2..)?)?],
-        _ => numbers(rest, b':')?,
+    let (hours, minutes) = match rest.as_bytes() {
+        [h1, h2, m1, m2] | [h1, h2, b':', m1, m2] => (digits(&[*h1, *h2])?, digits(&[*m1, *m2])?),
+        _ => return None,
     };
     (hours < 24 && minutes < 60).then_some(sign * (hours * 3_600 + minutes * 60))
 }
