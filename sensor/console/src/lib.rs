@@ -4,6 +4,7 @@
 //!   what have others done, and would it have been seen otherwise?
 //! * What goes in: the lines of the sensor's journal, `/etc/vigie/console.toml`, and requests on a Unix socket or loopback.
 //! * What comes out: HTML in English and French, and events in a journal of its own: decisions, notes, and who looked at what.
+//!   [`report`] tells a period in figures.
 //! * What it does not do: it never sees a packet, never writes to the sensor's journal, and opens no connection. It speaks no
 //!   TLS: a proxy in front does.
 //!
@@ -21,6 +22,7 @@ pub mod program;
 mod projection;
 mod query;
 mod raw;
+pub mod report;
 mod server;
 mod settings;
 mod words;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use vigie_config::{ConfigErrors, Flag, Layers, RawValue, Schema, Source};
 use vigie_privilege::{Confinement, Demand, Profile, confine};
 
@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::database::Database;
 use crate::own_journal::OwnJournal;
 use crate::projection::{Options, Projection};
+use crate::report::{self, ReportArguments};
 use crate::server::{App, Limits, Listener};
 use crate::settings::Settings;
 
@@ -26,6 +27,8 @@ const EXIT_UNAVAILABLE: u8 = 69;
 const EXIT_CONFIGURATION: u8 = 78;
 /// How often signals are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+/// Days for which made-up data are kept.
+const DAYS_OF_DEMO: u32 = 36_500;
 /// The names of loopback.
 const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
@@ -39,7 +42,11 @@ const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
                   Exit codes: 0 success; 64 wrong usage; 69 something cannot be used; 70 internal error; 78 wrong \
                   configuration."
 )]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Arguments {
+    /// What to do; without it, serve pages.
+    #[command(subcommand)]
+    pub command: Option<Command>,
     /// Configuration file [default: /etc/vigie/console.toml].
     #[arg(long, short, value_name = "FILE", env = "VIGIE_CONSOLE_CONFIG")]
     pub config: Option<PathBuf>,
@@ -57,6 +64,13 @@ pub struct Arguments {
     pub print_config: bool,
 }
 
+/// What the program does besides serving pages.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Write a report of a period: coverage first, then counts of incidents. It names no device and no person.
+    Report(ReportArguments),
+}
+
 fn setting(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write KEY=VALUE, such as server.connections_max=256")?;
     Ok((key.trim().to_owned(), value.trim().to_owned()))
@@ -69,6 +83,9 @@ fn say(text: &str) {
 
 /// Runs the program, and gives its exit code.
 pub fn run(arguments: &Arguments) -> u8 {
+    if let Some(Command::Report(arguments)) = &arguments.command {
+        return report::run(arguments);
+    }
     if arguments.print_config {
         let text = vigie_config::document::default_file::<Settings>();
         let written = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
@@ -155,6 +172,7 @@ fn serve(arguments: &Arguments, settings: Settings, access: Access, clock: Clock
     make_folder(&state)?;
     let (listener, shown) = listener(&settings)?;
     let is_tcp = matches!(listener, Listener::Tcp(_));
+    let is_demo = arguments.demo.is_some();
     let own_journal = state.join("journal");
     vigie_journal::Journal::make_folder(&own_journal)
         .map_err(|error| format!("{}: {error}; check its permissions", own_journal.display()))?;
@@ -168,8 +186,9 @@ fn serve(arguments: &Arguments, settings: Settings, access: Access, clock: Clock
         own_journal,
         database: state.join("console.sqlite"),
         evidence_max: settings.state.evidence_per_incident_max,
-        incidents_days: settings.state.incidents_days,
-        evidence_days: settings.state.alerts_days,
+        // Made-up data may be of any day.
+        incidents_days: if is_demo { DAYS_OF_DEMO } else { settings.state.incidents_days },
+        evidence_days: if is_demo { DAYS_OF_DEMO } else { settings.state.alerts_days },
     };
     let failed = |error: io::Error| format!("cannot start: {error}");
     let database = options.database.clone();
@@ -197,7 +216,7 @@ fn serve(arguments: &Arguments, settings: Settings, access: Access, clock: Clock
         connection_age_max: Duration::from_secs(settings.server.connection_age_s_max),
     };
     say(&format!("reads {}, answers on {shown}", settings.journal.folder.display()));
-    if arguments.demo.is_some() {
+    if is_demo {
         say("a demonstration: everybody on this machine can look, without sign-in");
     }
     answer(listener, app, limits)

@@ -76,6 +76,10 @@ words! {
     service: "Service", "Service";
     audit: "Audit", "Journal d’audit";
     health: "Health", "État";
+    seals: "Seals that cover the period", "Scellés qui couvrent la période";
+    destinations: "Destinations", "Destinations";
+    day: "Day", "Jour";
+    does_not_prove: "What this does not prove", "Ce que cela ne prouve pas";
     device: "Device", "Appareil";
     devices: "Devices", "Appareils";
     accessibility: "Accessibility", "Accessibilité";
@@ -237,6 +241,7 @@ impl Words {
                 ("g c", "coverage"),
                 ("g b", "bans"),
                 ("g s", "services"),
+                ("g d", "destinations"),
                 ("g a", "audit"),
                 ("g h", "health"),
                 ("?", "this page"),
@@ -255,6 +260,7 @@ impl Words {
                 ("g c", "couverture"),
                 ("g b", "interdictions"),
                 ("g s", "services"),
+                ("g d", "destinations"),
                 ("g a", "journal d’audit"),
                 ("g h", "état"),
                 ("?", "cette page"),

@@ -200,6 +200,7 @@ fn pages(id: &str, client: &str) -> Vec<String> {
         "/ban/fr",
         "/services",
         "/service/tiktok",
+        "/destinations",
         "/audit",
         "/health",
         "/keys",
@@ -484,6 +485,48 @@ fn wrong_configuration_is_told_with_its_mend() {
 
 fn path(path: &Path) -> &str {
     path.to_str().unwrap()
+}
+
+#[test]
+fn a_report_tells_coverage_first_and_names_nobody() {
+    let lines: String = (0..7)
+        .map(|number| {
+            journal("").replace(ID, &format!("k7q2m-4x9d0-{number}")).replace(CLIENT, &format!("10.16.0.{number}"))
+        })
+        .collect();
+    let few = journal("").replace("\"tiktok\"", "\"lemon8\"").replace(ID, "zzzzz-zzzzz-z");
+    let console = Console::demo(&(lines + &few));
+    console.until("/?day=all", "", "8 incidents");
+    let day = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
+    let report = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vigie-console"));
+        command.args(["report", &day, &day, "--time-zone", "UTC", "--state"]).arg(console.state());
+        command.arg("--journal").arg(console.folder.path().join("journal")).args(arguments);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (html, json, csv) = (report(&["--lang", "fr"]), report(&["--format", "json"]), report(&["--format", "csv"]));
+    assert!(html.contains("8 incidents") && html.find("Couverture").unwrap() < html.find("8 incidents").unwrap());
+    for text in [&html, &json, &csv] {
+        assert!(
+            !text.contains("10.16.") && !text.contains("k7q2m") && !text.contains("laptop") && !text.contains("dupont")
+        );
+    }
+    let told: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(told["report"]["incidents"], 8);
+    let services = told["report"]["tables"].as_array().unwrap().iter().find(|table| table["by"] == "service").unwrap();
+    assert_eq!(services["cells"].as_array().unwrap().len(), 2);
+    assert!(
+        services["cells"].as_array().unwrap().iter().all(|cell| cell["incidents"].is_null()),
+        "one is small, so the other goes too"
+    );
+    assert!(csv.contains("total,,8\r\n") && csv.contains("service,lemon8,<5 or hidden"), "{csv}");
+    let wrong = Command::new(env!("CARGO_BIN_EXE_vigie-console"))
+        .args(["report", "2026-11-02", "2026-11-01"])
+        .output()
+        .unwrap();
+    assert_eq!(wrong.status.code(), Some(64));
 }
 
 #[test]

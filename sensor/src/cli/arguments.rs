@@ -44,6 +44,10 @@ pub enum Command {
     Forward(super::beside::ProgramArguments),
     /// Serve pages about what was found (the program vigie-console).
     Console(super::beside::ProgramArguments),
+    /// Write a report of a period: coverage, and counts of incidents (the program vigie-console).
+    Report(super::beside::ProgramArguments),
+    /// Show a made-up day of a ministry in a browser, to see what this is.
+    Demo(super::demo::DemoArguments),
     /// Show which signature matches a name, an address or a fingerprint, and what it means.
     Explain(ExplainArguments),
     /// List or check signatures.

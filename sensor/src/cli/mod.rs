@@ -7,6 +7,7 @@ pub mod beside;
 pub mod bundle;
 pub mod check;
 pub mod configuration;
+pub mod demo;
 pub mod derogation;
 pub mod exit;
 pub mod explain;
@@ -63,6 +64,8 @@ fn dispatch(command: &Command) -> Result<Exit, Failure> {
         Command::Run(arguments) => run::run(arguments),
         Command::Forward(arguments) => beside::run("vigie-forward", arguments),
         Command::Console(arguments) => beside::run("vigie-console", arguments),
+        Command::Report(arguments) => beside::run_with("vigie-console", "report", arguments),
+        Command::Demo(arguments) => demo::run(arguments),
         Command::Explain(arguments) => explain::run(arguments, terminal),
         Command::Signatures(arguments) => signatures::run(arguments, terminal),
         Command::Bans(arguments) => bans::run(arguments, terminal),

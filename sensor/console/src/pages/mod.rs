@@ -2,6 +2,7 @@
 
 pub mod bans;
 pub mod coverage;
+pub mod destinations;
 pub mod device;
 pub mod facts;
 pub mod incident;
@@ -66,8 +67,13 @@ impl Page {
     pub fn navigation(&self) -> Vec<(&'static str, &'static str, bool)> {
         let w = self.words;
         let sees_devices = self.person.as_ref().is_some_and(|person| person.role.sees_devices());
-        let mut sections =
-            vec![("/", w.incidents), ("/coverage", w.coverage), ("/bans", w.bans), ("/services", w.services)];
+        let mut sections = vec![
+            ("/", w.incidents),
+            ("/coverage", w.coverage),
+            ("/bans", w.bans),
+            ("/services", w.services),
+            ("/destinations", w.destinations),
+        ];
         if sees_devices {
             sections.push(("/audit", w.audit));
         }

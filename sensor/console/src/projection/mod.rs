@@ -29,7 +29,7 @@ use self::store::{Store, set_meta};
 use crate::alias::AliasKey;
 
 /// Version of the tables: another one is made anew.
-pub const SCHEMA: i64 = 1;
+pub const SCHEMA: i64 = 2;
 const TABLES: &str = include_str!("schema.sql");
 /// Lines that are stored at once.
 const BATCH_LINES_MAX: usize = 10_000;
@@ -296,7 +296,7 @@ fn prune(tables: &Connection, options: &Options) -> rusqlite::Result<()> {
     tables.execute(&format!("DELETE FROM change WHERE incident IN ({of_incidents})"), [oldest])?;
     tables.execute("DELETE FROM incident WHERE last_us < ?1", [oldest])?;
     tables.execute("DELETE FROM audit WHERE time_us < ?1", [oldest])?;
-    tables.execute("DELETE FROM coverage WHERE minute_us < ?1", [oldest])?;
+    tables.execute("DELETE FROM coverage WHERE begin_us < ?1", [oldest])?;
     let days = options.incidents_days;
     tables.execute("DELETE FROM alert_day WHERE day < date('now', ?1)", params![format!("-{days} days")])?;
     Ok(())

@@ -101,7 +101,7 @@ CREATE INDEX audit_time ON audit (time_us);
 CREATE INDEX audit_incident ON audit (incident, time_us) WHERE incident <> '';
 
 CREATE TABLE coverage (
-    minute_us INTEGER NOT NULL,
+    begin_us INTEGER NOT NULL,
     interface TEXT NOT NULL,
     window_s INTEGER NOT NULL,
     blind_s INTEGER NOT NULL,
@@ -112,7 +112,7 @@ CREATE TABLE coverage (
     shunted INTEGER NOT NULL,
     policy TEXT NOT NULL,
     signatures TEXT NOT NULL,
-    PRIMARY KEY (minute_us, interface)
+    PRIMARY KEY (begin_us, interface)
 ) WITHOUT ROWID;
 
 CREATE TABLE alert_day (

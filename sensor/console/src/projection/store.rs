@@ -236,17 +236,20 @@ fn apply_decision(tables: &Transaction<'_>, incident: &str) -> rusqlite::Result<
     Ok(())
 }
 
+/// No window is longer.
+const DAY_S: u64 = 86_400;
+
 fn take_coverage(tables: &Transaction<'_>, line: &Line, time: i64) -> rusqlite::Result<()> {
-    const MINUTE_US: i64 = 60_000_000;
     let facts = &line.metadata;
     let Some(window_s) = facts.number("vigie.window_s") else { return Ok(()) };
-    let number = |key| facts.number(key).unwrap_or_default() as i64;
+    let number = |key| facts.number(key).unwrap_or_default().min(u64::from(u32::MAX)) as i64;
     let mut coverage = tables
         .prepare_cached("INSERT OR REPLACE INTO coverage VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")?;
     coverage.execute(params![
-        time - time.rem_euclid(MINUTE_US),
+        // The event tells of the window that ends with it.
+        time - (window_s.min(DAY_S) * 1_000_000) as i64,
         line.in_iface,
-        window_s as i64,
+        window_s.min(DAY_S) as i64,
         number("vigie.blind_s"),
         number("vigie.drops_ppm"),
         number("vigie.hellos"),

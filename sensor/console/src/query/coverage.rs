@@ -52,7 +52,7 @@ fn sums(row: &Row<'_>, at: usize) -> rusqlite::Result<Sums> {
 /// The tables cannot be read.
 pub fn parts(tables: &Connection, from_us: i64, until_us: i64, part_us: i64) -> rusqlite::Result<Vec<Part>> {
     let query = format!(
-        "SELECT (minute_us - ?1) / ?3, interface, {SUMS} FROM coverage WHERE minute_us >= ?1 AND minute_us < ?2
+        "SELECT (begin_us - ?1) / ?3, interface, {SUMS} FROM coverage WHERE begin_us >= ?1 AND begin_us < ?2
          GROUP BY 1, 2 ORDER BY 2, 1"
     );
     let part = |row: &Row<'_>| Ok(Part { number: row.get(0)?, interface: row.get(1)?, sums: sums(row, 2)? });
@@ -72,7 +72,7 @@ pub fn is_known(tables: &Connection) -> rusqlite::Result<bool> {
 /// # Errors
 /// The tables cannot be read.
 pub fn judged_by(tables: &Connection, from_us: i64, until_us: i64) -> rusqlite::Result<Vec<(String, String, i64)>> {
-    let query = "SELECT policy, signatures, min(minute_us) FROM coverage WHERE minute_us >= ?1 AND minute_us < ?2
+    let query = "SELECT policy, signatures, min(begin_us) FROM coverage WHERE begin_us >= ?1 AND begin_us < ?2
                  GROUP BY 1, 2 ORDER BY 3 LIMIT 20";
     let judged = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
     tables.prepare_cached(query)?.query_map(params![from_us, until_us], judged)?.collect()

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod coverage;
+pub mod destinations;
 pub mod incident;
 pub mod incidents;
 pub mod search;

@@ -13,7 +13,7 @@ use super::answers::{Problem, ask};
 use super::visit::{Known, Visit};
 use super::{App, FORM_BYTES_MAX, assets, decide, forms};
 use crate::own_journal::Act;
-use crate::pages::{bans, coverage, device, encode, facts, incident, incidents, log, services};
+use crate::pages::{bans, coverage, destinations, device, encode, facts, incident, incidents, log, services};
 use crate::query;
 
 /// All routes.
@@ -31,6 +31,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/device/{client}", get(one_device))
         .route("/services", get(all_services))
         .route("/service/{key}", get(one_service))
+        .route("/destinations", get(of_destinations))
         .route("/audit", get(of_audit))
         .route("/health", get(of_health))
         .route("/keys", get(of_keys))
@@ -139,6 +140,14 @@ async fn all_services(State(app): State<Arc<App>>, known: Known) -> Answer {
 
 async fn one_service(State(app): State<Arc<App>>, known: Known, Path(key): Path<String>) -> Answer {
     services::one(&app, &known.visit, key).await.map_err(|problem| problem.page(&app, &known.visit))
+}
+
+async fn of_destinations(
+    State(app): State<Arc<App>>,
+    known: Known,
+    Query(wanted): Query<destinations::Wanted>,
+) -> Answer {
+    destinations::page(&app, &known.visit, wanted).await.map_err(|problem| problem.page(&app, &known.visit))
 }
 
 async fn of_audit(State(app): State<Arc<App>>, known: Known, Query(wanted): Query<log::Wanted>) -> Answer {

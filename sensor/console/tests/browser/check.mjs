@@ -25,7 +25,7 @@ await first.goto(`${base}/?day=all`);
 const incident = await first.getAttribute("a.open", "href");
 const device = await first.goto(base + incident).then(() => first.getAttribute('dl.facts a[href^="/device/"]', "href"));
 await first.close();
-const paths = ["/", "/?day=all&order=oldest", incident, device, "/coverage", "/bans", "/ban/fr", "/services", "/service/tiktok",
+const paths = ["/", "/?day=all&order=oldest", incident, device, "/coverage", "/bans", "/ban/fr", "/services", "/service/tiktok", "/destinations",
   "/audit", "/health", "/keys", "/accessibility", "/no-such-page"];
 
 for (const lang of ["en", "fr"]) {
