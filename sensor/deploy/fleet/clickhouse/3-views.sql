@@ -1,36 +1,44 @@
 -- Takes lines apart. Each view reads the lines of an insert, never a whole table.
 
+-- What an event says. A function is replaced by what stands in it, wherever it is used.
+CREATE OR REPLACE FUNCTION vigie_time AS (line) -> parseDateTime64BestEffortOrZero(JSONExtractString(line, 'timestamp'), 6, 'UTC');
+CREATE OR REPLACE FUNCTION vigie_fact AS (line, fact) -> JSONExtractString(line, 'alert', 'metadata', fact, 1);
+CREATE OR REPLACE FUNCTION vigie_total AS (line, total) -> JSONExtractUInt(line, 'alert', 'context', 'vigie', total);
+CREATE OR REPLACE FUNCTION vigie_coverage AS (line, count) -> JSONExtractUInt(line, 'metadata', 'flowints', count);
+CREATE OR REPLACE FUNCTION vigie_is_alert_of AS (line, gid) ->
+    JSONExtractString(line, 'event_type') = 'alert' AND JSONExtractUInt(line, 'alert', 'gid') = gid;
+
 CREATE MATERIALIZED VIEW IF NOT EXISTS vigie.to_incidents TO vigie.incidents AS
 WITH
-    JSONExtractString(line, 'alert', 'metadata', 'ministry', 1) AS own_ministry,
-    JSONExtractString(line, 'alert', 'metadata', 'site', 1) AS own_site
+    vigie_fact(line, 'ministry') AS own_ministry,
+    vigie_fact(line, 'site') AS own_site
 SELECT
-    parseDateTime64BestEffortOrZero(JSONExtractString(line, 'timestamp'), 6, 'UTC') AS ts,
+    vigie_time(line) AS ts,
     JSONExtractString(line, 'host') AS sensor,
     if(own_ministry != '', own_ministry, sensors.ministry) AS ministry,
     if(own_site != '', own_site, sensors.site) AS site,
-    JSONExtractString(line, 'alert', 'metadata', 'incident', 1) AS incident,
-    JSONExtractString(line, 'alert', 'metadata', 'event_id', 1) AS event_id,
-    JSONExtractString(line, 'alert', 'metadata', 'incident_state', 1) AS state,
-    JSONExtractUInt(line, 'alert', 'context', 'vigie', 'revision') AS revision,
-    toDateOrZero(JSONExtractString(line, 'alert', 'metadata', 'day', 1)) AS day,
-    JSONExtractString(line, 'alert', 'metadata', 'client', 1) AS client,
-    JSONExtractString(line, 'alert', 'metadata', 'device', 1) AS device,
-    JSONExtractString(line, 'alert', 'metadata', 'service', 1) AS service,
-    JSONExtractString(line, 'alert', 'metadata', 'verdict', 1) AS verdict,
-    JSONExtractString(line, 'alert', 'metadata', 'kind', 1) AS kind,
-    JSONExtractString(line, 'alert', 'metadata', 'ban', 1) AS ban,
+    vigie_fact(line, 'incident') AS incident,
+    vigie_fact(line, 'event_id') AS event_id,
+    vigie_fact(line, 'incident_state') AS state,
+    vigie_total(line, 'revision') AS revision,
+    toDateOrZero(vigie_fact(line, 'day')) AS day,
+    vigie_fact(line, 'client') AS client,
+    vigie_fact(line, 'device') AS device,
+    vigie_fact(line, 'service') AS service,
+    vigie_fact(line, 'verdict') AS verdict,
+    vigie_fact(line, 'kind') AS kind,
+    vigie_fact(line, 'ban') AS ban,
     JSONExtractUInt(line, 'alert', 'severity') AS severity,
-    JSONExtractString(line, 'alert', 'metadata', 'warning', 1) = 'true' AS warning,
-    JSONExtractUInt(line, 'alert', 'context', 'vigie', 'flows') AS flows,
-    JSONExtractUInt(line, 'alert', 'context', 'vigie', 'bytes_toserver') AS bytes_toserver,
-    JSONExtractUInt(line, 'alert', 'context', 'vigie', 'bytes_toclient') AS bytes_toclient,
+    vigie_fact(line, 'warning') = 'true' AS warning,
+    vigie_total(line, 'flows') AS flows,
+    vigie_total(line, 'bytes_toserver') AS bytes_toserver,
+    vigie_total(line, 'bytes_toclient') AS bytes_toclient,
     JSONExtract(line, 'alert', 'context', 'vigie', 'regions', 'Array(Tuple(region String, bytes_toserver UInt64, bytes_toclient UInt64))') AS regions,
     JSONExtract(line, 'alert', 'metadata', 'names', 'Array(String)') AS names,
     JSONExtract(line, 'alert', 'metadata', 'reasons', 'Array(String)') AS reasons
 FROM vigie.lines
 LEFT JOIN vigie.sensors AS sensors ON sensors.sensor = JSONExtractString(line, 'host')
-WHERE JSONExtractString(line, 'event_type') = 'alert' AND JSONExtractUInt(line, 'alert', 'gid') = 7;
+WHERE vigie_is_alert_of(line, 7);
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS vigie.to_incident_totals TO vigie.incident_totals AS
 SELECT
@@ -56,53 +64,53 @@ FROM vigie.incidents
 GROUP BY day, ministry, service, ban;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS vigie.to_alerts TO vigie.alerts AS
-WITH JSONExtractString(line, 'alert', 'metadata', 'site', 1) AS own_site
+WITH vigie_fact(line, 'site') AS own_site
 SELECT
-    parseDateTime64BestEffortOrZero(JSONExtractString(line, 'timestamp'), 6, 'UTC') AS ts,
+    vigie_time(line) AS ts,
     JSONExtractString(line, 'host') AS sensor,
     sensors.ministry AS ministry,
     if(own_site != '', own_site, sensors.site) AS site,
-    JSONExtractString(line, 'alert', 'metadata', 'incident', 1) AS incident,
-    JSONExtractString(line, 'alert', 'metadata', 'event_id', 1) AS event_id,
+    vigie_fact(line, 'incident') AS incident,
+    vigie_fact(line, 'event_id') AS event_id,
     JSONExtractString(line, 'src_ip') AS client,
     JSONExtractString(line, 'dest_ip') AS server,
     JSONExtractUInt(line, 'dest_port') AS server_port,
-    JSONExtractString(line, 'alert', 'metadata', 'name', 1) AS name,
-    JSONExtractString(line, 'alert', 'metadata', 'service', 1) AS service,
-    JSONExtractString(line, 'alert', 'metadata', 'evidence', 1) AS evidence,
+    vigie_fact(line, 'name') AS name,
+    vigie_fact(line, 'service') AS service,
+    vigie_fact(line, 'evidence') AS evidence,
     JSONExtractString(line, 'tls', 'ja4') || JSONExtractString(line, 'quic', 'ja4') AS ja4,
     JSONExtractUInt(line, 'flow', 'bytes_toserver') AS bytes_toserver,
     JSONExtractUInt(line, 'flow', 'bytes_toclient') AS bytes_toclient
 FROM vigie.lines
 LEFT JOIN vigie.sensors AS sensors ON sensors.sensor = JSONExtractString(line, 'host')
-WHERE JSONExtractString(line, 'event_type') = 'alert' AND JSONExtractUInt(line, 'alert', 'gid') = 1;
+WHERE vigie_is_alert_of(line, 1);
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS vigie.to_audit TO vigie.audit AS
 SELECT
-    parseDateTime64BestEffortOrZero(JSONExtractString(line, 'timestamp'), 6, 'UTC') AS ts,
+    vigie_time(line) AS ts,
     JSONExtractString(line, 'host') AS sensor,
     sensors.ministry AS ministry,
     sensors.site AS site,
-    JSONExtractString(line, 'alert', 'metadata', 'audit', 1) AS act,
-    JSONExtractString(line, 'alert', 'metadata', 'by', 1) AS actor,
+    vigie_fact(line, 'audit') AS act,
+    vigie_fact(line, 'by') AS actor,
     mapApply((key, texts) -> (key, arrayStringConcat(texts, ', ')), JSONExtract(line, 'alert', 'metadata', 'Map(String, Array(String))')) AS facts
 FROM vigie.lines
 LEFT JOIN vigie.sensors AS sensors ON sensors.sensor = JSONExtractString(line, 'host')
-WHERE JSONExtractString(line, 'event_type') = 'alert' AND JSONExtractUInt(line, 'alert', 'gid') = 8;
+WHERE vigie_is_alert_of(line, 8);
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS vigie.to_coverage TO vigie.coverage AS
 SELECT
-    parseDateTime64BestEffortOrZero(JSONExtractString(line, 'timestamp'), 6, 'UTC') AS ts,
+    vigie_time(line) AS ts,
     JSONExtractString(line, 'host') AS sensor,
     sensors.ministry AS ministry,
     sensors.site AS site,
     JSONExtractString(line, 'in_iface') AS interface,
-    JSONExtractUInt(line, 'metadata', 'flowints', 'vigie.window_s') AS window_s,
-    JSONExtractUInt(line, 'metadata', 'flowints', 'vigie.blind_s') AS blind_s,
-    JSONExtractUInt(line, 'metadata', 'flowints', 'vigie.drops_ppm') AS drops_ppm,
-    JSONExtractUInt(line, 'metadata', 'flowints', 'vigie.hellos') AS hellos,
-    JSONExtractUInt(line, 'metadata', 'flowints', 'vigie.hellos_nameless') AS hellos_nameless,
-    JSONExtractUInt(line, 'metadata', 'flowints', 'vigie.hellos_ech') AS hellos_ech,
+    vigie_coverage(line, 'vigie.window_s') AS window_s,
+    vigie_coverage(line, 'vigie.blind_s') AS blind_s,
+    vigie_coverage(line, 'vigie.drops_ppm') AS drops_ppm,
+    vigie_coverage(line, 'vigie.hellos') AS hellos,
+    vigie_coverage(line, 'vigie.hellos_nameless') AS hellos_nameless,
+    vigie_coverage(line, 'vigie.hellos_ech') AS hellos_ech,
     JSONExtractString(line, 'metadata', 'flowints', 'vigie.policy') AS policy,
     JSONExtractString(line, 'metadata', 'flowints', 'vigie.signatures') AS signatures
 FROM vigie.lines
@@ -134,8 +142,8 @@ FROM
 (
     SELECT
         line,
-        parseDateTime64BestEffortOrZero(JSONExtractString(line, 'timestamp'), 6, 'UTC') AS time,
-        JSONExtractString(line, 'alert', 'metadata', 'policy', 1) || JSONExtractString(line, 'metadata', 'flowints', 'vigie.policy') AS policy_hash,
+        vigie_time(line) AS time,
+        vigie_fact(line, 'policy') || JSONExtractString(line, 'metadata', 'flowints', 'vigie.policy') AS policy_hash,
         JSONExtractString(line, 'metadata', 'flowints', 'vigie.signatures') AS signatures_hash
     FROM vigie.lines
 )
