@@ -51,6 +51,11 @@ make_debian() {
     debootstrap --variant=minbase ${packages:+--include="$packages"} "$suite" "$folder" $mirror >"$folder.log" 2>&1 ||
         missing "debootstrap failed; see $folder.log, and perhaps set VIGIE_TRY_MIRROR"
     rm -f "$folder"/var/cache/apt/archives/*.deb
+    # debootstrap may leave them mounted: whoever removes the folder must not walk into them.
+    local mounted
+    for mounted in proc sys; do
+        ! mountpoint --quiet "$folder/$mounted" || umount "$folder/$mounted"
+    done
 }
 
 # Says whether a command holds; if not, what it said. It runs apart, so that it ends at its first failing line.
