@@ -29,7 +29,7 @@ use self::store::{Store, set_meta};
 use crate::alias::AliasKey;
 
 /// Version of the tables: another one is made anew.
-pub const SCHEMA: i64 = 2;
+pub const SCHEMA: i64 = 3;
 const TABLES: &str = include_str!("schema.sql");
 /// Lines that are stored at once.
 const BATCH_LINES_MAX: usize = 10_000;

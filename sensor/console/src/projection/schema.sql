@@ -43,8 +43,11 @@ CREATE INDEX incident_opened ON incident (opened_us, seq);
 CREATE INDEX incident_day ON incident (day, opened_us, seq);
 CREATE INDEX incident_client ON incident (client, opened_us);
 CREATE INDEX incident_client_alias ON incident (client_alias, opened_us);
-CREATE INDEX incident_service ON incident (service, opened_us);
+-- With everything that counts need: the rows themselves are long.
+CREATE INDEX incident_service ON incident (service, opened_us, service_name);
 CREATE INDEX incident_ban ON incident (ban, opened_us);
+CREATE INDEX incident_verdict ON incident (verdict, opened_us);
+CREATE INDEX incident_site ON incident (site, opened_us);
 CREATE INDEX incident_open ON incident (opened_us, seq) WHERE state <> 'closed';
 
 CREATE TABLE change (
