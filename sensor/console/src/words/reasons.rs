@@ -46,8 +46,8 @@ const WHOLE: &[(&str, &str)] = &[
          quel hôte",
     ),
     (
-        "or more: other names of the site can share the connection to its front page",
-        "ou davantage : d’autres noms du site peuvent partager la connexion à sa page d’accueil",
+        "these names or more: over one connection, a browser can reach other names of the site (HTTP/2)",
+        "ces noms ou davantage : par une seule connexion, un navigateur peut atteindre d’autres noms du site (HTTP/2)",
     ),
     (
         "probable first start; the download itself is not visible",
