@@ -257,10 +257,9 @@ fn the_generated_file_is_a_configuration() {
     );
     assert_eq!(out(&output), expected);
     let user = format!("privilege.user={}", me());
-    let events = scene.folder.path().join("e.json");
-    let line =
-        ["check", "--config", file, "--interface", "lo", "--set", &user, "--metrics-listen", "", "--events-file"];
-    let output = vigie(&[&line[..], &[events.to_str().unwrap()]].concat(), &[]);
+    let journal = format!("journal.folder={}", scene.folder.path().join("journal").display());
+    let line = ["check", "--config", file, "--interface", "lo", "--set", &user, "--metrics-listen", "", "--set"];
+    let output = vigie(&[&line[..], &[&journal]].concat(), &[]);
     assert_eq!(code(&output), SUCCESS, "{}", out(&output));
 }
 

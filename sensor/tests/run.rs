@@ -278,16 +278,19 @@ fn the_journal_gets_what_a_file_would_get_and_is_sealed_with_the_hashes_of_its_j
     poll_until_done(&mut running, &shared, |_| {});
     running.stop().unwrap();
     let mut reader = JournalReader::open(&folder, StartAt::Oldest).unwrap();
-    let (mut lines, mut audited) = (Vec::new(), 0);
+    let (mut lines, mut audited, mut covered) = (Vec::new(), 0, 0);
     while let Some(line) = reader.next_line().unwrap() {
         let line = String::from_utf8(line.to_vec()).unwrap();
         audited += u32::from(line.contains(r#""gid":8,"#));
-        if !line.contains(r#""incident":["#) && !line.contains(r#""gid":8,"#) {
+        let is_coverage = line.contains(r#""event_type":"stats""#);
+        covered += u32::from(is_coverage);
+        if !is_coverage && !line.contains(r#""incident":["#) && !line.contains(r#""gid":8,"#) {
             lines.push(line);
         }
     }
     assert!(lines == expected, "{} of {} lines", lines.len(), expected.len());
     assert_eq!(audited, 1, "the audit is a part of the journal");
+    assert!(covered > 0, "what the sensor covered is a part of the journal");
     let seals = read_seals(&folder).unwrap();
     assert!(seals.len() > 1 && seals.iter().all(|seal| seal.signatures == digest), "{seals:?}");
     assert_eq!(verify(&folder, None).unwrap().segments, seals.len() as u64);

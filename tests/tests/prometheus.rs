@@ -119,6 +119,7 @@ fn eventful() -> Arc<Shared> {
     let shared = Shared::new("tap", &labels, 2).unwrap();
     let bundle = Bundle::builtin();
     shared.signatures(SignatureFacts::of(&bundle));
+    shared.policy("0123");
     for worker in 0..2 {
         let cells = shared.worker(worker).unwrap();
         cells.publish(1..=labels.len() as u64);

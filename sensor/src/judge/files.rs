@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use vigie_judgement::Recogniser;
 
@@ -72,9 +73,10 @@ impl Read for StandardInput<'_> {
                 return Ok(0);
             }
             let mut entries = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
-            // An error shows when it is read.
-            if poll(&mut entries, WAIT_MS) != Ok(0) {
-                break;
+            // An interrupt ends the wait early; another error shows when it is read.
+            match poll(&mut entries, WAIT_MS) {
+                Ok(0) | Err(Errno::EINTR) => {}
+                _ => break,
             }
         }
         self.file.read(buffer)
