@@ -41,6 +41,22 @@ pub struct Flag {
     pub value: RawValue,
 }
 
+impl Flag {
+    /// A setting given as `--set KEY=VALUE`.
+    pub fn set(key: &str, value: &str) -> Self {
+        Self { option: "--set".to_owned(), key: key.to_owned(), value: RawValue::Unquoted(value.to_owned()) }
+    }
+}
+
+/// Parses the `KEY=VALUE` of `--set`. The example stands in the error.
+///
+/// # Errors
+/// There is no `=`.
+pub fn key_and_value(text: &str, example: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("write KEY=VALUE, such as {example}"))?;
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
+}
+
 /// Everything that a configuration is made of besides the defaults.
 #[derive(Clone, Debug)]
 pub struct Layers {

@@ -71,7 +71,7 @@ mod words;
 pub use day::Day;
 pub use file::File;
 pub use finding::{ConfigErrors, Fault, Finding, Origin, Severity, one_line};
-pub use layers::{Flag, Layers, Loaded, Source};
+pub use layers::{Flag, Layers, Loaded, Source, key_and_value};
 pub use machine::Machine;
 pub use mode::Mode;
 pub use raw_value::{RawValue, toml_text};

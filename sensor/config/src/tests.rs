@@ -86,7 +86,7 @@ fn variables(variables: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
 }
 
 fn flag(key: &str, value: &str) -> Flag {
-    Flag { option: "--set".to_owned(), key: key.to_owned(), value: RawValue::Unquoted(value.to_owned()) }
+    Flag::set(key, value)
 }
 
 /// Errors and warnings, one a line.

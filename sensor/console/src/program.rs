@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use vigie_config::{ConfigErrors, Flag, Layers, RawValue, Schema, Source};
+use vigie_config::{ConfigErrors, Flag, Layers, Schema, Source, key_and_value};
 use vigie_privilege::{Confinement, Demand, Profile, confine};
 
 use crate::access::{Access, FormKey, Sessions, SignIn, Users};
@@ -72,8 +72,7 @@ pub enum Command {
 }
 
 fn setting(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE, such as server.connections_max=256")?;
-    Ok((key.trim().to_owned(), value.trim().to_owned()))
+    key_and_value(text, "server.connections_max=256")
 }
 
 fn say(text: &str) {
@@ -124,13 +123,7 @@ pub fn run(arguments: &Arguments) -> u8 {
 
 fn load(arguments: &Arguments) -> Result<Settings, ConfigErrors> {
     let mut flags: Vec<Flag> = Vec::new();
-    let mut set = |key: &str, value: &str| {
-        flags.push(Flag {
-            option: "--set".to_owned(),
-            key: key.to_owned(),
-            value: RawValue::Unquoted(value.to_owned()),
-        });
-    };
+    let mut set = |key: &str, value: &str| flags.push(Flag::set(key, value));
     let source = match (&arguments.demo, &arguments.config) {
         (Some(folder), _) => {
             set("journal.folder", &folder.display().to_string());

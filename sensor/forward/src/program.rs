@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use vigie_config::{ConfigErrors, Flag, Layers, RawValue, Source, Table};
+use vigie_config::{ConfigErrors, Flag, Layers, Source, Table, key_and_value};
 use vigie_metrics::{Server, ServerOptions, Serving};
 
 use crate::check::check;
@@ -81,8 +81,7 @@ impl Arguments {
 }
 
 fn setting(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE, such as delivery.batch_events_max=500")?;
-    Ok((key.trim().to_owned(), value.trim().to_owned()))
+    key_and_value(text, "delivery.batch_events_max=500")
 }
 
 fn say(text: &str) {
@@ -188,11 +187,7 @@ fn load(arguments: &Arguments) -> Result<Configuration, ConfigErrors> {
         Some(path) => Source::Path(path.clone()),
         None => Source::Path(crate::settings::FILE_DEFAULT.into()),
     };
-    let flags = arguments.set.iter().map(|(key, value)| Flag {
-        option: "--set".to_owned(),
-        key: key.clone(),
-        value: RawValue::Unquoted(value.clone()),
-    });
+    let flags = arguments.set.iter().map(|(key, value)| Flag::set(key, value));
     Configuration::load(&Layers::of_process(source, flags.collect()))
 }
 

@@ -10,7 +10,7 @@ use super::generate::completions;
 use super::terminal::eprint;
 use super::words::counted;
 use crate::settings::{FILE_DEFAULT, Loaded, Settings};
-use vigie_config::{ConfigErrors, Flag, Layers, RawValue, Schema, Source};
+use vigie_config::{ConfigErrors, Flag, Layers, RawValue, Schema, Source, key_and_value};
 
 /// The configuration file, and settings that override it.
 #[derive(Args, Clone, Debug, Default)]
@@ -50,8 +50,7 @@ const PATHS: [&str; 9] = [
 
 /// Parses KEY=VALUE.
 fn setting(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE, such as capture.workers=2")?;
-    Ok((key.trim().to_owned(), value.trim().to_owned()))
+    key_and_value(text, "capture.workers=2")
 }
 
 impl ConfigurationArguments {
@@ -99,7 +98,7 @@ impl ConfigurationArguments {
         for (key, value) in &self.set {
             let is_path = PATHS.contains(&key.as_str());
             let value = if is_path { absolute_path(value) } else { value.clone() };
-            flags.push(flag("--set", key, RawValue::Unquoted(value)));
+            flags.push(Flag::set(key, &value));
         }
         if !self.interface.is_empty() {
             let names = self.interface.iter().cloned().map(RawValue::Unquoted).collect();

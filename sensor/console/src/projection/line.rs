@@ -6,13 +6,6 @@ use jiff::civil::DateTime;
 use jiff::tz::Offset;
 use serde::Deserialize;
 
-/// `alert.gid` of a flow that belongs to an incident.
-pub const GENERATOR_ALERT: u64 = 1;
-/// `alert.gid` of a change of an incident.
-pub const GENERATOR_INCIDENT: u64 = 7;
-/// `alert.gid` of an audit line.
-pub const GENERATOR_AUDIT: u64 = 8;
-
 /// An EVE event.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]

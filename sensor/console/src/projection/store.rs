@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde_json::json;
+use vigie_journal::eve::{GENERATOR_AUDIT, GENERATOR_INCIDENT, GENERATOR_SIGHTING};
 
-use super::line::{GENERATOR_ALERT, GENERATOR_AUDIT, GENERATOR_INCIDENT, Line, time_us};
+use super::line::{Line, time_us};
 use crate::alias::AliasKey;
 
 /// Incidents whose number of evidence is remembered.
@@ -64,7 +65,7 @@ impl Store {
             // The console's own journal tells nothing else.
             _ if place.origin == Origin::Console => {}
             ("alert", GENERATOR_INCIDENT) => self.take_incident(tables, place, &line, time)?,
-            ("alert", GENERATOR_ALERT) => self.take_alert(tables, place, &line, time)?,
+            ("alert", GENERATOR_SIGHTING) => self.take_alert(tables, place, &line, time)?,
             ("stats", _) => take_coverage(tables, &line, time)?,
             _ => {}
         }

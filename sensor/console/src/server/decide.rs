@@ -13,7 +13,7 @@ use vigie_journal::names_an_address;
 
 use super::App;
 use super::answers::{Problem, ask};
-use super::visit::{Known, has_token, is_from_here};
+use super::visit::{Known, is_own_form};
 use crate::own_journal::Act;
 use crate::pages::{encode, incident};
 use crate::query;
@@ -43,7 +43,7 @@ pub async fn decide(
     Form(decision): Form<Decision>,
 ) -> Result<Response, Response> {
     let refuse = |problem: Problem| problem.page(&app, &known.visit);
-    if !is_from_here(&headers) || !has_token(&known.person, &decision.csrf) {
+    if !is_own_form(&headers, &known.person, &decision.csrf) {
         return Err(refuse(Problem::StaleForm));
     }
     if !known.visit.sees_devices() {

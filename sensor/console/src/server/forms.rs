@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::App;
 use super::answers::{Problem, html};
-use super::visit::{Known, SESSION, Visit, cookie, has_token, is_from_here, own_path};
+use super::visit::{Known, SESSION, Visit, cookie, is_from_here, is_own_form, own_path};
 use crate::access::{Access, Answer};
 use crate::own_journal::Act;
 use crate::pages::Page;
@@ -106,7 +106,7 @@ pub async fn sign_out(
     known: Known,
     Form(token): Form<Token>,
 ) -> Response {
-    if !is_from_here(&headers) || !has_token(&known.person, &token.csrf) {
+    if !is_own_form(&headers, &known.person, &token.csrf) {
         return Problem::StaleForm.page(&app, &known.visit);
     }
     if let Some(session) = cookie(&headers, SESSION) {

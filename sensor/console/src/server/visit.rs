@@ -104,9 +104,9 @@ pub fn is_from_here(headers: &HeaderMap) -> bool {
     }
 }
 
-/// Whether a form has the token of the person who sends it.
-pub fn has_token(person: &Person, token: &str) -> bool {
-    is_same(&person.csrf, token)
+/// Whether a form comes from a page of this console, with the token of the person who sends it.
+pub fn is_own_form(headers: &HeaderMap, person: &Person, token: &str) -> bool {
+    is_from_here(headers) && is_same(&person.csrf, token)
 }
 
 /// A path of this console, so that nobody is sent elsewhere.
