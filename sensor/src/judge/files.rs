@@ -53,6 +53,13 @@ struct Block {
     follows_long_line: bool,
 }
 
+impl Block {
+    /// Drops a last line without its end: after an interrupt nobody knows whether more of it would have come.
+    fn drop_cut_line(&mut self) {
+        self.bytes.truncate(memchr::memrchr(b'\n', &self.bytes).map_or(0, |last| last + 1));
+    }
+}
+
 /// The standard input, until the flag is set. A wait for input that does not come would not notice an interrupt.
 struct StandardInput<'s> {
     file: File,
@@ -252,7 +259,10 @@ impl<'s> Input<'s> {
                 return;
             }
             match self.blocks.next() {
-                Ok(Some(block)) => {
+                Ok(Some(mut block)) => {
+                    if self.stop.load(Ordering::Relaxed) {
+                        block.drop_cut_line();
+                    }
                     let (reply, parsed) = bounded(1);
                     if jobs.send(Job { block, reply }).is_err() {
                         return;
