@@ -127,7 +127,7 @@ impl Files {
                 CaptureError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound && !is_from_folder => {
                     return Err(error);
                 }
-                CaptureError::NotACapture { seen, .. } if is_from_folder => {
+                CaptureError::NotACapture { seen, .. } if is_from_folder && !is_named_like_a_capture(&path) => {
                     let message = format!("not a pcap or pcapng capture: {seen}; it is skipped");
                     self.statistics.warn(Warning { file: path, offset: 0, message: message.into() });
                 }
@@ -270,6 +270,12 @@ impl Files {
 fn failure(path: &Path, error: &CaptureError) -> FileFailure {
     let is_unavailable = matches!(error, CaptureError::Io { .. });
     FileFailure { file: path.to_owned(), message: error.to_string(), is_unavailable }
+}
+
+/// The name has a capture's ending, perhaps before that of a compression.
+fn is_named_like_a_capture(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    name.split('.').skip(1).any(|part| ["pcap", "pcapng", "cap"].contains(&part))
 }
 
 fn is_short_of_descriptors(error: &CaptureError) -> bool {

@@ -203,6 +203,22 @@ fn a_folder_gives_its_captures_by_name() {
 }
 
 #[test]
+fn a_file_in_a_folder_that_is_named_like_a_capture_and_is_none_is_told_as_unread() {
+    let folder = tempfile::tempdir().unwrap();
+    file(folder.path(), "a.pcap", 1, &[7]);
+    let bad = ["b.pcap", "c.pcapng", "d.CAP.gz"].map(|name| folder.path().join(name));
+    bad.iter().for_each(|path| fs::write(path, b"cut short").unwrap());
+    for name in ["capture.txt", "pcap", ".pcap-notes"] {
+        fs::write(folder.path().join(name), b"notes").unwrap();
+    }
+    let (frames, statistics) = read_files(&[folder.path()]).unwrap();
+    assert_eq!(marks(&frames), [(7, 1)]);
+    let failed: Vec<_> = statistics.failures.iter().map(|failure| failure.file.clone()).collect();
+    assert_eq!(failed, bad);
+    assert_eq!(statistics.warnings.len(), 3, "{statistics:?}");
+}
+
+#[test]
 fn time_that_goes_back_is_told_once_for_each_file() {
     let folder = tempfile::tempdir().unwrap();
     let steady = file(folder.path(), "a", 1, &[1, 1, 2, 500_000_000]);
