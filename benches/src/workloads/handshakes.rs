@@ -191,11 +191,16 @@ impl Workload for Quic {
             for datagram in flow {
                 let Self { inspector, scratch, limits, counts, .. } = self;
                 let datagram = UdpDatagram::new(&[], datagram, NetworkHeader::default());
-                inspector.datagram(Side::Low, &datagram, &mut Lent { scratch, limits, counts }, &mut |hello, _| {
-                    if let Hello::Quic(_, hello) = hello {
-                        told += ask(hello);
-                    }
-                });
+                inspector.datagram(
+                    Side::Low,
+                    &datagram,
+                    &mut Lent { scratch, limits, counts, is_rewritten: false },
+                    &mut |hello, _| {
+                        if let Hello::Quic(_, hello) = hello {
+                            told += ask(hello);
+                        }
+                    },
+                );
             }
             assert!(told > 0, "every hello is told");
         }

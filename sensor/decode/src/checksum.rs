@@ -21,14 +21,19 @@ pub enum Checksum {
 pub struct ChecksumHistory {
     /// A bit for each of the last sixteen checksums, set if it was right.
     right: u16,
+    /// Wrong checksums since the last right one.
+    wrong_in_a_row: u8,
 }
 
 impl ChecksumHistory {
     /// Adds a checksum.
     pub const fn add(&mut self, checksum: Checksum) {
         match checksum {
-            Checksum::Right => self.right = self.right << 1 | 1,
-            Checksum::Wrong => self.right <<= 1,
+            Checksum::Right => (self.right, self.wrong_in_a_row) = (self.right << 1 | 1, 0),
+            Checksum::Wrong => {
+                self.right <<= 1;
+                self.wrong_in_a_row = self.wrong_in_a_row.saturating_add(1);
+            }
             Checksum::NotComputed | Checksum::NotCaptured => {}
         }
     }
@@ -36,6 +41,12 @@ impl ChecksumHistory {
     /// Whether a wrong checksum proves that receivers drop the packet.
     pub const fn checksums_are_reliable(&self) -> bool {
         self.right != 0
+    }
+
+    /// Whether the last sixteen checksums were all wrong: the capture was rewritten, so wrong checksums prove nothing. Before
+    /// sixteen were seen, neither this nor [`checksums_are_reliable`](Self::checksums_are_reliable) is true.
+    pub const fn is_rewritten(&self) -> bool {
+        self.wrong_in_a_row >= 16
     }
 }
 
@@ -194,8 +205,11 @@ mod tests {
         history.add(Checksum::NotComputed);
         (0..15).for_each(|_| history.add(Checksum::Wrong));
         assert!(history.checksums_are_reliable());
+        assert!(!history.is_rewritten());
         history.add(Checksum::Wrong);
-        assert!(!history.checksums_are_reliable());
+        assert!(!history.checksums_are_reliable() && history.is_rewritten());
+        history.add(Checksum::Right);
+        assert!(!history.is_rewritten());
     }
 
     #[test]

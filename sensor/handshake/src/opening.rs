@@ -3,7 +3,7 @@
 //!
 //! Where nothing proves which of two segments counts, both are read: see [`versions`](crate::versions).
 
-use vigie_decode::{Checksum, Segment};
+use vigie_decode::{CheckedOptions, Checksum, Segment};
 use vigie_flow::Side;
 
 /// How far beyond the server's first byte an acknowledgment may lie while a hello is awaited.
@@ -244,13 +244,14 @@ impl Opening {
     /// Why a server drops this segment of the client, if it surely does. The checksum costs a look at all bytes and is
     /// tested where `tests_checksum` says so.
     pub fn why_void(&mut self, segment: &Segment<'_>, tests_checksum: bool) -> Option<Desync> {
-        let mut reason = self.header_fault(segment);
+        let options = segment.checked_options_of_data();
+        let mut reason = self.header_fault(segment, &options);
         if reason.is_none() && tests_checksum && self.has_wrong_checksum(segment) {
             reason = Some(Desync::CHECKSUM);
         }
         match reason {
             Some(reason) => self.note(reason),
-            None => self.note_timestamp(segment),
+            None => self.note_timestamp(&options),
         }
         reason
     }
@@ -271,15 +272,15 @@ impl Opening {
         is_void
     }
 
-    fn note_timestamp(&mut self, segment: &Segment<'_>) {
+    fn note_timestamp(&mut self, options: &CheckedOptions) {
         if self.is(HAS_TIMESTAMPS)
-            && let Some(value) = segment.checked_options().timestamp
+            && let Some(value) = options.timestamp
         {
             self.timestamp = value;
         }
     }
 
-    fn header_fault(&mut self, segment: &Segment<'_>) -> Option<Desync> {
+    fn header_fault(&self, segment: &Segment<'_>, options: &CheckedOptions) -> Option<Desync> {
         if segment.flags & Segment::SYN != 0 {
             let is_retransmission = segment.sequence.wrapping_add(1) == self.client_first;
             return (self.is(IS_ANSWERED) && !is_retransmission).then_some(Desync::SYN_FLAG);
@@ -296,7 +297,6 @@ impl Opening {
         {
             return Some(Desync::ACK_WINDOW);
         }
-        let options = segment.checked_options();
         if options.has_md5 && !self.is(HAS_MD5) {
             return Some(Desync::MD5);
         }

@@ -20,6 +20,11 @@ pub struct Findings<'a> {
 }
 
 impl<'a> Findings<'a> {
+    /// Whether nothing was found.
+    pub const fn is_empty(&self) -> bool {
+        self.name.is_none() && self.other_names.is_empty() && self.hello.is_none()
+    }
+
     /// All names in clear text, in their order.
     pub fn clear_names(&self) -> impl Iterator<Item = (Evidence, &'a [u8])> {
         self.name.iter().chain(&self.other_names).copied()

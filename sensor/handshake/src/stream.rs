@@ -171,6 +171,9 @@ impl Stream {
             self.is_done = true;
             return Findings { hello: Some(hello), desync: self.desync, ..Findings::default() };
         }
+        if offset == 0 && self.assembly.is_empty() {
+            self.expect_record(payload, limits);
+        }
         self.note_versions(offset, payload, segment, has_other_hop_limit, limits, counts);
         match self.assembly.insert(offset, payload, limits.stream_bytes_max) {
             Ok(_) => {}
@@ -179,6 +182,15 @@ impl Stream {
         }
         self.skip_gap_at_start(offset);
         self.parse(limits)
+    }
+
+    /// Makes room for the record that a first segment begins. One that announces much more than it holds gets no more than
+    /// twice its size.
+    fn expect_record(&mut self, payload: &[u8], limits: &Limits) {
+        if let [prelude::HANDSHAKE_RECORD, 3, _, high, low, ..] = *payload {
+            let announced = 5 + usize::from(u16::from_be_bytes([high, low]));
+            self.assembly.expect(announced.min(payload.len() * 2).min(limits.stream_bytes_max));
+        }
     }
 
     /// Takes a segment that comes after the hello was reported: it may hold another version of the hello's bytes.
@@ -215,6 +227,11 @@ impl Stream {
             && self.reported_name == 0
             && (segment.sequence.wrapping_sub(self.origin) as i32) > 0
             && http::begins_request(segment.payload)
+    }
+
+    /// Whether bytes contradict each other, so that there are other readings.
+    pub const fn has_versions(&self) -> bool {
+        self.versions.is_some()
     }
 
     /// Whether an HTTP request was found, and no hello is expected.

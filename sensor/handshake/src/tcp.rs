@@ -150,6 +150,16 @@ impl TcpInspector {
         self.is_given_up || self.low.is_done() && self.high.is_done()
     }
 
+    /// Whether one side has more to show after a segment that showed nothing: another reading of bytes that contradict each
+    /// other, or requests of HTTP. True too if no hello is expected any more.
+    pub fn may_show_more(&self, side: Side) -> bool {
+        let stream = match side {
+            Side::Low => &self.low,
+            Side::High => &self.high,
+        };
+        self.is_done() || stream.has_versions() || stream.is_http()
+    }
+
     /// Takes a segment with payload from one side; if there is a hello in it, that side is the client. A segment that the
     /// server surely drops shows nothing.
     pub fn segment<'a>(

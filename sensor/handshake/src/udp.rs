@@ -79,6 +79,8 @@ pub struct Lent<'l> {
     pub limits: &'l Limits,
     /// Counts.
     pub counts: &'l mut Counts,
+    /// Whether the addresses of the capture were rewritten, so that wrong checksums prove nothing.
+    pub is_rewritten: bool,
 }
 
 /// A flow whose hello is awaited.
@@ -159,10 +161,12 @@ impl UdpInspector {
             return;
         }
         let Some(payload) = may_hold_hello(datagram.payload) else { return self.note_stall(lent, visit) };
-        if datagram.checksum() == Checksum::Wrong {
+        if !lent.is_rewritten && datagram.checksum() == Checksum::Wrong {
             return self.hold(side, payload, lent);
         }
-        if let Some(held) = self.held.take() {
+        if lent.is_rewritten {
+            self.release_held(lent, visit);
+        } else if let Some(held) = self.held.take() {
             // The sender computes checksums, so these were meant to be dropped by the receiver (RFC 1122 §4.1.3.4).
             held.iter().for_each(|_| self.note_void(lent));
         }

@@ -233,7 +233,7 @@ impl Worker {
             return FastPath::Handle(None);
         }
         let headers = &parsed.headers;
-        let (epoch, idle_epochs) = (self.epoch as u8, self.idle_epochs);
+        let epoch = self.epoch as u8;
         let slot = match position.slot {
             Some(slot) => slot,
             // A packet of the same batch may have opened the flow after the probe.
@@ -252,10 +252,13 @@ impl Worker {
             headers.kind == PacketKind::PureAck && (entry.record != 0 || !self.event_types.flows)
                 || is_answer(entry.marks, headers.side) && headers.kind != PacketKind::MayOpen
         };
-        if !has_nothing_to_say || epoch.wrapping_sub(*last_epoch) > idle_epochs {
+        if !has_nothing_to_say {
             return FastPath::Handle(Some(slot));
         }
         if *last_epoch != epoch {
+            if epoch.wrapping_sub(*last_epoch) > self.idle_epochs {
+                return FastPath::Handle(Some(slot));
+            }
             *last_epoch = epoch;
         }
         let counter = match headers.side {

@@ -74,6 +74,7 @@ impl Worker {
             scratch: &mut self.quic_scratch,
             limits: &self.handshake_limits,
             counts: &mut self.handshake_counters,
+            is_rewritten: self.reassembler.is_rewritten(),
         };
         let interface = self.counters.on_interface(record.interface);
         let mut findings =

@@ -262,7 +262,9 @@ impl Records {
 
     /// The record to be given up whose inspection holds bytes.
     pub fn stalest_inspection(&mut self, table: &FlowTable) -> Option<u32> {
-        self.stalest(table, |record| matches!(record.inspection, Inspection::Tcp(_) | Inspection::Udp(_)))
+        let holds_bytes =
+            |inspection: &_| matches!(inspection, Inspection::Tcp(_) | Inspection::Http(_) | Inspection::Udp(_));
+        self.stalest(table, |record| holds_bytes(&record.inspection))
     }
 
     /// The record to be given up among the next [`CANDIDATES`] that may be: the one that is longest without a packet, where

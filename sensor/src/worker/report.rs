@@ -56,6 +56,7 @@ impl Worker {
             scratch: &mut self.quic_scratch,
             limits: &self.handshake_limits,
             counts: &mut self.handshake_counters,
+            is_rewritten: self.reassembler.is_rewritten(),
         };
         let mut partial = take_partial_hellos(&mut record.inspection, &mut lent, bundle, *event_types, counters);
         let last = partial.pop();

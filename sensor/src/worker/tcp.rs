@@ -6,6 +6,7 @@ use vigie_decode::{Encapsulation, Segment, Transport};
 use vigie_flow::{Side, Slot};
 use vigie_handshake::http::Progress;
 use vigie_handshake::opening::{Desync, Opening};
+use vigie_handshake::stream::Findings;
 use vigie_handshake::tcp::{HeldSegment, TcpInspector};
 use vigie_handshake::tls;
 use vigie_handshake::versions::name_hash;
@@ -192,17 +193,26 @@ impl Worker {
         if (may_be_dns || inspector.carries_dns()) && inspector.is_dns(segment.payload) {
             return self.inspect_tcp_dns(packet, segment, slot, record_id, emit);
         }
-        let found = inspector.segment(side, segment, &self.handshake_limits, &mut self.handshake_counters);
+        let mut found = inspector.segment(side, segment, &self.handshake_limits, &mut self.handshake_counters);
+        if found.is_empty() {
+            let desync = found.desync;
+            if !inspector.may_show_more(side) {
+                inspector.free_unused(side);
+                remeasure(inspection_bytes, bytes_before, inspector.memory_bytes_of(side));
+                return self.enforce_memory_limit(emit);
+            }
+            found = Findings { desync, ..Findings::default() };
+        }
         let mut desync = found.desync;
         let mut reported_name = name_of(&found).map_or(0, short_hash);
         let mut last_name = name_before;
-        let names = found.clear_names().map(|(kind, name)| {
+        let mut names: SmallVec<[NamedFinding; 1]> = SmallVec::new();
+        names.extend(found.clear_names().map(|(kind, name)| {
             let is_other_name = last_name != 0 && last_name != short_hash(name);
             last_name = short_hash(name);
             let finding = HandshakeFinding::from_clear_text(kind, name, bundle, *event_types, counters);
             NamedFinding { name_hash: name_hash(name), finding: HandshakeFinding { is_other_name, ..finding } }
-        });
-        let mut names: SmallVec<[NamedFinding; 1]> = names.collect();
+        }));
         let to_finding =
             |hello: &_| HandshakeFinding::from_hello(hello, HelloTransport::Tcp, bundle, *event_types, counters);
         let hello = found.hello.as_ref().map(to_finding);

@@ -61,8 +61,12 @@ impl Worker {
         let bytes_before = inspector.memory_bytes();
         // Nearly always there is one at most, for which nothing is allocated.
         let (mut first, mut others) = (None, Vec::new());
-        let mut lent =
-            Lent { scratch: quic_scratch, limits: &self.handshake_limits, counts: &mut self.handshake_counters };
+        let mut lent = Lent {
+            scratch: quic_scratch,
+            limits: &self.handshake_limits,
+            counts: &mut self.handshake_counters,
+            is_rewritten: self.reassembler.is_rewritten(),
+        };
         inspector.datagram(packet.side, datagram, &mut lent, &mut |hello, desync| {
             let finding = HandshakeFinding { desync, ..finding_of(hello, bundle, *event_types, counters) };
             match first {

@@ -60,6 +60,11 @@ impl Assembly {
         }
     }
 
+    /// Makes room for a stream of that length, so that its next pieces do not move the first.
+    pub fn expect(&mut self, length: usize) {
+        self.buffer.reserve_exact(length.saturating_sub(self.buffer.len()));
+    }
+
     /// Forgets all bytes, keeps the memory.
     pub fn clear(&mut self) {
         self.buffer.clear();

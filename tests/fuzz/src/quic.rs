@@ -80,7 +80,7 @@ pub fn flow(data: &[u8]) {
             let header = [0, 1, 1, 0xbb, high, low, 0, control & 2];
             let datagram = UdpDatagram::new(&header, &payload, NetworkHeader::new(&NETWORK));
             let side = if control & 4 == 0 { Side::Low } else { Side::High };
-            let mut lent = Lent { scratch, limits: &limits, counts: &mut counts };
+            let mut lent = Lent { scratch, limits: &limits, counts: &mut counts, is_rewritten: false };
             inspector.datagram(side, &datagram, &mut lent, &mut |hello, _| {
                 hellos += 1;
                 if let Hello::Quic(_, hello) | Hello::Dtls(hello) = hello {
@@ -91,7 +91,7 @@ pub fn flow(data: &[u8]) {
         }
     });
     SCRATCH.with_borrow_mut(|scratch| {
-        let mut lent = Lent { scratch, limits: &limits, counts: &mut counts };
+        let mut lent = Lent { scratch, limits: &limits, counts: &mut counts, is_rewritten: false };
         inspector.finish(&mut lent, &mut |_, _| hellos += 1);
     });
     assert!(hellos <= limits.udp_hellos_max);

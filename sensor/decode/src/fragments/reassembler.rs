@@ -79,6 +79,11 @@ impl Reassembler {
         self.header_checksums.add(checksum);
     }
 
+    /// Whether the addresses of the capture were rewritten, so that no checksum is right.
+    pub const fn is_rewritten(&self) -> bool {
+        self.header_checksums.is_rewritten()
+    }
+
     /// Adds a fragment. If that completes its datagram, [`next_reading`](Self::next_reading) gives it. Datagrams that are too old
     /// should have been taken from [`next_expired`](Self::next_expired) before.
     pub fn insert(&mut self, fragment: &Fragment<'_>, origin: &Origin) -> Readings {

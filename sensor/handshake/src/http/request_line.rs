@@ -94,12 +94,13 @@ pub(super) fn is_absolute(target: &[u8]) -> bool {
 /// Whether a line may be a request line, or become one: `line` is what has come of it, without blanks in front and without
 /// its line feed. What follows the line does not count. Once the answer is no, it stays no. Reads its first bytes only.
 pub(super) fn may_begin(line: &[u8]) -> bool {
-    match line.iter().take(METHOD_BYTES_MAX + 1).position(|&byte| is_blank(byte)) {
+    match line.iter().take(METHOD_BYTES_MAX + 1).position(|&byte| !is_token(byte)) {
+        Some(end) if line.get(end).is_some_and(|&byte| !is_blank(byte)) => false,
         Some(end) => {
             let method = line.get(..end).unwrap_or_default();
             is_registered(method) || is_method(method) && line.len() <= UNREGISTERED_LINE_BYTES_MAX
         }
-        None => line.len() <= METHOD_BYTES_MAX && line.iter().all(|&byte| is_token(byte)),
+        None => line.len() <= METHOD_BYTES_MAX,
     }
 }
 

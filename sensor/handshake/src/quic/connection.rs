@@ -155,7 +155,9 @@ impl Connection {
             return false;
         };
         // The schedule that decrypted a packet before comes first, then the version's own order.
-        let before = candidate.opened_by.filter(|schedule| packet.schedules.contains(schedule));
+        let is_unknown = !packet.dialect.known;
+        let of_others = scratch.opened_unknown.filter(|_| is_unknown);
+        let before = candidate.opened_by.or(of_others).filter(|schedule| packet.schedules.contains(schedule));
         let others = packet.schedules.iter().copied().filter(|&schedule| Some(schedule) != before);
         for schedule in before.into_iter().chain(others) {
             if self.failures >= limits.attempts_max {
@@ -166,6 +168,9 @@ impl Connection {
             if candidate.open(schedule, packet, scratch, limits, counters) {
                 counters.opened += 1;
                 self.failures = 0;
+                if is_unknown {
+                    scratch.opened_unknown = Some(schedule);
+                }
                 return true;
             }
             counters.open_failures += 1;

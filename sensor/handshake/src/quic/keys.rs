@@ -16,11 +16,13 @@ const PACKET_BYTES_MAX: usize = 65_535;
 pub struct Scratch {
     pub(super) buffer: Vec<u8>,
     pub(super) salts: Salts,
+    /// What opened the last Initial of an unknown version: clients grease alike, so it is tried first.
+    pub(super) opened_unknown: Option<Schedule>,
 }
 
 impl Default for Scratch {
     fn default() -> Self {
-        Self { buffer: Vec::with_capacity(PACKET_BYTES_MAX), salts: Salts::default() }
+        Self { buffer: Vec::with_capacity(PACKET_BYTES_MAX), salts: Salts::default(), opened_unknown: None }
     }
 }
 

@@ -8,6 +8,7 @@ struct Flow {
     inspector: UdpInspector,
     scratch: Scratch,
     counts: Counts,
+    is_rewritten: bool,
     /// Of the hello that was reported last.
     desync: Desync,
 }
@@ -35,7 +36,8 @@ impl Flow {
         let datagram = UdpDatagram::new(&header, payload, vigie_decode::NetworkHeader::new(&NETWORK));
         let mut names = Vec::new();
         let limits = Limits::default();
-        let mut lent = Lent { scratch: &mut self.scratch, limits: &limits, counts: &mut self.counts };
+        let is_rewritten = self.is_rewritten;
+        let mut lent = Lent { scratch: &mut self.scratch, limits: &limits, counts: &mut self.counts, is_rewritten };
         self.inspector.datagram(side, &datagram, &mut lent, &mut |hello, desync| {
             self.desync = desync;
             names.push(name_of(hello));
@@ -46,7 +48,8 @@ impl Flow {
     fn finish(&mut self) -> Vec<String> {
         let mut names = Vec::new();
         let limits = Limits::default();
-        let mut lent = Lent { scratch: &mut self.scratch, limits: &limits, counts: &mut self.counts };
+        let is_rewritten = self.is_rewritten;
+        let mut lent = Lent { scratch: &mut self.scratch, limits: &limits, counts: &mut self.counts, is_rewritten };
         self.inspector.finish(&mut lent, &mut |hello, _| names.push(name_of(hello)));
         names
     }
@@ -228,6 +231,15 @@ fn wrong_checksums_that_the_server_answers_are_the_captures_fault() {
     assert_eq!(flow.say_wrong(CLIENT, &short_hello(1, "rewritten.example")), [""; 0]);
     let names: Vec<_> = (0..STALLED_DATAGRAMS_MAX).flat_map(|_| flow.say_wrong(CLIENT, &[0x40; 60])).collect();
     assert_eq!(names, ["rewritten.example"]);
+}
+
+#[test]
+fn wrong_checksums_prove_nothing_in_a_rewritten_capture() {
+    let mut flow = Flow::default();
+    assert_eq!(flow.say_wrong(CLIENT, &short_hello(1, "first.example")), [""; 0]);
+    flow.is_rewritten = true;
+    assert_eq!(flow.say_wrong(CLIENT, &short_hello(2, "second.example")), ["first.example", "second.example"]);
+    assert_eq!(flow.counts.void_segments[0], 0);
 }
 
 #[test]

@@ -147,30 +147,37 @@ impl HelloScan {
 
     fn walk_extensions(&mut self, body: &[u8]) {
         let end = self.extensions.end as usize;
-        loop {
-            let at = self.next as usize;
-            if at >= end {
-                self.stage = Stage::Done;
-                return;
-            }
+        let mut at = self.next as usize;
+        // Those that are there to their end.
+        let mut rest = body.get(at..end.min(body.len())).unwrap_or_default();
+        while let Some((&[kind_high, kind_low, high, low], data)) = rest.split_first_chunk::<4>() {
+            let length = usize::from(u16::from_be_bytes([high, low]));
+            let Some(after) = data.get(length..) else { break };
             let start = at + 4;
-            if start > end {
-                break;
-            }
+            at = start + length;
+            rest = after;
+            self.note(u16::from_be_bytes([kind_high, kind_low]), Span::new(start, at), body);
+        }
+        self.next = at as u32;
+        if at < end {
+            self.walk_cut_extension(at, end, body);
+        } else {
+            self.stage = Stage::Done;
+        }
+    }
+
+    /// Of the extension at `at`, not all is there, or there never will be.
+    fn walk_cut_extension(&mut self, at: usize, end: usize, body: &[u8]) {
+        let start = at + 4;
+        if start <= end {
             let Some(&[kind_high, kind_low, high, low]) = body.get(at..start).and_then(|h| h.first_chunk::<4>()) else {
                 return;
             };
-            let kind = u16::from_be_bytes([kind_high, kind_low]);
             let data_end = start + usize::from(u16::from_be_bytes([high, low]));
-            if data_end > end {
-                break;
+            if data_end <= end {
+                let kind = u16::from_be_bytes([kind_high, kind_low]);
+                return self.note_beginning(kind, start, data_end, body);
             }
-            if data_end > body.len() {
-                self.note_beginning(kind, start, data_end, body);
-                return;
-            }
-            self.note(kind, Span::new(start, data_end), body);
-            self.next = data_end as u32;
         }
         self.malformed = true;
         self.stage = Stage::Done;
