@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::projection::Progress;
+use crate::projection::{Progress, is_damage};
 
 /// Connections that are kept open.
 const IDLE_MAX: usize = 8;
+/// Pages that a connection keeps in memory, in KiB.
+const CACHE_KIB: i64 = 4 * 1024;
 
 /// Makes connections.
 pub struct Database {
@@ -30,6 +32,16 @@ impl Database {
     /// # Errors
     /// They cannot be read.
     pub fn read<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        let answer = self.ask(ask);
+        if let Err(rusqlite::Error::SqliteFailure(failure, _)) = &answer
+            && is_damage(failure.code)
+        {
+            self.progress.damaged();
+        }
+        answer
+    }
+
+    fn ask<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
         let generation = self.progress.generation.load(Relaxed);
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.retain(|(of, _)| *of == generation);
@@ -55,6 +67,7 @@ impl Database {
         let tables = Connection::open_with_flags(&self.path, flags)?;
         tables.busy_timeout(Duration::from_secs(2))?;
         tables.pragma_update(None, "query_only", true)?;
+        tables.pragma_update(None, "cache_size", -CACHE_KIB)?;
         tables.set_prepared_statement_cache_capacity(64);
         Ok(tables)
     }

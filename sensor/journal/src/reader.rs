@@ -151,6 +151,11 @@ impl JournalReader {
         Cursor { seq: self.seq, offset: self.offset, event_id }
     }
 
+    /// Segment and offset after the line that [`next_line`](Self::next_line) gave last.
+    pub const fn place(&self) -> (u64, u64) {
+        (self.seq, self.offset)
+    }
+
     /// What it has missed since the last call.
     pub const fn take_lost(&mut self) -> Lost {
         std::mem::replace(&mut self.lost, Lost { segments: 0, went_back: false })

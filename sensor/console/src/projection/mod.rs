@@ -29,7 +29,7 @@ use self::store::{Store, set_meta};
 use crate::alias::AliasKey;
 
 /// Version of the tables: another one is made anew.
-pub const SCHEMA: i64 = 3;
+pub const SCHEMA: i64 = 4;
 const TABLES: &str = include_str!("schema.sql");
 /// Lines that are stored at once.
 const BATCH_LINES_MAX: usize = 10_000;
@@ -39,6 +39,12 @@ const POLL_INTERVAL: Duration = Duration::from_millis(250);
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 /// How often old rows are removed.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(3_600);
+/// Pages that the thread that writes keeps in memory, in KiB.
+const WRITER_CACHE_KIB: i64 = 64 * 1024;
+/// Pages of changes after which the file itself is written: pages that change often are then written once.
+const CHECKPOINT_PAGES: i64 = 8_192;
+/// Days for which incidents are counted by hour: the list of the last 24 hours needs no more.
+const HOUR_COUNT_DAYS: i64 = 3;
 /// How many wait at once for their own line to be read.
 const WAITING_MAX: usize = 64;
 
@@ -138,9 +144,8 @@ impl Follower {
     fn is_beyond_use(&self, error: &Stopped) -> bool {
         match error {
             Stopped::Database(rusqlite::Error::SqliteFailure(failure, _)) => {
-                let is_damaged = matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase);
                 // SQLITE_ERROR: tables are not as they should be.
-                is_damaged || failure.code == ErrorCode::Unknown
+                is_damage(failure.code) || failure.code == ErrorCode::Unknown
             }
             _ => false,
         }
@@ -156,8 +161,9 @@ impl Follower {
         let mut sensor = Follow::open(&tables, Origin::Sensor, &self.options.journal)?;
         let mut pruned: Option<Instant> = None;
         loop {
-            if fs::metadata(&self.options.database).map(|file| file.ino()).ok() != Some(inode) {
-                // Somebody removed or replaced the file.
+            let is_same = fs::metadata(&self.options.database).map(|file| file.ino()).ok() == Some(inode);
+            if !is_same || self.progress.is_damaged() {
+                // Somebody removed, replaced or damaged the file.
                 return self.follow_anew();
             }
             let is_at_end = own.read(&mut tables, &mut store, &self.progress)?;
@@ -208,9 +214,9 @@ impl Follow {
             let Some(line) = self.reader.next_line()? else { break true };
             self.line.clear();
             self.line.extend_from_slice(line);
-            let cursor = self.reader.cursor();
-            let offset = cursor.offset.saturating_sub(self.line.len() as u64 + 1);
-            let place = Place { origin: self.origin, segment: cursor.seq, offset };
+            let (segment, end) = self.reader.place();
+            let offset = end.saturating_sub(self.line.len() as u64 + 1);
+            let place = Place { origin: self.origin, segment, offset };
             unread += u64::from(!store.take(&batch, place, &self.line)?);
             taken += 1;
             if taken >= BATCH_LINES_MAX {
@@ -218,6 +224,7 @@ impl Follow {
             }
         };
         if taken > 0 {
+            store.write_counts(&batch)?;
             let cursor = serde_json::to_string(&self.reader.cursor()).unwrap_or_default();
             set_meta(&batch, cursor_key(self.origin), &cursor)?;
         }
@@ -236,13 +243,17 @@ const fn cursor_key(origin: Origin) -> &'static str {
     }
 }
 
+/// Whether an error says that the file is damaged.
+pub const fn is_damage(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+}
+
 /// Opens the tables to write them; makes them where there are none, or others.
 fn open(path: &Path) -> Result<Connection, Stopped> {
     match connect(path) {
         Ok(Some(tables)) => return Ok(tables),
         Ok(None) => {}
-        Err(rusqlite::Error::SqliteFailure(failure, _))
-            if matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {}
+        Err(rusqlite::Error::SqliteFailure(failure, _)) if is_damage(failure.code) => {}
         Err(error) => return Err(error.into()),
     }
     remove(path);
@@ -273,6 +284,8 @@ fn prepare(tables: &Connection) -> rusqlite::Result<()> {
     // The tables can be made anew, so nothing waits for the disk.
     tables.pragma_update(None, "synchronous", "OFF")?;
     tables.pragma_update(None, "temp_store", "MEMORY")?;
+    tables.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    tables.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     tables.set_prepared_statement_cache_capacity(32);
     Ok(())
 }
@@ -287,7 +300,8 @@ fn remove(path: &Path) {
 
 /// Removes what is older than it may be kept.
 fn prune(tables: &Connection, options: &Options) -> rusqlite::Result<()> {
-    const DAY_US: i64 = 86_400_000_000;
+    const HOUR_US: i64 = 3_600_000_000;
+    const DAY_US: i64 = 24 * HOUR_US;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as i64;
     let before = |days: u32| now - i64::from(days) * DAY_US;
     tables.execute("DELETE FROM evidence WHERE time_us < ?1", [before(options.evidence_days)])?;
@@ -297,7 +311,12 @@ fn prune(tables: &Connection, options: &Options) -> rusqlite::Result<()> {
     tables.execute("DELETE FROM incident WHERE last_us < ?1", [oldest])?;
     tables.execute("DELETE FROM audit WHERE time_us < ?1", [oldest])?;
     tables.execute("DELETE FROM coverage WHERE begin_us < ?1", [oldest])?;
+    // Their rows are counted down as incidents go.
+    tables.execute("DELETE FROM day_count WHERE incidents <= 0", [])?;
+    tables.execute("DELETE FROM client_count WHERE incidents <= 0", [])?;
+    tables.execute("DELETE FROM hour_count WHERE hour < ?1", [(now - HOUR_COUNT_DAYS * DAY_US) / HOUR_US])?;
     let days = options.incidents_days;
+    tables.execute("DELETE FROM destination WHERE day < date('now', ?1)", params![format!("-{days} days")])?;
     tables.execute("DELETE FROM alert_day WHERE day < date('now', ?1)", params![format!("-{days} days")])?;
     Ok(())
 }

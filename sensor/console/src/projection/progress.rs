@@ -16,6 +16,8 @@ pub struct Progress {
     pub segments_lost: AtomicU64,
     /// How often the tables were opened: readers open them anew.
     pub generation: AtomicU64,
+    /// A page found the tables damaged.
+    is_damaged: AtomicBool,
     bytes_left: AtomicU64,
     is_current: AtomicBool,
     last: Mutex<Last>,
@@ -55,7 +57,18 @@ impl Progress {
         }
     }
 
+    /// Has the tables made anew: a page found them damaged.
+    pub fn damaged(&self) {
+        self.is_damaged.store(true, Relaxed);
+    }
+
+    /// Whether a page found the tables damaged.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.is_damaged.load(Relaxed)
+    }
+
     pub(super) fn opened(&self) {
+        self.is_damaged.store(false, Relaxed);
         self.generation.fetch_add(1, Relaxed);
         self.last.lock().unwrap_or_else(PoisonError::into_inner).error = None;
     }

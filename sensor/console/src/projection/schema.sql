@@ -36,18 +36,16 @@ CREATE TABLE incident (
     evidence_left_out INTEGER NOT NULL DEFAULT 0,
     lists TEXT NOT NULL,
     acknowledged_by TEXT NOT NULL DEFAULT '',
-    disposition TEXT NOT NULL DEFAULT ''
+    disposition TEXT NOT NULL DEFAULT '',
+    decision TEXT NOT NULL AS
+        (CASE WHEN disposition <> '' THEN disposition WHEN acknowledged_by <> '' THEN 'taken-up' ELSE 'none' END) VIRTUAL
 );
 CREATE INDEX incident_alias ON incident (alias);
 CREATE INDEX incident_opened ON incident (opened_us, seq);
 CREATE INDEX incident_day ON incident (day, opened_us, seq);
 CREATE INDEX incident_client ON incident (client, opened_us);
 CREATE INDEX incident_client_alias ON incident (client_alias, opened_us);
--- With everything that counts need: the rows themselves are long.
-CREATE INDEX incident_service ON incident (service, opened_us, service_name);
-CREATE INDEX incident_ban ON incident (ban, opened_us);
-CREATE INDEX incident_verdict ON incident (verdict, opened_us);
-CREATE INDEX incident_site ON incident (site, opened_us);
+CREATE INDEX incident_service ON incident (service, first_us, seq);
 CREATE INDEX incident_open ON incident (opened_us, seq) WHERE state <> 'closed';
 
 CREATE TABLE change (
@@ -63,18 +61,25 @@ CREATE TABLE change (
     PRIMARY KEY (incident, time_us, revision)
 ) WITHOUT ROWID;
 
+-- What of an alert is the same for all alerts of a rule.
+CREATE TABLE rule (
+    seq INTEGER PRIMARY KEY,
+    rule TEXT NOT NULL,
+    signature_id INTEGER NOT NULL,
+    class TEXT NOT NULL,
+    family TEXT NOT NULL,
+    sources TEXT NOT NULL,
+    reviewed TEXT NOT NULL,
+    UNIQUE (signature_id, rule, class, family, sources, reviewed)
+);
+
 CREATE TABLE evidence (
     incident TEXT NOT NULL,
     time_us INTEGER NOT NULL,
     event_id TEXT NOT NULL,
+    rule INTEGER NOT NULL,
     name TEXT NOT NULL,
-    class TEXT NOT NULL,
-    family TEXT NOT NULL,
     kind TEXT NOT NULL,
-    rule TEXT NOT NULL,
-    signature_id INTEGER NOT NULL,
-    sources TEXT NOT NULL,
-    reviewed TEXT NOT NULL,
     ja4 TEXT NOT NULL,
     region TEXT NOT NULL,
     proto TEXT NOT NULL,
@@ -101,7 +106,7 @@ CREATE TABLE audit (
     PRIMARY KEY (journal, segment, place)
 ) WITHOUT ROWID;
 CREATE INDEX audit_time ON audit (time_us);
-CREATE INDEX audit_incident ON audit (incident, time_us) WHERE incident <> '';
+CREATE INDEX audit_incident ON audit (incident, time_us);
 
 CREATE TABLE coverage (
     begin_us INTEGER NOT NULL,
@@ -125,3 +130,132 @@ CREATE TABLE alert_day (
     alerts INTEGER NOT NULL,
     PRIMARY KEY (day, service, ban)
 ) WITHOUT ROWID;
+
+-- Counts of incidents, kept by the triggers below: over a million incidents, pages and reports cannot count anew.
+CREATE TABLE day_count (
+    day TEXT NOT NULL,
+    verdict TEXT NOT NULL,
+    service TEXT NOT NULL,
+    ban TEXT NOT NULL,
+    site TEXT NOT NULL,
+    ministry TEXT NOT NULL,
+    first_run INTEGER NOT NULL,
+    is_open INTEGER NOT NULL,
+    decision TEXT NOT NULL,
+    service_name TEXT NOT NULL,
+    ban_title TEXT NOT NULL,
+    incidents INTEGER NOT NULL,
+    PRIMARY KEY (day, verdict, service, ban, site, ministry, first_run, is_open, decision)
+) WITHOUT ROWID;
+
+-- By the hour in which they opened, for the last days only.
+CREATE TABLE hour_count (
+    hour INTEGER NOT NULL,
+    verdict TEXT NOT NULL,
+    service TEXT NOT NULL,
+    ban TEXT NOT NULL,
+    site TEXT NOT NULL,
+    is_open INTEGER NOT NULL,
+    decision TEXT NOT NULL,
+    service_name TEXT NOT NULL,
+    incidents INTEGER NOT NULL,
+    PRIMARY KEY (hour, verdict, service, ban, site, is_open, decision)
+) WITHOUT ROWID;
+
+CREATE TABLE client_count (
+    service TEXT NOT NULL,
+    ban TEXT NOT NULL,
+    client TEXT NOT NULL,
+    incidents INTEGER NOT NULL,
+    first_us INTEGER NOT NULL,
+    last_us INTEGER NOT NULL,
+    PRIMARY KEY (service, ban, client)
+) WITHOUT ROWID;
+
+-- Bytes; a sum that is too large for an integer becomes a floating number.
+CREATE TABLE destination (
+    day TEXT NOT NULL,
+    service TEXT NOT NULL,
+    region TEXT NOT NULL,
+    service_name TEXT NOT NULL,
+    sent NUMERIC NOT NULL,
+    received NUMERIC NOT NULL,
+    PRIMARY KEY (day, service, region)
+) WITHOUT ROWID;
+
+CREATE TRIGGER incident_added AFTER INSERT ON incident BEGIN
+    INSERT INTO client_count VALUES (new.service, new.ban, new.client, 1, new.first_us, new.last_us)
+        ON CONFLICT DO UPDATE SET incidents = incidents + 1, first_us = min(first_us, new.first_us),
+            last_us = max(last_us, new.last_us);
+    INSERT INTO day_count
+        VALUES (new.day, new.verdict, new.service, new.ban, new.site, new.ministry, new.first_run, new.state <> 'closed',
+            new.decision, new.service_name, new.ban_title, 1)
+        ON CONFLICT DO UPDATE SET incidents = incidents + 1;
+    INSERT INTO hour_count
+        VALUES (new.opened_us / 3600000000, new.verdict, new.service, new.ban, new.site, new.state <> 'closed', new.decision,
+            new.service_name, 1)
+        ON CONFLICT DO UPDATE SET incidents = incidents + 1;
+    INSERT INTO destination
+        SELECT new.day, new.service, coalesce(json_extract(value, '$.region'), ''), new.service_name,
+            total(json_extract(value, '$.bytes_toserver')), total(json_extract(value, '$.bytes_toclient'))
+        FROM json_each(new.lists, '$.region_bytes') GROUP BY 3
+        ON CONFLICT DO UPDATE SET sent = sent + excluded.sent, received = received + excluded.received;
+END;
+
+CREATE TRIGGER incident_changed AFTER UPDATE OF verdict, first_run, state, acknowledged_by, disposition ON incident
+WHEN (old.verdict, old.first_run, old.state <> 'closed', old.decision)
+    IS NOT (new.verdict, new.first_run, new.state <> 'closed', new.decision)
+BEGIN
+    UPDATE day_count SET incidents = incidents - 1
+        WHERE day = old.day AND verdict = old.verdict AND service = old.service AND ban = old.ban AND site = old.site
+            AND ministry = old.ministry AND first_run = old.first_run AND is_open = (old.state <> 'closed')
+            AND decision = old.decision;
+    UPDATE hour_count SET incidents = incidents - 1
+        WHERE hour = old.opened_us / 3600000000 AND verdict = old.verdict AND service = old.service AND ban = old.ban
+            AND site = old.site AND is_open = (old.state <> 'closed') AND decision = old.decision;
+    INSERT INTO day_count
+        VALUES (new.day, new.verdict, new.service, new.ban, new.site, new.ministry, new.first_run, new.state <> 'closed',
+            new.decision, new.service_name, new.ban_title, 1)
+        ON CONFLICT DO UPDATE SET incidents = incidents + 1;
+    INSERT INTO hour_count
+        VALUES (new.opened_us / 3600000000, new.verdict, new.service, new.ban, new.site, new.state <> 'closed', new.decision,
+            new.service_name, 1)
+        ON CONFLICT DO UPDATE SET incidents = incidents + 1;
+END;
+
+CREATE TRIGGER incident_continued AFTER UPDATE OF first_us, last_us ON incident
+WHEN (old.first_us, old.last_us) IS NOT (new.first_us, new.last_us)
+BEGIN
+    UPDATE client_count SET first_us = min(first_us, new.first_us), last_us = max(last_us, new.last_us)
+        WHERE service = new.service AND ban = new.ban AND client = new.client;
+END;
+
+CREATE TRIGGER incident_sent AFTER UPDATE OF lists ON incident WHEN old.lists <> new.lists BEGIN
+    INSERT INTO destination
+        SELECT old.day, old.service, coalesce(json_extract(value, '$.region'), ''), old.service_name,
+            -total(json_extract(value, '$.bytes_toserver')), -total(json_extract(value, '$.bytes_toclient'))
+        FROM json_each(old.lists, '$.region_bytes') GROUP BY 3
+        ON CONFLICT DO UPDATE SET sent = sent + excluded.sent, received = received + excluded.received;
+    INSERT INTO destination
+        SELECT new.day, new.service, coalesce(json_extract(value, '$.region'), ''), new.service_name,
+            total(json_extract(value, '$.bytes_toserver')), total(json_extract(value, '$.bytes_toclient'))
+        FROM json_each(new.lists, '$.region_bytes') GROUP BY 3
+        ON CONFLICT DO UPDATE SET sent = sent + excluded.sent, received = received + excluded.received;
+END;
+
+CREATE TRIGGER incident_removed AFTER DELETE ON incident BEGIN
+    UPDATE client_count SET incidents = incidents - 1
+        WHERE service = old.service AND ban = old.ban AND client = old.client;
+    UPDATE day_count SET incidents = incidents - 1
+        WHERE day = old.day AND verdict = old.verdict AND service = old.service AND ban = old.ban AND site = old.site
+            AND ministry = old.ministry AND first_run = old.first_run AND is_open = (old.state <> 'closed')
+            AND decision = old.decision;
+    UPDATE hour_count SET incidents = incidents - 1
+        WHERE hour = old.opened_us / 3600000000 AND verdict = old.verdict AND service = old.service AND ban = old.ban
+            AND site = old.site AND is_open = (old.state <> 'closed') AND decision = old.decision;
+    INSERT INTO destination
+        SELECT old.day, old.service, coalesce(json_extract(value, '$.region'), ''), old.service_name,
+            -total(json_extract(value, '$.bytes_toserver')), -total(json_extract(value, '$.bytes_toclient'))
+        FROM json_each(old.lists, '$.region_bytes') GROUP BY 3
+        ON CONFLICT DO UPDATE SET sent = sent + excluded.sent, received = received + excluded.received;
+END;

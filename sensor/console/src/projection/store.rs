@@ -11,6 +11,12 @@ use crate::alias::AliasKey;
 
 /// Incidents whose number of evidence is remembered.
 const COUNTS_MAX: usize = 65_536;
+/// Rules whose number is remembered. There are fewer; their texts change with reviews.
+const RULES_MAX: usize = 16_384;
+/// Days, services and bans whose alerts are counted before they go to the tables.
+const ALERT_DAYS_MAX: usize = 4_096;
+/// Between the texts of a key of several: a control character that no policy or signature has.
+const SEPARATOR: char = '\u{1f}';
 
 /// Which journal a line is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,11 +52,31 @@ pub struct Store {
     evidence_max: u32,
     /// How much evidence incidents have.
     counts: HashMap<String, u32>,
+    /// Numbers of rules in the table `rule`.
+    rules: HashMap<String, i64>,
+    /// Alerts by day, service and ban that are not in the tables yet.
+    alerts: HashMap<String, u64>,
 }
 
 impl Store {
     pub fn new(key: AliasKey, evidence_max: u32) -> Self {
-        Self { key, evidence_max, counts: HashMap::new() }
+        Self { key, evidence_max, counts: HashMap::new(), rules: HashMap::new(), alerts: HashMap::new() }
+    }
+
+    /// Writes what was only counted so far. Due before each commit.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn write_counts(&mut self, tables: &Transaction<'_>) -> rusqlite::Result<()> {
+        let mut count = tables.prepare_cached(
+            "INSERT INTO alert_day VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET alerts = alerts + ?4",
+        )?;
+        for (key, alerts) in self.alerts.drain() {
+            let mut parts = key.splitn(3, SEPARATOR);
+            let mut part = || parts.next().unwrap_or_default();
+            count.execute(params![part(), part(), part(), alerts as i64])?;
+        }
+        Ok(())
     }
 
     /// Takes an event. False if it cannot be read.
@@ -58,9 +84,9 @@ impl Store {
     /// # Errors
     /// The database refuses.
     pub fn take(&mut self, tables: &Transaction<'_>, place: Place, text: &[u8]) -> rusqlite::Result<bool> {
-        let Ok(line) = serde_json::from_slice::<Line>(text) else { return Ok(false) };
+        let Ok(line) = serde_json::from_slice::<Line<'_>>(text) else { return Ok(false) };
         let Some(time) = time_us(&line.timestamp) else { return Ok(false) };
-        match (line.event_type.as_str(), line.alert.gid) {
+        match (&*line.event_type, line.alert.gid) {
             ("alert", GENERATOR_AUDIT) => take_audit(tables, place, &line, time)?,
             // The console's own journal tells nothing else.
             _ if place.origin == Origin::Console => {}
@@ -72,16 +98,23 @@ impl Store {
         Ok(true)
     }
 
-    fn take_incident(&self, tables: &Transaction<'_>, place: Place, line: &Line, time: i64) -> rusqlite::Result<()> {
+    fn take_incident(
+        &self,
+        tables: &Transaction<'_>,
+        place: Place,
+        line: &Line<'_>,
+        time: i64,
+    ) -> rusqlite::Result<()> {
         let (facts, numbers) = (&line.alert.metadata, &line.alert.context.vigie);
         let id = facts.one("incident");
         if id.is_empty() {
             return Ok(());
         }
         let client = facts.one("client");
+        let all = |key| facts.all(key).collect::<Vec<_>>();
         let lists = json!({
-            "reasons": facts.all("reasons"), "names": facts.all("names"), "families": facts.all("families"),
-            "regions": facts.all("region"), "countries": facts.all("server_country"), "region_bytes": numbers.regions,
+            "reasons": all("reasons"), "names": all("names"), "families": all("families"),
+            "regions": all("region"), "countries": all("server_country"), "region_bytes": numbers.regions,
         });
         let mut change =
             tables.prepare_cached("INSERT OR REPLACE INTO change VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
@@ -147,13 +180,21 @@ impl Store {
         apply_decision(tables, id)
     }
 
-    fn take_alert(&mut self, tables: &Transaction<'_>, place: Place, line: &Line, time: i64) -> rusqlite::Result<()> {
+    fn take_alert(
+        &mut self,
+        tables: &Transaction<'_>,
+        place: Place,
+        line: &Line<'_>,
+        time: i64,
+    ) -> rusqlite::Result<()> {
         let facts = &line.alert.metadata;
         let day = line.timestamp.get(..10).unwrap_or_default();
-        let mut count = tables.prepare_cached(
-            "INSERT INTO alert_day VALUES (?1, ?2, ?3, 1) ON CONFLICT DO UPDATE SET alerts = alerts + 1",
-        )?;
-        count.execute(params![day, facts.one("service"), facts.one("ban")])?;
+        let key = [day, facts.one("service"), facts.one("ban")].join("\u{1f}");
+        if self.alerts.len() >= ALERT_DAYS_MAX && !self.alerts.contains_key(&key) {
+            self.write_counts(tables)?;
+        }
+        *self.alerts.entry(key).or_default() += 1;
+        let rule = self.rule(tables, line)?;
         for incident in facts.all("incident") {
             let count = self.count(tables, incident)?;
             if count >= self.evidence_max {
@@ -163,35 +204,58 @@ impl Store {
             }
             let mut evidence = tables.prepare_cached(
                 "INSERT OR IGNORE INTO evidence VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,
-                     ?16, ?17, ?18, ?19, ?20, ?21)",
+                     ?16)",
             )?;
             let ja4 = if line.tls.ja4.is_empty() { &line.quic.ja4 } else { &line.tls.ja4 };
             let added = evidence.execute(params![
                 incident,
                 time,
                 facts.one("event_id"),
+                rule,
                 facts.one("name"),
-                facts.one("class"),
-                facts.one("family"),
                 facts.one("evidence"),
-                facts.one("rule"),
-                line.alert.signature_id as i64,
-                facts.all("sources").join(", "),
-                facts.one("reviewed"),
-                ja4,
+                &**ja4,
                 facts.one("region"),
-                line.proto,
+                &*line.proto,
                 line.src_port.unwrap_or_default(),
-                line.dest_ip,
+                &*line.dest_ip,
                 line.dest_port.unwrap_or_default(),
-                line.community_id,
+                &*line.community_id,
                 line.flow.bytes_toserver.saturating_add(line.flow.bytes_toclient) as i64,
                 place.segment as i64,
                 place.offset as i64,
             ])?;
-            self.counts.insert(incident.clone(), count + added as u32);
+            match self.counts.get_mut(incident) {
+                Some(known) => *known = count + added as u32,
+                None => _ = self.counts.insert(incident.to_owned(), count + added as u32),
+            }
         }
         Ok(())
+    }
+
+    /// The number of an alert's rule.
+    fn rule(&mut self, tables: &Transaction<'_>, line: &Line<'_>) -> rusqlite::Result<i64> {
+        let facts = &line.alert.metadata;
+        let sources = facts.all("sources").collect::<Vec<_>>().join(", ");
+        let id = line.alert.signature_id as i64;
+        let texts = [facts.one("rule"), facts.one("class"), facts.one("family"), &sources, facts.one("reviewed")];
+        let key = format!("{id}{SEPARATOR}{}", texts.join("\u{1f}"));
+        if let Some(rule) = self.rules.get(&key) {
+            return Ok(*rule);
+        }
+        let [rule, class, family, sources, reviewed] = texts;
+        let values = params![id, rule, class, family, sources, reviewed];
+        let add = "INSERT OR IGNORE INTO rule (signature_id, rule, class, family, sources, reviewed)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        tables.prepare_cached(add)?.execute(values)?;
+        let find = "SELECT seq FROM rule WHERE signature_id = ?1 AND rule = ?2 AND class = ?3 AND family = ?4
+                    AND sources = ?5 AND reviewed = ?6";
+        let seq = tables.prepare_cached(find)?.query_row(values, |row| row.get(0))?;
+        if self.rules.len() >= RULES_MAX {
+            self.rules.clear();
+        }
+        self.rules.insert(key, seq);
+        Ok(seq)
     }
 
     /// How much evidence of an incident is kept.
@@ -207,10 +271,10 @@ impl Store {
     }
 }
 
-fn take_audit(tables: &Transaction<'_>, place: Place, line: &Line, time: i64) -> rusqlite::Result<()> {
+fn take_audit(tables: &Transaction<'_>, place: Place, line: &Line<'_>, time: i64) -> rusqlite::Result<()> {
     let facts = &line.alert.metadata;
     let (kind, incident, by) = (facts.one("audit"), facts.one("incident"), facts.one("by"));
-    let told: Vec<(&String, String)> = facts.0.iter().map(|(key, texts)| (key, texts.join(", "))).collect();
+    let told: Vec<(&str, String)> = facts.by_key().into_iter().collect();
     let told = serde_json::to_string(&told).unwrap_or_default();
     let mut audit = tables.prepare_cached("INSERT OR REPLACE INTO audit VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
     let (segment, offset) = (place.segment as i64, place.offset as i64);
@@ -231,7 +295,7 @@ fn apply_decision(tables: &Transaction<'_>, incident: &str) -> rusqlite::Result<
                                              WHERE json_extract(value, '$[0]') = 'disposition')
                                      FROM audit WHERE incident = ?1 AND kind = 'disposition'
                                      ORDER BY time_us DESC LIMIT 1), '')
-         WHERE id = ?1",
+         WHERE id = ?1 AND EXISTS (SELECT 1 FROM audit WHERE incident = ?1)",
     )?;
     update.execute([incident])?;
     Ok(())
@@ -240,7 +304,7 @@ fn apply_decision(tables: &Transaction<'_>, incident: &str) -> rusqlite::Result<
 /// No window is longer.
 const DAY_S: u64 = 86_400;
 
-fn take_coverage(tables: &Transaction<'_>, line: &Line, time: i64) -> rusqlite::Result<()> {
+fn take_coverage(tables: &Transaction<'_>, line: &Line<'_>, time: i64) -> rusqlite::Result<()> {
     let facts = &line.metadata;
     let Some(window_s) = facts.number("vigie.window_s") else { return Ok(()) };
     let number = |key| facts.number(key).unwrap_or_default().min(u64::from(u32::MAX)) as i64;
@@ -249,7 +313,7 @@ fn take_coverage(tables: &Transaction<'_>, line: &Line, time: i64) -> rusqlite::
     coverage.execute(params![
         // The event tells of the window that ends with it.
         time - (window_s.min(DAY_S) * 1_000_000) as i64,
-        line.in_iface,
+        &*line.in_iface,
         window_s.min(DAY_S) as i64,
         number("vigie.blind_s"),
         number("vigie.drops_ppm"),

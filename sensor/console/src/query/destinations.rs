@@ -19,13 +19,9 @@ pub struct Destination {
 /// # Errors
 /// The tables cannot be read.
 pub fn all(tables: &Connection, service: &str, count_max: usize) -> rusqlite::Result<Vec<Destination>> {
-    // Sums of floating numbers do not overflow, whatever events tell.
-    let query = "SELECT day, service, max(service_name), coalesce(json_extract(region.value, '$.region'), ''),
-                     total(json_extract(region.value, '$.bytes_toserver')),
-                     total(json_extract(region.value, '$.bytes_toclient'))
-                 FROM incident, json_each(incident.lists, '$.region_bytes') AS region
-                 WHERE ?1 = '' OR service = ?1
-                 GROUP BY 1, 2, 4 ORDER BY 1 DESC, 2, total(json_extract(region.value, '$.bytes_toserver')) DESC, 4 LIMIT ?2";
+    let query = "SELECT day, service, service_name, region, sent, received FROM destination
+                 WHERE (?1 = '' OR service = ?1) AND sent + received > 0
+                 ORDER BY day DESC, service, sent DESC, region LIMIT ?2";
     let destination = |row: &Row<'_>| {
         let bytes = |at: usize| row.get::<_, f64>(at).map(|bytes| bytes.max(0.0) as u64);
         Ok(Destination {

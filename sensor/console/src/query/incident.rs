@@ -145,9 +145,10 @@ fn changes(tables: &Connection, id: &str) -> rusqlite::Result<Vec<Change>> {
 
 fn evidence(tables: &Connection, id: &str, count_max: usize) -> rusqlite::Result<Vec<Evidence>> {
     let query =
-        "SELECT time_us, event_id, name, class, family, kind, rule, signature_id, sources, reviewed, ja4, region,
+        "SELECT time_us, event_id, name, class, family, kind, rule.rule, signature_id, sources, reviewed, ja4, region,
                      proto, client_port, server, server_port, community_id, bytes, segment, place
-                 FROM evidence WHERE incident = ?1 ORDER BY time_us, event_id LIMIT ?2";
+                 FROM evidence JOIN rule ON rule.seq = evidence.rule
+                 WHERE incident = ?1 ORDER BY time_us, event_id LIMIT ?2";
     let evidence = |row: &Row<'_>| {
         Ok(Evidence {
             time_us: row.get(0)?,

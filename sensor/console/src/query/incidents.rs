@@ -126,57 +126,96 @@ pub enum Span {
     All,
     /// On a day of their ban.
     Day(String),
-    /// Since a time, or still open.
+    /// Since the begin of the hour of a time, or still open.
     Since(i64),
 }
 
 /// A place in a list: time and number of the incident before.
 pub type After = (i64, i64);
 
+const HOUR_US: i64 = 3_600_000_000;
+
+/// Conditions that all have to be true, and their values.
+#[derive(Clone, Debug, Default)]
+struct Condition {
+    parts: Vec<String>,
+    values: Vec<Value>,
+}
+
+impl Condition {
+    fn and(&mut self, part: &str, values: impl IntoIterator<Item = Value>) {
+        self.parts.push(part.to_owned());
+        self.values.extend(values);
+    }
+
+    fn text(&self) -> String {
+        if self.parts.is_empty() { "1".to_owned() } else { self.parts.join(" AND ") }
+    }
+}
+
 impl Filter {
-    /// The condition, and its values.
-    fn condition(&self) -> (String, Vec<Value>) {
-        let (mut parts, mut values): (Vec<String>, Vec<Value>) = (Vec::new(), Vec::new());
-        match &self.span {
-            Span::All => {}
-            Span::Day(day) => {
-                parts.push("day = ?".to_owned());
-                values.push(Value::Text(day.clone()));
-            }
-            Span::Since(since) => {
-                parts.push("(opened_us >= ? OR state <> 'closed')".to_owned());
-                values.push(Value::Integer(*since));
-            }
-        }
-        match self.state.as_str() {
-            "open" => parts.push("state <> 'closed'".to_owned()),
-            "closed" => parts.push("state = 'closed'".to_owned()),
-            _ => {}
-        }
-        match self.decided.as_str() {
-            "" => {}
-            "none" => parts.push("acknowledged_by = ''".to_owned()),
-            word => {
-                parts.push("disposition = ?".to_owned());
-                values.push(Value::Text(word.to_owned()));
-            }
-        }
+    /// The condition on columns that the counts have too.
+    fn values(&self) -> Condition {
+        let mut condition = Condition::default();
         for (column, wanted) in [
             ("verdict", &self.verdict),
             ("ban", &self.ban),
             ("service", &self.service),
             ("site", &self.site),
-            ("client", &self.client),
+            ("decision", &self.decided),
         ] {
             if !wanted.is_empty() {
-                parts.push(format!("{column} = ?"));
-                values.push(Value::Text(wanted.clone()));
+                condition.and(&format!("{column} = ?"), [Value::Text(wanted.clone())]);
             }
         }
-        if parts.is_empty() {
-            parts.push("1".to_owned());
+        condition
+    }
+
+    /// The condition on incidents, their span apart.
+    fn of_incidents(&self) -> Condition {
+        let mut condition = self.values();
+        match self.state.as_str() {
+            "open" => condition.and("state <> 'closed'", []),
+            "closed" => condition.and("state = 'closed'", []),
+            _ => {}
         }
-        (parts.join(" AND "), values)
+        if !self.client.is_empty() {
+            condition.and("client = ?", [Value::Text(self.client.clone())]);
+        }
+        condition
+    }
+
+    /// The condition on counts, their span apart.
+    fn of_counts(&self) -> Condition {
+        let mut condition = self.values();
+        match self.state.as_str() {
+            "open" => condition.and("is_open", []),
+            "closed" => condition.and("NOT is_open", []),
+            _ => {}
+        }
+        condition
+    }
+}
+
+impl Span {
+    /// A query for counts of the incidents of the span, and its values.
+    fn counts(&self) -> (&'static str, Vec<Value>) {
+        match self {
+            Self::All => ("SELECT * FROM day_count WHERE incidents > 0", Vec::new()),
+            Self::Day(day) => {
+                ("SELECT * FROM day_count WHERE incidents > 0 AND day = ?", vec![Value::Text(day.clone())])
+            }
+            Self::Since(since) => {
+                let hour = since.div_euclid(HOUR_US);
+                let query =
+                    "SELECT verdict, service, service_name, ban, site, is_open, decision, incidents FROM hour_count
+                                 WHERE incidents > 0 AND hour >= ?
+                             UNION ALL
+                             SELECT verdict, service, service_name, ban, site, 1, decision, 1 FROM incident
+                                 WHERE state <> 'closed' AND opened_us < ?";
+                (query, vec![Value::Integer(hour), Value::Integer(hour * HOUR_US)])
+            }
+        }
     }
 }
 
@@ -190,25 +229,96 @@ pub fn list(
     after: Option<After>,
     count_max: usize,
 ) -> rusqlite::Result<Vec<Incident>> {
-    let (mut condition, mut values) = filter.condition();
+    let mut condition = filter.of_incidents();
+    match &filter.span {
+        Span::Since(since) => {
+            let begin = since.div_euclid(HOUR_US) * HOUR_US;
+            let mut recent = condition.clone();
+            recent.and("opened_us >= ?", [Value::Integer(begin)]);
+            condition.and("state <> 'closed' AND opened_us < ?", [Value::Integer(begin)]);
+            let mut parts = [recent, condition];
+            if filter.is_oldest_first {
+                parts.reverse();
+            }
+            let mut found = Vec::new();
+            for part in parts {
+                found.extend(select(tables, filter, part, after, count_max - found.len())?);
+            }
+            Ok(found)
+        }
+        Span::Day(day) => {
+            condition.and("day = ?", [Value::Text(day.clone())]);
+            select(tables, filter, condition, after, count_max)
+        }
+        // Without a span, an index finds those of a client, and the first ones of all.
+        Span::All if !filter.client.is_empty() || filter.of_counts().parts.is_empty() => {
+            select(tables, filter, condition, after, count_max)
+        }
+        Span::All => select_by_days(tables, filter, &condition, after, count_max),
+    }
+}
+
+/// Looks only into days of which the counts say that there are such incidents: there may be few among many others.
+fn select_by_days(
+    tables: &Connection,
+    filter: &Filter,
+    condition: &Condition,
+    after: Option<After>,
+    count_max: usize,
+) -> rusqlite::Result<Vec<Incident>> {
+    let (order, beyond) = if filter.is_oldest_first { ("ASC", ">=") } else { ("DESC", "<=") };
+    let mut counts = filter.of_counts();
+    counts.and("incidents > 0", []);
+    if let Some((_, seq)) = after {
+        let of_last = format!("day {beyond} coalesce((SELECT day FROM incident WHERE seq = ?), day)");
+        counts.and(&of_last, [Value::Integer(seq)]);
+    }
+    let query = format!("SELECT DISTINCT day FROM day_count WHERE {} ORDER BY day {order}", counts.text());
+    let mut days = tables.prepare_cached(&query)?;
+    let mut days = days.query(params_from_iter(counts.values))?;
+    let mut found: Vec<Incident> = Vec::new();
+    // The place is one in the day of the last incident; days of two bans can begin at different hours.
+    while let Some(day) = days.next()?.filter(|_| found.len() < count_max) {
+        let day: String = day.get(0)?;
+        let mut of_day = condition.clone();
+        of_day.and("day = ?", [Value::Text(day)]);
+        found.extend(select(tables, filter, of_day, after, count_max - found.len())?);
+    }
+    Ok(found)
+}
+
+fn select(
+    tables: &Connection,
+    filter: &Filter,
+    mut condition: Condition,
+    after: Option<After>,
+    count_max: usize,
+) -> rusqlite::Result<Vec<Incident>> {
+    if count_max == 0 {
+        return Ok(Vec::new());
+    }
     let (order, beyond) = if filter.is_oldest_first { ("ASC", ">") } else { ("DESC", "<") };
     if let Some((opened, seq)) = after {
-        condition.push_str(&format!(" AND (opened_us, seq) {beyond} (?, ?)"));
-        values.extend([Value::Integer(opened), Value::Integer(seq)]);
+        condition.and(&format!("(opened_us, seq) {beyond} (?, ?)"), [Value::Integer(opened), Value::Integer(seq)]);
     }
+    let query = format!(
+        "SELECT {COLUMNS} FROM incident WHERE {} ORDER BY opened_us {order}, seq {order} LIMIT ?",
+        condition.text()
+    );
+    let mut values = condition.values;
     values.push(Value::Integer(count_max as i64));
-    let query =
-        format!("SELECT {COLUMNS} FROM incident WHERE {condition} ORDER BY opened_us {order}, seq {order} LIMIT ?");
     tables.prepare_cached(&query)?.query_map(params_from_iter(values), Incident::of)?.collect()
 }
 
-/// How many there are.
+/// How many there are. Of a client, ask the list.
 ///
 /// # Errors
 /// The tables cannot be read.
 pub fn count(tables: &Connection, filter: &Filter) -> rusqlite::Result<u64> {
-    let (condition, values) = filter.condition();
-    let query = format!("SELECT count(*) FROM incident WHERE {condition}");
+    let (counts, mut values) = filter.span.counts();
+    let condition = filter.of_counts();
+    values.extend(condition.values.iter().cloned());
+    let query = format!("SELECT coalesce(sum(incidents), 0) FROM ({counts}) WHERE {}", condition.text());
     let count: i64 = tables.prepare_cached(&query)?.query_row(params_from_iter(values), |row| row.get(0))?;
     Ok(count.max(0) as u64)
 }
@@ -221,8 +331,7 @@ pub type Facet = (String, String, u64);
 /// # Errors
 /// The tables cannot be read.
 pub fn facet(tables: &Connection, span: &Span, column: Column) -> rusqlite::Result<Vec<Facet>> {
-    let filter = Filter { span: span.clone(), ..Filter::default() };
-    let (condition, values) = filter.condition();
+    let (counts, values) = span.counts();
     let (column, name) = match column {
         Column::Verdict => ("verdict", "verdict"),
         Column::Ban => ("ban", "ban"),
@@ -230,7 +339,7 @@ pub fn facet(tables: &Connection, span: &Span, column: Column) -> rusqlite::Resu
         Column::Site => ("site", "site"),
     };
     let query = format!(
-        "SELECT {column}, max({name}), count(*) FROM incident WHERE {condition} AND {column} <> ''
+        "SELECT {column}, max({name}), sum(incidents) FROM ({counts}) WHERE {column} <> ''
          GROUP BY 1 ORDER BY 3 DESC, 1 LIMIT 60"
     );
     let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?.max(0) as u64));

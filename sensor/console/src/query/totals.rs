@@ -15,9 +15,6 @@ pub struct Totals {
     pub last_us: i64,
 }
 
-const SUMS: &str =
-    "count(*), sum(state <> 'closed'), sum(verdict = 'app'), count(DISTINCT client), min(first_us), max(last_us)";
-
 fn of(row: &Row<'_>) -> rusqlite::Result<Totals> {
     let number = |at: usize| row.get::<_, i64>(at).map(|number| number.max(0) as u64);
     Ok(Totals {
@@ -37,8 +34,7 @@ fn of(row: &Row<'_>) -> rusqlite::Result<Totals> {
 /// # Errors
 /// The tables cannot be read.
 pub fn by_ban(tables: &Connection) -> rusqlite::Result<Vec<Totals>> {
-    let query = format!("SELECT ban, max(ban_title), {SUMS} FROM incident GROUP BY 1 ORDER BY 3 DESC, 1 LIMIT 500");
-    tables.prepare_cached(&query)?.query_map([], of)?.collect()
+    by(tables, "ban", "ban_title")
 }
 
 /// By service, most incidents first.
@@ -46,8 +42,19 @@ pub fn by_ban(tables: &Connection) -> rusqlite::Result<Vec<Totals>> {
 /// # Errors
 /// The tables cannot be read.
 pub fn by_service(tables: &Connection) -> rusqlite::Result<Vec<Totals>> {
-    let query =
-        format!("SELECT service, max(service_name), {SUMS} FROM incident GROUP BY 1 ORDER BY 3 DESC, 1 LIMIT 500");
+    by(tables, "service", "service_name")
+}
+
+fn by(tables: &Connection, column: &str, name: &str) -> rusqlite::Result<Vec<Totals>> {
+    let query = format!(
+        "SELECT counted.*, clients, first_us, last_us
+         FROM (SELECT {column} AS key, max({name}), sum(incidents), sum(incidents * is_open),
+                   sum(incidents * (verdict = 'app'))
+               FROM day_count WHERE incidents > 0 GROUP BY 1) AS counted
+         JOIN (SELECT {column} AS key, count(DISTINCT client) AS clients, min(first_us) AS first_us, max(last_us) AS last_us
+               FROM client_count WHERE incidents > 0 GROUP BY 1) USING (key)
+         ORDER BY 3 DESC, 1 LIMIT 500"
+    );
     tables.prepare_cached(&query)?.query_map([], of)?.collect()
 }
 
@@ -69,9 +76,10 @@ pub struct RuleUse {
 /// # Errors
 /// The tables cannot be read.
 pub fn rules(tables: &Connection, service: &str) -> rusqlite::Result<Vec<RuleUse>> {
-    let query = "SELECT rule, signature_id, max(class), max(family), max(sources), max(reviewed), count(*),
+    let query = "SELECT rule.rule, signature_id, max(class), max(family), max(sources), max(reviewed), count(*),
                      count(DISTINCT incident)
-                 FROM evidence WHERE incident IN (SELECT id FROM incident WHERE service = ?1 ORDER BY opened_us DESC LIMIT 500)
+                 FROM evidence JOIN rule ON rule.seq = evidence.rule
+                 WHERE incident IN (SELECT id FROM incident WHERE service = ?1 ORDER BY first_us DESC LIMIT 500)
                  GROUP BY 1, 2 ORDER BY 7 DESC, 1 LIMIT 200";
     let rule = |row: &Row<'_>| {
         Ok(RuleUse {

@@ -66,10 +66,7 @@ const BY: [(&str, &str); 8] = [
     ("ministry", "ministry"),
     ("verdict", "verdict"),
     ("first_start", "CASE WHEN first_run THEN 'yes' ELSE 'no' END"),
-    (
-        "decision",
-        "CASE WHEN disposition <> '' THEN disposition WHEN acknowledged_by <> '' THEN 'taken-up' ELSE 'none' END",
-    ),
+    ("decision", "decision"),
 ];
 
 /// Asks the tables.
@@ -78,11 +75,12 @@ const BY: [(&str, &str); 8] = [
 /// They cannot be read.
 pub fn of(tables: &Connection, period: &Period) -> rusqlite::Result<Figures> {
     let days = params![period.from, period.to];
-    let incidents: i64 =
-        tables.query_row("SELECT count(*) FROM incident WHERE day BETWEEN ?1 AND ?2", days, |row| row.get(0))?;
+    let count = "SELECT coalesce(sum(incidents), 0) FROM day_count WHERE day BETWEEN ?1 AND ?2";
+    let incidents: i64 = tables.query_row(count, days, |row| row.get(0))?;
     let counted = |(by, column): (&'static str, &str)| {
-        let query =
-            format!("SELECT {column}, count(*) FROM incident WHERE day BETWEEN ?1 AND ?2 GROUP BY 1 ORDER BY 1");
+        let query = format!(
+            "SELECT {column}, sum(incidents) FROM day_count WHERE day BETWEEN ?1 AND ?2 AND incidents > 0 GROUP BY 1 ORDER BY 1"
+        );
         let pair = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?.max(0) as u64));
         let found = tables.prepare(&query)?.query_map(days, pair)?.collect::<rusqlite::Result<Vec<_>>>()?;
         let told = suppressed(&found.iter().map(|(_, count)| *count).collect::<Vec<_>>());
