@@ -44,6 +44,8 @@ pub enum Command {
     Forward(super::beside::ProgramArguments),
     /// Serve pages about what was found (the program vigie-console).
     Console(super::beside::ProgramArguments),
+    /// Show a running sensor in this terminal: rates, losses, coverage, incidents (the program vigie-top).
+    Top(super::beside::ProgramArguments),
     /// Write a report of a period: coverage, and counts of incidents (the program vigie-console).
     Report(super::beside::ProgramArguments),
     /// Show a made-up day of a ministry in a browser, to see what this is.

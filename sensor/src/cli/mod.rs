@@ -64,6 +64,7 @@ fn dispatch(command: &Command) -> Result<Exit, Failure> {
         Command::Run(arguments) => run::run(arguments),
         Command::Forward(arguments) => beside::run("vigie-forward", arguments),
         Command::Console(arguments) => beside::run("vigie-console", arguments),
+        Command::Top(arguments) => beside::run("vigie-top", arguments),
         Command::Report(arguments) => beside::run_with("vigie-console", "report", arguments),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Explain(arguments) => explain::run(arguments, terminal),
