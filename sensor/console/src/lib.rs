@@ -2,7 +2,7 @@
 //!
 //! * What it is for: on one screen, is it real, which device, since when, on what evidence, under which rule, does it go on,
 //!   what have others done, and would it have been seen otherwise?
-//! * What goes in: the lines of the sensor's journal, `/etc/vigie/console.toml`, and requests on a Unix socket or loopback.
+//! * What goes in: the lines of the sensor's journal, `/etc/vigie-console/console.toml`, and requests on a Unix socket or loopback.
 //! * What comes out: HTML in English and French, and events in a journal of its own: decisions, notes, and who looked at what.
 //!   [`report`] tells a period in figures.
 //! * What it does not do: it never sees a packet, never writes to the sensor's journal, and opens no connection. It speaks no

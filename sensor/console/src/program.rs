@@ -47,7 +47,7 @@ pub struct Arguments {
     /// What to do; without it, serve pages.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// Configuration file [default: /etc/vigie/console.toml].
+    /// Configuration file [default: /etc/vigie-console/console.toml].
     #[arg(long, short, value_name = "FILE", env = "VIGIE_CONSOLE_CONFIG")]
     pub config: Option<PathBuf>,
     /// Override a setting of the file, such as server.connections_max=256; may be repeated.

@@ -7,7 +7,7 @@ use vigie_config::{Machine, Program, Review, Rule, Schema, absolute_path, accoun
 use vigie_privilege::{Demand, LANDLOCK_DEFAULT, SECCOMP_DEFAULT};
 
 /// The file that is read unless another is given.
-pub const FILE_DEFAULT: &str = "/etc/vigie/console.toml";
+pub const FILE_DEFAULT: &str = "/etc/vigie-console/console.toml";
 /// Where pages are served if no socket is.
 pub const ADDRESS_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 19_844);
 

@@ -36,7 +36,7 @@ fn unit_socket_and_user_belong_together() {
         read("sysusers.d/vigie-console.conf"),
     );
     let setting = |name: &str| unit.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
-    assert_eq!(setting("ExecStart="), "/usr/bin/vigie-console --config /etc/vigie/console.toml");
+    assert_eq!(setting("ExecStart="), "/usr/bin/vigie-console --config /etc/vigie-console/console.toml");
     assert!(users.contains(&format!("u {} ", setting("User="))) && users.contains("m vigie-console vigie-journal"));
     assert!(socket.contains(&format!("SocketGroup={}", setting("Group="))));
     assert_eq!(setting("StateDirectory="), "vigie-console");
