@@ -253,7 +253,7 @@ fn draw_incidents(frame: &mut Frame<'_>, area: Rect, view: &View, look: &Look, m
         Constraint::Fill(3),
         Constraint::Fill(2),
         Constraint::Length(14),
-        Constraint::Length(9),
+        Constraint::Length(10),
     ];
     let head = Row::new([w.time, w.state, w.device, w.service, w.verdict, w.ban]).style(look.accent());
     frame.render_widget(Table::new(rows, widths).header(head), table);
@@ -395,7 +395,7 @@ mod tests {
             assert!(text_fr.contains(wanted), "{wanted:?} in\n{text_fr}");
         }
         let unknown = lines(&drawn(&View::default(), at, &french, (80, 24), 0)).join("\n");
-        assert!(unknown.contains("ne prouve pas l’absence d’usage."), "{unknown}");
+        assert!(unknown.contains("rien ne prouve l’absence d’usage."), "{unknown}");
         let bar = screen.iter().find(|line| line.contains('█')).unwrap();
         assert_eq!(bar.chars().take(60).filter(|c| *c == '×').count(), 1, "{bar}");
     }

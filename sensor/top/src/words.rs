@@ -59,7 +59,7 @@ words! {
     blind: "blind", "aveugle";
     untold: "not told", "non signalé";
     no_coverage: "No coverage is told yet: this does not prove that nothing happened.",
-        "Aucune couverture signalée : cela ne prouve pas l’absence d’usage.";
+        "Aucune couverture signalée : rien ne prouve l’absence d’usage.";
     losses: "losses", "pertes";
     incidents: "Incidents", "Incidents";
     open: "open", "en cours";

@@ -111,6 +111,7 @@ pub fn whole(tables: &Connection, id: &str, is_alias: bool) -> rusqlite::Result<
             let of_client = Filter { client: incident.client.clone(), ..Filter::default() };
             let mut found = list(tables, &of_client, None, SAME_DEVICE_MAX + 1)?;
             found.retain(|other| other.seq != incident.seq);
+            found.truncate(SAME_DEVICE_MAX);
             found
         }
     };
