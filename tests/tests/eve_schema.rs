@@ -302,7 +302,7 @@ impl Written {
 impl Output for Written {
     fn finding(&mut self, finding: &Finding<'_>) {
         if let Finding::Incident(change) = finding {
-            self.line(|context, line| encode_incident(change, context, line));
+            self.line(|context, line| encode_incident(change, None, context, line));
         }
     }
 

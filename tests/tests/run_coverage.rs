@@ -85,6 +85,25 @@ fn each_interface_tells_its_hellos_and_for_how_long_it_was_blind() {
 }
 
 #[test]
+fn hellos_of_guests_are_in_no_count_of_a_minute() {
+    let Some(namespace) = Namespace::new() else { return };
+    let folder = Folder::new();
+    let [in_scope, guest] = [0, known::PORTS].map(|number| known::client(number).ip());
+    let policy = format!("[[scope]]\nname = \"offices\"\nkind = \"official\"\nprefixes = [\"{in_scope}/32\"]\n");
+    std::fs::write(folder.path("vigie.toml"), policy).unwrap();
+    let config = folder.text_path("vigie.toml");
+    let daemon = start(&namespace, &folder, &["--config", &config]);
+    let says = |number| known::says(number, "www.example.org");
+    let frames: Vec<Vec<u8>> = (0..20).chain(known::PORTS..known::PORTS + 10).flat_map(says).collect();
+    namespace.inside(|| Sender::new("out0").send(frames.iter().map(Vec::as_slice)));
+    daemon.scrape_until(&namespace, "all hellos are read", |scrape| scrape.sum("vigie_hellos_total", &[]) == 30);
+    daemon.stop();
+    let events = coverage(&folder);
+    assert_eq!(sum(&events, "tap0", "vigie.packets"), frames.len() as u64);
+    assert_eq!(sum(&events, "tap0", "vigie.hellos"), 20, "{guest} is out of scope");
+}
+
+#[test]
 fn what_the_kernel_dropped_stands_in_the_minute() {
     const PACKETS: usize = 20_000;
     let Some(namespace) = Namespace::new() else { return };

@@ -88,6 +88,13 @@ pub struct Encapsulation {
     pub network: u32,
 }
 
+impl Encapsulation {
+    /// The innermost VLAN.
+    pub fn innermost_vlan(&self) -> Option<u16> {
+        self.vlans.get(..usize::from(self.vlan_count)).and_then(<[u16]>::last).copied()
+    }
+}
+
 /// The outermost tunnel around a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tunnel {

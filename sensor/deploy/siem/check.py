@@ -8,9 +8,11 @@ import re
 import sqlite3
 import sys
 import tempfile
+import urllib.request
 import xml.etree.ElementTree as xml
 
 from addonfactory_splunk_conf_parser_lib import TABConfigParser
+from osmem_server import OsmemServer
 from sigma.backends.elasticsearch import LuceneBackend
 from sigma.backends.splunk import SplunkBackend
 from sigma.backends.sqlite import sqliteBackend
@@ -235,7 +237,8 @@ def check_wazuh():
     print(f"Wazuh: {len(rules)} rules, each found by {len(events)} events with arrays in both shapes (not by wazuh-logtest)")
 
 
-# Elastic: neither Elasticsearch nor OpenSearch can be had here. Every field of our events has to have the mapping's type.
+# Elastic: neither Elasticsearch nor OpenSearch can be had here. Every field of our events has to have the mapping's type, and osmem,
+# which others wrote to stand for OpenSearch in tests, has to take the template and all events. It has no data streams and no pipelines.
 def check_elastic():
     template = json.loads((folder / "elastic/index-template.json").read_text())["template"]
     schema = json.loads((encodings / "ecs-fields.json").read_text())["fields"]
@@ -247,7 +250,7 @@ def check_elastic():
             if "properties" in of:
                 mapping(of["properties"], inner)
             else:
-                mapped[inner] = of["type"]
+                mapped[inner] = of["type"] if of.get("enabled", True) else "kept only"
 
     mapping(template["mappings"]["properties"], "")
     for name, kind in schema.items():
@@ -264,7 +267,7 @@ def check_elastic():
         if isinstance(value, list):
             for item in value:
                 walk(item, path)
-        elif mapped.get(path) == "flattened":
+        elif mapped.get(path) == "kept only":
             used += 1
         elif isinstance(value, dict):
             if path in mapped:
@@ -289,6 +292,46 @@ def check_elastic():
     if len(set(filter(None, ids))) != len(list(filter(None, ids))):
         fault("elastic: two events have one id")
     print(f"Elastic: {used} values of {len(ecs)} events fit {len(mapped)} mapped and {len(dynamic)} dynamic fields (not by Elasticsearch)")
+    with OsmemServer.start() as server:
+        check_open_search(server.url)
+
+
+def check_open_search(url):
+    def ask(method, path, body):
+        text = body if isinstance(body, str) else json.dumps(body)
+        request = urllib.request.Request(url + path, text.encode(), {"Content-Type": "application/json"}, method=method)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def bulk(documents):
+        text = "".join(json.dumps(line) + "\n" for pair in documents for line in pair)
+        return [item["create"] for item in ask("POST", "/vigie-events/_bulk", text)["items"]]
+
+    template = json.loads((folder / "elastic/index-template.json").read_text())
+    del template["data_stream"], template["template"]["settings"]["index.default_pipeline"]
+    ask("PUT", "/_index_template/vigie", template)
+    documents = [({"create": {"_id": event["event"]["id"]} if event["event"].get("id") else {}}, event) for event in ecs]
+    for taken in bulk(documents):
+        if taken["status"] != 201:
+            fault(f"elastic: osmem refuses an event: {taken}")
+    again = [({"create": create["create"]}, event) for create, event in documents if create["create"]]
+    if any(taken["status"] != 409 for taken in bulk(again)):
+        fault("elastic: osmem takes an event twice")
+    searches = {
+        "addresses": ({"term": {"source.ip": "10.0.0.0/8"}}, lambda event: event.get("source", {}).get("ip", "").startswith("10.")),
+        "numbers": ({"range": {"vigie.flows": {"gte": 2}}}, lambda event: event.get("vigie", {}).get("flows", 0) >= 2),
+        "words": ({"term": {"event.module": "vigie"}}, lambda event: True),
+        "times": ({"range": {"@timestamp": {"gte": "2000-01-01T00:00:00Z"}}}, lambda event: True),
+    }
+    for name, (query, is_wanted) in searches.items():
+        found = ask("POST", "/vigie-events/_count", {"query": query})["count"]
+        wanted = sum(map(is_wanted, ecs))
+        if found != wanted or not wanted:
+            fault(f"elastic: osmem finds {found} events by {name}, not {wanted}")
+    wrong = bulk([({"create": {}}, {**ecs[0], "source": {"ip": "nowhere"}})])
+    if wrong[0]["status"] != 400:
+        fault("elastic: osmem does not look at types")
+    print(f"OpenSearch: osmem takes the template and {len(ecs)} events, each once, and finds them by {', '.join(searches)} (no data stream, no pipeline)")
 
 
 # Splunk: its own parser of configuration files; the expressions are tried on the events.

@@ -1,7 +1,8 @@
 //! The command line, and the life of the process: start, reload (SIGHUP), end (SIGTERM, SIGINT).
 
+use std::fs::{File, TryLockError};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
@@ -213,11 +214,14 @@ struct Program {
     statuses: Vec<Arc<Status>>,
     engine: Engine,
     endpoint: Option<Serving>,
+    /// Locked for as long as the program runs.
+    _state_folder: Option<File>,
 }
 
 impl Program {
     fn start(arguments: &Arguments, configuration: Configuration) -> Result<Self, String> {
         let failed = |error: io::Error| format!("cannot start: {error}");
+        let state_folder = lock_state(&configuration.settings.state.folder)?;
         let signals = Signals::register().map_err(failed)?;
         let telemetry = Arc::<Telemetry>::default();
         let statuses = statuses(&configuration, &[]);
@@ -235,7 +239,7 @@ impl Program {
         let count = configuration.receivers.len();
         let receivers = if count == 1 { "1 receiver".to_owned() } else { format!("{count} receivers") };
         say(&format!("reads {} for {receivers}", configuration.settings.journal.folder.display()));
-        Ok(Self { configuration, signals, telemetry, statuses, engine, endpoint })
+        Ok(Self { configuration, signals, telemetry, statuses, engine, endpoint, _state_folder: state_folder })
     }
 
     fn run(mut self, arguments: &Arguments) -> u8 {
@@ -309,6 +313,20 @@ impl Program {
         let engine = Engine::start(&self.configuration, &self.statuses, false);
         self.engine = engine.map_err(|error| format!("cannot start: {error}"))?;
         Ok(self)
+    }
+}
+
+/// Keeps others from using the folder, who would send each event a second time. One that cannot be opened is told with the first
+/// cursor that is to be saved in it.
+fn lock_state(folder: &Path) -> Result<Option<File>, String> {
+    let Ok(file) = File::open(folder) else { return Ok(None) };
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            let what = "another vigie-forward uses this folder (state.folder)";
+            Err(format!("{}: {what}; stop it first: systemctl stop vigie-forward", folder.display()))
+        }
+        // A file system may know no locks.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(Some(file)),
     }
 }
 

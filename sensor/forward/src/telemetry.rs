@@ -23,6 +23,8 @@ vigie_metrics::families! {
         "How often the journal did not have the event at the cursor, so that events were sent again.";
     LAG_BYTES: Gauge, "vigie_forward_lag_bytes", ["receiver"],
         "Bytes of the journal that were not read for the receiver yet.";
+    LAG_EVENTS: Gauge, "vigie_forward_lag_events", ["receiver"],
+        "Events of the journal that the receiver does not have yet, of whatever kind; in part estimated by their bytes.";
     LAG_SECONDS: Gauge, "vigie_forward_lag_seconds", ["receiver"],
         "Age of the oldest event that waits to be acknowledged; 0 if none does.";
     LAST_SUCCESS: Gauge, "vigie_forward_last_success_timestamp_seconds", ["receiver"],
@@ -77,8 +79,9 @@ impl Monitored for Telemetry {
             let (lost, went_back) = status.losses();
             scrape.add(LOST, &[name], lost);
             scrape.add(WENT_BACK, &[name], went_back);
-            let (lag_bytes, lag_seconds) = status.lag();
+            let (lag_bytes, lag_events, lag_seconds) = status.lag();
             scrape.set(LAG_BYTES, &[name], lag_bytes as f64);
+            scrape.set(LAG_EVENTS, &[name], lag_events as f64);
             scrape.set(LAG_SECONDS, &[name], lag_seconds);
             scrape.set(LAST_SUCCESS, &[name], status.last_success());
         }

@@ -232,6 +232,7 @@ fn metrics_are_there_from_the_start() {
     until("events in the metrics", || {
         get("/metrics").contains("vigie_forward_events_total{receiver=\"file\"} 10").then_some(())
     });
+    until("no lag", || get("/metrics").contains("vigie_forward_lag_events{receiver=\"file\"} 0").then_some(()));
     let text = get("/metrics");
     for series in [
         "vigie_forward_errors_total{receiver=\"file\",kind=\"unknown_host\"} 0",
@@ -271,4 +272,39 @@ fn a_clock_that_jumps_stops_nothing() {
     running.end();
     let found = numbers(&fs::read_to_string(place.path("eve.json")).unwrap());
     assert!(found.into_iter().eq(0..400), "{}", place.log());
+}
+
+#[test]
+fn a_second_program_with_the_same_cursors_is_refused() {
+    let place = Place::new();
+    place.append(0..10);
+    place.configure(&file(&place));
+    let running = place.start();
+    until_all(&place.path("eve.json"), 10);
+    let second = place.once();
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert_eq!(second.status.code(), Some(69), "{said}");
+    assert!(said.contains("another vigie-forward uses this folder (state.folder); stop it first"), "{said}");
+    assert!(place.check().status.success(), "a check changes nothing, and disturbs nobody");
+    running.end();
+    assert!(place.once().status.success());
+}
+
+#[test]
+fn a_journal_that_somebody_deletes_and_a_seal_that_is_no_text_stop_nothing() {
+    let place = Place::new();
+    place.append(0..100);
+    place.configure(&(file(&place) + "events = [\"incidents\", \"seals\"]\n"));
+    let found = || numbers(&fs::read_to_string(place.path("eve.json")).unwrap_or_default());
+    let running = place.start();
+    until("the first events", || (found().len() == 100).then_some(()));
+    fs::remove_dir_all(place.path("journal")).unwrap();
+    fs::create_dir(place.path("journal")).unwrap();
+    fs::write(place.path("journal/seals.jsonl"), b"\xff\xfe\n").unwrap();
+    place.append(200..300);
+    until("the events of the new journal", || (found().len() == 200).then_some(()));
+    running.end();
+    assert!(found().into_iter().eq((0..100).chain(200..300)));
+    assert!(place.log().contains("the journal does not have the event at the cursor"), "{}", place.log());
+    assert_eq!(fs::read(place.path("state/file.rejected.jsonl")).unwrap(), b"\xff\xfe\n");
 }

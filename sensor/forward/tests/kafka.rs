@@ -1,5 +1,6 @@
-//! Kafka: the real broker `tansu`, which `tests/kafka` installs. It keeps all in memory, and its authentication knows no user
-//! then: what is tested of passwords is that one is refused.
+//! Kafka: the real broker `tansu`, which `tests/kafka` installs. Its authentication (SCRAM) asks its storage for users, and of the
+//! storages in this build neither memory nor S3 keeps any: a user that is made is not there afterwards. So what is tested of passwords
+//! is that one is refused; that a right one is let in is not.
 #![cfg(feature = "kafka")]
 // Clippy knows only functions marked as tests, which may panic.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]

@@ -1,4 +1,6 @@
-//! Delivery by HTTP: busy receivers, wrong passwords, rejected events, certificates, and Alertmanager itself.
+//! Delivery by HTTP: busy receivers, wrong passwords, rejected events, certificates, and Alertmanager itself. Neither Elasticsearch
+//! nor OpenSearch is in a registry: in their place stands osmem, a server that others wrote to stand for OpenSearch in tests. It knows
+//! mappings, `_bulk` and templates as OpenSearch does, but no data streams and no ingest pipelines.
 
 // Clippy knows only functions marked as tests, which may panic.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
@@ -233,4 +235,75 @@ fn alertmanager_holds_incidents() {
         text.contains("VigieIncident").then_some(text)
     });
     assert!(alerts.contains("\"incident\":\"k7q2m-4x9d0-f\"") && alerts.contains("\"sensor\":\"tap\""), "{alerts}");
+}
+
+/// A server that is compatible with OpenSearch, and its port. None, and told so, where it is not installed.
+fn open_search() -> Option<(Running, u16)> {
+    let python = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/python/receivers/lib");
+    let versions = fs::read_dir(python).into_iter().flatten().filter_map(Result::ok);
+    let programs = versions.map(|version| version.path().join("site-packages/osmem_server/bin/osmem-server"));
+    let Some(program) = programs.into_iter().find(|program| program.exists()) else {
+        vigie_skip::skipped("there is no server like OpenSearch; sensor/forward/tests/receivers/install installs one");
+        return None;
+    };
+    let port = free_port();
+    let mut server = Command::new(program);
+    server.args(["-addr", &format!("127.0.0.1:{port}"), "-no-stdin-watch", "-no-ja"]);
+    let running = Running(server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    common::until_listens(port);
+    Some((running, port))
+}
+
+/// The answer to a request with a body of JSON.
+fn ask(port: u16, method: &str, path: &str, body: &serde_json::Value) -> serde_json::Value {
+    use std::io::{Read, Write};
+    let body = body.to_string();
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.0\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    serde_json::from_str(text.split_once("\r\n\r\n").unwrap().1).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+#[test]
+fn open_search_holds_each_event_once_and_waits_for_what_it_lacks() {
+    let Some((_server, port)) = open_search() else { return };
+    let mut template: serde_json::Value =
+        serde_json::from_str(include_str!("../../deploy/siem/elastic/index-template.json")).unwrap();
+    template.as_object_mut().unwrap().remove("data_stream");
+    assert_eq!(ask(port, "PUT", "/_index_template/vigie", &template)["acknowledged"], true);
+    let place = Place::new();
+    place.append(0..2_500);
+    let keys = "format = \"elasticsearch\"\nencoding = \"ecs\"\nindex = \"vigie-events\"\n";
+    place.configure(&webhook(&format!("http://127.0.0.1:{port}/_bulk"), keys));
+    let running = place.start();
+    // The template names a pipeline, which is not there: the events wait.
+    place.until_log("has no ingest pipeline of that name; install it, or take");
+    template["template"]["settings"].as_object_mut().unwrap().remove("index.default_pipeline");
+    assert_eq!(ask(port, "PUT", "/_index_template/vigie", &template)["acknowledged"], true);
+    let count =
+        |query| ask(port, "POST", "/vigie-events/_count", &serde_json::json!({ "query": query }))["count"].as_u64();
+    let all = || count(serde_json::json!({"match_all": {}}));
+    until("all events", || (all() == Some(2_500)).then_some(()));
+    running.end();
+    // A sensor that tells other types than the mapping has: its event is set aside, and the next one arrives.
+    let odd =
+        common::line(9_000).replace("\"severity\":2", "\"severity\":2,\"context\":{\"vigie\":{\"flows\":\"many\"}}");
+    let text = format!("{odd}\n{}\n", common::line(9_001));
+    fs::write(place.path("journal/00000002.jsonl"), text).unwrap();
+    // All of it again: what is there stands there once.
+    fs::remove_file(place.path("state/hook.cursor.json")).unwrap();
+    let running = place.start();
+    until("the last event", || (all() == Some(2_501)).then_some(()));
+    running.end();
+    let range = serde_json::json!({"term": {"source.ip": "10.0.0.0/8"}});
+    assert_eq!(count(range), Some(2_501), "the fields have the types of the mapping");
+    let aside = fs::read_to_string(place.path("state/hook.rejected.jsonl")).unwrap();
+    assert_eq!(aside, odd + "\n", "{}", place.log());
+    assert!(place.log().contains("mapper_parsing_exception"), "{}", place.log());
 }

@@ -3,7 +3,7 @@
 //! A reader opens files and keeps none but the segment that it reads, so it needs no more than the right to read the folder.
 //! Memory is one line and one chunk. What was not synced may be read before a loss of power takes it back: therefore a cursor
 //! names the event that it stands behind, and a reader that finds another one there begins the segment anew. That gives
-//! duplicates, and never a hole.
+//! duplicates, and never a hole. The same holds where somebody deletes, cuts or replaces a segment while it is read.
 
 mod cursor;
 mod seal_index;
@@ -11,9 +11,10 @@ mod seal_index;
 mod tests;
 
 use std::cell::RefCell;
+use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 pub use self::cursor::{Cursor, StartAt};
@@ -24,6 +25,11 @@ use crate::segment::{self, Segment, time_of};
 
 /// How many bytes are read at a time.
 const CHUNK_BYTES: usize = 128 << 10;
+
+/// Length of a line where none was read that would tell.
+const LINE_BYTES_TYPICAL: u64 = 1_024;
+/// At every so many looks that find nothing more, it is asked whether the segment is still that which was read.
+const LOOKS_PER_CHECK: u32 = 5;
 
 /// Why a journal cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +55,8 @@ pub struct Lost {
 pub struct Lag {
     /// Bytes of plain lines.
     pub bytes: u64,
+    /// Lines. Those of the segment that it reads and of the live one are estimated by their bytes.
+    pub lines: u64,
     /// Segments after the one that it reads.
     pub segments: u64,
     /// Time of the event that it gave last, as it is written; none before the first.
@@ -74,6 +82,10 @@ pub struct JournalReader {
     is_last_pass: bool,
     /// The segment cannot be decoded any further.
     is_damaged: bool,
+    /// Lines that were given, and their bytes.
+    given: (u64, u64),
+    /// How often there was nothing more since the last line.
+    looks: u32,
     seals: RefCell<SealIndex>,
     lost: Lost,
 }
@@ -102,6 +114,8 @@ impl JournalReader {
             last_time: None,
             is_last_pass: false,
             is_damaged: false,
+            given: (0, 0),
+            looks: 0,
             seals: RefCell::new(SealIndex::new(folder)),
             lost: Lost::default(),
         };
@@ -136,6 +150,7 @@ impl JournalReader {
             }
         };
         self.offset += line.len() as u64 + 1;
+        self.given = (self.given.0 + 1, self.given.1 + line.len() as u64 + 1);
         self.start = line.end + 1;
         self.searched = self.start;
         self.last_line = Some(line.clone());
@@ -173,8 +188,11 @@ impl JournalReader {
         let ahead: Vec<u64> = ahead.into_iter().filter(|seq| *seq > self.seq).collect();
         let rest = bytes(self.seq).saturating_sub(self.offset);
         let time = self.last_line.as_ref().and_then(|line| self.time_in_buffer(line));
+        let line_bytes = self.given.1.checked_div(self.given.0).unwrap_or(LINE_BYTES_TYPICAL);
+        let lines = |seq: u64| seals.lines(seq).unwrap_or_else(|| bytes(seq).div_ceil(line_bytes));
         Lag {
             bytes: ahead.iter().map(|seq| bytes(*seq)).sum::<u64>() + rest,
+            lines: ahead.iter().map(|seq| lines(*seq)).sum::<u64>() + rest.div_ceil(line_bytes),
             segments: ahead.len() as u64,
             timestamp: time.or_else(|| self.last_time.clone()),
         }
@@ -261,16 +279,55 @@ impl JournalReader {
     /// Goes on to the next segment, if this one is closed. True if there may be more to read.
     fn advance(&mut self) -> io::Result<bool> {
         if !self.is_last_pass {
-            self.is_last_pass = self.is_closed()?;
+            self.is_last_pass = self.is_closed()? || self.is_gone()?;
             return Ok(self.is_last_pass);
         }
-        let Some(next) = self.next_segment()? else { return Ok(false) };
+        let Some(next) = self.next_segment()? else { return self.is_gone() };
         if self.seq > 0 {
             let is_missed = self.source.is_none() && !self.seals.borrow().is_read(self.seq, self.offset);
             self.lost.segments += next - self.seq - 1 + u64::from(is_missed);
         }
         self.begin(next);
         Ok(true)
+    }
+
+    /// Whether the segment is not what was read any more, since somebody deleted, cut or replaced it, or segments after it; then
+    /// the reader goes back, or on to what follows. True if there may be more to read.
+    fn is_gone(&mut self) -> io::Result<bool> {
+        self.looks = self.looks.wrapping_add(1);
+        if !self.looks.is_multiple_of(LOOKS_PER_CHECK) {
+            return Ok(false);
+        }
+        let segments = segment::readable(&self.folder)?;
+        let newest = segments.last().copied().unwrap_or_default();
+        if newest > self.seq {
+            return Ok(true);
+        }
+        let is_here = segments.contains(&self.seq);
+        let is_read = !is_here && self.seals.borrow().is_read(self.seq, self.offset);
+        let is_same = is_read
+            || match &self.source {
+                Some(Segment::Plain(file)) => is_here && self.is_file_of_segment(file)?,
+                Some(Segment::Compressed(_)) => is_here,
+                None => is_here || (newest + 1 == self.seq && self.offset == 0),
+            };
+        if is_same || (segments.is_empty() && self.offset == 0) {
+            return Ok(false);
+        }
+        let follows = is_here || newest + 1 == self.seq || segments.is_empty();
+        self.go_back(if follows { self.seq } else { segments.first().copied().unwrap_or_default() });
+        Ok(true)
+    }
+
+    /// Whether the open file is that of the segment, and has what was read.
+    fn is_file_of_segment(&self, file: &File) -> io::Result<bool> {
+        let open = file.metadata()?;
+        let place = match segment::plain_path(&self.folder, self.seq).metadata() {
+            // It was compressed.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
+            place => place?,
+        };
+        Ok((open.dev(), open.ino()) == (place.dev(), place.ino()) && place.len() >= self.offset)
     }
 
     fn begin(&mut self, seq: u64) {

@@ -287,6 +287,42 @@ pub struct Incident<'a> {
     pub last_ns: u64,
     /// Alerts that were not written, since there were too many in a minute.
     pub alerts_left_out: u64,
+    /// Of one that closed, what the sensor covered meanwhile, if that is known.
+    pub coverage: Option<SpanCoverage>,
+}
+
+/// What a sensor covered in a span of time, of its interfaces the one that saw least.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpanCoverage {
+    /// Length of the span.
+    pub span_s: u64,
+    /// Time in which the sensor ran and could see nothing.
+    pub blind_s: u64,
+    /// Time in which the sensor did not run.
+    pub off_s: u64,
+    /// Packets seen.
+    pub packets: u64,
+    /// Packets dropped.
+    pub drops: u64,
+    /// Hellos of clients in scope.
+    pub hellos: u64,
+    /// Those without a server name.
+    pub hellos_nameless: u64,
+    /// Those with an ECH extension.
+    pub hellos_ech: u64,
+}
+
+impl SpanCoverage {
+    /// Of a million parts of the span those in which the sensor could see. One that it missed is never nothing.
+    pub const fn seen_ppm(&self) -> u64 {
+        let seen_s = self.span_s.saturating_sub(self.blind_s).saturating_sub(self.off_s);
+        if self.span_s == 0 { 0 } else { seen_s.saturating_mul(1_000_000) / self.span_s }
+    }
+
+    /// Packets dropped, of a million. One dropped packet is never 0.
+    pub fn drops_ppm(&self) -> u64 {
+        parts_per_million(self.drops, self.packets)
+    }
 }
 
 /// What somebody did that concerns people's data.
@@ -356,7 +392,7 @@ pub struct Coverage {
     pub drops_ring: u64,
     /// Packets that the interface dropped in the window.
     pub drops_interface: u64,
-    /// Hellos in the window.
+    /// Hellos of clients in scope in the window.
     pub hellos: u64,
     /// Those without a server name.
     pub hellos_nameless: u64,
@@ -373,8 +409,11 @@ pub struct Coverage {
 impl Coverage {
     /// Packets dropped, of a million. One dropped packet is never 0.
     pub fn drops_ppm(&self) -> u64 {
-        let dropped = self.drops_ring.saturating_add(self.drops_interface);
-        let all = dropped.saturating_add(self.packets);
-        if all == 0 { 0 } else { dropped.saturating_mul(1_000_000).div_ceil(all) }
+        parts_per_million(self.drops_ring.saturating_add(self.drops_interface), self.packets)
     }
+}
+
+fn parts_per_million(dropped: u64, seen: u64) -> u64 {
+    let all = dropped.saturating_add(seen);
+    if all == 0 { 0 } else { dropped.saturating_mul(1_000_000).div_ceil(all) }
 }

@@ -189,7 +189,7 @@ impl Output {
     fn take(&mut self, finding: &Finding<'_>) {
         self.story.take(finding);
         if let (Finding::Incident(change), Some(lines), None) = (finding, &mut self.lines, &self.error) {
-            self.error = lines.add_line(|line| encode_incident(change, &self.context, line)).err();
+            self.error = lines.add_line(|line| encode_incident(change, None, &self.context, line)).err();
         }
     }
 

@@ -56,11 +56,10 @@ pub fn bytes(flow: &Flow, time_ns: u64, is_end: bool) -> FlowBytes {
 /// Where a flow's client is.
 pub fn origin(flow: &Flow, mac: Option<[u8; 6]>, interfaces: &[String]) -> Origin {
     let interface = interfaces.get(usize::from(flow.interface)).filter(|name| !name.is_empty());
-    let vlans = flow.encapsulation.vlans.get(..usize::from(flow.encapsulation.vlan_count)).unwrap_or_default();
     Origin {
         address: Some(flow.client.ip()),
         mac,
-        vlan: vlans.last().copied(),
+        vlan: flow.encapsulation.innermost_vlan(),
         interface: interface.map(|name| Arc::from(name.as_str())),
     }
 }

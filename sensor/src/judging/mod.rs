@@ -8,6 +8,7 @@ mod alerts;
 mod assets_seen;
 mod candidates;
 mod contact;
+mod coverage_history;
 mod state_file;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -25,6 +26,7 @@ use vigie_signatures::{Bundle, Clients, Rule};
 use self::alerts::Waiting;
 use self::assets_seen::AssetsSeen;
 pub use self::candidates::Candidates;
+pub use self::coverage_history::CoverageHistory;
 pub use self::state_file::{StateError, StateFile};
 use crate::event::{Event, Fact, Flow, SavedSighting};
 use crate::judge::line::{Record, What};
@@ -111,12 +113,19 @@ pub struct Saved {
     /// Sightings that wait for an incident.
     #[serde(default)]
     waiting: Vec<(CaseKey, Vec<SavedSighting<'static>>)>,
+    #[serde(default)]
+    coverage: CoverageHistory,
 }
 
 impl Saved {
     /// Applies changes of incidents that were told after this was saved.
     pub fn apply(&mut self, changes: Vec<(Incident, bool)>) {
         self.incidents.apply(changes);
+    }
+
+    /// Takes out what was covered before.
+    pub fn take_coverage(&mut self) -> CoverageHistory {
+        std::mem::take(&mut self.coverage)
     }
 }
 
@@ -126,6 +135,15 @@ pub struct SavedRef<'s> {
     incidents: SavedIncidentsRef<'s>,
     assets_seen: &'s AssetsSeen,
     waiting: Vec<(&'s CaseKey, Vec<SavedSighting<'s>>)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    coverage: Option<&'s CoverageHistory>,
+}
+
+impl<'s> SavedRef<'s> {
+    /// Saves also what was covered.
+    pub fn with_coverage(self, coverage: &'s CoverageHistory) -> Self {
+        Self { coverage: Some(coverage), ..self }
+    }
 }
 
 /// Where findings and alerts go.
@@ -315,6 +333,7 @@ impl Judging {
             incidents: self.judge.incidents.save(),
             assets_seen: &self.assets_seen,
             waiting: self.judge.waiting.save(),
+            coverage: None,
         }
     }
 

@@ -76,7 +76,7 @@ fn incident_lines(client: &Client, context: &Context, incidents: Incidents) -> V
     let mut tell = |finding: Finding<'_>| {
         let Finding::Incident(change) = finding else { return };
         let mut out = Vec::new();
-        encode_incident(&change, context, &mut out);
+        encode_incident(&change, None, context, &mut out);
         lines.push(String::from_utf8(out).unwrap());
     };
     for name in ["tnc16-normal-no1a.tiktokv.eu", "frontier.tiktokv-eu.com"] {

@@ -3,14 +3,20 @@
 use std::net::IpAddr;
 
 use vigie_journal::eve;
-use vigie_journal::record;
+use vigie_journal::record::{self, SpanCoverage};
 use vigie_judgement::{Client, Incident, IncidentChange, Step};
 
 use super::Context;
 use crate::event::{Event, Fact};
 
-/// Appends a change of an incident as one EVE line, newline included.
-pub fn encode_incident(change: &IncidentChange<'_>, context: &Context, out: &mut Vec<u8>) {
+/// Appends a change of an incident as one EVE line, newline included. `coverage` is what the sensor covered meanwhile, of one
+/// that closed on a tap.
+pub fn encode_incident(
+    change: &IncidentChange<'_>,
+    coverage: Option<SpanCoverage>,
+    context: &Context,
+    out: &mut Vec<u8>,
+) {
     let incident = change.incident;
     let judgement = &incident.judgement;
     let (id, device) = (incident_id(incident, context), Device::of(incident, context));
@@ -75,6 +81,7 @@ pub fn encode_incident(change: &IncidentChange<'_>, context: &Context, out: &mut
             first_ns: incident.first_ns,
             last_ns: incident.last_ns,
             alerts_left_out: incident.alerts_left_out,
+            coverage,
         },
         context.sensor_name.as_deref(),
         out,

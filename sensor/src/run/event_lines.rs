@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use vigie_journal::record::{Coverage, Stats};
-use vigie_judgement::{Finding, Sighting};
+use vigie_judgement::{Finding, Sighting, Step};
 use vigie_signatures::{Bundle, Rule};
 
 use super::event_output::EventOutput;
@@ -16,7 +16,7 @@ use super::outbox::Dropped;
 use crate::audit::{Audit, AuditEvent};
 use crate::detect::Evidence;
 use crate::event::{Event, Fact, HelloTransport};
-use crate::judging::Output;
+use crate::judging::{CoverageHistory, Output};
 use crate::privacy::{Privacy, Rotation};
 use crate::record::{self, Context, Under};
 use crate::settings::Record;
@@ -39,6 +39,8 @@ pub struct EventLines {
     pub audit_error: Option<io::Error>,
     /// Where changes of incidents survive a kill, if there is a journal.
     pub incident_log: Option<IncidentLog>,
+    /// What was covered lately; empty without a journal.
+    pub coverage: CoverageHistory,
     /// Buffer for the line of an incident.
     incident_line: Vec<u8>,
 }
@@ -56,6 +58,7 @@ impl EventLines {
             audit: None,
             audit_error: None,
             incident_log: None,
+            coverage: CoverageHistory::default(),
             incident_line: Vec::new(),
         }
     }
@@ -89,6 +92,7 @@ impl EventLines {
 
     /// Adds what an interface covered.
     pub fn coverage(&mut self, coverage: &Coverage) {
+        self.coverage.add(coverage);
         self.line(None, |context, line| record::encode_coverage(coverage, context, line));
     }
 
@@ -143,7 +147,11 @@ impl Output for EventLines {
             self.shared.incident_changed(change);
             let mut encoded = std::mem::take(&mut self.incident_line);
             encoded.clear();
-            record::encode_incident(change, &self.context, &mut encoded);
+            let coverage = match change.step {
+                Step::Closed(_) => self.coverage.of_incident(change.incident),
+                _ => None,
+            };
+            record::encode_incident(change, coverage, &self.context, &mut encoded);
             if let Some(log) = &mut self.incident_log {
                 log.add(change, &encoded);
             }
@@ -191,4 +199,81 @@ const fn record_of(fact: &Fact) -> Option<Record> {
         Fact::FlowEnd(..) => Record::Flow,
         Fact::Candidate(..) | Fact::Clients(_) | Fact::FlowBytes(_) | Fact::Clock { .. } => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+    use serde_json::{Value, json};
+    use vigie_journal::{Journal, JournalOptions};
+    use vigie_judgement::policy::Policy;
+
+    use super::*;
+    use crate::judging::tests::{event_at, flow, sighting_at};
+    use crate::judging::{Judging, Limits, StateFile};
+
+    /// 27 November 2026, 08:00 UTC.
+    const START_NS: u64 = 1_795_766_400_000_000_000;
+    const SECOND_NS: u64 = 1_000_000_000;
+
+    fn lines(folder: &std::path::Path) -> EventLines {
+        let (journal, _) = Journal::open(folder, JournalOptions::default()).unwrap();
+        EventLines::new(journal.into(), Context::default(), &[], &Shared::new("tap", &[], 0).unwrap())
+    }
+
+    fn incidents(folder: &std::path::Path) -> Vec<Value> {
+        let text = std::fs::read_to_string(folder.join("00000001.jsonl")).unwrap();
+        let events = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        events.filter(|event| event["alert"]["gid"] == 7).collect()
+    }
+
+    #[test]
+    fn an_incident_that_closes_tells_what_was_covered_also_after_a_restart() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("journal");
+        let judging = || Judging::new(Bundle::builtin(), Arc::new(Policy::builtin()), Limits::default());
+        let (mut before, mut out) = (judging(), lines(&folder));
+        for (seconds, name) in [(0, "tnc16-platform-useast1a.tiktokv.com"), (20, "api16-normal-useast1a.tiktokv.com")] {
+            before.take(sighting_at(START_NS + seconds * SECOND_NS, flow(seconds + 1, 0), name), &[], &mut out);
+        }
+        before.judge_all(&mut out);
+        // The sensor is blind for 30 seconds of the first minute, and stops after the second.
+        for (minute, blind_s) in [(1, 30), (2, 0)] {
+            let timestamp_ns = START_NS + minute * 60 * SECOND_NS;
+            let (packets, hellos, hellos_nameless) = (999, 50, 5);
+            let window_s = 60;
+            out.coverage(&Coverage {
+                timestamp_ns,
+                window_s,
+                blind_s,
+                packets,
+                drops_ring: 1,
+                hellos,
+                hellos_nameless,
+                ..Coverage::default()
+            });
+        }
+        let file = StateFile::new(root.path().join("state"));
+        file.save(&before.save().with_coverage(&out.coverage)).unwrap();
+        out.output.write().unwrap();
+        drop(out);
+        let (mut after, mut out) = (judging(), lines(&folder));
+        let mut saved = file.load().unwrap().unwrap();
+        out.coverage = saved.take_coverage();
+        after.resume(saved, &mut out);
+        // It runs again for the fourth minute. The day is over.
+        out.coverage(&Coverage { timestamp_ns: START_NS + 240 * SECOND_NS, window_s: 60, ..Coverage::default() });
+        let clock = Fact::Clock { both_directions: true };
+        after.take(event_at(START_NS + 86_400 * SECOND_NS, clock), &[], &mut out);
+        out.output.write().unwrap();
+        let told = incidents(&folder);
+        let [opened, closed] = &told[..] else { panic!("{told:?}") };
+        assert!(opened["alert"]["context"]["vigie"].get("coverage").is_none(), "{opened}");
+        assert_eq!(closed["alert"]["metadata"]["incident_closed"], json!(["day-over"]));
+        // Of 240 seconds 60 were without the sensor, and 30 blind.
+        let covered = json!({"span_s": 240, "seen_ppm": 625_000, "blind_s": 30, "off_s": 60, "drops_ppm": 1_000,
+            "hellos": 100, "hellos_nameless": 10, "hellos_ech": 0});
+        assert_eq!(closed["alert"]["context"]["vigie"]["coverage"], covered);
+    }
 }

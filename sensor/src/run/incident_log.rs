@@ -194,7 +194,7 @@ mod tests {
         fn finding(&mut self, finding: &Finding<'_>) {
             if let Finding::Incident(change) = finding {
                 let mut line = Vec::new();
-                encode_incident(change, &Context::default(), &mut line);
+                encode_incident(change, None, &Context::default(), &mut line);
                 self.log.add(change, &line);
                 self.lines.push(line);
             }

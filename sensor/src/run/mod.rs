@@ -22,6 +22,7 @@ mod coverage;
 mod event_lines;
 mod event_output;
 mod guarded;
+mod hello_scope;
 mod incident_log;
 mod live_clock;
 pub mod log;

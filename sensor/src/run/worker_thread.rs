@@ -8,15 +8,16 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 
 use super::guarded::{GuardedWorker, WorkerPanic};
+use super::hello_scope::hello_scope;
 use super::live_clock::LiveClock;
 use super::names_wait::NamesWait;
 use super::outbox::{Dropped, Outbox};
 use super::packet_clocks::PacketClocks;
-use super::snapshot::SnapshotReader;
+use super::snapshot::{Snapshot, SnapshotReader};
 use crate::event::{Event, Fact, Order};
 use crate::settings::Settings;
 use crate::telemetry::{CaptureCells, CaptureCounts, Shared, WorkerCells};
-use crate::worker::HelloCounts;
+use crate::worker::{HelloCounts, Worker};
 use vigie_capture::live::{Change, InterfaceCounts, Live};
 use vigie_capture::{CaptureError, Source};
 
@@ -87,6 +88,8 @@ pub struct WorkerThread {
     snapshots: SnapshotReader,
     cells: Arc<WorkerCells>,
     captures: Vec<Arc<CaptureCells>>,
+    /// Names of the interfaces.
+    interfaces: Vec<String>,
     shared: Arc<Shared>,
     reports: Sender<Report>,
     /// Whether to send the ends of all flows. Those of sighted flows are sent in any case.
@@ -105,13 +108,15 @@ impl WorkerThread {
     pub fn new(
         index: usize,
         source: Box<dyn LiveSource>,
-        worker: GuardedWorker,
+        mut worker: GuardedWorker,
         outbox: Outbox,
         snapshots: SnapshotReader,
         shared: &Arc<Shared>,
         reports: Sender<Report>,
         writes_flow_ends: bool,
     ) -> Self {
+        let interfaces: Vec<String> = source.counts().iter().map(|counts| counts.name.clone()).collect();
+        use_snapshot(worker.worker(), snapshots.seen(), &interfaces);
         let captures = source.counts().iter().map(|counts| shared.capture(index, &counts.name)).collect();
         let cells = shared.worker(index).unwrap_or_else(|| Arc::new(WorkerCells::new(&[])));
         let now = Instant::now();
@@ -123,6 +128,7 @@ impl WorkerThread {
             snapshots,
             cells,
             captures,
+            interfaces,
             shared: Arc::clone(shared),
             reports,
             writes_flow_ends,
@@ -169,7 +175,8 @@ impl WorkerThread {
 
     /// Processes one batch, or waits once. Whether there were frames.
     fn step(&mut self) -> Result<bool, CaptureError> {
-        let Self { source, worker, outbox, busy, snapshots, writes_flow_ends, names_wait, clock, .. } = self;
+        let Self { source, worker, outbox, busy, snapshots, writes_flow_ends, names_wait, clock, interfaces, .. } =
+            self;
         let (index, set_by_ns) = (self.index, &mut self.unreported.clock_set_by_ns);
         let mut send = |event| send(outbox, event, *writes_flow_ends);
         let mut is_idle = true;
@@ -181,7 +188,7 @@ impl WorkerThread {
             let began = Instant::now();
             // Here and not before the wait: these frames may have arrived after the reload was reported as done.
             if let Some(snapshot) = snapshots.changed() {
-                worker.worker().use_signatures(Arc::clone(&snapshot.bundle));
+                use_snapshot(worker.worker(), snapshot, interfaces);
             }
             last_ns = frames.last().map_or(0, |frame| frame.timestamp_ns);
             if let Some(by_ns) = clock.batch(last_ns, began) {
@@ -194,7 +201,7 @@ impl WorkerThread {
         })?;
         if is_idle {
             if let Some(snapshot) = snapshots.changed() {
-                worker.worker().use_signatures(Arc::clone(&snapshot.bundle));
+                use_snapshot(worker.worker(), snapshot, interfaces);
             }
             if let Some(now_ns) = clock.now_ns(Instant::now()) {
                 worker.worker().pass_time(now_ns.saturating_sub(LATENESS_NS), &mut send);
@@ -280,6 +287,12 @@ impl WorkerThread {
             self.unreported = report;
         }
     }
+}
+
+/// Works by a snapshot from now on.
+fn use_snapshot(worker: &mut Worker, snapshot: &Snapshot, interfaces: &[String]) {
+    worker.use_signatures(Arc::clone(&snapshot.bundle));
+    worker.count_hellos_of(hello_scope(&snapshot.policy, interfaces));
 }
 
 fn send(outbox: &mut Outbox, event: Event, writes_flow_ends: bool) {

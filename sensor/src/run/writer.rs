@@ -208,6 +208,7 @@ impl Writer {
         let is_known = saved.is_some() || !changes.is_empty();
         if is_known {
             let mut saved = saved.unwrap_or_default();
+            self.lines.coverage = saved.take_coverage();
             saved.apply(changes);
             let Resumed { incidents, incidents_dropped, cases } = self.judging.resume(saved, &mut self.lines);
             self.log.info(&format!("{incidents} open incidents resumed, {cases} clients and services observed"));
@@ -313,7 +314,7 @@ impl Writer {
             self.log.error(&format!("{folder}: names that may be missing cannot be written: {error}"));
         }
         let Some(state) = &mut self.state else { return };
-        if let Err((path, error)) = state.save(&self.judging.save(), live_seq) {
+        if let Err((path, error)) = state.save(&self.judging.save().with_coverage(&self.lines.coverage), live_seq) {
             self.sink.failed();
             let path = path.display();
             self.log.error(&format!("{path}: open incidents cannot be saved: {error}; a restart would lose them"));

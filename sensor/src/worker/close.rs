@@ -76,10 +76,8 @@ impl Worker {
             counts: &mut self.handshake_counters,
             is_rewritten: self.reassembler.is_rewritten(),
         };
-        let interface = self.counters.on_interface(record.interface);
         let mut findings =
             take_partial_hellos(&mut record.inspection, &mut lent, &self.bundle, self.event_types, &mut self.counters);
-        self.counters.on_interface(interface);
         if let Some(&(client, _)) = findings.first() {
             entry.marks = with_client(entry.marks, client);
         } else if entry.marks & PAYLOAD != 0 && entry.marks & (SETTLED | NAMED) == 0 {
@@ -107,6 +105,7 @@ impl Worker {
             return self.await_names_of(waiting, emit);
         }
         for (_, finding) in findings {
+            self.count_hello(&flow, finding.seen);
             let finding = finding.with_desync(desync_of(&entry));
             self.emit_finding(&flow, &mut record.sighted, &last, finding, emit);
         }

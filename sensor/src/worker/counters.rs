@@ -187,7 +187,16 @@ const fn quic_version(version: u32) -> Counter {
     }
 }
 
-/// Hellos that came over one interface, since the start.
+/// What is counted of a hello.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HelloSeen {
+    /// It has a server name.
+    pub has_name: bool,
+    /// It has an ECH extension.
+    pub has_ech: bool,
+}
+
+/// Hellos of clients in scope that came over one interface, since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HelloCounts {
     /// All of them.
@@ -204,13 +213,11 @@ pub struct Counters {
     counts: [u64; Counter::ALL.len()],
     /// Hellos of each interface, by its number. Sources bound the numbers.
     hellos: Vec<HelloCounts>,
-    /// The interface of the packet at hand.
-    interface: u16,
 }
 
 impl Default for Counters {
     fn default() -> Self {
-        Self { counts: [0; Counter::ALL.len()], hellos: Vec::new(), interface: 0 }
+        Self { counts: [0; Counter::ALL.len()], hellos: Vec::new() }
     }
 }
 
@@ -228,22 +235,16 @@ impl Counters {
         self.counts.get(counter as usize).copied().unwrap_or(0)
     }
 
-    /// Hellos are of this interface from now on. Returns the interface before.
-    #[inline]
-    pub const fn on_interface(&mut self, interface: u16) -> u16 {
-        std::mem::replace(&mut self.interface, interface)
-    }
-
-    /// Counts a hello.
-    pub fn add_hello(&mut self, has_name: bool, has_ech: bool) {
-        let place = usize::from(self.interface);
+    /// Counts a hello that came over an interface.
+    pub fn add_hello(&mut self, interface: u16, hello: HelloSeen) {
+        let place = usize::from(interface);
         if self.hellos.len() <= place {
             self.hellos.resize(place + 1, HelloCounts::default());
         }
         if let Some(counts) = self.hellos.get_mut(place) {
             counts.hellos += 1;
-            counts.nameless += u64::from(!has_name);
-            counts.ech += u64::from(has_ech);
+            counts.nameless += u64::from(!hello.has_name);
+            counts.ech += u64::from(hello.has_ech);
         }
     }
 

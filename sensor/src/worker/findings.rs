@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use vigie_signatures::{Bundle, Name, normalise};
 
-use super::counters::{Counter, Counters, HelloCounters};
+use super::counters::{Counter, Counters, HelloCounters, HelloSeen};
 use crate::detect::{self, Evidence, Match, NameMatch};
 use crate::event::{CutTexts, Ech, Hello, HelloTransport, HttpRequest};
 use crate::text::{BoundedText, TextLimits, escaped_list};
@@ -41,6 +41,8 @@ pub struct EventTypes {
 /// What a hello or a name in clear text showed, and the rule that matches it.
 #[derive(Debug, Default)]
 pub struct HandshakeFinding {
+    /// The hello that was read and is not counted yet.
+    pub seen: Option<HelloSeen>,
     /// The hello, if an event may show it.
     pub hello: Option<Hello>,
     /// Hellos of this kind are reported, alert or not.
@@ -75,9 +77,9 @@ impl HandshakeFinding {
         };
         let ech = hello.ech();
         counters.add(HelloCounters::of(transport).ech, u64::from(ech.is_some()));
-        counters.add_hello(hello.server_name().is_some(), ech.is_some());
         let mut finding =
             Self::from_server_name(hello.server_name(), hello.is_complete(), transport, evidence, bundle, counters);
+        finding.seen = Some(HelloSeen { has_name: hello.server_name().is_some(), has_ech: ech.is_some() });
         finding.reports_hello = reports_hello;
         finding.may_show_certificate =
             transport == HelloTransport::Tcp && finding.hides_name && tcp::may_show_certificate(hello);
@@ -108,9 +110,9 @@ impl HandshakeFinding {
     /// The finding of a CHLO, the hello of Google's QUIC.
     pub fn from_chlo(chlo: &Chlo<'_>, bundle: &Bundle, event_types: EventTypes, counters: &mut Counters) -> Self {
         let transport = HelloTransport::Quic(chlo.version());
-        counters.add_hello(chlo.sni().is_some(), false);
         let mut finding =
             Self::from_server_name(chlo.sni(), chlo.complete(), transport, Evidence::QuicSni, bundle, counters);
+        finding.seen = Some(HelloSeen { has_name: chlo.sni().is_some(), has_ech: false });
         finding.reports_hello = event_types.quic;
         if finding.emits_event() || finding.hides_name {
             let mut cut = CutTexts::default();

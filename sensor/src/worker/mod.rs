@@ -49,6 +49,7 @@ use vigie_decode::fragments::Reassembler;
 use vigie_decode::{Address, DecodeError, DecodeLimits};
 use vigie_flow::{FlowTable, HashKey, Slot};
 use vigie_handshake::address_names::AddressNames;
+use vigie_handshake::neighbours::MacAddress;
 use vigie_handshake::quic;
 use vigie_handshake::tcp::TcpInspector;
 use vigie_handshake::udp::UdpInspector;
@@ -61,11 +62,11 @@ use neighbours::ClientMacs;
 use records::Records;
 use waiting::Waiting;
 
-use crate::event::Order;
+use crate::event::{Flow, Order};
 use crate::settings::Limits;
 
 pub use clock::epoch_end_ns;
-pub use counters::{Counter, Counters, HelloCounts};
+pub use counters::{Counter, Counters, HelloCounts, HelloSeen};
 pub use findings::EventTypes;
 pub use headers::{ParsedFrame, parse_headers};
 
@@ -93,6 +94,9 @@ impl Share {
         self.count == 1 || owner(hash, self.count) == self.index
     }
 }
+
+/// Whether the client of a flow is in scope, by the flow and the client's hardware address if it is known.
+pub type HelloScope = Arc<dyn Fn(&Flow, Option<MacAddress>) -> bool + Send + Sync>;
 
 /// One worker. Frames go into [`batch`](Self::batch), events come out.
 pub struct Worker {
@@ -126,6 +130,10 @@ pub struct Worker {
     secret: HashKey,
     share: Share,
     client_macs: ClientMacs,
+    /// Whose hellos are counted for the coverage; none if everybody's are.
+    hello_scope: Option<HelloScope>,
+    /// Clients whose hello the scope is asked about. Apart from the others, which must not make room for them.
+    scope_macs: ClientMacs,
     /// The order of the next event.
     order: Order,
     /// Number of the frame that is being decoded, 0 for none.
@@ -190,6 +198,8 @@ impl Worker {
             secret,
             share,
             client_macs: ClientMacs::default(),
+            hello_scope: None,
+            scope_macs: ClientMacs::default(),
             order: Order { at_frame: 0, last_frame: u64::MAX, ordinal: 0 },
             decoding: Cell::new(0),
             #[cfg(debug_assertions)]
@@ -222,6 +232,7 @@ impl Worker {
         *self = Self {
             waiting: std::mem::take(&mut self.waiting),
             counters: self.counters.start_anew(),
+            hello_scope: self.hello_scope.take(),
             epoch: self.epoch,
             epoch_ends_ns: self.epoch_ends_ns,
             clock_shift_ns: self.clock_shift_ns,
@@ -262,6 +273,11 @@ impl Worker {
     /// Replaces the signatures. Flows that were sighted keep their rule.
     pub fn use_signatures(&mut self, bundle: Arc<Bundle>) {
         self.bundle = bundle;
+    }
+
+    /// Counts only the hellos of clients in this scope for the coverage; those of all clients if there is none.
+    pub fn count_hellos_of(&mut self, scope: Option<HelloScope>) {
+        self.hello_scope = scope;
     }
 
     /// The number of flows in the table, and of its slots.

@@ -10,6 +10,7 @@ use vigie_decode::{Address, Transport};
 use vigie_flow::{Side, Slot};
 use vigie_handshake::neighbours::{MacAddress, is_initial_hop_limit, is_of_one_host};
 
+use super::findings::HandshakeFinding;
 use super::flows::client_of;
 use super::packet::{EncapsulationSource, FlowPacket};
 use super::{Counter, Worker};
@@ -88,16 +89,33 @@ impl Worker {
         }
     }
 
+    /// Notes the link-layer address of a hello's client, if somebody will ask for it.
+    #[inline]
+    pub(super) fn note_mac_of_hello(&mut self, packet: &FlowPacket<'_>, slot: Slot, finding: &HandshakeFinding) {
+        if finding.needs_client_mac() {
+            self.note_client_mac(packet, slot);
+        }
+        if self.hello_scope.is_some()
+            && let Some((client, mac)) = self.client_mac_of(packet, slot)
+        {
+            self.scope_macs.insert(client, mac);
+        }
+    }
+
     /// Notes the link-layer address of a flow's client, if the packet is the client's.
     #[cold]
     pub(super) fn note_client_mac(&mut self, packet: &FlowPacket<'_>, slot: Slot) {
-        let Some(mac) = packet.sender_mac() else { return };
-        let Some(entry) = self.table.get(slot) else { return };
-        let side = client_of(entry.marks);
-        if side == packet.side {
-            let client = if side == Side::High { packet.key.high } else { packet.key.low };
+        if let Some((client, mac)) = self.client_mac_of(packet, slot) {
             self.client_macs.insert(client, mac);
         }
+    }
+
+    /// A flow's client and its link-layer address, if the packet is the client's.
+    fn client_mac_of(&self, packet: &FlowPacket<'_>, slot: Slot) -> Option<(Address, MacAddress)> {
+        let mac = packet.sender_mac()?;
+        let side = client_of(self.table.get(slot)?.marks);
+        let client = if side == Side::High { packet.key.high } else { packet.key.low };
+        (side == packet.side).then_some((client, mac))
     }
 
     /// The name under which DNS told a server's address to another address of the client's host.

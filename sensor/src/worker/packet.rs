@@ -255,7 +255,6 @@ impl Worker {
     /// Finds or adds the flow of a packet, counts the packet there, and inspects its payload.
     fn handle_flow_packet(&mut self, packet: &FlowPacket<'_>, slot: Option<Slot>, emit: &mut dyn FnMut(Event)) {
         let slot = self.find_or_open_flow(packet, slot, emit);
-        self.counters.on_interface(packet.frame.interface);
         let Some(entry) = self.table.get_mut(slot) else { return };
         let counter = match packet.side {
             Side::Low => &mut entry.from_low,

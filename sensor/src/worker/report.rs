@@ -9,13 +9,14 @@ use vigie_handshake::neighbours::MacAddress;
 use vigie_handshake::udp::Lent;
 use vigie_signatures::{Bundle, Rule};
 
+use super::counters::HelloSeen;
 use super::findings::{EventTypes, HandshakeFinding};
 use super::flows::{CLIENT_IS_HIGH, desync_of, event_flow};
 use super::packet::FrameInfo;
 use super::records::Inspection;
 use super::udp::finding_of;
 use super::waiting::WaitingFlow;
-use super::{Counter, Counters, Worker};
+use super::{Counter, Counters, HelloScope, Worker};
 use crate::detect::{self, Evidence, Match, NameMatch};
 use crate::event::{Event, Fact, Flow, Hello, HelloTransport, Sighting};
 
@@ -144,6 +145,9 @@ impl Worker {
         if self.event_types.candidates {
             self.emit_candidate(frame, slot, record_id, &finding, emit);
         }
+        if let Some(hello) = finding.seen {
+            self.count_hello_of(frame, slot, record_id, hello);
+        }
         if !finding.emits_event() {
             self.count_match(&finding);
             return;
@@ -176,6 +180,26 @@ impl Worker {
         let flow = event_flow(entry, self.records.get(record_id), frame);
         let Some(rule) = self.bundle.address(flow.server.ip()).map(Arc::clone) else { return };
         self.emit(frame, Fact::Candidate(Box::new(flow), name.into(), rule), emit);
+    }
+
+    /// Counts a hello of a flow, if its client is in scope.
+    fn count_hello_of(&mut self, frame: &FrameInfo, slot: Slot, record_id: u32, hello: HelloSeen) {
+        if self.hello_scope.is_none() {
+            self.counters.add_hello(frame.interface, hello);
+        } else if let Some(entry) = self.table.get(slot) {
+            let flow = event_flow(entry, self.records.get(record_id), frame);
+            self.count_hello(&flow, Some(hello));
+        }
+    }
+
+    /// The same, of a flow as events show it.
+    pub(super) fn count_hello(&mut self, flow: &Flow, hello: Option<HelloSeen>) {
+        let Some(hello) = hello else { return };
+        let mac = || self.scope_macs.get(flow.client).or_else(|| self.client_macs.get(flow.client));
+        let is_in_scope = |scope: &HelloScope| scope(flow, mac());
+        if self.hello_scope.as_ref().is_none_or(is_in_scope) {
+            self.counters.add_hello(flow.interface, hello);
+        }
     }
 
     fn count_match(&mut self, finding: &HandshakeFinding) {

@@ -157,9 +157,7 @@ impl Worker {
         opening.note_hop_limit(segment);
         record.reported_name = hello.server_name().map_or(record.reported_name, short_hash);
         self.set_client(slot, packet.side);
-        if finding.needs_client_mac() {
-            self.note_client_mac(packet, slot);
-        }
+        self.note_mac_of_hello(packet, slot, &finding);
         self.report_hello(&packet.frame, slot, record_id, finding, emit);
         true
     }
@@ -263,9 +261,7 @@ impl Worker {
         match hello {
             Some(finding) => {
                 self.set_client(slot, side);
-                if finding.needs_client_mac() {
-                    self.note_client_mac(packet, slot);
-                }
+                self.note_mac_of_hello(packet, slot, &finding);
                 self.report_hello(frame, slot, record_id, HandshakeFinding { desync, ..finding }, emit);
             }
             None if matches!(progress, Progress::Tunnel { .. }) => {

@@ -87,9 +87,7 @@ impl Worker {
         }
         for finding in first.into_iter().chain(others) {
             self.set_client(slot, client.unwrap_or(packet.side));
-            if finding.needs_client_mac() {
-                self.note_client_mac(packet, slot);
-            }
+            self.note_mac_of_hello(packet, slot, &finding);
             if !finding.hides_name {
                 self.set_mark(slot, NAMED);
             }

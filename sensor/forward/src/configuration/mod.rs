@@ -223,7 +223,7 @@ impl Configuration {
     pub fn load(layers: &Layers) -> Result<Self, ConfigErrors> {
         let loaded = Settings::load(layers)?;
         let label = loaded.file.clone().unwrap_or_default();
-        let (receivers, mut findings) = receivers::read(&label, &loaded.text);
+        let (receivers, mut findings) = receivers::read(&label, &loaded.text, &loaded.settings);
         findings.extend(loaded.warnings);
         if findings.iter().any(|finding| finding.severity == Severity::Error) {
             findings.sort_by(|one, other| one.origin.cmp(&other.origin));

@@ -1,6 +1,7 @@
 //! `[[receiver]]`: who gets which events, and how.
 
 use std::collections::BTreeSet;
+use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 
 use vigie_config::{Fault, Finding, Severity};
@@ -14,6 +15,7 @@ use super::{
 use crate::encode::Encoding;
 use crate::secret::SecretFile;
 use crate::selection::{Class, Selection};
+use crate::settings::Settings;
 
 /// Most receivers: each has a thread.
 const RECEIVERS_MAX: usize = 64;
@@ -35,7 +37,7 @@ const FACILITIES: [&str; 24] = [
 ];
 
 /// Reads all of them.
-pub(super) fn read(label: &str, text: &str) -> (Vec<ReceiverSettings>, Vec<Finding>) {
+pub(super) fn read(label: &str, text: &str, settings: &Settings) -> (Vec<ReceiverSettings>, Vec<Finding>) {
     let text = Text::new(label, text);
     let mut findings = Vec::new();
     let mut receivers: Vec<ReceiverSettings> = Vec::new();
@@ -53,11 +55,20 @@ pub(super) fn read(label: &str, text: &str) -> (Vec<ReceiverSettings>, Vec<Findi
             let fault = Fault::new("another receiver has this name", "give each receiver a name of its own");
             fields.refuse("name", &receiver.name, fault);
         }
-        if let KindSettings::File(file) = &receiver.kind
-            && !paths.insert(file.path.clone())
-        {
-            let fault = Fault::new("another receiver writes this file", "give each receiver a file of its own");
-            fields.refuse("path", &file.path.display().to_string(), fault);
+        if let KindSettings::File(file) = &receiver.kind {
+            let folders = [("journal.folder", &settings.journal.folder), ("state.folder", &settings.state.folder)];
+            let within = folders.into_iter().find(|(_, folder)| file.path.starts_with(folder));
+            let fault = match within {
+                // What it writes there would be read again, and sent again, for ever.
+                Some((key, _)) => {
+                    Some(Fault::new(format!("this file would be in {key}"), "write it to another folder"))
+                }
+                None if paths.insert(file.path.clone()) => None,
+                None => Some(Fault::new("another receiver writes this file", "give each receiver a file of its own")),
+            };
+            if let Some(fault) = fault {
+                fields.refuse("path", &file.path.display().to_string(), fault);
+            }
         }
         fields.finish(receiver.kind.as_str());
         receivers.push(receiver);
@@ -282,6 +293,17 @@ fn checked_url(fields: &mut Fields<'_, '_>, key: &'static str, url: String, sche
     }
     if host.is_empty() || after.contains(char::is_whitespace) {
         fields.refuse(key, "", Fault::new("expected a URL with a host", "write it without spaces"));
+        return None;
+    }
+    // An address of IPv6 stands in brackets; a port may follow either.
+    let after_host = match host.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').filter(|(ip, _)| ip.parse::<Ipv6Addr>().is_ok()).map(|(_, after)| after),
+        None => Some(host.find(':').map_or("", |at| host.get(at..).unwrap_or_default())),
+    };
+    let is_port = |text: &str| text.parse::<u16>().is_ok_and(|port| port > 0);
+    if !after_host.is_some_and(|after| after.is_empty() || after.strip_prefix(':').is_some_and(is_port)) {
+        let fault = Fault::new("expected a host, or a host and a port up to 65535", "write https://host:port/…");
+        fields.refuse(key, "", fault);
         return None;
     }
     Some(url)

@@ -65,6 +65,16 @@ fn each_error_has_file_line_key_and_mend() {
             "forward.toml:4: receiver.path = \"eve.json\": expected a path that begins with /",
         ),
         (
+            &receiver("kind = \"file\"\npath = \"/var/lib/vigie/journal/00000002.jsonl\""),
+            "this file would be in journal.folder; write it to another folder",
+        ),
+        (
+            &receiver("kind = \"file\"\npath = \"/var/lib/vigie-forward/a.cursor.json\""),
+            "this file would be in state.folder; write it to another folder",
+        ),
+        (&receiver("kind = \"webhook\"\nurl = \"https://[::1/\""), "expected a host, or a host and a port up to 65535"),
+        (&receiver("kind = \"webhook\"\nurl = \"https://siem:99999/\""), "expected a host, or a host and a port"),
+        (
             &receiver("kind = \"stdout\"\nencodign = \"eve\""),
             "forward.toml:4: receiver.encodign: unknown key; did you mean encoding?",
         ),

@@ -33,6 +33,7 @@ pub struct Status {
     lost_segments: AtomicU64,
     went_back: AtomicU64,
     lag_bytes: AtomicU64,
+    lag_events: AtomicU64,
     /// Bits of an `f64`: the time of the oldest event that waits, in seconds since the Unix epoch; 0: none waits.
     oldest: AtomicU64,
     /// Bits of an `f64`: when events were last acknowledged; 0: never.
@@ -61,6 +62,7 @@ impl Status {
             lost_segments: zero(),
             went_back: zero(),
             lag_bytes: zero(),
+            lag_events: zero(),
             oldest: zero(),
             last_success: zero(),
             fault: Mutex::new(None),
@@ -146,9 +148,10 @@ impl Status {
         );
     }
 
-    /// How much of the journal is not read yet.
-    pub fn set_lag(&self, bytes: u64) {
+    /// How much of the journal the receiver does not have yet.
+    pub fn set_lag(&self, bytes: u64, events: u64) {
         self.lag_bytes.store(bytes, Relaxed);
+        self.lag_events.store(events, Relaxed);
     }
 
     /// The time of the oldest event that waits.
@@ -182,11 +185,11 @@ impl Status {
         (self.lost_segments.load(Relaxed), self.went_back.load(Relaxed))
     }
 
-    /// Bytes of the journal that wait, and seconds for which the oldest event has waited.
-    pub fn lag(&self) -> (u64, f64) {
+    /// Bytes and events of the journal that wait, and seconds for which the oldest event has waited.
+    pub fn lag(&self) -> (u64, u64, f64) {
         let oldest = f64::from_bits(self.oldest.load(Relaxed));
         let seconds = if oldest == 0.0 { 0.0 } else { (now_s() - oldest).max(0.0) };
-        (self.lag_bytes.load(Relaxed), seconds)
+        (self.lag_bytes.load(Relaxed), self.lag_events.load(Relaxed), seconds)
     }
 
     /// When events were last acknowledged, in seconds since the Unix epoch; 0: never.

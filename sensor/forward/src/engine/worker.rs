@@ -262,13 +262,16 @@ impl Worker {
     fn read_seals(&mut self) -> Result<usize, SendError> {
         let mut seals = Vec::new();
         let read = self.seals.next(self.program.delivery.batch_events_max, |seal| {
-            let text = std::str::from_utf8(seal).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-            seals.push(text.to_owned());
+            seals.push(seal.to_vec());
             Ok(())
         });
         read.map_err(|error| self.journal_failed(&error))?;
         for seal in &seals {
-            self.add(&seal_event(seal, &self.host), Class::Seals)?;
+            match std::str::from_utf8(seal) {
+                Ok(text) => self.add(&seal_event(text, &self.host), Class::Seals)?,
+                // A disk altered it. That the seal is damaged, `vigie journal verify` says.
+                Err(_) => self.set_unreadable_aside(seal, "it is no seal")?,
+            }
         }
         Ok(seals.len())
     }
@@ -380,7 +383,8 @@ impl Worker {
             && let Some(reader) = &self.reader
         {
             self.lag_at = Some(Instant::now());
-            self.status.set_lag(reader.lag().bytes);
+            let lag = reader.lag();
+            self.status.set_lag(lag.bytes, lag.lines + self.batch.waiting() as u64);
         }
     }
 }

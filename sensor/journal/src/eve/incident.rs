@@ -2,7 +2,7 @@
 
 use super::{CATEGORY, GENERATOR_INCIDENT};
 use crate::json::Object;
-use crate::record::Incident;
+use crate::record::{Incident, SpanCoverage};
 
 /// Appends a change of an incident as one line, newline included.
 pub fn encode_incident(incident: &Incident<'_>, host: Option<&str>, out: &mut Vec<u8>) {
@@ -56,7 +56,26 @@ fn write_numbers(mut numbers: Object<'_>, incident: &Incident<'_>) {
     numbers.time("first", incident.first_ns);
     numbers.time("last", incident.last_ns);
     numbers.number("alerts_left_out", incident.alerts_left_out);
+    if let Some(coverage) = &incident.coverage {
+        write_coverage(numbers.object("coverage"), coverage);
+    }
     numbers.close();
+}
+
+fn write_coverage(mut fields: Object<'_>, coverage: &SpanCoverage) {
+    for (key, number) in [
+        ("span_s", coverage.span_s),
+        ("seen_ppm", coverage.seen_ppm()),
+        ("blind_s", coverage.blind_s),
+        ("off_s", coverage.off_s),
+        ("drops_ppm", coverage.drops_ppm()),
+        ("hellos", coverage.hellos),
+        ("hellos_nameless", coverage.hellos_nameless),
+        ("hellos_ech", coverage.hellos_ech),
+    ] {
+        fields.number(key, number);
+    }
+    fields.close();
 }
 
 /// Bytes by the region in the host name; empty where the name has none.
@@ -96,6 +115,7 @@ mod tests {
             first_ns: 1_795_805_893_000_000_000,
             last_ns: 1_795_805_894_000_000_000,
             alerts_left_out: 4,
+            coverage: None,
         };
         let mut out = Vec::new();
         encode_incident(&incident, Some("tap"), &mut out);
@@ -113,6 +133,28 @@ mod tests {
         let mut out = Vec::new();
         encode_incident(&Incident { client_address: None, ..incident }, None, &mut out);
         let text = String::from_utf8(out).unwrap();
+        assert!(!text.contains("coverage"), "{text}");
         assert!(!text.contains("src_ip") && !text.contains("ip_v") && !text.contains("host"), "{text}");
+    }
+
+    #[test]
+    fn one_that_closed_tells_what_was_covered() {
+        let coverage = SpanCoverage {
+            span_s: 3_600,
+            blind_s: 36,
+            off_s: 0,
+            packets: 999_999,
+            drops: 1,
+            hellos: 500,
+            hellos_nameless: 20,
+            hellos_ech: 300,
+        };
+        let mut out = Vec::new();
+        write_coverage(Object::open(&mut out), &coverage);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "{\"span_s\":3600,\"seen_ppm\":990000,\"blind_s\":36,\"off_s\":0,\"drops_ppm\":1,\"hellos\":500,\
+             \"hellos_nameless\":20,\"hellos_ech\":300}"
+        );
     }
 }

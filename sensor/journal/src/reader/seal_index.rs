@@ -1,5 +1,5 @@
-//! What a reader has to know of the seals: how long each segment was when it was closed, and how long it is now. It reads what
-//! was appended since, and only that.
+//! What a reader has to know of the seals: how long each segment was when it was closed, how long it is now, and its lines. It reads
+//! what was appended since, and only that.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,22 +9,25 @@ use serde::Deserialize;
 
 use crate::SealReader;
 
-/// Bytes of a segment.
+/// Size of a segment.
 #[derive(Clone, Copy)]
-struct Bytes {
-    when_closed: u64,
-    now: u64,
+struct Size {
+    bytes_when_closed: u64,
+    bytes: u64,
+    lines: u64,
 }
 
 #[derive(Deserialize)]
 struct Line {
     seq: u64,
     bytes: u64,
+    #[serde(default)]
+    lines: u64,
 }
 
 pub(super) struct SealIndex {
     seals: SealReader,
-    segments: BTreeMap<u64, Bytes>,
+    segments: BTreeMap<u64, Size>,
 }
 
 impl SealIndex {
@@ -39,9 +42,9 @@ impl SealIndex {
         }
         let segments = &mut self.segments;
         self.seals.next(usize::MAX, |line| {
-            if let Ok(Line { seq, bytes }) = serde_json::from_slice(line) {
-                let entry = segments.entry(seq).or_insert(Bytes { when_closed: bytes, now: bytes });
-                entry.now = bytes;
+            if let Ok(Line { seq, bytes, lines }) = serde_json::from_slice(line) {
+                let entry = segments.entry(seq).or_insert(Size { bytes_when_closed: bytes, bytes, lines });
+                (entry.bytes, entry.lines) = (bytes, lines);
             }
             Ok(())
         })
@@ -49,11 +52,16 @@ impl SealIndex {
 
     /// Bytes of a closed segment.
     pub(super) fn bytes(&self, seq: u64) -> Option<u64> {
-        self.segments.get(&seq).map(|bytes| bytes.now)
+        self.segments.get(&seq).map(|size| size.bytes)
+    }
+
+    /// Lines of a closed segment.
+    pub(super) fn lines(&self, seq: u64) -> Option<u64> {
+        self.segments.get(&seq).map(|size| size.lines)
     }
 
     /// Whether a reader that stood here had read all of a closed segment.
     pub(super) fn is_read(&self, seq: u64, offset: u64) -> bool {
-        self.segments.get(&seq).is_some_and(|bytes| offset >= bytes.when_closed)
+        self.segments.get(&seq).is_some_and(|size| offset >= size.bytes_when_closed)
     }
 }

@@ -242,10 +242,11 @@ fn the_lag_is_what_was_not_read() {
     next(&mut reader);
     let line = reader.cursor().offset;
     let lag = reader.lag();
+    assert!((19..=20).contains(&lag.lines), "{lag:?}");
     assert_eq!((lag.bytes, lag.timestamp.as_deref()), (bytes - line, Some("2026-11-28T02:14:06.000000+0000")));
     rest(&mut reader);
     let lag = reader.lag();
-    assert_eq!((lag.bytes, lag.segments), (0, 0));
+    assert_eq!((lag.bytes, lag.lines, lag.segments), (0, 0, 0));
     assert_eq!(lag.timestamp.as_deref(), Some("2026-11-28T02:14:06.000019+0000"));
 }
 
@@ -261,5 +262,65 @@ fn a_folder_that_is_not_there_is_an_error_and_an_empty_one_waits() {
         assert_eq!(rest(&mut reader), [0]);
         drop(journal);
         fs::read_dir(folder.path()).unwrap().for_each(|entry| fs::remove_file(entry.unwrap().path()).unwrap());
+    }
+}
+
+/// Looks so often that the reader asks whether the segment is still there.
+fn looked(reader: &mut JournalReader) -> Vec<u64> {
+    (0..LOOKS_PER_CHECK + 1).flat_map(|_| rest(reader)).collect()
+}
+
+fn text(numbers: Range<u64>) -> Vec<u8> {
+    let mut text = Vec::new();
+    numbers.for_each(|number| line(number)(&mut text));
+    text
+}
+
+#[test]
+fn a_segment_that_somebody_deletes_cuts_or_replaces_is_read_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |seq: u64| segment::plain_path(folder.path(), seq);
+    fs::write(at(1), text(0..10)).unwrap();
+    let mut reader = JournalReader::open(folder.path(), StartAt::Oldest).unwrap();
+    assert!(looked(&mut reader).into_iter().eq(0..10));
+    assert!(looked(&mut reader).is_empty() && reader.take_lost() == Lost::default(), "nothing happened");
+    fs::remove_file(at(1)).unwrap();
+    fs::write(at(1), text(20..23)).unwrap();
+    assert_eq!(looked(&mut reader), vec![20, 21, 22], "another file of the same name");
+    assert!(reader.take_lost().went_back);
+    fs::write(at(1), text(30..32)).unwrap();
+    assert_eq!(looked(&mut reader), vec![30, 31], "cut, and written again");
+    assert!(reader.take_lost().went_back);
+    fs::remove_file(at(1)).unwrap();
+    assert!(looked(&mut reader).is_empty(), "there is none");
+    fs::write(at(1), text(40..41)).unwrap();
+    assert_eq!(looked(&mut reader), vec![40], "it is there again");
+    fs::write(at(9), text(50..51)).unwrap();
+    assert_eq!(looked(&mut reader), vec![50], "those between are gone");
+    assert_eq!(reader.take_lost().segments, 7);
+    fs::remove_file(at(1)).unwrap();
+    fs::remove_file(at(9)).unwrap();
+    fs::write(at(2), text(60..61)).unwrap();
+    assert_eq!(looked(&mut reader), vec![60], "a journal that began anew");
+    assert!(reader.take_lost().went_back);
+}
+
+#[test]
+fn a_segment_that_is_closed_and_not_followed_yet_is_not_read_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = open(folder.path());
+    let mut reader = JournalReader::open(folder.path(), StartAt::Oldest).unwrap();
+    write(&mut journal, 0..50);
+    journal.rotate().unwrap();
+    until_compressed(&journal, 1);
+    assert_eq!(looked(&mut reader).len(), 50);
+    let cursor = reader.cursor();
+    assert!(looked(&mut reader).is_empty());
+    let mut other = from(folder.path(), &cursor);
+    assert!(looked(&mut other).is_empty());
+    write(&mut journal, 50..60);
+    for reader in [&mut reader, &mut other] {
+        assert!(looked(reader).into_iter().eq(50..60));
+        assert_eq!(reader.take_lost(), Lost::default());
     }
 }

@@ -203,6 +203,18 @@ impl Policy {
         }
     }
 
+    /// Whether every client is in scope, whoever it is.
+    pub fn has_all_in_scope(&self) -> bool {
+        !self.unlisted.is_out()
+            && !self.scopes.all().iter().any(|scope| scope.kind.is_out())
+            && !self.assets.kinds().any(ScopeKind::is_out)
+    }
+
+    /// Whether a client is in scope: a ban may cover it.
+    pub fn has_in_scope(&self, subject: &Subject<'_>) -> bool {
+        self.standing(subject).is_some()
+    }
+
     /// Whether something of a contact with a service may be recorded, if only that it was: not of a guest, nor under a
     /// derogation.
     pub fn may_record(&self, origin: &Origin, service: &Service, time_ns: u64) -> bool {

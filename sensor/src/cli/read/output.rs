@@ -78,7 +78,7 @@ impl Output for EventOutput {
         if let Finding::Incident(change) = finding
             && self.events.contains(&EventType::Alert)
         {
-            self.line(|context, line| encode_incident(change, context, line));
+            self.line(|context, line| encode_incident(change, None, context, line));
         }
     }
 

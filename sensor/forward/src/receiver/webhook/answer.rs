@@ -90,6 +90,14 @@ struct ItemResult {
     error: serde_json::Value,
 }
 
+impl ItemResult {
+    /// Whether the index asks for an ingest pipeline that is not there.
+    fn is_without_pipeline(&self) -> bool {
+        let text = |key: &str| self.error.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
+        text("type") == "illegal_argument_exception" && text("reason").starts_with("pipeline with id [")
+    }
+}
+
 /// The results of `_bulk`: one for each event, in order. 409 says that the document is there already.
 fn items(server: &str, count: usize, text: &str) -> Answer {
     let bulk = match serde_json::from_str::<Bulk>(text) {
@@ -110,6 +118,17 @@ fn items(server: &str, count: usize, text: &str) -> Answer {
             }
             429 | 500..=599 => {
                 Problem::Failed(SendError::new(ErrorKind::Busy, format!("{server} is busy ({status}){said}")))
+            }
+            // No index, or no pipeline of its template: whatever the event is, it would be rejected.
+            404 => Problem::Failed(SendError::new(
+                ErrorKind::Rejected,
+                format!("{server} has no such index ({status}){said}"),
+            )),
+            400 if result.is_without_pipeline() => {
+                let message = format!(
+                    "{server} has no ingest pipeline of that name; install it, or take index.default_pipeline out of the template{said}"
+                );
+                Problem::Failed(SendError::new(ErrorKind::Rejected, message))
             }
             _ => Problem::Rejected(format!("{server} rejects it ({status}){said}")),
         };
@@ -179,5 +198,19 @@ mod tests {
             matches!(busy, Answer { accepted: 0, problem: Some(Problem::Failed(error)) } if error.kind == ErrorKind::Busy)
         );
         assert!(matches!(bulk(made), Answer { accepted: 0, problem: Some(Problem::Failed(_)) }));
+        // It is not about the event, which must not be set aside.
+        let pipeline = r#"{"type":"illegal_argument_exception","reason":"pipeline with id [vigie] does not exist"}"#;
+        for (status, error, expected) in [
+            (
+                400,
+                pipeline,
+                "siem has no ingest pipeline of that name; install it, or take index.default_pipeline out of the template; it says: ",
+            ),
+            (404, r#"{"type":"index_not_found_exception"}"#, "siem has no such index (404); it says: "),
+        ] {
+            let answer = bulk(&format!(r#"{{"create":{{"status":{status},"error":{error}}}}},{made}"#));
+            let Some(Problem::Failed(error)) = answer.problem else { panic!("{answer:?}") };
+            assert!(answer.accepted == 0 && error.message.starts_with(expected), "{error}");
+        }
     }
 }
