@@ -314,9 +314,9 @@ pub struct SpanCoverage {
 
 impl SpanCoverage {
     /// Of a million parts of the span those in which the sensor could see. One that it missed is never nothing.
-    pub const fn seen_ppm(&self) -> u64 {
+    pub fn seen_ppm(&self) -> u64 {
         let seen_s = self.span_s.saturating_sub(self.blind_s).saturating_sub(self.off_s);
-        if self.span_s == 0 { 0 } else { seen_s.saturating_mul(1_000_000) / self.span_s }
+        seen_s.saturating_mul(1_000_000).checked_div(self.span_s).unwrap_or(0)
     }
 
     /// Packets dropped, of a million. One dropped packet is never 0.
