@@ -1,6 +1,6 @@
 //! The command line, and the life of the process: start, reload (SIGHUP), end (SIGTERM, SIGINT).
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,6 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Parser;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use vigie_config::{ConfigErrors, Flag, Layers, Source, Table, key_and_value};
 use vigie_metrics::{Server, ServerOptions, Serving};
@@ -215,7 +217,7 @@ struct Program {
     engine: Engine,
     endpoint: Option<Serving>,
     /// Locked for as long as the program runs.
-    _state_folder: Option<File>,
+    _state_folder: Option<Flock<File>>,
 }
 
 impl Program {
@@ -318,15 +320,16 @@ impl Program {
 
 /// Keeps others from using the folder, who would send each event a second time. One that cannot be opened is told with the first
 /// cursor that is to be saved in it.
-fn lock_state(folder: &Path) -> Result<Option<File>, String> {
+fn lock_state(folder: &Path) -> Result<Option<Flock<File>>, String> {
     let Ok(file) = File::open(folder) else { return Ok(None) };
-    match file.try_lock() {
-        Err(TryLockError::WouldBlock) => {
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(locked) => Ok(Some(locked)),
+        Err((_, Errno::EWOULDBLOCK)) => {
             let what = "another vigie-forward uses this folder (state.folder)";
             Err(format!("{}: {what}; stop it first: systemctl stop vigie-forward", folder.display()))
         }
         // A file system may know no locks.
-        Ok(()) | Err(TryLockError::Error(_)) => Ok(Some(file)),
+        Err(_) => Ok(None),
     }
 }
 
