@@ -1,7 +1,7 @@
 // Keys for people who work through a list. Pages are complete without this file.
 "use strict";
 (() => {
-  const pages = { i: "/", c: "/coverage", b: "/bans", s: "/services", d: "/destinations", a: "/audit", h: "/health" };
+  const pages = { i: "/", c: "/coverage", b: "/bans", s: "/services", d: "/destinations", e: "/derogations", n: "/candidates", a: "/audit", h: "/health" };
   let after = "";
   const rows = () => [...document.querySelectorAll("tr[data-row]")];
   const opener = (row) => row && row.querySelector("a.open");

@@ -11,11 +11,12 @@ use clap::{Parser, Subcommand};
 use vigie_config::{ConfigErrors, Flag, Layers, Schema, Source, key_and_value};
 use vigie_privilege::{Confinement, Demand, Profile, confine};
 
-use crate::access::{Access, FormKey, Sessions, SignIn, Users};
+use crate::access::{Access, FormKey, Roles, Sessions, SignIn, Users};
 use crate::alias::AliasKey;
 use crate::clock::Clock;
 use crate::database::Database;
 use crate::own_journal::OwnJournal;
+use crate::pivot::Template;
 use crate::projection::{Options, Projection};
 use crate::report::{self, ReportArguments};
 use crate::server::{App, Limits, Listener};
@@ -112,7 +113,19 @@ pub fn run(arguments: &Arguments) -> u8 {
         say("the configuration is right");
         return EXIT_SUCCESS;
     }
-    match serve(arguments, settings, access, clock) {
+    let opened = make_folder(&settings.state.folder).and_then(|()| listener(&settings));
+    let opened = opened.map_err(|message| (message, EXIT_UNAVAILABLE)).and_then(|(listener, shown)| {
+        fits(&listener, &access).map_err(|message| (message, EXIT_CONFIGURATION))?;
+        Ok((listener, shown))
+    });
+    let (listener, shown) = match opened {
+        Ok(opened) => opened,
+        Err((message, code)) => {
+            say(&message);
+            return code;
+        }
+    };
+    match serve(arguments, settings, access, clock, (listener, &shown)) {
         Ok(()) => EXIT_SUCCESS,
         Err(message) => {
             say(&message);
@@ -147,29 +160,81 @@ fn access(arguments: &Arguments, settings: &Settings) -> Result<Access, String> 
         return Ok(Access::Open("demo".to_owned()));
     }
     let access = &settings.access;
+    let roles = Roles { viewers: access.viewers.clone(), analysts: access.analysts.clone(), dpos: access.dpos.clone() };
     if !access.proxy_user_header.is_empty() {
-        return Ok(Access::Proxy {
-            header: access.proxy_user_header.to_ascii_lowercase(),
-            uids: access.proxy_uids.clone(),
-            users: Users::of_roles(&access.analysts, &access.dpos),
-        });
+        let uids = access.proxy_uids.clone();
+        let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+        if let Some(uid) = uids.iter().find(|uid| !is_mapped(&map, **uid)) {
+            return Err(format!(
+                "access.proxy_uids: user id {uid} cannot be seen from here, since the process runs in a user namespace \
+                 (PrivateUsers=yes); leave it empty, so that the group of the socket decides"
+            ));
+        }
+        return Ok(Access::Proxy { header: access.proxy_user_header.to_ascii_lowercase(), uids, roles });
     }
     let file = access.users_file.as_deref().unwrap_or(Path::new(""));
-    let users = Users::read(file, &access.analysts, &access.dpos).map_err(|error| error.to_string())?;
-    Ok(Access::Passwords(users))
+    let users = Users::read(file, roles, Arc::new(say)).map_err(|error| error.to_string())?;
+    Ok(Access::Users(users))
+}
+
+/// Whether a user id of the system can be told from others here: in a user namespace, those that its map (user_namespaces(7)) lacks
+/// all look like one.
+fn is_mapped(map: &str, uid: u32) -> bool {
+    let has = |line: &str| {
+        let mut numbers = line.split_whitespace().map(|word| word.parse::<u64>().ok());
+        let (inside, _, count) = (numbers.next()??, numbers.next()??, numbers.next()??);
+        Some((inside..inside + count).contains(&u64::from(uid)))
+    };
+    map.is_empty() || map.lines().any(|line| has(line) == Some(true))
+}
+
+/// Whether people can be known as the settings say on this socket.
+fn fits(listener: &Listener, access: &Access) -> Result<(), String> {
+    match (listener, access) {
+        (Listener::Tcp(_), Access::Proxy { .. }) => Err(
+            "access.proxy_user_header: on loopback everybody on this machine could name any user; set server.socket".to_owned(),
+        ),
+        (Listener::Unix(listener), Access::Proxy { uids, .. }) if uids.is_empty() => {
+            let address = listener.local_addr().ok();
+            let path = address.as_ref().and_then(|address| address.as_pathname());
+            let path = path.ok_or_else(|| {
+                "access.proxy_uids: the socket has no path, so no permissions; give the user ids of the proxy".to_owned()
+            })?;
+            let mode = fs::metadata(path).map_err(|error| format!("{}: {error}", path.display()))?.permissions().mode();
+            match mode & 0o002 {
+                0 => Ok(()),
+                _ => Err(format!(
+                    "{}: everybody on this machine can connect and could name any user; set SocketMode=0660 and a group of \
+                     the proxy",
+                    path.display()
+                )),
+            }
+        }
+        (Listener::Unix(_), access) if access.tls().is_some() => Err(
+            "access.users_file: TLS is for server.listen, not for a Unix socket; remove tls_server_config, and let the proxy \
+             in front speak TLS"
+                .to_owned(),
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// Opens what needs rights, gives them up, and answers requests until a signal comes.
-fn serve(arguments: &Arguments, settings: Settings, access: Access, clock: Clock) -> Result<(), String> {
+fn serve(
+    arguments: &Arguments,
+    settings: Settings,
+    access: Access,
+    clock: Clock,
+    (listener, shown): (Listener, &str),
+) -> Result<(), String> {
     let state = settings.state.folder.clone();
-    make_folder(&state)?;
-    let (listener, shown) = listener(&settings)?;
+    let has_tls = access.tls().is_some();
     let is_tcp = matches!(listener, Listener::Tcp(_));
     let is_demo = arguments.demo.is_some();
     let own_journal = state.join("journal");
     vigie_journal::Journal::make_folder(&own_journal)
         .map_err(|error| format!("{}: {error}; check its permissions", own_journal.display()))?;
-    give_up_rights(&settings)?;
+    give_up_rights(&settings, &access)?;
     let own = OwnJournal::open(&own_journal, settings.state.incidents_days)
         .map_err(|error| format!("{}: {error}; check its permissions", own_journal.display()))?;
     let key_file = state.join("alias.key");
@@ -199,8 +264,14 @@ fn serve(arguments: &Arguments, settings: Settings, access: Access, clock: Clock
         form_key: FormKey::new().map_err(failed)?,
         clock,
         hosts: hosts(&settings, is_tcp),
-        is_behind_tls: !is_tcp,
+        is_behind_tls: !is_tcp || has_tls,
         journal: settings.journal.folder.clone(),
+        register: settings.sensor.derogations.clone(),
+        forwarder_folder: settings.sensor.forwarder_folder.clone(),
+        candidates_folder: settings.sensor.candidates_folder.clone(),
+        // They were checked with the settings.
+        links: settings.links.templates.iter().filter_map(|text| Template::parse(text).ok()).collect(),
+        links_margin_us: settings.links.margin_s as i64 * 1_000_000,
     };
     let limits = Limits {
         connections_max: settings.server.connections_max,
@@ -208,6 +279,8 @@ fn serve(arguments: &Arguments, settings: Settings, access: Access, clock: Clock
         request_timeout: Duration::from_secs(settings.server.request_timeout_s),
         connection_age_max: Duration::from_secs(settings.server.connection_age_s_max),
     };
+    let scheme = if has_tls { "https" } else { "http" };
+    let shown = if is_tcp { format!("{scheme}://{shown}/") } else { shown.to_owned() };
     say(&format!("reads {}, answers on {shown}", settings.journal.folder.display()));
     if is_demo {
         say("a demonstration: everybody on this machine can look, without sign-in");
@@ -249,7 +322,13 @@ fn listener(settings: &Settings) -> Result<(Listener, String), String> {
         let listener = passed.take_tcp_listener(0).map_err(wrong)?;
         let listener = listener.ok_or_else(|| "no socket of a known kind was passed".to_owned())?;
         listener.set_nonblocking(true).map_err(wrong)?;
-        return Ok((Listener::Tcp(listener), "the socket of its unit".to_owned()));
+        let address = listener.local_addr().map_err(wrong)?;
+        if !address.ip().is_loopback() {
+            return Err(format!(
+                "the socket that was passed listens on {address}; give one on loopback, or a Unix socket"
+            ));
+        }
+        return Ok((Listener::Tcp(listener), address.to_string()));
     }
     if let Some(path) = &settings.server.socket {
         let failed = |error: io::Error| format!("{}: {error}; check its folder", path.display());
@@ -270,7 +349,7 @@ fn listener(settings: &Settings) -> Result<(Listener, String), String> {
         Listener::Tcp(listener) => listener.local_addr().unwrap_or(address),
         Listener::Unix(_) => address,
     };
-    Ok((listener, format!("http://{address}/")))
+    Ok((listener, address.to_string()))
 }
 
 fn hosts(settings: &Settings, is_tcp: bool) -> Vec<String> {
@@ -286,8 +365,17 @@ fn make_folder(folder: &Path) -> Result<(), String> {
     made.map_err(|error| format!("{}: {error}; check its permissions", folder.display()))
 }
 
+/// What is read after the start. Of single files it is the folder: who edits one puts a new file in its place.
+fn readable(settings: &Settings, access: &Access) -> Vec<PathBuf> {
+    let sensor = &settings.sensor;
+    let of_register = sensor.derogations.as_deref().and_then(Path::parent).map(Path::to_owned);
+    let more = of_register.into_iter().chain(sensor.candidates_folder.clone()).chain(access.folders());
+    let more = more.chain(sensor.forwarder_folder.clone());
+    std::iter::once(settings.journal.folder.clone()).chain(more).collect()
+}
+
 /// Confines the process: it reads the journal, writes its own folder, and makes no socket.
-fn give_up_rights(settings: &Settings) -> Result<(), String> {
+fn give_up_rights(settings: &Settings, access: &Access) -> Result<(), String> {
     let privileges = &settings.privileges;
     let is_off = privileges.landlock.demand() == Demand::Off && privileges.seccomp.demand() == Demand::Off;
     if is_off && privileges.user.is_none() {
@@ -302,9 +390,38 @@ fn give_up_rights(settings: &Settings) -> Result<(), String> {
         landlock: privileges.landlock.demand(),
         seccomp: privileges.seccomp.demand(),
         profile: Profile::CONSOLE,
-        readable: vec![folder.clone()],
+        readable: readable(settings, access),
         writable: vec![settings.state.folder.clone()],
         ..Confinement::default()
     };
     confine(&confinement).map(drop).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_of_everybody_names_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("console.sock");
+        let socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let proxy = |uids| Access::Proxy { header: "x-remote-user".to_owned(), uids, roles: Roles::default() };
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o660)).unwrap();
+        let listener = Listener::Unix(socket);
+        assert_eq!(fits(&listener, &proxy(Vec::new())), Ok(()));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        assert!(fits(&listener, &proxy(Vec::new())).unwrap_err().contains("set SocketMode=0660"));
+        assert_eq!(fits(&listener, &proxy(vec![33])), Ok(()));
+    }
+
+    #[test]
+    fn user_ids_that_a_namespace_hides_are_known() {
+        let whole = "         0          0 4294967295\n";
+        assert!(is_mapped(whole, 33) && is_mapped(whole, 0));
+        // As PrivateUsers=yes makes it: root and the unit's own user.
+        let private = "         0          0          1\n       998        998          1\n";
+        assert!(is_mapped(private, 0) && is_mapped(private, 998));
+        assert!(!is_mapped(private, 33) && !is_mapped(private, 999));
+    }
 }

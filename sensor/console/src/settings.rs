@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use vigie_config::{Machine, Program, Review, Rule, Schema, absolute_path, account_name, choices, printable, settings};
 use vigie_privilege::{Demand, LANDLOCK_DEFAULT, SECCOMP_DEFAULT};
 
+use crate::pivot::template;
+
 /// The file that is read unless another is given.
 pub const FILE_DEFAULT: &str = "/etc/vigie-console/console.toml";
 /// Where pages are served if no socket is.
@@ -52,6 +54,16 @@ settings! {
         folder: PathBuf = "/var/lib/vigie/journal".into(), Rule::Text("an absolute path", absolute_path), Restart;
     }
 
+    /// What else there is on this machine that pages show. The user of the console has to be able to read it.
+    sensor: SensorFiles {
+        /// The register of derogations, as policy.derogations of the sensor; empty: pages show what the audit in the journal tells.
+        derogations: Option<PathBuf> = None, Rule::Text("an absolute path", absolute_path), Restart;
+        /// The folder of vigie-forward's cursors, such as /var/lib/vigie-forward; its group may read them.
+        forwarder_folder: Option<PathBuf> = None, Rule::Text("an absolute path", absolute_path), Restart;
+        /// The folder of names that may be missing in the signatures, as judgement.candidates_folder of the sensor.
+        candidates_folder: Option<PathBuf> = None, Rule::Text("an absolute path", absolute_path), Restart;
+    }
+
     /// What the program keeps on the disk: its tables, which can be made anew; its own journal of decisions, notes and who looked;
     /// and the key of the pseudonyms that viewers see.
     state: State {
@@ -85,20 +97,36 @@ settings! {
 
     /// Who may look, and who may decide.
     access: AccessSettings {
-        /// File of users and bcrypt hashes of their passwords (basic_auth_users), in the format of Prometheus' exporters.
+        /// File of users and bcrypt hashes of their passwords (basic_auth_users), in the format of Prometheus' exporters. With
+        /// tls_server_config, the console speaks TLS on its loopback address; with client_ca_file, people are known by their
+        /// certificates: by the mail addresses in them, or the common name where there are none. It is read again when it changes.
         users_file: Option<PathBuf> = None, Rule::Text("an absolute path", absolute_path), Restart;
+        /// Names of certificates that may look. Everybody with a password, and everybody whom the proxy names, may look anyway.
+        viewers: Vec<String> = Vec::new(), Rule::Text("a user name", printable), Restart;
         /// Users who see devices, write notes and decide.
         analysts: Vec<String> = Vec::new(), Rule::Text("a user name", printable), Restart;
         /// Users who are data protection officers.
         dpos: Vec<String> = Vec::new(), Rule::Text("a user name", printable), Restart;
         /// Header in which a proxy on the socket names the user it has checked; empty: passwords.
         proxy_user_header: String = String::new(), Rule::Text("the name of a header", printable), Restart;
-        /// User ids that the proxy may run as.
+        /// User ids that the proxy may run as; empty: whoever the permissions of the socket let connect. The unit that comes with the
+        /// program hides user ids (PrivateUsers=yes), so there it is the group of the socket that decides.
         proxy_uids: Vec<u32> = Vec::new(), Rule::Any, Restart;
         /// Minutes without a request after which a session ends.
         session_idle_minutes: u64 = 60, Rule::Range(1, 1_440), Restart;
         /// Hours after which a session ends.
         session_hours_max: u64 = 12, Rule::Range(1, 168), Restart;
+    }
+
+    /// Links into other tools, such as Arkime, Stenographer or a SIEM; analysts and data protection officers see them.
+    links: LinkSettings {
+        /// A name and an address each, such as "Arkime https://arkime.example/sessions?expression=communityId%3D%3D%22{community_id}%22".
+        /// Of a flow there are {community_id}, {client_port}, {server}, {server_port}, {proto} and {name}; of every incident {incident},
+        /// {service} and {client}; and times: {from}, {until} (UTC), {from_s}, {until_s}, {from_ms} and {until_ms} (since 1970).
+        /// Values are percent-encoded.
+        templates: Vec<String> = Vec::new(), Rule::Text("a name and an address", template), Restart;
+        /// Seconds before the first contact and after the last one that {from} and {until} include.
+        margin_s: u64 = 300, Rule::Range(0, 86_400), Restart;
     }
 
     /// How times are shown.
@@ -133,21 +161,20 @@ impl Schema for Settings {
     fn check(review: &mut Review<'_, Self>) {
         let (server, access) = (&review.settings.server, &review.settings.access);
         if !server.listen.ip().is_loopback() {
-            let mend = "give 127.0.0.1 or [::1], and put a proxy with TLS in front";
-            review.refuse(&["server.listen"], "the console speaks no TLS, so it listens on loopback only", mend);
+            let mend = "give 127.0.0.1 or [::1], and put a proxy in front";
+            review.refuse(&["server.listen"], "the console listens on loopback only", mend);
         }
         let has_header = !access.proxy_user_header.is_empty();
-        if has_header && access.proxy_uids.is_empty() {
-            let mend = "give the user ids that the proxy may run as, such as [33]";
-            let keys = ["access.proxy_user_header", "access.proxy_uids"];
-            review.refuse(&keys, "everybody who reaches the socket could name any user", mend);
+        if !has_header && !access.proxy_uids.is_empty() {
+            let mend = "give the header in which the proxy names the user, such as X-Remote-User";
+            review.refuse(&["access.proxy_uids", "access.proxy_user_header"], "the proxy names no user", mend);
         }
         if has_header && access.users_file.is_some() {
             let keys = ["access.proxy_user_header", "access.users_file"];
             review.refuse(&keys, "people are known by the proxy or by passwords, not by both", "keep one of the two");
         }
         if !has_header && access.users_file.is_none() {
-            let mend = "give a file with basic_auth_users, or proxy_user_header and proxy_uids";
+            let mend = "give a file with basic_auth_users or client_ca_file, or proxy_user_header";
             review.refuse(&["access.users_file"], "nobody could sign in", mend);
         }
         let state = &review.settings.state;

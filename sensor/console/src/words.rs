@@ -74,6 +74,26 @@ words! {
     ban: "Ban", "Interdiction";
     services: "Services", "Services";
     service: "Service", "Service";
+    derogations: "Derogations", "Dérogations";
+    derogation: "Derogation", "Dérogation";
+    derogations_hint: "The register of those who may use a banned service, what ends soonest first. 'vigie derogation' edits it.", "Registre de ceux qui peuvent utiliser un service interdit, les échéances les plus proches d’abord. « vigie derogation » le modifie.";
+    no_derogation: "No derogation.", "Aucune dérogation.";
+    register_not_set: "The register itself is not read here (sensor.derogations is not set). This is what the audit in the journal tells.", "Le registre lui-même n’est pas lu ici (sensor.derogations n’est pas défini). Voici ce qu’en dit l’audit du journal.";
+    register_unreadable: "The register cannot be read, so this is only what the audit in the journal tells. Ask who runs the console:", "Le registre est illisible ; voici seulement ce qu’en dit l’audit du journal. Prévenez l’exploitant de la console :";
+    from_until: "First and last day", "Premier et dernier jour";
+    reason: "Reason", "Motif";
+    approved_by: "Approved by", "Approuvée par";
+    incidents_excused: "Incidents excused", "Incidents excusés";
+    uses: "What is known of their use", "Ce que l’on sait de leur usage";
+    uses_text: "What a derogation excuses is not recorded: no event and no count tells who used what. “Incidents excused” counts incidents of these services and days that the beginning of a derogation closed, or that a person decided to be excused.", "Ce qu’une dérogation excuse n’est pas enregistré : aucun événement ni aucun compte ne dit qui a utilisé quoi. « Incidents excusés » compte les incidents de ces services et de ces jours que le début d’une dérogation a clos, ou qu’une personne a déclarés excusés.";
+    candidates: "Candidates", "Candidats";
+    candidates_hint: "Host names that no signature knows, on servers in address ranges of a known owner. They may be missing in the signatures, or may have nothing to do with a banned service. No device stands here.", "Noms d’hôtes qu’aucune signature ne connaît, sur des serveurs dans les plages d’adresses d’un propriétaire connu. Ils manquent peut-être aux signatures, ou n’ont rien à voir avec un service interdit. Aucun appareil ne figure ici.";
+    candidates_not_set: "The sensor's candidates are not read here: set sensor.candidates_folder, and judgement.candidates_folder of the sensor.", "Les candidats du capteur ne sont pas lus ici : définissez sensor.candidates_folder, et judgement.candidates_folder du capteur.";
+    candidates_unreadable: "The sensor's candidates cannot be read:", "Les candidats du capteur sont illisibles :";
+    no_candidate: "No name is proposed.", "Aucun nom n’est proposé.";
+    in_ranges_of: "Address range of", "Plage d’adresses de";
+    what_to_do: "What to do with them", "Qu’en faire";
+    candidates_next: "'vigie explain NAME' tells why a name is not known. A name that belongs to a service goes into a signature of your own ('vigie signatures --help'). The files of the sensor are kept for seven days.", "« vigie explain NOM » dit pourquoi un nom n’est pas connu. Un nom qui appartient à un service se met dans une signature à vous (« vigie signatures --help »). Les fichiers du capteur sont conservés sept jours.";
     audit: "Audit", "Journal d’audit";
     health: "Health", "État";
     seals: "Seals that cover the period", "Scellés qui couvrent la période";
@@ -160,6 +180,7 @@ words! {
     same_device: "Same device", "Même appareil";
     for_a_ticket: "For a ticket", "Pour un ticket";
     copy_as_text: "Copy as text", "Copier en texte";
+    in_other_tools: "In other tools:", "Dans d’autres outils :";
     raw_events: "Raw events (EVE JSON)", "Événements bruts (EVE JSON)";
     raw_is_gone: "These events are no longer in the journal.", "Ces événements ne sont plus dans le journal.";
     seen: "seen", "vu";
@@ -168,6 +189,11 @@ words! {
     off: "nothing told", "rien de signalé";
     coverage_unknown: "The journal has no coverage events: the sensor is older, or this is a replay. That no finding is shown does not prove that there was none.", "Le journal ne contient aucun événement de couverture : capteur plus ancien, ou rejeu. L’absence de constat ne prouve pas qu’il ne s’est rien passé.";
     by_hour: "By hour", "Par heure";
+    minute: "Minute", "Minute";
+    minutes_of: "Minutes of", "Minutes de";
+    only_the_app_contacts: "Names that only the app contacts", "Noms que seule l’application contacte";
+    no_native_name: "None was seen, or their flows were already removed.", "Aucun n’a été vu, ou leurs flux ont déjà été supprimés.";
+    names_that_told: "Host names that told the region, in the newest incidents", "Noms d’hôtes qui ont dit la région, dans les derniers incidents";
     hour: "Hour", "Heure";
     interface: "Interface", "Interface";
     share_seen: "Time seen", "Temps vu";
@@ -242,6 +268,8 @@ impl Words {
                 ("g b", "bans"),
                 ("g s", "services"),
                 ("g d", "destinations"),
+                ("g e", "derogations"),
+                ("g n", "candidates"),
                 ("g a", "audit"),
                 ("g h", "health"),
                 ("?", "this page"),
@@ -261,6 +289,8 @@ impl Words {
                 ("g b", "interdictions"),
                 ("g s", "services"),
                 ("g d", "destinations"),
+                ("g e", "dérogations"),
+                ("g n", "candidats"),
                 ("g a", "journal d’audit"),
                 ("g h", "état"),
                 ("?", "cette page"),

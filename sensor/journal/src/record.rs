@@ -402,6 +402,9 @@ pub struct Coverage {
     pub policy: String,
     /// Hash of the signatures in use.
     pub signatures: String,
+    /// Devices of the asset list, and those of them that were seen this month (UTC); told once an hour, so that nobody's arrival can
+    /// be read from it.
+    pub assets: Option<(u64, u64)>,
     /// What else there is to say of the window, such as `sensor_started` and `interface_down`.
     pub words: Vec<&'static str>,
 }

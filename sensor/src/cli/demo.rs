@@ -107,7 +107,9 @@ fn make_day(arguments: &DemoArguments, folder: &Path) -> Result<(), Failure> {
         command.arg("--policy").arg(&policy).arg("--output").arg(&journal).arg(&capture)
     })?;
     let _ = fs::remove_file(&capture);
-    add_coverage(&journal).map_err(|error| Failure::write(&journal.display().to_string(), &error))
+    add_coverage(&journal).map_err(|error| Failure::write(&journal.display().to_string(), &error))?;
+    let candidates = folder.join("candidates");
+    add_candidates(&journal, &candidates).map_err(|error| Failure::write(&candidates.display().to_string(), &error))
 }
 
 /// Runs this program with other arguments; what it says appears only if it fails.
@@ -124,12 +126,35 @@ fn vigie(words: &[&str], with: impl FnOnce(&mut Command) -> &mut Command) -> Res
     }
 }
 
-/// A minute each of a made-up interface: blind for some minutes at noon, with losses in the afternoon.
-fn add_coverage(journal: &Path) -> io::Result<()> {
+/// The day of the first event.
+fn day_of(journal: &Path) -> io::Result<String> {
     let mut day = [0; 24];
     OpenOptions::new().read(true).open(journal)?.read_exact(&mut day)?;
     // `{"timestamp":"2026-11-24`
-    let day = String::from_utf8_lossy(day.get(14..).unwrap_or_default()).into_owned();
+    Ok(String::from_utf8_lossy(day.get(14..).unwrap_or_default()).into_owned())
+}
+
+/// Made-up names that no signature knows.
+fn add_candidates(journal: &Path, folder: &Path) -> io::Result<()> {
+    let day = day_of(journal)?;
+    let line = |(name, flows, first, last): (&str, u32, &str, &str)| {
+        format!(
+            "{{\"name\":\"{name}\",\"service\":\"bytedance-infra\",\"flows\":{flows},\
+             \"first\":\"{day}T{first}.000000+0000\",\"last\":\"{day}T{last}.000000+0000\"}}\n"
+        )
+    };
+    let names = [
+        ("edge-17.new-app.example", 42, "08:12:40", "17:03:11"),
+        ("telemetry.new-app.example", 9, "08:12:41", "16:58:02"),
+        ("www.shop.example", 1, "11:30:09", "11:30:09"),
+    ];
+    DirBuilder::new().mode(0o700).create(folder)?;
+    fs::write(folder.join(format!("candidates-{day}.jsonl")), names.map(line).concat())
+}
+
+/// A minute each of a made-up interface: blind for some minutes at noon, with losses in the afternoon.
+fn add_coverage(journal: &Path) -> io::Result<()> {
+    let day = day_of(journal)?;
     let mut lines = String::new();
     for minute in 0..MINUTES {
         let (hour, of_hour) = (minute / 60, minute % 60);
@@ -157,6 +182,8 @@ fn start(arguments: &DemoArguments, folder: &Path) -> Result<Child, Failure> {
     let mut command = Command::new(beside::path("vigie-console"));
     command.arg("--demo").arg(folder.join("journal"));
     command.args(["--set", &format!("state.folder={}", folder.join("console").display())]);
+    command.args(["--set", &format!("sensor.derogations={}", folder.join("derogations.toml").display())]);
+    command.args(["--set", &format!("sensor.candidates_folder={}", folder.join("candidates").display())]);
     command.args(["--set", &format!("server.listen={}", arguments.listen)]);
     command.spawn().map_err(|error| beside::failure("vigie-console", &error))
 }

@@ -137,6 +137,7 @@ impl CoverageWindows {
                 hellos_ech: counts.hellos.ech.saturating_sub(before.hellos.ech),
                 policy: judged_by.policy.clone(),
                 signatures: judged_by.signatures.clone(),
+                assets: None,
                 words,
             }
         };
@@ -162,6 +163,14 @@ impl Counts {
         }
         sum
     }
+}
+
+/// Adds how many listed devices were seen, in the last minute of an hour.
+pub fn with_assets(mut coverage: Coverage, (listed, seen): (usize, usize)) -> Coverage {
+    const MINUTE_NS: u64 = 60_000_000_000;
+    let is_last_of_hour = (coverage.timestamp_ns / MINUTE_NS) % 60 == 59;
+    coverage.assets = (is_last_of_hour && listed > 0).then_some((listed as u64, seen as u64));
+    coverage
 }
 
 const fn word_of(state: State) -> &'static str {
@@ -298,5 +307,15 @@ mod tests {
                 .tick(&[], false, (later + Duration::from_secs(1), set + Duration::from_secs(1)), &judged_by())
                 .is_empty()
         );
+    }
+
+    #[test]
+    fn devices_that_were_seen_are_told_once_an_hour() {
+        let at =
+            |minute: u64| Coverage { timestamp_ns: minute * 60_000_000_000 + 59_000_000_000, ..Coverage::default() };
+        let told: Vec<u64> =
+            (0..180).filter(|minute| with_assets(at(*minute), (40, 7)).assets == Some((40, 7))).collect();
+        assert_eq!(told, [59, 119, 179]);
+        assert_eq!(with_assets(at(59), (0, 0)).assets, None, "there is no list");
     }
 }

@@ -464,7 +464,7 @@ impl Writer {
         }
         while self.given_up.is_none() && !self.lines.output.is_full() {
             let Some(coverage) = locked(&self.commands.coverage).pop_front() else { break };
-            self.lines.coverage(&coverage);
+            self.lines.coverage(&super::coverage::with_assets(coverage, self.judging.assets_seen()));
         }
     }
 

@@ -1,15 +1,20 @@
 //! Who asks, and what that person may see and do.
 
+mod certificate;
 mod sessions;
 mod sign_in;
 mod users;
 
+pub use self::certificate::names as names_of_certificate;
 pub use self::sessions::Sessions;
 pub use self::sign_in::{Answer, SignIn};
-pub use self::users::Users;
+pub use self::users::{Roles, Users};
+
+use std::path::PathBuf;
 
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
+use vigie_metrics::server::live_config::TlsServer;
 
 use crate::words::Words;
 
@@ -55,17 +60,35 @@ pub struct Person {
 pub enum Access {
     /// Everybody who reaches the console is this person: for made-up data only.
     Open(String),
-    /// By password.
-    Passwords(Users),
-    /// By the header of a proxy in front, which itself is known by the user that it runs as.
+    /// By a client's certificate, or by password.
+    Users(Users),
+    /// By the header of a proxy in front, on a Unix socket.
     Proxy {
         /// Name of the header, in lower case.
         header: String,
-        /// User ids of the proxy.
+        /// User ids of the proxy; empty: whoever the permissions of the socket let connect.
         uids: Vec<u32>,
         /// Roles by name.
-        users: Users,
+        roles: Roles,
     },
+}
+
+impl Access {
+    /// What TLS connections are made with; none without TLS.
+    pub fn tls(&self) -> Option<TlsServer> {
+        match self {
+            Self::Users(users) => users.tls(),
+            Self::Open(_) | Self::Proxy { .. } => None,
+        }
+    }
+
+    /// Folders of the files that say who may look.
+    pub fn folders(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Users(users) => users.folders(),
+            Self::Open(_) | Self::Proxy { .. } => Vec::new(),
+        }
+    }
 }
 
 /// Makes what stands in forms for people without a session.

@@ -52,7 +52,7 @@ impl SignIn {
             return Answer::Later;
         }
         let (hash, is_known) = users.hash(name);
-        let (hash, given) = (hash.to_owned(), password.to_owned());
+        let given = password.to_owned();
         let check = move || given.len() <= PASSWORD_BYTES_MAX && bcrypt::verify(&given, &hash).unwrap_or(false);
         let is_right = spawn_blocking(check).await.unwrap_or(false);
         if is_right && is_known {

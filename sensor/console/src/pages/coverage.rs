@@ -14,16 +14,21 @@ use crate::server::visit::Visit;
 use crate::server::{App, Problem, ask, html};
 use crate::words::{Language, Words};
 
-const HOUR_US: i64 = 3_600_000_000;
+const MINUTE_US: i64 = 60_000_000;
+const HOUR_US: i64 = 60 * MINUTE_US;
 
 /// What the address asks for.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Wanted {
     day: String,
+    /// The hour whose minutes are shown, by its number in the day.
+    hour: Option<i64>,
 }
 
+/// An hour, or a minute, of an interface.
 struct Hour {
+    href: String,
     name: String,
     interface: String,
     seen: String,
@@ -47,6 +52,8 @@ struct CoveragePage {
     strip: Strip,
     is_known: bool,
     hours: Vec<Hour>,
+    /// The hour whose minutes are shown, and they.
+    minutes: Option<(String, Vec<Hour>)>,
     judged: Vec<(Stamp, String, String)>,
     signature_age: String,
 }
@@ -60,18 +67,23 @@ pub async fn page(app: &Arc<App>, visit: &Visit, wanted: &Wanted) -> Result<Resp
     let today = app.clock.day(Clock::now_us());
     let day = parse_day(&wanted.day).unwrap_or(today);
     let (from, until) = app.clock.span_of(day);
+    // A day has at most 25 hours.
+    let chosen = wanted.hour.filter(|hour| (0..25).contains(hour)).map(|hour| from + hour * HOUR_US);
     let found = ask(app, move |tables| {
+        let minutes =
+            chosen.map(|begin| query::coverage::parts(tables, begin, begin + HOUR_US, MINUTE_US)).transpose()?;
         let coverage = Coverage::of(tables, from, until)?;
         let hours = query::coverage::parts(tables, from, until, HOUR_US)?;
-        Ok((coverage, hours, query::coverage::judged_by(tables, from, until)?))
+        Ok((coverage, hours, query::coverage::judged_by(tables, from, until)?, minutes))
     });
-    let (coverage, hours, judged) = found.await?;
-    let hour = |part: &query::coverage::Part| {
-        let (begin, sums) = (from + part.number * HOUR_US, &part.sums);
+    let (coverage, hours, judged, minutes) = found.await?;
+    let row = |part: &query::coverage::Part, begin_us: i64, length_us: i64| {
+        let (begin, sums) = (begin_us + part.number * length_us, &part.sums);
         let seen = sums.window_s.saturating_sub(sums.blind_s);
-        let length = (Clock::now_us() - begin).clamp(0, HOUR_US) as u64 / 1_000_000;
+        let length = (Clock::now_us() - begin).clamp(0, length_us) as u64 / 1_000_000;
         Hour {
-            name: format!("{}–{}", app.clock.minute(begin), app.clock.minute(begin + HOUR_US)),
+            href: format!("/coverage?day={day}&hour={}#minutes", part.number),
+            name: format!("{}–{}", app.clock.minute(begin), app.clock.minute(begin + length_us)),
             interface: part.interface.clone(),
             seen: w.percent(seen, length.max(sums.window_s)),
             blind: w.duration(sums.blind_s),
@@ -95,7 +107,11 @@ pub async fn page(app: &Arc<App>, visit: &Visit, wanted: &Wanted) -> Result<Resp
         is_today: day == today,
         strip: coverage.strip(&app.clock, visit),
         is_known: coverage.is_known(),
-        hours: hours.iter().map(hour).collect(),
+        hours: hours.iter().map(|part| row(part, from, HOUR_US)).collect(),
+        minutes: chosen.zip(minutes).map(|(begin, minutes)| {
+            let name = format!("{} {}–{}", w.minutes_of, app.clock.minute(begin), app.clock.minute(begin + HOUR_US));
+            (name, minutes.iter().map(|part| row(part, begin, MINUTE_US)).collect())
+        }),
         judged: judged.collect(),
         signature_age: signature_age(language),
     }))

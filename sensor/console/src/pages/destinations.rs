@@ -8,7 +8,7 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use super::{Choice, Page, encode};
-use crate::query::destinations::{Destination, all};
+use crate::query::destinations::{Destination, Telling, all, telling};
 use crate::query::totals;
 use crate::server::visit::Visit;
 use crate::server::{App, Problem, ask, html};
@@ -16,6 +16,9 @@ use crate::words::{Language, Words};
 
 /// Lines on the page.
 const LINES_MAX: usize = 1_000;
+
+/// Host names on the page.
+const NAMES_MAX: usize = 300;
 
 /// What the address asks for.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -42,6 +45,7 @@ struct DestinationsPage {
     page: Page,
     services: Vec<Choice>,
     lines: Vec<Line>,
+    names: Vec<Telling>,
     limits: Vec<&'static str>,
 }
 
@@ -52,8 +56,11 @@ struct DestinationsPage {
 pub async fn page(app: &Arc<App>, visit: &Visit, wanted: Wanted) -> Result<Response, Problem> {
     let w = visit.words();
     let asked = wanted.service.clone();
-    let found = ask(app, move |tables| Ok((all(tables, &asked, LINES_MAX)?, totals::by_service(tables)?)));
-    let (found, services) = found.await?;
+    let found = ask(app, move |tables| {
+        let names = telling(tables, &asked, NAMES_MAX)?;
+        Ok((all(tables, &asked, LINES_MAX)?, totals::by_service(tables)?, names))
+    });
+    let (found, services, names) = found.await?;
     let choice = |key: &str, name: String| Choice {
         name,
         href: if key.is_empty() {
@@ -92,7 +99,7 @@ pub async fn page(app: &Arc<App>, visit: &Visit, wanted: Wanted) -> Result<Respo
     };
     let lines = found.iter().map(line).collect();
     let page = Page::of(app, visit, "/destinations");
-    Ok(html(&DestinationsPage { w, page, services: choices, lines, limits: limits(visit.language) }))
+    Ok(html(&DestinationsPage { w, page, services: choices, lines, names, limits: limits(visit.language) }))
 }
 
 /// What the numbers do not prove.

@@ -123,7 +123,48 @@ pub async fn health(app: &Arc<App>, visit: &Visit) -> Result<Response, Problem> 
     );
     let journal = Section { title: pick("The journal", "Le journal"), facts: sealed, texts: vec![check.to_owned()] };
     let page = Page::of(app, visit, "/health");
-    Ok(html(&FactsPage { w, page, title: w.health, lead, sections: vec![sensor, tables, journal] }))
+    let sections = vec![sensor, receivers(app, visit).await, journal, tables];
+    Ok(html(&FactsPage { w, page, title: w.health, lead, sections }))
+}
+
+/// How far receivers of events are behind.
+async fn receivers(app: &Arc<App>, visit: &Visit) -> Section {
+    let w = visit.words();
+    let pick = |english, french| visit.language.pick(english, french);
+    let title = pick("Receivers of events", "Récepteurs d’événements");
+    let told = |text: &str| Section { title, facts: Vec::new(), texts: vec![text.to_owned()] };
+    let Some(folder) = app.forwarder_folder.clone() else {
+        return told(pick(
+            "Not read here: set sensor.forwarder_folder to the folder of vigie-forward.",
+            "Non lus ici : indiquez dans sensor.forwarder_folder le dossier de vigie-forward.",
+        ));
+    };
+    let journal = app.journal.clone();
+    let found = tokio::task::spawn_blocking(move || crate::receivers::read(&folder, &journal)).await;
+    let receivers = match found.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
+        Ok(receivers) if receivers.is_empty() => return told(pick("There is none.", "Il n’y en a pas.")),
+        Ok(receivers) => receivers,
+        Err(error) => {
+            let text =
+                pick("The folder of vigie-forward cannot be read:", "Le dossier de vigie-forward est illisible :");
+            return told(&format!("{text} {error}."));
+        }
+    };
+    let line = |receiver: crate::receivers::Receiver| {
+        let behind = match receiver.behind {
+            Some((0, _)) => pick("has everything", "a tout reçu").to_owned(),
+            Some((bytes, segments)) => {
+                let (bytes, segments) = (w.bytes(bytes), w.number(segments));
+                match visit.language {
+                    Language::En => format!("{bytes} behind, {segments} further segments"),
+                    Language::Fr => format!("{bytes} de retard, {segments} segments suivants"),
+                }
+            }
+            None => pick("its cursor cannot be read", "curseur illisible").to_owned(),
+        };
+        (pick("Receiver", "Récepteur"), format!("{}: {behind}", receiver.name))
+    };
+    Section { title, facts: receivers.into_iter().map(line).collect(), texts: Vec::new() }
 }
 
 /// What the keys do.

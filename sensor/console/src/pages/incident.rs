@@ -6,14 +6,17 @@ use std::sync::Arc;
 use askama::Template;
 use axum::response::Response;
 
+use super::proof::proving;
 use super::row::{Row, device, device_href, href, id, service_name};
 use super::strip::Coverage;
 use super::{Page, encode, ticket};
 use crate::access::Person;
 use crate::clock::{Clock, Stamp, long_day};
 use crate::own_journal::Act;
+use crate::pivot::{FlowValues, Link, Values};
 use crate::query;
 use crate::query::incident::{Evidence, Whole};
+use crate::query::incidents::Incident;
 use crate::server::visit::{Known, Visit};
 use crate::server::{App, Problem, ask, html};
 use crate::words::{
@@ -72,6 +75,7 @@ struct Item {
     region: String,
     bytes: String,
     ja4: String,
+    links: Vec<Link>,
 }
 
 #[derive(Template)]
@@ -105,6 +109,7 @@ struct IncidentPage {
     same_device: Vec<Row>,
     ticket: String,
     raw_href: Option<String>,
+    links: Vec<Link>,
 }
 
 /// The page. That it was looked at is written down first.
@@ -172,9 +177,10 @@ pub async fn page(app: &Arc<App>, known: &Known, wanted: &str, again: Option<Aga
         changes: steps(&whole, &app.clock, language),
         regions: regions(&whole, w),
         evidence_count: w.number(whole.evidence_count + incident.evidence_left_out),
-        evidence: whole.evidence.iter().map(|evidence| item(evidence, &app.clock, visit)).collect(),
+        evidence: whole.evidence.iter().map(|evidence| item(evidence, incident, app, visit)).collect(),
         evidence_left_out: left_out(&whole, language, w),
         same_device: whole.same_device.iter().map(|other| Row::of(other, &app.clock, visit)).collect(),
+        links: links(app, visit, &of_incident(incident, None, app)),
         raw_href: visit.sees_devices().then(|| format!("/incident/{}/raw", encode(&incident.id))),
         facts,
         sentence,
@@ -238,15 +244,9 @@ fn going_on(whole: &Whole, clock: &Clock, visit: &Visit) -> String {
     }
 }
 
-/// A reason with the first flow whose name or family it tells.
+/// A reason with the flow that proves it.
 fn with_proof(text: &str, whole: &Whole, clock: &Clock, language: Language) -> Reason {
-    let list = text.rsplit_once(": ").map_or("", |(_, list)| list);
-    let words: Vec<&str> = list.split(", ").collect();
-    let found = whole.evidence.iter().find(|evidence| {
-        let is_named = |told: &str| !told.is_empty() && words.contains(&told);
-        is_named(&evidence.name) || is_named(&evidence.family)
-    });
-    let proof = found.map(|evidence| Proof {
+    let proof = proving(text, &whole.lists.reasons, &whole.evidence).map(|evidence| Proof {
         anchor: anchor(evidence),
         time: clock.second(evidence.time_us),
         name: evidence.name.clone(),
@@ -344,14 +344,39 @@ fn regions(whole: &Whole, w: &Words) -> Vec<Region> {
     all.iter().map(region).collect()
 }
 
-fn item(evidence: &Evidence, clock: &Clock, visit: &Visit) -> Item {
+/// What links may tell of an incident, or of a flow of it.
+fn of_incident<'i>(incident: &'i Incident, flow: Option<&'i Evidence>, app: &App) -> Values<'i> {
+    let (first, last) = flow.map_or((incident.first_us, incident.last_us), |flow| (flow.time_us, flow.time_us));
+    Values {
+        incident: &incident.id,
+        service: &incident.service,
+        client: if incident.is_warning { "" } else { &incident.client },
+        span_us: (first.saturating_sub(app.links_margin_us), last.saturating_add(app.links_margin_us)),
+        flow: flow.map(|flow| FlowValues {
+            community_id: &flow.community_id,
+            client_port: flow.client_port,
+            server: &flow.server,
+            server_port: flow.server_port,
+            proto: &flow.proto,
+            name: &flow.name,
+        }),
+    }
+}
+
+/// Links into other tools, which know devices.
+fn links(app: &App, visit: &Visit, values: &Values<'_>) -> Vec<Link> {
+    let templates = if visit.sees_devices() { app.links.as_slice() } else { &[] };
+    templates.iter().filter_map(|template| template.link(values)).collect()
+}
+
+fn item(evidence: &Evidence, incident: &Incident, app: &App, visit: &Visit) -> Item {
     let server = match evidence.server.contains(':') {
         true => format!("[{}]:{} {}", evidence.server, evidence.server_port, evidence.proto),
         false => format!("{}:{} {}", evidence.server, evidence.server_port, evidence.proto),
     };
     Item {
         anchor: anchor(evidence),
-        time: clock.second(evidence.time_us),
+        time: app.clock.second(evidence.time_us),
         name: evidence.name.clone(),
         family: format!("{}/{}", evidence.class, evidence.family),
         kind: evidence_word(visit.language, &evidence.kind),
@@ -363,6 +388,7 @@ fn item(evidence: &Evidence, clock: &Clock, visit: &Visit) -> Item {
         region: evidence.region.clone(),
         bytes: visit.words().bytes(evidence.bytes),
         ja4: evidence.ja4.clone(),
+        links: links(app, visit, &of_incident(incident, Some(evidence), app)),
     }
 }
 

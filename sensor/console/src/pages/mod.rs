@@ -1,13 +1,16 @@
 //! Pages: what the tables say, in the words of the reader, as HTML. Templates escape all values.
 
 pub mod bans;
+pub mod candidates;
 pub mod coverage;
+pub mod derogations;
 pub mod destinations;
 pub mod device;
 pub mod facts;
 pub mod incident;
 pub mod incidents;
 pub mod log;
+mod proof;
 pub mod row;
 pub mod services;
 pub mod strip;
@@ -75,7 +78,7 @@ impl Page {
             ("/destinations", w.destinations),
         ];
         if sees_devices {
-            sections.push(("/audit", w.audit));
+            sections.extend([("/derogations", w.derogations), ("/candidates", w.candidates), ("/audit", w.audit)]);
         }
         sections.push(("/health", w.health));
         sections.into_iter().map(|(href, name)| (href, name, href == self.section)).collect()

@@ -9,7 +9,7 @@ use super::row::Row;
 use super::{Page, encode};
 use crate::clock::Stamp;
 use crate::query::incidents::{self, Filter};
-use crate::query::totals::{self, RuleUse, Totals};
+use crate::query::totals::{self, NativeName, RuleUse, Totals};
 use crate::server::visit::Visit;
 use crate::server::{App, Problem, ask, html};
 use crate::words::{Language, Words};
@@ -47,6 +47,7 @@ struct ServicePage {
     incidents_href: String,
     incidents: String,
     rules: Vec<RuleUse>,
+    native: Vec<NativeName>,
 }
 
 /// All services with incidents.
@@ -81,9 +82,10 @@ pub async fn one(app: &Arc<App>, visit: &Visit, key: String) -> Result<Response,
         let all = Filter { service: wanted.clone(), is_oldest_first: true, ..Filter::default() };
         let mut first = incidents::first_seen(tables, &wanted, FIRST_MAX)?;
         first.truncate(FIRST_MAX);
-        Ok((first, incidents::count(tables, &all)?, totals::rules(tables, &wanted)?))
+        let rules = totals::rules(tables, &wanted)?;
+        Ok((first, incidents::count(tables, &all)?, rules, totals::native_names(tables, &wanted)?))
     });
-    let (first, count, rules) = found.await?;
+    let (first, count, rules, native) = found.await?;
     let bundle = vigie_signatures::Bundle::builtin();
     let known = bundle.service(&key);
     if known.is_none() && count == 0 {
@@ -116,5 +118,6 @@ pub async fn one(app: &Arc<App>, visit: &Visit, key: String) -> Result<Response,
         incidents_href: format!("/?day=all&service={}", encode(&key)),
         incidents: w.incident_count(count),
         rules,
+        native,
     }))
 }

@@ -29,7 +29,7 @@ use self::store::{Store, set_meta};
 use crate::alias::AliasKey;
 
 /// Version of the tables: another one is made anew.
-pub const SCHEMA: i64 = 4;
+pub const SCHEMA: i64 = 5;
 const TABLES: &str = include_str!("schema.sql");
 /// Lines that are stored at once.
 const BATCH_LINES_MAX: usize = 10_000;
@@ -189,6 +189,21 @@ impl Follower {
         remove(&self.options.database);
         self.follow()
     }
+}
+
+/// Makes tables of one journal, from its first line to its last, for somebody who looks once.
+///
+/// # Errors
+/// The journal or the database cannot be used.
+pub fn project_once(journal: &Path, database: &Path) -> Result<(), Stopped> {
+    const EVIDENCE_MAX: u32 = 1_000;
+    let mut tables = open(database)?;
+    // Nobody sees aliases of these tables.
+    let mut store = Store::new(AliasKey::new(&[]), EVIDENCE_MAX);
+    let mut follow = Follow::open(&tables, Origin::Sensor, journal)?;
+    let progress = Progress::default();
+    while !follow.read(&mut tables, &mut store, &progress)? {}
+    Ok(())
 }
 
 /// A journal that is followed.

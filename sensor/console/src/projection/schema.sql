@@ -46,6 +46,8 @@ CREATE INDEX incident_day ON incident (day, opened_us, seq);
 CREATE INDEX incident_client ON incident (client, opened_us);
 CREATE INDEX incident_client_alias ON incident (client_alias, opened_us);
 CREATE INDEX incident_service ON incident (service, first_us, seq);
+CREATE INDEX incident_excused ON incident (day) WHERE closed = 'excused';
+CREATE INDEX incident_decided ON incident (day) WHERE disposition <> '';
 CREATE INDEX incident_open ON incident (opened_us, seq) WHERE state <> 'closed';
 
 CREATE TABLE change (
@@ -120,6 +122,8 @@ CREATE TABLE coverage (
     shunted INTEGER NOT NULL,
     policy TEXT NOT NULL,
     signatures TEXT NOT NULL,
+    assets_listed INTEGER NOT NULL,
+    assets_seen INTEGER NOT NULL,
     PRIMARY KEY (begin_us, interface)
 ) WITHOUT ROWID;
 
@@ -180,6 +184,7 @@ CREATE TABLE destination (
     service_name TEXT NOT NULL,
     sent NUMERIC NOT NULL,
     received NUMERIC NOT NULL,
+    incidents INTEGER NOT NULL,
     PRIMARY KEY (day, service, region)
 ) WITHOUT ROWID;
 
@@ -197,9 +202,10 @@ CREATE TRIGGER incident_added AFTER INSERT ON incident BEGIN
         ON CONFLICT DO UPDATE SET incidents = incidents + 1;
     INSERT INTO destination
         SELECT new.day, new.service, coalesce(json_extract(value, '$.region'), ''), new.service_name,
-            total(json_extract(value, '$.bytes_toserver')), total(json_extract(value, '$.bytes_toclient'))
+            total(json_extract(value, '$.bytes_toserver')), total(json_extract(value, '$.bytes_toclient')), 1
         FROM json_each(new.lists, '$.region_bytes') GROUP BY 3
-        ON CONFLICT DO UPDATE SET sent = sent + excluded.sent, received = received + excluded.received;
+        ON CONFLICT DO UPDATE SET sent = sent + excluded.sent, received = received + excluded.received,
+            incidents = incidents + excluded.incidents;
 END;
 
 CREATE TRIGGER incident_changed AFTER UPDATE OF verdict, first_run, state, acknowledged_by, disposition ON incident
@@ -233,14 +239,16 @@ END;
 CREATE TRIGGER incident_sent AFTER UPDATE OF lists ON incident WHEN old.lists <> new.lists BEGIN
     INSERT INTO destination
         SELECT old.day, old.service, coalesce(json_extract(value, '$.region'), ''), old.service_name,
-            -total(json_extract(value, '$.bytes_toserver')), -total(json_extract(value, '$.bytes_toclient'))
+            -total(json_extract(value, '$.bytes_toserver')), -total(json_extract(value, '$.bytes_toclient')), -1
         FROM json_each(old.lists, '$.region_bytes') GROUP BY 3
-        ON CONFLICT DO UPDATE SET sent = sent + excluded.sent, received = received + excluded.received;
+        ON CONFLICT DO UPDATE SET sent = sent + excluded.sent, received = received + excluded.received,
+            incidents = incidents + excluded.incidents;
     INSERT INTO destination
         SELECT new.day, new.service, coalesce(json_extract(value, '$.region'), ''), new.service_name,
-            total(json_extract(value, '$.bytes_toserver')), total(json_extract(value, '$.bytes_toclient'))
+            total(json_extract(value, '$.bytes_toserver')), total(json_extract(value, '$.bytes_toclient')), 1
         FROM json_each(new.lists, '$.region_bytes') GROUP BY 3
-        ON CONFLICT DO UPDATE SET sent = sent + excluded.sent, received = received + excluded.received;
+        ON CONFLICT DO UPDATE SET sent = sent + excluded.sent, received = received + excluded.received,
+            incidents = incidents + excluded.incidents;
 END;
 
 CREATE TRIGGER incident_removed AFTER DELETE ON incident BEGIN
@@ -255,7 +263,8 @@ CREATE TRIGGER incident_removed AFTER DELETE ON incident BEGIN
             AND site = old.site AND is_open = (old.state <> 'closed') AND decision = old.decision;
     INSERT INTO destination
         SELECT old.day, old.service, coalesce(json_extract(value, '$.region'), ''), old.service_name,
-            -total(json_extract(value, '$.bytes_toserver')), -total(json_extract(value, '$.bytes_toclient'))
+            -total(json_extract(value, '$.bytes_toserver')), -total(json_extract(value, '$.bytes_toclient')), -1
         FROM json_each(old.lists, '$.region_bytes') GROUP BY 3
-        ON CONFLICT DO UPDATE SET sent = sent + excluded.sent, received = received + excluded.received;
+        ON CONFLICT DO UPDATE SET sent = sent + excluded.sent, received = received + excluded.received,
+            incidents = incidents + excluded.incidents;
 END;

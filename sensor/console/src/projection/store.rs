@@ -308,8 +308,9 @@ fn take_coverage(tables: &Transaction<'_>, line: &Line<'_>, time: i64) -> rusqli
     let facts = &line.metadata;
     let Some(window_s) = facts.number("vigie.window_s") else { return Ok(()) };
     let number = |key| facts.number(key).unwrap_or_default().min(u64::from(u32::MAX)) as i64;
-    let mut coverage = tables
-        .prepare_cached("INSERT OR REPLACE INTO coverage VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")?;
+    let mut coverage = tables.prepare_cached(
+        "INSERT OR REPLACE INTO coverage VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+    )?;
     coverage.execute(params![
         // The event tells of the window that ends with it.
         time - (window_s.min(DAY_S) * 1_000_000) as i64,
@@ -323,6 +324,8 @@ fn take_coverage(tables: &Transaction<'_>, line: &Line<'_>, time: i64) -> rusqli
         number("vigie.shunted"),
         facts.text("vigie.policy"),
         facts.text("vigie.signatures"),
+        number("vigie.assets_listed"),
+        number("vigie.assets_seen"),
     ])?;
     Ok(())
 }

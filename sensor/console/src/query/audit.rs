@@ -51,6 +51,17 @@ pub fn of_incident(tables: &Connection, id: &str) -> rusqlite::Result<Vec<Audit>
     tables.prepare_cached(&query)?.query_map([id], Audit::of)?.collect()
 }
 
+/// Changes of the register of derogations, oldest first.
+///
+/// # Errors
+/// The tables cannot be read.
+pub fn of_derogations(tables: &Connection) -> rusqlite::Result<Vec<Audit>> {
+    let query = format!(
+        "SELECT {COLUMNS} FROM audit WHERE kind IN ('derogation-added', 'derogation-ended') ORDER BY time_us LIMIT 10000"
+    );
+    tables.prepare_cached(&query)?.query_map([], Audit::of)?.collect()
+}
+
 /// Lines before a time, newest first.
 ///
 /// # Errors

@@ -14,6 +14,33 @@ pub struct Destination {
     pub received: u64,
 }
 
+/// A host name that told a region.
+#[derive(Clone, Debug, Default)]
+pub struct Telling {
+    pub region: String,
+    pub name: String,
+    pub flows: u64,
+}
+
+/// The host names that told regions in the newest incidents, most flows of a region first.
+///
+/// # Errors
+/// The tables cannot be read.
+pub fn telling(tables: &Connection, service: &str, count_max: usize) -> rusqlite::Result<Vec<Telling>> {
+    let newest = match service {
+        "" => "SELECT id FROM incident WHERE ?1 = '' ORDER BY opened_us DESC, seq DESC LIMIT 300",
+        _ => "SELECT id FROM incident WHERE service = ?1 ORDER BY first_us DESC LIMIT 300",
+    };
+    let query = format!(
+        "SELECT region, name, count(*) FROM evidence WHERE region <> '' AND incident IN ({newest})
+         GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2 LIMIT ?2"
+    );
+    let telling = |row: &Row<'_>| {
+        Ok(Telling { region: row.get(0)?, name: row.get(1)?, flows: row.get::<_, i64>(2)?.max(0) as u64 })
+    };
+    tables.prepare_cached(&query)?.query_map(params![service, count_max as i64], telling)?.collect()
+}
+
 /// Destinations, newest day first.
 ///
 /// # Errors

@@ -383,6 +383,26 @@ pub fn newer(tables: &Connection, seq: i64) -> rusqlite::Result<u64> {
     tables.prepare_cached(query)?.query_row([seq], |row| row.get::<_, i64>(0)).map(|count| count.max(0) as u64)
 }
 
+/// Incidents of some services and days that a derogation closed, or that a person decided to be excused.
+///
+/// # Errors
+/// The tables cannot be read.
+pub fn excused(tables: &Connection, services: &[String], from: &str, until: &str) -> rusqlite::Result<u64> {
+    // Each half has an index of its own.
+    let query = "SELECT count(*) FROM (
+                     SELECT seq FROM incident WHERE closed = 'excused' AND day BETWEEN ?2 AND ?3
+                         AND service IN (SELECT value FROM json_each(?1))
+                     UNION
+                     SELECT seq FROM incident WHERE disposition <> '' AND disposition = 'excused' AND day BETWEEN ?2 AND ?3
+                         AND service IN (SELECT value FROM json_each(?1)))";
+    let services = serde_json::to_string(services).unwrap_or_default();
+    let count = |row: &Row<'_>| row.get::<_, i64>(0);
+    tables
+        .prepare_cached(query)?
+        .query_row(rusqlite::params![services, from, until], count)
+        .map(|count| count.max(0) as u64)
+}
+
 /// The incidents of a service by their first contact, the earliest first.
 ///
 /// # Errors

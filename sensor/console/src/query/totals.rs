@@ -58,6 +58,48 @@ fn by(tables: &Connection, column: &str, name: &str) -> rusqlite::Result<Vec<Tot
     tables.prepare_cached(&query)?.query_map([], of)?.collect()
 }
 
+/// Sums of the incidents of a device, by service.
+///
+/// # Errors
+/// The tables cannot be read.
+pub fn of_client(tables: &Connection, client: &str) -> rusqlite::Result<Vec<Totals>> {
+    let query =
+        "SELECT service, max(service_name), count(*), sum(state <> 'closed'), sum(verdict = 'app'), 1, min(first_us),
+                     max(last_us)
+                 FROM incident WHERE client = ?1 GROUP BY 1 ORDER BY 3 DESC, 1 LIMIT 100";
+    tables.prepare_cached(query)?.query_map([client], of)?.collect()
+}
+
+/// A host name that only the application contacts, with how often it was.
+#[derive(Clone, Debug)]
+pub struct NativeName {
+    pub name: String,
+    pub family: String,
+    pub flows: u64,
+    pub incidents: u64,
+}
+
+/// The names of a service that only its applications contact, as they were seen.
+///
+/// # Errors
+/// The tables cannot be read.
+pub fn native_names(tables: &Connection, service: &str) -> rusqlite::Result<Vec<NativeName>> {
+    let query = "SELECT name, max(family), count(*), count(DISTINCT incident)
+                 FROM evidence JOIN rule ON rule.seq = evidence.rule
+                 WHERE class = 'native'
+                     AND incident IN (SELECT id FROM incident WHERE service = ?1 ORDER BY first_us DESC LIMIT 500)
+                 GROUP BY 1 ORDER BY 4 DESC, 3 DESC, 1 LIMIT 100";
+    let name = |row: &Row<'_>| {
+        Ok(NativeName {
+            name: row.get(0)?,
+            family: row.get(1)?,
+            flows: row.get::<_, i64>(2)?.max(0) as u64,
+            incidents: row.get::<_, i64>(3)?.max(0) as u64,
+        })
+    };
+    tables.prepare_cached(query)?.query_map(params![service], name)?.collect()
+}
+
 /// A rule that answered, with how often, and a name that it answered for.
 #[derive(Clone, Debug)]
 pub struct RuleUse {

@@ -1,8 +1,12 @@
 //! `vigie report FROM TO`: a period's findings, coverage first, so that "no finding" is not mistaken for "no look". No device and
 //! no person is named or ranked, and small numbers are not told.
 
+mod destinations;
 mod figures;
 mod render;
+mod rules;
+mod seals;
+mod sources;
 mod suppress;
 
 use std::fs;
@@ -10,11 +14,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use jiff::ToSpan;
 use jiff::civil::Date;
-use rusqlite::{Connection, OpenFlags};
-use vigie_journal::{Seal, read_seals};
 
 use self::figures::Period;
+use self::sources::Sources;
 use crate::clock::{Clock, parse_day};
 use crate::words::Language;
 
@@ -26,7 +30,8 @@ const EXIT_UNAVAILABLE: u8 = 69;
 /// `vigie-console report`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:\n  vigie report 2026-11-01 2026-11-30 --lang fr > report.html\n  \
-                  vigie report 2026-11-01 2026-11-30 --format csv --output november.csv\n\n\
+                  vigie report 2026-11-01 2026-11-30 --format csv --output november.csv\n  \
+                  vigie report 2026-11-01 2026-11-30 --journal /srv/finance --journal /srv/justice > all.html\n\n\
                   Exit codes: 0 success; 64 wrong usage; 69 the tables cannot be read, or the report cannot be written.")]
 pub struct ReportArguments {
     /// First day, such as 2026-11-01.
@@ -41,12 +46,14 @@ pub struct ReportArguments {
     /// In which language: en or fr.
     #[arg(long, value_name = "LANGUAGE", default_value = "en", value_parser = ["en", "fr"])]
     pub lang: String,
-    /// The folder of the console's tables.
-    #[arg(long, value_name = "FOLDER", default_value = "/var/lib/vigie-console")]
-    pub state: PathBuf,
-    /// The folder of the sensor's journal, for the seals that cover the period.
-    #[arg(long, value_name = "FOLDER", default_value = "/var/lib/vigie/journal")]
-    pub journal: PathBuf,
+    /// The folder of a console's tables; may be repeated, and then the report is about all of them [default: /var/lib/vigie-console,
+    /// unless only journals are given].
+    #[arg(long, value_name = "FOLDER")]
+    pub state: Vec<PathBuf>,
+    /// The folder of a sensor's journal; may be repeated. With --state, for the seals that cover the period; without, its events
+    /// are read into tables that are removed afterwards [default: /var/lib/vigie/journal].
+    #[arg(long, value_name = "FOLDER")]
+    pub journal: Vec<PathBuf>,
     /// Time zone, such as Europe/Paris [default: that of the system].
     #[arg(long, value_name = "ZONE", default_value = "", hide_default_value = true)]
     pub time_zone: String,
@@ -93,36 +100,31 @@ pub fn run(arguments: &ReportArguments) -> u8 {
 }
 
 fn text(arguments: &ReportArguments, clock: &Clock) -> Result<String, String> {
-    let path = arguments.state.join("console.sqlite");
-    let failed =
-        |error: rusqlite::Error| format!("{}: {error}; start vigie-console once, or give --state", path.display());
-    // As a reader of a database in WAL mode, which writes nothing.
-    let tables = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(failed)?;
-    tables.pragma_update(None, "query_only", true).map_err(failed)?;
-    let period = Period {
-        from: arguments.from.to_string(),
-        to: arguments.to.to_string(),
-        from_us: clock.span_of(arguments.from).0,
-        until_us: clock.span_of(arguments.to).1,
-        now_us: Clock::now_us(),
-    };
-    let figures = figures::of(&tables, &period).map_err(failed)?;
-    let seals = covering(&arguments.journal, &arguments.from, &arguments.to);
+    let (from, to) = (arguments.from, arguments.to);
+    let days = from.until(to).map_or(1, |span| span.get_days() + 1);
+    let earlier = from.checked_sub(days.days()).ok().zip(from.yesterday().ok());
+    let (earlier_from, earlier_to) = earlier.ok_or("there is no time before the first day; give a later one")?;
+    let period = period(clock, from, to);
+    let sources = Sources::open(&arguments.state, &arguments.journal)?;
+    let figures = figures::of(&sources.sources, &period, &self::period(clock, earlier_from, earlier_to));
+    let figures = figures.map_err(|error| format!("the tables cannot be read: {error}; start vigie-console once"))?;
+    let seals = seals::covering(&sources.journals, &period);
     let language = Language::of(&arguments.lang).unwrap_or(Language::En);
     Ok(match arguments.format {
-        Format::Html => render::html(&figures, seals.as_deref(), language),
-        Format::Json => render::json(&figures, seals.as_deref()),
+        Format::Html => render::html(&figures, &seals, language),
+        Format::Json => render::json(&figures, &seals),
         Format::Csv => render::csv(&figures),
     })
 }
 
-/// The seals of segments with events of the period. None if the journal cannot be read.
-fn covering(journal: &Path, from: &Date, to: &Date) -> Option<Vec<Seal>> {
-    let (from, to) = (from.to_string(), to.to_string());
-    let day = |time: &str| time.get(..10).unwrap_or_default().to_owned();
-    let mut seals = read_seals(journal).ok()?;
-    seals.retain(|seal| day(&seal.last) >= from && day(&seal.first) <= to);
-    Some(seals)
+fn period(clock: &Clock, from: Date, to: Date) -> Period {
+    Period {
+        from: from.to_string(),
+        to: to.to_string(),
+        from_us: clock.span_of(from).0,
+        until_us: clock.span_of(to).1,
+        now_us: Clock::now_us(),
+    }
 }
 
 fn write(output: Option<&Path>, text: &str) -> Result<(), String> {

@@ -63,7 +63,7 @@ pub async fn sign_in(
     headers: HeaderMap,
     Form(given): Form<Given>,
 ) -> Response {
-    let Access::Passwords(users) = &app.access else { return Problem::NotFound.page(&app, &visit) };
+    let Access::Users(users) = &app.access else { return Problem::NotFound.page(&app, &visit) };
     if !is_from_here(&headers) {
         return Problem::StaleForm.page(&app, &visit);
     }
@@ -84,7 +84,7 @@ pub async fn sign_in(
     if let Some(old) = cookie(&headers, SESSION) {
         app.sessions.end(old);
     }
-    let Some(session) = app.sessions.begin(&given.user, users.role(&given.user)) else {
+    let Some(session) = app.sessions.begin(&given.user, users.roles.role(&given.user)) else {
         return Problem::Unavailable.page(&app, &visit);
     };
     let kept = if app.is_behind_tls { "; Secure" } else { "" };

@@ -6,6 +6,7 @@ mod connections;
 mod decide;
 mod forms;
 mod routes;
+mod tls;
 pub mod visit;
 
 use std::convert::Infallible;
@@ -33,6 +34,7 @@ use crate::access::{Access, FormKey, Sessions, SignIn};
 use crate::clock::Clock;
 use crate::database::Database;
 use crate::own_journal::OwnJournal;
+use crate::pivot::Template;
 use crate::projection::Projection;
 
 pub use self::answers::{Problem, ask, html};
@@ -58,6 +60,15 @@ pub struct App {
     /// Whether browsers may send the session over TLS only.
     pub is_behind_tls: bool,
     pub journal: std::path::PathBuf,
+    /// The register of derogations, where it may be read.
+    pub register: Option<std::path::PathBuf>,
+    /// The folder of a forwarder's cursors, where it may be read.
+    pub forwarder_folder: Option<std::path::PathBuf>,
+    /// The folder of the sensor's candidates, where it may be read.
+    pub candidates_folder: Option<std::path::PathBuf>,
+    /// Links into other tools, and the time that they include before and after.
+    pub links: Vec<Template>,
+    pub links_margin_us: i64,
 }
 
 /// Limits for clients.
@@ -112,7 +123,13 @@ impl Listener {
                         Ok((stream, _)) => {
                             // Failing costs time only.
                             let _ = stream.set_nodelay(true);
-                            begin(stream, Peer::default(), &app, &router, &connections, limits);
+                            match app.access.tls() {
+                                None => begin(plainly(stream, Peer::default()), &app, &router, &connections, limits),
+                                Some(tls) => {
+                                    let opened = tls::accept(stream, tls, limits.header_timeout);
+                                    begin(opened, &app, &router, &connections, limits);
+                                }
+                            }
                         }
                         Err(_) => sleep(ACCEPT_PAUSE).await,
                     }
@@ -124,7 +141,8 @@ impl Listener {
                     match listener.accept().await {
                         Ok((stream, _)) => {
                             let uid = stream.peer_cred().ok().map(|credentials| credentials.uid());
-                            begin(stream, Peer { uid }, &app, &router, &connections, limits);
+                            let peer = Peer { is_local: true, uid, ..Peer::default() };
+                            begin(plainly(stream, peer), &app, &router, &connections, limits);
                         }
                         Err(_) => sleep(ACCEPT_PAUSE).await,
                     }
@@ -134,9 +152,13 @@ impl Listener {
     }
 }
 
-fn begin(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    peer: Peer,
+/// A connection that is open already.
+async fn plainly<S>(stream: S, peer: Peer) -> Option<(S, Peer)> {
+    Some((stream, peer))
+}
+
+fn begin<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    opened: impl Future<Output = Option<(S, Peer)>> + Send + 'static,
     app: &Arc<App>,
     router: &Router,
     connections: &Connections,
@@ -146,7 +168,12 @@ fn begin(
     let number = place.number();
     let (app, router) = (Arc::clone(app), router.clone());
     let task = tokio::spawn(async move {
-        let _ = timeout(limits.connection_age_max, serve(stream, peer, app, router, place, limits)).await;
+        let whole = async {
+            if let Some((stream, peer)) = opened.await {
+                serve(stream, peer, app, router, place, limits).await;
+            }
+        };
+        let _ = timeout(limits.connection_age_max, whole).await;
     });
     connections.served_by(number, task.abort_handle());
 }
@@ -161,7 +188,7 @@ async fn serve(
 ) {
     let service = TowerToHyperService::new(router);
     let answer = service_fn(|mut request: Request<Incoming>| {
-        let (service, app, place) = (service.clone(), Arc::clone(&app), &place);
+        let (service, app, place, peer) = (service.clone(), Arc::clone(&app), &place, peer.clone());
         async move {
             place.answers(true);
             let mut answer = if is_named_rightly(request.headers(), &app.hosts) {

@@ -13,7 +13,9 @@ use super::answers::{Problem, ask};
 use super::visit::{Known, Visit};
 use super::{App, FORM_BYTES_MAX, assets, decide, forms};
 use crate::own_journal::Act;
-use crate::pages::{bans, coverage, destinations, device, encode, facts, incident, incidents, log, services};
+use crate::pages::{
+    bans, candidates, coverage, derogations, destinations, device, encode, facts, incident, incidents, log, services,
+};
 use crate::query;
 
 /// All routes.
@@ -32,6 +34,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/services", get(all_services))
         .route("/service/{key}", get(one_service))
         .route("/destinations", get(of_destinations))
+        .route("/derogations", get(of_derogations))
+        .route("/candidates", get(of_candidates))
         .route("/audit", get(of_audit))
         .route("/health", get(of_health))
         .route("/keys", get(of_keys))
@@ -102,10 +106,8 @@ async fn one_incident(State(app): State<Arc<App>>, known: Known, Path(id): Path<
 
 /// The events of an incident as they stand in the journal.
 async fn raw(State(app): State<Arc<App>>, known: Known, Path(id): Path<String>) -> Answer {
+    only_who_sees_devices(&known).map_err(|problem| problem.page(&app, &known.visit))?;
     let refuse = |problem: Problem| problem.page(&app, &known.visit);
-    if !known.visit.sees_devices() {
-        return Err(refuse(Problem::Forbidden));
-    }
     let whole = ask(&app, move |tables| query::incident::whole(tables, &id, false)).await.map_err(refuse)?;
     let whole = whole.ok_or_else(|| refuse(Problem::NotFound))?;
     let id = whole.incident.id.clone();
@@ -150,10 +152,22 @@ async fn of_destinations(
     destinations::page(&app, &known.visit, wanted).await.map_err(|problem| problem.page(&app, &known.visit))
 }
 
+async fn of_derogations(State(app): State<Arc<App>>, known: Known) -> Answer {
+    only_who_sees_devices(&known).map_err(|problem| problem.page(&app, &known.visit))?;
+    derogations::page(&app, &known.visit).await.map_err(|problem| problem.page(&app, &known.visit))
+}
+
+async fn of_candidates(State(app): State<Arc<App>>, known: Known) -> Answer {
+    only_who_sees_devices(&known).map_err(|problem| problem.page(&app, &known.visit))?;
+    candidates::page(&app, &known.visit).await.map_err(|problem| problem.page(&app, &known.visit))
+}
+
+fn only_who_sees_devices(known: &Known) -> Result<(), Problem> {
+    if known.visit.sees_devices() { Ok(()) } else { Err(Problem::Forbidden) }
+}
+
 async fn of_audit(State(app): State<Arc<App>>, known: Known, Query(wanted): Query<log::Wanted>) -> Answer {
-    if !known.visit.sees_devices() {
-        return Err(Problem::Forbidden.page(&app, &known.visit));
-    }
+    only_who_sees_devices(&known).map_err(|problem| problem.page(&app, &known.visit))?;
     log::page(&app, &known.visit, wanted).await.map_err(|problem| problem.page(&app, &known.visit))
 }
 

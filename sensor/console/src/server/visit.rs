@@ -16,10 +16,14 @@ use crate::words::{Language, Words};
 /// The cookie of a session.
 pub const SESSION: &str = "vigie_session";
 /// Where a request comes from.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Peer {
-    /// The user that the process on the other end of a Unix socket runs as.
+    /// Whether it came over the Unix socket.
+    pub is_local: bool,
+    /// The user that the process on the other end of the Unix socket runs as.
     pub uid: Option<u32>,
+    /// The names of the client's certificate, which an authority of the web configuration signed.
+    pub certificate_names: Vec<String>,
 }
 
 /// A request of anybody.
@@ -69,17 +73,25 @@ fn person(parts: &Parts, app: &App) -> Option<Person> {
         |name: &str, role| Person { name: name.to_owned(), role, csrf: app.form_key.token(name), can_sign_out: false };
     match &app.access {
         Access::Open(name) => Some(of_form_key(name, crate::access::Role::Analyst)),
-        Access::Passwords(_) => app.sessions.person(cookie(&parts.headers, SESSION)?),
-        Access::Proxy { header, uids, users } => {
-            let peer = parts.extensions.get::<Peer>().copied().unwrap_or_default();
-            if !peer.uid.is_some_and(|uid| uids.contains(&uid)) {
+        Access::Users(users) => {
+            let names = parts.extensions.get::<Peer>().map_or(&[][..], |peer| peer.certificate_names.as_slice());
+            match users.roles.of_certificate(names) {
+                Some((name, role)) => Some(of_form_key(name, role)),
+                None => app.sessions.person(cookie(&parts.headers, SESSION)?),
+            }
+        }
+        Access::Proxy { header, uids, roles } => {
+            let peer = parts.extensions.get::<Peer>()?;
+            // Without user ids, the permissions of the socket have said that this is the proxy.
+            let is_proxy = peer.is_local && (uids.is_empty() || peer.uid.is_some_and(|uid| uids.contains(&uid)));
+            if !is_proxy {
                 return None;
             }
             let mut values = parts.headers.get_all(HeaderName::from_bytes(header.as_bytes()).ok()?).iter();
             let name = values.next()?.to_str().ok()?.trim();
             // Two headers: one of them may be the client's.
             let is_alone = values.next().is_none() && !name.is_empty();
-            is_alone.then(|| of_form_key(name, users.role(name)))
+            is_alone.then(|| of_form_key(name, roles.role(name)))
         }
     }
 }
@@ -137,11 +149,17 @@ impl FromRequestParts<Arc<App>> for Known {
         let visit = Visit::of(parts, app);
         match visit.person.clone() {
             Some(person) => Ok(Self { visit, person }),
-            None if matches!(app.access, Access::Passwords(_)) => {
-                let next = if parts.method == axum::http::Method::GET { visit.here.as_str() } else { "/" };
-                Err(Redirect::to(&format!("/sign-in?next={}", encode(next))).into_response())
-            }
-            None => Err((StatusCode::FORBIDDEN, "the proxy in front named no user\n").into_response()),
+            None => Err(match &app.access {
+                Access::Users(users) if users.has_passwords() => {
+                    let next = if parts.method == axum::http::Method::GET { visit.here.as_str() } else { "/" };
+                    Redirect::to(&format!("/sign-in?next={}", encode(next))).into_response()
+                }
+                Access::Users(_) => {
+                    let text = "your certificate names nobody in access.viewers, analysts or dpos of the console\n";
+                    (StatusCode::FORBIDDEN, text).into_response()
+                }
+                _ => (StatusCode::FORBIDDEN, "the proxy in front named no user\n").into_response(),
+            }),
         }
     }
 }

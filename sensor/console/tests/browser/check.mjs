@@ -47,7 +47,7 @@ if (process.env.README) {
   await browser.close();
   process.exit(0);
 }
-const paths = ["/", "/?day=all&order=oldest", incident, device, "/coverage", "/bans", "/ban/fr", "/services", "/service/tiktok", "/destinations",
+const paths = ["/", "/?day=all&order=oldest", incident, device, "/coverage", "/coverage?hour=12", "/bans", "/ban/fr", "/services", "/service/tiktok", "/destinations", "/derogations", "/candidates",
   "/audit", "/health", "/keys", "/accessibility", "/no-such-page"];
 
 for (const lang of ["en", "fr"]) {
@@ -168,7 +168,7 @@ await expect("c does not select the text for a ticket", page.evaluate(() => getS
   || document.activeElement.value.startsWith("vigie incident")));
 await page.keyboard.press("Escape");
 await Promise.all([page.waitForURL(`${base}/`), page.keyboard.press("u")]);
-for (const [key, path] of [["c", "/coverage"], ["b", "/bans"], ["s", "/services"], ["h", "/health"], ["i", "/"]]) {
+for (const [key, path] of [["c", "/coverage"], ["b", "/bans"], ["s", "/services"], ["e", "/derogations"], ["n", "/candidates"], ["h", "/health"], ["i", "/"]]) {
   await page.keyboard.press("g");
   await Promise.all([page.waitForURL(base + path), page.keyboard.press(key)]);
 }

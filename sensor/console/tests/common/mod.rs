@@ -40,6 +40,11 @@ impl Console {
     }
 
     pub fn start_with(journal: &str, how: &[&str], settings: &[&str]) -> Self {
+        Self::start_within(&[], journal, how, settings)
+    }
+
+    /// Starts one by another program, which becomes it.
+    pub fn start_within(wrapper: &[&str], journal: &str, how: &[&str], settings: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         fs::create_dir(path("journal")).unwrap();
@@ -48,7 +53,12 @@ impl Console {
         let users = format!("basic_auth_users:\n  ana: {}\n  vera: {}\n", hash("pass-a"), hash("pass-v"));
         fs::write(path("users.yml"), users).unwrap();
         fs::write(path("console.toml"), "").unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_vigie-console"));
+        fs::write(path("derogations.toml"), register(&MARKS.concat())).unwrap();
+        fs::create_dir(path("candidates")).unwrap();
+        fs::write(path("candidates/candidates-2026-11-27.jsonl"), candidates(&MARKS.concat())).unwrap();
+        let program = [wrapper, &[env!("CARGO_BIN_EXE_vigie-console")]].concat();
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]);
         let shown = |name: &str| path(name).display().to_string();
         if how == ["--demo"] {
             command.arg("--demo").arg(path("journal"));
@@ -57,6 +67,9 @@ impl Console {
             command.args(["--set", &format!("journal.folder={}", shown("journal"))]);
         }
         command.args(["--set", &format!("state.folder={}", shown("state")), "--set", "server.listen=127.0.0.1:0"]);
+        command.args(["--set", &format!("sensor.derogations={}", shown("derogations.toml"))]);
+        command.args(["--set", &format!("sensor.candidates_folder={}", shown("candidates"))]);
+        command.args(["--set", &format!("links.templates={LINKS}")]);
         for setting in settings {
             command.args(["--set", &setting.replace("FOLDER", &folder.path().display().to_string())]);
         }
@@ -188,6 +201,43 @@ pub fn journal(mark: &str) -> String {
     [incident, alert, audit, coverage].map(|line| line + "\n").concat()
 }
 
+/// Links of a flow and of an incident.
+pub const LINKS: &str = r#"["Arkime https://arkime.example/s?e={community_id}&n={name}&p={proto}&t={from_s}", "SIEM https://siem.example/#{client}"]"#;
+
+/// What would be markup, if anything of the record became such.
+pub const MARKS: [&str; 4] = [
+    "<script>alert(1)</script>",
+    "\"><img src=x onerror=alert(1)>",
+    "'><svg/onload=alert(1)>",
+    "</title></textarea><b>",
+];
+
+/// A register of derogations, in all of whose texts `mark` stands.
+pub fn register(mark: &str) -> String {
+    let text = |plain: &str| serde_json::to_string(&format!("{plain}{mark}")).unwrap();
+    format!(
+        "[[derogation]]\nid = {}\nwho = [{}]\nservices = [\"tiktok\", {}]\nfrom = \"2026-02-01\"\nuntil = \"9999-12-31\"\n\
+         added = \"2026-01-28\"\nreason = {}\napprover = {}\nreference = {}\n",
+        text("2026-001"),
+        text("label:phone-17"),
+        text("other"),
+        text("an account"),
+        text("secretary-general"),
+        text("SG-2026-17"),
+    )
+}
+
+/// A candidate, in all of whose texts `mark` stands.
+pub fn candidates(mark: &str) -> String {
+    let text = |plain: &str| serde_json::to_string(&format!("{plain}{mark}")).unwrap();
+    format!(
+        "{{\"name\":{},\"service\":{},\"flows\":7,\"first\":\"2026-11-27T08:00:00.000000+0000\",\"last\":{}}}\n",
+        text("new.example.net"),
+        text("bytedance-infra"),
+        text("2026-11-27T09:00:00.000000+0000"),
+    )
+}
+
 pub const PASSWORDS: [&str; 2] = ["access.users_file=FOLDER/users.yml", "access.analysts=[\"ana\"]"];
 
 pub fn pages(id: &str, client: &str) -> Vec<String> {
@@ -200,6 +250,8 @@ pub fn pages(id: &str, client: &str) -> Vec<String> {
         "/services",
         "/service/tiktok",
         "/destinations",
+        "/derogations",
+        "/candidates",
         "/audit",
         "/health",
         "/keys",

@@ -11,6 +11,8 @@ use vigie_journal::{Cursor, replace_file};
 
 /// Permissions of the program's files.
 const MODE: u32 = 0o600;
+/// Permissions of cursors: the group of the program may see how far receivers are.
+const CURSOR_MODE: u32 = 0o640;
 /// Largest file that is read.
 const STATE_BYTES_MAX: u64 = 64 << 10;
 
@@ -65,7 +67,7 @@ impl StateFile {
     /// # Errors
     /// It cannot be written; the old one stays.
     pub fn save(&self, state: &State) -> io::Result<()> {
-        replace_file(&self.path, MODE, &[&serde_json::to_vec(state)?])
+        replace_file(&self.path, CURSOR_MODE, &[&serde_json::to_vec(state)?])
     }
 }
 

@@ -36,6 +36,10 @@ pub fn encode_coverage(coverage: &Coverage, host: Option<&str>, out: &mut Vec<u8
     ] {
         window.number(key, number);
     }
+    if let Some((listed, seen)) = coverage.assets {
+        window.number("vigie.assets_listed", listed);
+        window.number("vigie.assets_seen", seen);
+    }
     window.text("vigie.policy", &coverage.policy);
     window.text("vigie.signatures", &coverage.signatures);
     window.close();

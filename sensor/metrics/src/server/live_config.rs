@@ -16,11 +16,16 @@ use crate::monitored::locked;
 /// exist.
 type FileVersion = Option<(u64, u64, i64, i64)>;
 
+/// What TLS connections are made with.
+pub type TlsServer = Arc<ServerConfig>;
+
 /// What applies to the next connection.
 #[derive(Clone, Default)]
-pub(super) struct Active {
-    pub(super) users: Arc<Vec<(String, String)>>,
-    pub(super) tls: Option<Arc<ServerConfig>>,
+pub struct Active {
+    /// Users and the bcrypt hashes of their passwords.
+    pub users: Arc<Vec<(String, String)>>,
+    /// TLS, if any.
+    pub tls: Option<TlsServer>,
 }
 
 struct State {
@@ -30,7 +35,7 @@ struct State {
 }
 
 /// The web configuration, kept up to date.
-pub(super) struct LiveConfig {
+pub struct LiveConfig {
     file: Option<PathBuf>,
     state: Mutex<State>,
     counts: Arc<EndpointCounts>,
@@ -38,7 +43,11 @@ pub(super) struct LiveConfig {
 }
 
 impl LiveConfig {
-    pub(super) fn open(file: Option<&Path>, counts: Arc<EndpointCounts>, log: Log) -> Result<Self, WebConfigError> {
+    /// Reads the file and those that it names; without a file there are no users and no TLS.
+    ///
+    /// # Errors
+    /// What is wrong, with file, line, key and mend.
+    pub fn open(file: Option<&Path>, counts: Arc<EndpointCounts>, log: Log) -> Result<Self, WebConfigError> {
         let state = match file {
             None => State { active: Active::default(), files: Vec::new() },
             Some(file) => {
@@ -50,7 +59,7 @@ impl LiveConfig {
     }
 
     /// Folders of the configuration and of the files that it names, from which they are read again.
-    pub(super) fn folders(&self) -> Vec<PathBuf> {
+    pub fn folders(&self) -> Vec<PathBuf> {
         let state = locked(&self.state);
         let folder = |file: &PathBuf| match file.parent() {
             Some(folder) if folder != Path::new("") => folder.to_owned(),
@@ -63,7 +72,7 @@ impl LiveConfig {
     }
 
     /// What is active, after reading it again if a file has changed.
-    pub(super) fn current(&self) -> Active {
+    pub fn current(&self) -> Active {
         let mut state = locked(&self.state);
         let Some(file) = &self.file else { return state.active.clone() };
         if state.files.iter().all(|(file, known)| version(file) == *known) {

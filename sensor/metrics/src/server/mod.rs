@@ -8,7 +8,7 @@ mod auth;
 mod connection;
 mod connections;
 mod counts;
-mod live_config;
+pub mod live_config;
 mod routes;
 mod tls;
 pub mod web_config;
