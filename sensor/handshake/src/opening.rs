@@ -244,7 +244,7 @@ impl Opening {
     /// Why a server drops this segment of the client, if it surely does. The checksum costs a look at all bytes and is
     /// tested where `tests_checksum` says so.
     pub fn why_void(&mut self, segment: &Segment<'_>, tests_checksum: bool) -> Option<Desync> {
-        let options = segment.checked_options_of_data();
+        let options = segment.checked_options();
         let mut reason = self.header_fault(segment, &options);
         if reason.is_none() && tests_checksum && self.has_wrong_checksum(segment) {
             reason = Some(Desync::CHECKSUM);

@@ -5,11 +5,13 @@
 //! earlier segments move it, until a hello shows where the stream begins. A gap at the start, left by a lost segment, is
 //! skipped if a hello follows it.
 
+mod partial;
+
 use super::opening::Desync;
 use super::prelude::{self, Match, Place};
 pub use super::stage::Findings;
 use super::stage::{Stage, State, current};
-use super::tls::{self, ClientHello};
+use super::tls;
 use super::versions::{Versions, name_hash};
 use super::{Counts, Limits, http};
 use vigie_decode::Segment;
@@ -171,9 +173,6 @@ impl Stream {
             self.is_done = true;
             return Findings { hello: Some(hello), desync: self.desync, ..Findings::default() };
         }
-        if offset == 0 && self.assembly.is_empty() {
-            self.expect_record(payload, limits);
-        }
         self.note_versions(offset, payload, segment, has_other_hop_limit, limits, counts);
         match self.assembly.insert(offset, payload, limits.stream_bytes_max) {
             Ok(_) => {}
@@ -182,15 +181,6 @@ impl Stream {
         }
         self.skip_gap_at_start(offset);
         self.parse(limits)
-    }
-
-    /// Makes room for the record that a first segment begins. One that announces much more than it holds gets no more than
-    /// twice its size.
-    fn expect_record(&mut self, payload: &[u8], limits: &Limits) {
-        if let [prelude::HANDSHAKE_RECORD, 3, _, high, low, ..] = *payload {
-            let announced = 5 + usize::from(u16::from_be_bytes([high, low]));
-            self.assembly.expect(announced.min(payload.len() * 2).min(limits.stream_bytes_max));
-        }
     }
 
     /// Takes a segment that comes after the hello was reported: it may hold another version of the hello's bytes.
@@ -477,23 +467,6 @@ impl Stream {
             self.reported_name = name_hash(name);
         }
         Findings { name, other_names, hello, desync }
-    }
-
-    /// Whether [`take_partial_hello`](Self::take_partial_hello) may return a hello.
-    pub fn has_partial_hello(&self) -> bool {
-        !self.is_done && self.stage.as_ref().is_some_and(|stage| stage.hello.is_some())
-    }
-
-    /// The hello without its tail, if its name is there and was not reported yet; for the end of a flow. Without a name
-    /// the stream goes on, because a FIN or RST may be forged or may have overtaken data.
-    pub fn take_partial_hello(&mut self, limits: &Limits) -> Option<ClientHello<'_>> {
-        if self.is_done {
-            return None;
-        }
-        let view = self.assembly.contiguous();
-        let hello = current(self.stage.as_mut(), view, limits).filter(|hello| hello.server_name().is_some());
-        self.is_done = hello.is_some();
-        hello
     }
 }
 

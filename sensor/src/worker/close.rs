@@ -15,6 +15,10 @@ use crate::event::{Event, Fact, FlowEnd};
 const POOLED_BYTES_MAX: usize = 8_192;
 /// Inspectors that wait to be reused, of each kind.
 const POOL_MAX: usize = 128;
+/// Hellos in several segments have more: at line rate thousands of them wait for their server's answer.
+const SPLIT_POOL_MAX: usize = 2_048;
+/// A hello that holds more bytes than this is freed, not reused.
+const SPLIT_BYTES_MAX: usize = 4_096;
 
 impl Worker {
     /// Closes a flow that left the table.
@@ -132,6 +136,13 @@ impl Worker {
     /// Keeps an inspector for the next flow, unless it holds much memory.
     pub(super) fn recycle(&mut self, inspection: Inspection) {
         match inspection {
+            Inspection::SplitHello(split) => {
+                let bytes = split.memory_bytes();
+                self.inspection_bytes = self.inspection_bytes.saturating_sub(bytes);
+                if self.split_pool.len() < SPLIT_POOL_MAX && bytes <= SPLIT_BYTES_MAX {
+                    self.split_pool.push(split);
+                }
+            }
             Inspection::Tcp(mut inspector) => {
                 let bytes = inspector.memory_bytes();
                 inspector.drop_held(&mut self.handshake_counters);

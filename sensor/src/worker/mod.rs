@@ -51,7 +51,7 @@ use vigie_flow::{FlowTable, HashKey, Slot};
 use vigie_handshake::address_names::AddressNames;
 use vigie_handshake::neighbours::MacAddress;
 use vigie_handshake::quic;
-use vigie_handshake::tcp::TcpInspector;
+use vigie_handshake::tcp::{SplitHello, TcpInspector};
 use vigie_handshake::udp::UdpInspector;
 use vigie_signatures::Bundle;
 
@@ -149,6 +149,8 @@ pub struct Worker {
     #[allow(clippy::vec_box)]
     tcp_pool: Vec<Box<TcpInspector>>,
     #[allow(clippy::vec_box)]
+    split_pool: Vec<Box<SplitHello>>,
+    #[allow(clippy::vec_box)]
     udp_pool: Vec<Box<UdpInspector>>,
     quic_scratch: quic::Scratch,
     /// Tunnels that begin in the segment at hand.
@@ -207,6 +209,7 @@ impl Worker {
             is_foreign: false,
             is_disputed: false,
             tcp_pool: Vec::new(),
+            split_pool: Vec::new(),
             udp_pool: Vec::new(),
             quic_scratch: quic::Scratch::default(),
             tunnel_depth: 0,

@@ -14,7 +14,7 @@ use vigie_flow::memory::{prefer_huge_pages, prefetch_whole};
 use vigie_flow::{FlowEntry, FlowTable, Slot};
 use vigie_handshake::http::HttpConnection;
 use vigie_handshake::opening::Opening;
-use vigie_handshake::tcp::TcpInspector;
+use vigie_handshake::tcp::{SplitHello, TcpInspector};
 use vigie_handshake::udp::UdpInspector;
 
 /// Records that a search for the stalest compares.
@@ -46,6 +46,8 @@ pub enum Inspection {
     None,
     /// A TCP connection is open, but had no payload yet.
     Opening(Opening),
+    /// Of a TCP connection no more came than parts of a hello in order.
+    SplitHello(Box<SplitHello>),
     /// TCP.
     Tcp(Box<TcpInspector>),
     /// HTTP after its first request.
@@ -59,9 +61,21 @@ impl Inspection {
     pub fn has_partial_hello(&self) -> bool {
         match self {
             Self::None | Self::Opening(_) | Self::Http(_) => false,
+            Self::SplitHello(split) => split.has_partial_hello(),
             Self::Tcp(inspector) => inspector.has_partial_hello(),
             Self::Udp(inspector) => inspector.may_have_hello(),
         }
+    }
+
+    /// Bytes of memory that the parts of a hello hold.
+    #[inline]
+    pub fn split_bytes(&self) -> usize {
+        if let Self::SplitHello(split) = self { split.memory_bytes() } else { 0 }
+    }
+
+    /// Whether bytes are held.
+    const fn holds_bytes(&self) -> bool {
+        matches!(self, Self::SplitHello(_) | Self::Tcp(_) | Self::Http(_) | Self::Udp(_))
     }
 
     /// Whether a hello has begun.
@@ -262,9 +276,7 @@ impl Records {
 
     /// The record to be given up whose inspection holds bytes.
     pub fn stalest_inspection(&mut self, table: &FlowTable) -> Option<u32> {
-        let holds_bytes =
-            |inspection: &_| matches!(inspection, Inspection::Tcp(_) | Inspection::Http(_) | Inspection::Udp(_));
-        self.stalest(table, |record| holds_bytes(&record.inspection))
+        self.stalest(table, |record| record.inspection.holds_bytes())
     }
 
     /// The record to be given up among the next [`CANDIDATES`] that may be: the one that is longest without a packet, where

@@ -274,6 +274,12 @@ pub(super) fn take_partial_hellos(
 ) -> Vec<(Side, HandshakeFinding)> {
     let mut findings = Vec::new();
     match inspection {
+        Inspection::SplitHello(split) => {
+            if let Some((client, hello)) = split.take_partial_hello() {
+                let finding = HandshakeFinding::from_hello(&hello, HelloTransport::Tcp, bundle, event_types, counters);
+                findings.push((client, finding));
+            }
+        }
         Inspection::Tcp(inspector) => {
             if let Some((client, hello)) = inspector.take_partial_hello(lent.limits) {
                 let finding = HandshakeFinding::from_hello(&hello, HelloTransport::Tcp, bundle, event_types, counters);

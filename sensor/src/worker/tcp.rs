@@ -4,10 +4,11 @@
 use smallvec::SmallVec;
 use vigie_decode::{Encapsulation, Segment, Transport};
 use vigie_flow::{Side, Slot};
+use vigie_handshake::Limits;
 use vigie_handshake::http::Progress;
 use vigie_handshake::opening::{Desync, Opening};
 use vigie_handshake::stream::Findings;
-use vigie_handshake::tcp::{HeldSegment, TcpInspector};
+use vigie_handshake::tcp::{Addition, HeldSegment, TcpInspector};
 use vigie_handshake::tls;
 use vigie_handshake::versions::name_hash;
 
@@ -49,7 +50,9 @@ impl Worker {
         }
         if !segment.payload.is_empty() {
             self.set_mark(slot, PAYLOAD);
-            if !self.inspect_whole_hello(packet, segment, slot, record_id, emit) {
+            if !self.inspect_whole_hello(packet, segment, slot, record_id, emit)
+                && !self.inspect_split_hello(packet, segment, slot, record_id, emit)
+            {
                 self.inspect_segment(packet, segment, slot, record_id, emit);
             }
         }
@@ -88,14 +91,13 @@ impl Worker {
         let record_id = self.record_of(slot, packet, emit);
         let opening = Opening::new(side, segment);
         if let Some(record) = self.records.get_mut(record_id) {
-            if matches!(&record.inspection, Inspection::Opening(known) if known.doubts(&opening)) {
-                tcp_inspector(record, &mut self.tcp_pool, &mut self.inspection_bytes);
+            let doubts = matches!(&record.inspection, Inspection::Opening(known) if known.doubts(&opening));
+            if doubts || matches!(&record.inspection, Inspection::SplitHello(_)) {
+                tcp_inspector(record, &mut self.tcp_pool, &mut self.inspection_bytes, &self.handshake_limits);
             }
             match &mut record.inspection {
                 Inspection::Tcp(inspector) => inspector.open_again(opening),
-                Inspection::None | Inspection::Opening(_) | Inspection::Http(_) | Inspection::Udp(_) => {
-                    record.inspection = Inspection::Opening(opening);
-                }
+                _ => record.inspection = Inspection::Opening(opening),
             }
         }
         true
@@ -106,6 +108,7 @@ impl Worker {
         let record_id = self.table.get(slot).map_or(0, |entry| entry.record);
         let opening = match self.records.get_mut(record_id).map(|record| &mut record.inspection) {
             Some(Inspection::Opening(opening)) => Some(opening),
+            Some(Inspection::SplitHello(split)) => split.opening_mut(),
             Some(Inspection::Tcp(inspector)) => inspector.opening_mut(),
             Some(Inspection::Http(http)) => http.opening_mut(),
             _ => None,
@@ -120,9 +123,13 @@ impl Worker {
     fn handle_syn_ack(&mut self, segment: &Segment<'_>, slot: Slot, server: Side) {
         let Some(entry) = self.table.get_mut(slot) else { return };
         entry.marks = with_client(entry.marks, server.opposite()) | CLIENT_KNOWN;
-        match self.records.get_mut(entry.record).map(|record| &mut record.inspection) {
-            Some(Inspection::Opening(opening)) if opening.client() != server => opening.answer(segment),
-            Some(Inspection::Tcp(inspector)) => inspector.answer(server, segment),
+        let Some(record) = self.records.get_mut(entry.record) else { return };
+        if matches!(&record.inspection, Inspection::SplitHello(_)) {
+            tcp_inspector(record, &mut self.tcp_pool, &mut self.inspection_bytes, &self.handshake_limits);
+        }
+        match &mut record.inspection {
+            Inspection::Opening(opening) if opening.client() != server => opening.answer(segment),
+            Inspection::Tcp(inspector) => inspector.answer(server, segment),
             _ => {}
         }
     }
@@ -162,6 +169,55 @@ impl Worker {
         true
     }
 
+    /// Inspects a segment of a hello that comes in order in several segments, as most do that are not whole in one. False if it
+    /// is another segment.
+    fn inspect_split_hello(
+        &mut self,
+        packet: &FlowPacket<'_>,
+        segment: &Segment<'_>,
+        slot: Slot,
+        record_id: u32,
+        emit: &mut dyn FnMut(Event),
+    ) -> bool {
+        let Self { records, split_pool, bundle, counters, event_types, handshake_limits, .. } = self;
+        let Some(record) = records.get_mut(record_id) else { return false };
+        let (side, bytes_before) = (packet.side, record.inspection.split_bytes());
+        let hello = match &mut record.inspection {
+            Inspection::Opening(opening) if opening.is_at_first_byte(side, segment) => {
+                let mut split = split_pool.pop().unwrap_or_default();
+                if !split.begin(*opening, segment, handshake_limits) {
+                    split_pool.push(split);
+                    return false;
+                }
+                record.inspection = Inspection::SplitHello(split);
+                None
+            }
+            Inspection::SplitHello(split) => match split.add(side, segment, handshake_limits) {
+                Addition::Part => None,
+                Addition::Whole(hello) => Some(hello),
+                Addition::Other => return false,
+            },
+            _ => return false,
+        };
+        let finding = hello.map(|hello| {
+            let name_hash = hello.server_name().map(short_hash);
+            (name_hash, HandshakeFinding::from_hello(&hello, HelloTransport::Tcp, bundle, *event_types, counters))
+        });
+        remeasure(&mut self.inspection_bytes, bytes_before, record.inspection.split_bytes());
+        let Some((name_hash, mut finding)) = finding else {
+            self.enforce_memory_limit(emit);
+            return true;
+        };
+        record.reported_name = name_hash.unwrap_or(record.reported_name);
+        if let Inspection::SplitHello(split) = &record.inspection {
+            finding.desync = split.opening().map(|opening| opening.desync()).unwrap_or_default();
+        }
+        self.set_client(slot, side);
+        self.note_mac_of_hello(packet, slot, &finding);
+        self.report_hello(&packet.frame, slot, record_id, finding, emit);
+        true
+    }
+
     /// Inspects the payload of a segment.
     pub(super) fn inspect_segment(
         &mut self,
@@ -175,7 +231,8 @@ impl Worker {
         let Self { records, tcp_pool, bundle, counters, event_types, inspection_bytes, .. } = self;
         let Some(record) = records.get_mut(record_id) else { return };
         let name_before = record.reported_name;
-        let Some(inspector) = tcp_inspector(record, tcp_pool, inspection_bytes) else { return };
+        let limits = &self.handshake_limits;
+        let Some(inspector) = tcp_inspector(record, tcp_pool, inspection_bytes, limits) else { return };
         if inspector.awaits_certificate() {
             if self.table.get(slot).is_some_and(|entry| client_of(entry.marks) == side) {
                 return self.inspect_later_hello(packet, segment, slot, record_id, emit);
@@ -278,7 +335,7 @@ impl Worker {
     fn hold_segment(&mut self, client: Side, segment: &Segment<'_>, record_id: u32) {
         let Self { records, tcp_pool, inspection_bytes, handshake_limits, handshake_counters, .. } = self;
         let Some(record) = records.get_mut(record_id) else { return };
-        let Some(inspector) = tcp_inspector(record, tcp_pool, inspection_bytes) else { return };
+        let Some(inspector) = tcp_inspector(record, tcp_pool, inspection_bytes, handshake_limits) else { return };
         let bytes_before = inspector.memory_bytes();
         inspector.hold(client, segment, handshake_limits, handshake_counters);
         remeasure(inspection_bytes, bytes_before, inspector.memory_bytes());
@@ -318,20 +375,24 @@ impl Worker {
     }
 }
 
-/// The inspector of a record, which is made if the connection had no payload yet.
+/// The inspector of a record, which is made if the connection had no payload yet, or no more than parts of a hello in order.
 #[inline]
 #[allow(clippy::vec_box)]
 pub(super) fn tcp_inspector<'r>(
     record: &'r mut FlowRecord,
     pool: &mut Vec<Box<TcpInspector>>,
     inspection_bytes: &mut usize,
+    limits: &Limits,
 ) -> Option<&'r mut TcpInspector> {
     if !matches!(record.inspection, Inspection::Tcp(_)) {
         let mut inspector = pool.pop().unwrap_or_default();
-        *inspection_bytes += inspector.memory_bytes();
-        if let Inspection::Opening(opening) = record.inspection {
-            inspector.open(opening);
+        let bytes_before = record.inspection.split_bytes();
+        match &mut record.inspection {
+            Inspection::Opening(opening) => inspector.open(*opening),
+            Inspection::SplitHello(split) => inspector.take_over(split, limits),
+            _ => {}
         }
+        remeasure(inspection_bytes, bytes_before, inspector.memory_bytes());
         record.inspection = Inspection::Tcp(inspector);
     }
     match &mut record.inspection {

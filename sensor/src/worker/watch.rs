@@ -55,7 +55,8 @@ impl Worker {
             return self.end_watch(slot, record_id);
         }
         let Some(record) = self.records.get_mut(record_id) else { return };
-        let Some(inspector) = tcp_inspector(record, &mut self.tcp_pool, &mut self.inspection_bytes) else { return };
+        let (pool, limits) = (&mut self.tcp_pool, &self.handshake_limits);
+        let Some(inspector) = tcp_inspector(record, pool, &mut self.inspection_bytes, limits) else { return };
         if inspector.segments() >= WATCHED_SEGMENTS_MAX {
             self.end_watch(slot, record_id);
             return self.follow_requests(packet, segment, slot, emit);
@@ -73,9 +74,8 @@ impl Worker {
         }
         let Some(first_byte) = segment.acknowledgment() else { return false };
         let Some(record) = self.records.get_mut(record_id) else { return false };
-        let Some(inspector) = tcp_inspector(record, &mut self.tcp_pool, &mut self.inspection_bytes) else {
-            return false;
-        };
+        let (pool, limits) = (&mut self.tcp_pool, &self.handshake_limits);
+        let Some(inspector) = tcp_inspector(record, pool, &mut self.inspection_bytes, limits) else { return false };
         let bytes_before = inspector.memory_bytes();
         inspector.await_second_hello(client, first_byte);
         remeasure(&mut self.inspection_bytes, bytes_before, inspector.memory_bytes());
@@ -95,7 +95,8 @@ impl Worker {
         let Self { records, tcp_pool, bundle, counters, event_types, inspection_bytes, .. } = self;
         let Some(record) = records.get_mut(record_id) else { return contradictions };
         let reported_before = record.reported_name;
-        let Some(inspector) = tcp_inspector(record, tcp_pool, inspection_bytes) else { return contradictions };
+        let limits = &self.handshake_limits;
+        let Some(inspector) = tcp_inspector(record, tcp_pool, inspection_bytes, limits) else { return contradictions };
         let bytes_before = inspector.memory_bytes();
         if inspector.is_before_reading(client, segment) {
             inspector.restart(client);
@@ -158,7 +159,7 @@ impl Worker {
     pub(super) fn settle_and_watch(&mut self, slot: Slot, record_id: u32) {
         let Some(record) = self.records.get_mut(record_id) else { return self.settle(slot, record_id) };
         match &mut record.inspection {
-            Inspection::Opening(_) => {}
+            Inspection::Opening(_) | Inspection::SplitHello(_) => {}
             Inspection::Tcp(inspector) if inspector.holds_bytes(Side::Low) || inspector.holds_bytes(Side::High) => {
                 let bytes_before = inspector.memory_bytes();
                 inspector.keep_bytes();

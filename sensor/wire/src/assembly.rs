@@ -26,6 +26,11 @@ pub struct Assembly {
 }
 
 impl Assembly {
+    /// The first bytes of a stream.
+    pub const fn of(bytes: Vec<u8>) -> Self {
+        Self { contiguous: bytes.len(), buffer: bytes, islands: Vec::new() }
+    }
+
     /// The bytes known without a hole from offset 0 on.
     #[inline]
     pub fn contiguous(&self) -> &[u8] {
@@ -58,11 +63,6 @@ impl Assembly {
         if more > self.buffer.capacity() - self.buffer.len() {
             self.buffer.reserve_exact(more.max(self.buffer.len() / 4));
         }
-    }
-
-    /// Makes room for a stream of that length, so that its next pieces do not move the first.
-    pub fn expect(&mut self, length: usize) {
-        self.buffer.reserve_exact(length.saturating_sub(self.buffer.len()));
     }
 
     /// Forgets all bytes, keeps the memory.

@@ -2,7 +2,7 @@
 //! in pieces. Hellos in SSLv2's form (RFC 5246 §E.2) are not read: they name no host.
 
 use super::hello::{ClientHello, HelloScan};
-use super::records::{Message, Records, Step, Stop};
+use super::records::{Message, RECORD_BYTES_MAX, Records, Step, Stop};
 use super::records::{content, handshake};
 
 /// The hello of a segment that starts with the record that holds it whole; nothing is copied.
@@ -16,6 +16,35 @@ pub fn hello_in_one_record(payload: &[u8]) -> Option<ClientHello<'_>> {
     };
     let announced = u32::from_be_bytes([0, a, b, c]) as usize;
     ClientHello::parse(body.get(..announced)?, announced).ok()
+}
+
+/// Bytes in front of a hello's body: the headers of its record and of its message.
+pub const HELLO_HEADER_BYTES: usize = 9;
+
+/// A first part of a body that is shorter than this is not looked at.
+const START_BYTES_MIN: usize = 64;
+
+/// The beginning of a hello that fills its record.
+#[derive(Clone, Copy, Debug)]
+pub struct HelloStart<'a> {
+    /// Bytes of its body.
+    pub announced: usize,
+    /// The body, as far as it is there.
+    pub body: &'a [u8],
+}
+
+impl<'a> HelloStart<'a> {
+    /// The hello that begins `payload`, if it fills one record.
+    #[inline]
+    pub fn read(payload: &'a [u8]) -> Option<Self> {
+        let [content::HANDSHAKE, 3, _, high, low, handshake::CLIENT_HELLO, a, b, c, ref body @ ..] = *payload else {
+            return None;
+        };
+        let announced = u32::from_be_bytes([0, a, b, c]) as usize;
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        let fills = announced + 4 == length && length <= RECORD_BYTES_MAX;
+        (fills && body.len() >= START_BYTES_MIN).then_some(Self { announced, body })
+    }
 }
 
 /// The result of a call.

@@ -15,7 +15,7 @@ pub(crate) mod build;
 
 pub use ech::{Ech, EchExtension};
 pub use hello::{ClientHello, HelloError, HelloScan};
-pub use hello_stream::{HelloStep, HelloStream, hello_in_one_record};
+pub use hello_stream::{HELLO_HEADER_BYTES, HelloStart, HelloStep, HelloStream, hello_in_one_record};
 pub use ja4::{Ja4, Ja4Raw, Ja4Transport};
 pub use records::Stop;
 pub use server::{ServerHello, ServerStep, ServerStream};
