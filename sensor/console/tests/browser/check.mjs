@@ -39,7 +39,9 @@ await first.close();
 if (process.env.README) {
   const page = await browser.newPage({ viewport: { width: 1280, height: 800 }, deviceScaleFactor: 1 });
   const session = await page.context().newCDPSession(page);
-  for (const [name, path] of [["incidents", "/?day=all&service=tiktok&order=oldest"], ["incident", incident]]) {
+  await page.goto(`${base}/service/tiktok`);
+  const of_first = await page.getAttribute("a.open", "href");
+  for (const [name, path] of [["incidents", "/?day=all"], ["incident", of_first]]) {
     await page.goto(base + path);
     const { data } = await session.send("Page.captureScreenshot", { format: "webp", quality: 82 });
     writeFileSync(`${process.env.README}/${name}.webp`, Buffer.from(data, "base64"));
