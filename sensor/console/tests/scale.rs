@@ -3,7 +3,8 @@
 //!
 //!     cargo test --release -p vigie-console --test scale -- --ignored --nocapture
 //!
-//! `VIGIE_SCALE_INCIDENTS` (100 000) and `VIGIE_SCALE_ALERTS_EACH` (5) say how much.
+//! `VIGIE_SCALE_INCIDENTS` (100 000) and `VIGIE_SCALE_ALERTS_EACH` (5) say how much. `VIGIE_SCALE_FOLDER` names a folder in which the
+//! journal stays, so that the next run need not write it.
 // Clippy knows only functions marked as tests, which may panic.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
@@ -11,7 +12,7 @@ use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -160,9 +161,26 @@ fn write_journal(folder: &Path, size: &Size) -> (u64, Cursor) {
         thread::sleep(Duration::from_millis(50));
     }
     drop(journal);
+    (lines, end_of(folder))
+}
+
+/// Where a journal ends.
+fn end_of(folder: &Path) -> Cursor {
     let mut reader = JournalReader::open(folder, StartAt::Newest).unwrap();
     while reader.next_line().unwrap().is_some() {}
-    (lines, reader.cursor())
+    reader.cursor()
+}
+
+/// The journal of an earlier run, or a new one.
+fn journal(folder: &Path, size: &Size) -> (u64, Cursor) {
+    let told = folder.join("lines");
+    let written = fs::read_to_string(&told).ok().and_then(|lines| lines.trim().parse().ok());
+    if let Some(lines) = written {
+        return (lines, end_of(&folder.join("journal")));
+    }
+    let (lines, end) = write_journal(&folder.join("journal"), size);
+    fs::write(told, lines.to_string()).unwrap();
+    (lines, end)
 }
 
 struct Console {
@@ -274,23 +292,25 @@ fn many_incidents_are_read_fast_and_shown_fast() {
         incidents: number("VIGIE_SCALE_INCIDENTS", FEW_INCIDENTS),
         alerts_each: number("VIGIE_SCALE_ALERTS_EACH", 5),
     };
-    let folder = tempfile::tempdir().unwrap();
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = env::var_os("VIGIE_SCALE_FOLDER").map_or_else(|| temporary.path().to_owned(), PathBuf::from);
+    let state = folder.join("state");
     let began = Instant::now();
-    fs::create_dir(folder.path().join("state")).unwrap();
-    let (lines, end) = write_journal(&folder.path().join("journal"), &size);
+    let _ = fs::remove_dir_all(&state);
+    fs::create_dir(&state).unwrap();
+    let (lines, end) = journal(&folder, &size);
     println!(
         "{} incidents, {} alerts, {lines} lines, {} MB of journal, written in {:.0?}",
         size.incidents,
         size.incidents * size.alerts_each,
-        size_of(&folder.path().join("journal")) / 1_000_000,
+        size_of(&folder.join("journal")) / 1_000_000,
         began.elapsed()
     );
     let mut bars = Bars::default();
     let began = Instant::now();
-    let console = Console::start(folder.path());
+    let console = Console::start(&folder);
     let (_, empty) = console.time("/");
     println!("     a page while the tables are made: {empty:.1?}");
-    let state = folder.path().join("state");
     while !is_read(&state, &end) {
         thread::sleep(Duration::from_millis(200));
     }
@@ -330,7 +350,7 @@ fn many_incidents_are_read_fast_and_shown_fast() {
     let from = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second() - 29 * 86_400).unwrap();
     let from = from.strftime("%Y-%m-%d").to_string();
     let mut report = Command::new(env!("CARGO_BIN_EXE_vigie-console"));
-    report.args(["report", &from, &until, "--state"]).arg(&state).arg("--journal").arg(folder.path().join("journal"));
+    report.args(["report", &from, &until, "--state"]).arg(&state).arg("--journal").arg(folder.join("journal"));
     let output = report.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     bars.hold("report of a month", &format!("{:.1?}", began.elapsed()), began.elapsed() < REPORT_MAX);

@@ -31,8 +31,12 @@ use crate::alias::AliasKey;
 /// Version of the tables: another one is made anew.
 pub const SCHEMA: i64 = 5;
 const TABLES: &str = include_str!("schema.sql");
-/// Lines that are stored at once.
-const BATCH_LINES_MAX: usize = 10_000;
+/// Lines that are stored at once: the more, the less often a page is written that many of them change.
+const BATCH_LINES_MAX: usize = 50_000;
+/// Time after which what was read so far is stored: somebody may wait for a line of the other journal.
+const BATCH_TIME_MAX: Duration = Duration::from_secs(2);
+/// Lines after which it is looked at the clock.
+const LINES_BETWEEN_LOOKS: usize = 512;
 /// How often the journals are looked at again when everything was read.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// Wait after an error.
@@ -174,6 +178,7 @@ impl Follower {
             self.progress.at(&sensor.reader, is_at_end);
             if is_at_end && pruned.is_none_or(|at| at.elapsed() >= PRUNE_INTERVAL) {
                 prune(&tables, &self.options)?;
+                store.forget();
                 pruned = Some(Instant::now());
             }
             let wait = if is_at_end { POLL_INTERVAL } else { Duration::ZERO };
@@ -222,7 +227,7 @@ impl Follow {
 
     /// Takes some lines. True if there was nothing more.
     fn read(&mut self, tables: &mut Connection, store: &mut Store, progress: &Progress) -> Result<bool, Stopped> {
-        let (mut taken, mut unread) = (0_usize, 0_u64);
+        let (mut taken, mut unread, began) = (0_usize, 0_u64, Instant::now());
         // It costs nothing until something is written.
         let batch = tables.transaction()?;
         let is_at_end = loop {
@@ -234,7 +239,8 @@ impl Follow {
             let place = Place { origin: self.origin, segment, offset };
             unread += u64::from(!store.take(&batch, place, &self.line)?);
             taken += 1;
-            if taken >= BATCH_LINES_MAX {
+            let is_late = taken.is_multiple_of(LINES_BETWEEN_LOOKS) && began.elapsed() >= BATCH_TIME_MAX;
+            if taken >= BATCH_LINES_MAX || is_late {
                 break false;
             }
         };
@@ -321,9 +327,16 @@ fn prune(tables: &Connection, options: &Options) -> rusqlite::Result<()> {
     let before = |days: u32| now - i64::from(days) * DAY_US;
     tables.execute("DELETE FROM evidence WHERE time_us < ?1", [before(options.evidence_days)])?;
     let oldest = before(options.incidents_days);
-    let of_incidents = "SELECT id FROM incident WHERE last_us < ?1";
+    let of_incidents = "SELECT seq FROM incident WHERE last_us < ?1";
     tables.execute(&format!("DELETE FROM change WHERE incident IN ({of_incidents})"), [oldest])?;
     tables.execute("DELETE FROM incident WHERE last_us < ?1", [oldest])?;
+    let is_unused = |table: &str, column: &str| {
+        format!("NOT EXISTS (SELECT 1 FROM {table} WHERE {table}.{column} = incident_key.seq)")
+    };
+    let unused = format!("{} AND {}", is_unused("incident", "seq"), is_unused("evidence", "incident"));
+    tables.execute(&format!("DELETE FROM incident_key WHERE {unused}"), [])?;
+    let is_gone = "NOT EXISTS (SELECT 1 FROM incident WHERE incident.client = client.client)";
+    tables.execute(&format!("DELETE FROM client WHERE {is_gone}"), [])?;
     tables.execute("DELETE FROM audit WHERE time_us < ?1", [oldest])?;
     tables.execute("DELETE FROM coverage WHERE begin_us < ?1", [oldest])?;
     // Their rows are counted down as incidents go.

@@ -1,8 +1,15 @@
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
+-- Numbers of incidents, in the order in which they are met: what belongs to one is found by its number, so that what comes in is
+-- written where it was written last. An id is random, and by it every line would write another page of the file.
+CREATE TABLE incident_key (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE
+);
+
 CREATE TABLE incident (
     seq INTEGER PRIMARY KEY,
-    id TEXT NOT NULL UNIQUE,
+    id TEXT NOT NULL,
     alias TEXT NOT NULL,
     state TEXT NOT NULL,
     closed TEXT NOT NULL,
@@ -44,14 +51,13 @@ CREATE INDEX incident_alias ON incident (alias);
 CREATE INDEX incident_opened ON incident (opened_us, seq);
 CREATE INDEX incident_day ON incident (day, opened_us, seq);
 CREATE INDEX incident_client ON incident (client, opened_us);
-CREATE INDEX incident_client_alias ON incident (client_alias, opened_us);
 CREATE INDEX incident_service ON incident (service, first_us, seq);
 CREATE INDEX incident_excused ON incident (day) WHERE closed = 'excused';
 CREATE INDEX incident_decided ON incident (day) WHERE disposition <> '';
 CREATE INDEX incident_open ON incident (opened_us, seq) WHERE state <> 'closed';
 
 CREATE TABLE change (
-    incident TEXT NOT NULL,
+    incident INTEGER NOT NULL,
     time_us INTEGER NOT NULL,
     revision INTEGER NOT NULL,
     state TEXT NOT NULL,
@@ -76,7 +82,7 @@ CREATE TABLE rule (
 );
 
 CREATE TABLE evidence (
-    incident TEXT NOT NULL,
+    incident INTEGER NOT NULL,
     time_us INTEGER NOT NULL,
     event_id TEXT NOT NULL,
     rule INTEGER NOT NULL,
@@ -166,6 +172,15 @@ CREATE TABLE hour_count (
     PRIMARY KEY (hour, verdict, service, ban, site, is_open, decision)
 ) WITHOUT ROWID;
 
+-- Names of clients: what viewers see, and what the list of assets has.
+CREATE TABLE client (
+    client TEXT PRIMARY KEY,
+    alias TEXT NOT NULL,
+    device TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX client_alias ON client (alias);
+CREATE INDEX client_device ON client (device);
+
 CREATE TABLE client_count (
     service TEXT NOT NULL,
     ban TEXT NOT NULL,
@@ -189,6 +204,7 @@ CREATE TABLE destination (
 ) WITHOUT ROWID;
 
 CREATE TRIGGER incident_added AFTER INSERT ON incident BEGIN
+    INSERT INTO client VALUES (new.client, new.client_alias, new.device) ON CONFLICT DO UPDATE SET device = new.device;
     INSERT INTO client_count VALUES (new.service, new.ban, new.client, 1, new.first_us, new.last_us)
         ON CONFLICT DO UPDATE SET incidents = incidents + 1, first_us = min(first_us, new.first_us),
             last_us = max(last_us, new.last_us);

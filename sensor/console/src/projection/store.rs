@@ -9,8 +9,8 @@ use vigie_journal::eve::{GENERATOR_AUDIT, GENERATOR_INCIDENT, GENERATOR_SIGHTING
 use super::line::{Line, time_us};
 use crate::alias::AliasKey;
 
-/// Incidents whose number of evidence is remembered.
-const COUNTS_MAX: usize = 65_536;
+/// Incidents that are remembered.
+const KNOWN_MAX: usize = 65_536;
 /// Rules whose number is remembered. There are fewer; their texts change with reviews.
 const RULES_MAX: usize = 16_384;
 /// Days, services and bans whose alerts are counted before they go to the tables.
@@ -45,13 +45,21 @@ pub struct Place {
     pub offset: u64,
 }
 
+/// What is remembered of an incident.
+#[derive(Clone, Copy)]
+struct Known {
+    seq: i64,
+    /// How much evidence it has, if that was asked.
+    evidence: Option<u32>,
+}
+
 /// Writes events into the tables.
 pub struct Store {
     key: AliasKey,
     /// Evidence that is kept of an incident; what is beyond is counted.
     evidence_max: u32,
-    /// How much evidence incidents have.
-    counts: HashMap<String, u32>,
+    /// Incidents by their ids.
+    known: HashMap<String, Known>,
     /// Numbers of rules in the table `rule`.
     rules: HashMap<String, i64>,
     /// Alerts by day, service and ban that are not in the tables yet.
@@ -60,7 +68,13 @@ pub struct Store {
 
 impl Store {
     pub fn new(key: AliasKey, evidence_max: u32) -> Self {
-        Self { key, evidence_max, counts: HashMap::new(), rules: HashMap::new(), alerts: HashMap::new() }
+        Self { key, evidence_max, known: HashMap::new(), rules: HashMap::new(), alerts: HashMap::new() }
+    }
+
+    /// Forgets what was removed from the tables.
+    pub fn forget(&mut self) {
+        self.known.clear();
+        self.rules.clear();
     }
 
     /// Writes what was only counted so far. Due before each commit.
@@ -110,6 +124,7 @@ impl Store {
         if id.is_empty() {
             return Ok(());
         }
+        let seq = self.known(tables, id)?.seq;
         let client = facts.one("client");
         let all = |key| facts.all(key).collect::<Vec<_>>();
         let lists = json!({
@@ -119,7 +134,7 @@ impl Store {
         let mut change =
             tables.prepare_cached("INSERT OR REPLACE INTO change VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
         change.execute(params![
-            id,
+            seq,
             time,
             numbers.revision as i64,
             facts.one("incident_state"),
@@ -133,10 +148,10 @@ impl Store {
             "INSERT INTO incident (id, alias, state, closed, client, client_alias, device, service, service_name, verdict,
                  kind, first_run, is_warning, is_attempt, is_clear_text, ban, ban_title, authority, day, scope, site,
                  ministry, severity, opened_us, first_us, last_us, revision, flows, bytes_to_server, bytes_to_client,
-                 alerts_left_out, lists)
+                 alerts_left_out, lists, seq)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22,
-                 ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32)
-             ON CONFLICT (id) DO UPDATE SET state = ?3, closed = ?4, device = ?7, verdict = ?10, kind = ?11,
+                 ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33)
+             ON CONFLICT (seq) DO UPDATE SET state = ?3, closed = ?4, device = ?7, verdict = ?10, kind = ?11,
                  first_run = max(first_run, ?12), is_attempt = ?14, is_clear_text = max(is_clear_text, ?15),
                  severity = ?23, first_us = min(first_us, ?25), last_us = max(last_us, ?26), revision = ?27, flows = ?28,
                  bytes_to_server = ?29, bytes_to_client = ?30, alerts_left_out = ?31, lists = ?32
@@ -175,6 +190,7 @@ impl Store {
             numbers.bytes_toclient as i64,
             numbers.alerts_left_out as i64,
             lists.to_string(),
+            seq,
         ])?;
         // It may have been decided by a line that was read before.
         apply_decision(tables, id)
@@ -196,10 +212,11 @@ impl Store {
         *self.alerts.entry(key).or_default() += 1;
         let rule = self.rule(tables, line)?;
         for incident in facts.all("incident") {
-            let count = self.count(tables, incident)?;
+            let known = self.known(tables, incident)?;
+            let count = self.evidence(tables, known)?;
             if count >= self.evidence_max {
-                let left_out = "UPDATE incident SET evidence_left_out = evidence_left_out + 1 WHERE id = ?1";
-                tables.prepare_cached(left_out)?.execute([incident])?;
+                let left_out = "UPDATE incident SET evidence_left_out = evidence_left_out + 1 WHERE seq = ?1";
+                tables.prepare_cached(left_out)?.execute([known.seq])?;
                 continue;
             }
             let mut evidence = tables.prepare_cached(
@@ -208,7 +225,7 @@ impl Store {
             )?;
             let ja4 = if line.tls.ja4.is_empty() { &line.quic.ja4 } else { &line.tls.ja4 };
             let added = evidence.execute(params![
-                incident,
+                known.seq,
                 time,
                 facts.one("event_id"),
                 rule,
@@ -225,9 +242,8 @@ impl Store {
                 place.segment as i64,
                 place.offset as i64,
             ])?;
-            match self.counts.get_mut(incident) {
-                Some(known) => *known = count + added as u32,
-                None => _ = self.counts.insert(incident.to_owned(), count + added as u32),
+            if let Some(known) = self.known.get_mut(incident) {
+                known.evidence = Some(count + added as u32);
             }
         }
         Ok(())
@@ -258,16 +274,34 @@ impl Store {
         Ok(seq)
     }
 
-    /// How much evidence of an incident is kept.
-    fn count(&mut self, tables: &Transaction<'_>, incident: &str) -> rusqlite::Result<u32> {
-        if let Some(count) = self.counts.get(incident) {
-            return Ok(*count);
+    /// The number of an incident; it gets one if it is new.
+    fn known(&mut self, tables: &Transaction<'_>, id: &str) -> rusqlite::Result<Known> {
+        if let Some(known) = self.known.get(id) {
+            return Ok(*known);
         }
-        if self.counts.len() >= COUNTS_MAX {
-            self.counts.clear();
+        let find = "SELECT seq FROM incident_key WHERE id = ?1";
+        let found: Option<i64> = tables.prepare_cached(find)?.query_row([id], |row| row.get(0)).optional()?;
+        let known = match found {
+            Some(seq) => Known { seq, evidence: None },
+            None => {
+                let seq = tables.prepare_cached("INSERT INTO incident_key (id) VALUES (?1)")?.insert([id])?;
+                Known { seq, evidence: Some(0) }
+            }
+        };
+        if self.known.len() >= KNOWN_MAX {
+            self.known.clear();
+        }
+        self.known.insert(id.to_owned(), known);
+        Ok(known)
+    }
+
+    /// How much evidence of an incident is kept.
+    fn evidence(&self, tables: &Transaction<'_>, known: Known) -> rusqlite::Result<u32> {
+        if let Some(count) = known.evidence {
+            return Ok(count);
         }
         let count = "SELECT count(*) FROM (SELECT 1 FROM evidence WHERE incident = ?1 LIMIT ?2)";
-        tables.prepare_cached(count)?.query_row(params![incident, self.evidence_max], |row| row.get(0))
+        tables.prepare_cached(count)?.query_row(params![known.seq, self.evidence_max], |row| row.get(0))
     }
 }
 
@@ -295,7 +329,7 @@ fn apply_decision(tables: &Transaction<'_>, incident: &str) -> rusqlite::Result<
                                              WHERE json_extract(value, '$[0]') = 'disposition')
                                      FROM audit WHERE incident = ?1 AND kind = 'disposition'
                                      ORDER BY time_us DESC LIMIT 1), '')
-         WHERE id = ?1 AND EXISTS (SELECT 1 FROM audit WHERE incident = ?1)",
+         WHERE seq = (SELECT seq FROM incident_key WHERE id = ?1) AND EXISTS (SELECT 1 FROM audit WHERE incident = ?1)",
     )?;
     update.execute([incident])?;
     Ok(())

@@ -87,8 +87,8 @@ const SAME_DEVICE_MAX: usize = 10;
 /// # Errors
 /// The tables cannot be read.
 pub fn find(tables: &Connection, id: &str, is_alias: bool) -> rusqlite::Result<Option<Incident>> {
-    let column = if is_alias { "alias" } else { "id" };
-    let query = format!("SELECT {COLUMNS} FROM incident WHERE {column} = ?1");
+    let condition = if is_alias { "alias = ?1" } else { "seq = (SELECT seq FROM incident_key WHERE id = ?1)" };
+    let query = format!("SELECT {COLUMNS} FROM incident WHERE {condition}");
     tables.prepare_cached(&query)?.query_row([id], Incident::of).optional()
 }
 
@@ -100,7 +100,7 @@ pub fn whole(tables: &Connection, id: &str, is_alias: bool) -> rusqlite::Result<
     let Some(incident) = find(tables, id, is_alias)? else { return Ok(None) };
     let evidence_count: i64 = tables
         .prepare_cached("SELECT count(*) FROM evidence WHERE incident = ?1")?
-        .query_row([&incident.id], |row| row.get(0))?;
+        .query_row([incident.seq], |row| row.get(0))?;
     let all = Filter { span: Span::All, ..Filter::default() };
     let here = Some((incident.opened_us, incident.seq));
     let older = list(tables, &all, here, 1)?.pop();
@@ -117,8 +117,8 @@ pub fn whole(tables: &Connection, id: &str, is_alias: bool) -> rusqlite::Result<
     };
     Ok(Some(Whole {
         lists: Lists::of(&incident),
-        changes: changes(tables, &incident.id)?,
-        evidence: evidence(tables, &incident.id, EVIDENCE_SHOWN_MAX)?,
+        changes: changes(tables, incident.seq)?,
+        evidence: evidence(tables, incident.seq, EVIDENCE_SHOWN_MAX)?,
         evidence_count: evidence_count.max(0) as u64,
         audit: audit::of_incident(tables, &incident.id)?,
         newer,
@@ -128,7 +128,7 @@ pub fn whole(tables: &Connection, id: &str, is_alias: bool) -> rusqlite::Result<
     }))
 }
 
-fn changes(tables: &Connection, id: &str) -> rusqlite::Result<Vec<Change>> {
+fn changes(tables: &Connection, seq: i64) -> rusqlite::Result<Vec<Change>> {
     let query = "SELECT time_us, state, verdict, kind, closed, segment, place FROM change WHERE incident = ?1
                  ORDER BY time_us, revision LIMIT 200";
     let change = |row: &Row<'_>| {
@@ -141,10 +141,10 @@ fn changes(tables: &Connection, id: &str) -> rusqlite::Result<Vec<Change>> {
             place: (row.get(5)?, row.get(6)?),
         })
     };
-    tables.prepare_cached(query)?.query_map([id], change)?.collect()
+    tables.prepare_cached(query)?.query_map([seq], change)?.collect()
 }
 
-fn evidence(tables: &Connection, id: &str, count_max: usize) -> rusqlite::Result<Vec<Evidence>> {
+fn evidence(tables: &Connection, seq: i64, count_max: usize) -> rusqlite::Result<Vec<Evidence>> {
     let query =
         "SELECT time_us, event_id, name, class, family, kind, rule.rule, signature_id, sources, reviewed, ja4, region,
                      proto, client_port, server, server_port, community_id, bytes, segment, place
@@ -173,5 +173,5 @@ fn evidence(tables: &Connection, id: &str, count_max: usize) -> rusqlite::Result
             place: (row.get(18)?, row.get(19)?),
         })
     };
-    tables.prepare_cached(query)?.query_map(params![id, count_max as i64], evidence)?.collect()
+    tables.prepare_cached(query)?.query_map(params![seq, count_max as i64], evidence)?.collect()
 }

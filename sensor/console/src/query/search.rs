@@ -26,12 +26,12 @@ pub fn find(tables: &Connection, word: &str, sees_devices: bool) -> rusqlite::Re
     let lower = "SELECT service FROM incident WHERE service = lower(?1) LIMIT 1";
     let (incident, device) = match sees_devices {
         true => (
-            "SELECT id FROM incident WHERE id = lower(?1)",
-            "SELECT client FROM incident WHERE client = lower(?1) OR (device <> '' AND device = ?1) LIMIT 1",
+            "SELECT id FROM incident_key JOIN incident USING (seq, id) WHERE id = lower(?1)",
+            "SELECT client FROM client WHERE client = lower(?1) OR (device <> '' AND device = ?1) LIMIT 1",
         ),
         false => (
             "SELECT alias FROM incident WHERE alias = lower(?1)",
-            "SELECT client_alias FROM incident WHERE client_alias = lower(?1) LIMIT 1",
+            "SELECT alias FROM client WHERE alias = lower(?1) LIMIT 1",
         ),
     };
     if let Some(id) = one(incident)? {
@@ -40,7 +40,7 @@ pub fn find(tables: &Connection, word: &str, sees_devices: bool) -> rusqlite::Re
     if let Some(client) = one(device)? {
         return Ok(Some(Found::Device(client)));
     }
-    let named = "SELECT service FROM incident WHERE service_name = ?1 COLLATE NOCASE LIMIT 1";
+    let named = "SELECT service FROM day_count WHERE service_name = ?1 COLLATE NOCASE LIMIT 1";
     let service = match one(lower)? {
         Some(service) => Some(service),
         None => one(named)?,
@@ -53,6 +53,6 @@ pub fn find(tables: &Connection, word: &str, sees_devices: bool) -> rusqlite::Re
 /// # Errors
 /// The tables cannot be read.
 pub fn client_of_alias(tables: &Connection, alias: &str) -> rusqlite::Result<Option<String>> {
-    let query = "SELECT client FROM incident WHERE client_alias = ?1 LIMIT 1";
+    let query = "SELECT client FROM client WHERE alias = ?1 LIMIT 1";
     tables.prepare_cached(query)?.query_row([alias], |row| row.get(0)).optional()
 }

@@ -121,7 +121,7 @@ pub fn rules(tables: &Connection, service: &str) -> rusqlite::Result<Vec<RuleUse
     let query = "SELECT rule.rule, signature_id, max(class), max(family), max(sources), max(reviewed), count(*),
                      count(DISTINCT incident)
                  FROM evidence JOIN rule ON rule.seq = evidence.rule
-                 WHERE incident IN (SELECT id FROM incident WHERE service = ?1 ORDER BY first_us DESC LIMIT 500)
+                 WHERE incident IN (SELECT seq FROM incident WHERE service = ?1 ORDER BY first_us DESC LIMIT 500)
                  GROUP BY 1, 2 ORDER BY 7 DESC, 1 LIMIT 200";
     let rule = |row: &Row<'_>| {
         Ok(RuleUse {
