@@ -139,7 +139,7 @@ fn draw_interfaces(frame: &mut Frame<'_>, area: Rect, mut interfaces: Vec<Interf
     });
     let rows = interfaces.into_iter().map(|one| {
         let share = match (one.dropped, one.seen) {
-            (Some(dropped), Some(seen)) => percent(dropped, dropped + seen),
+            (Some(dropped), Some(seen)) => percent(dropped, dropped + seen).replace('.', w.decimal),
             _ => "-".to_owned(),
         };
         let (link, is_wrong) = match (one.is_up, one.is_silent) {
@@ -152,7 +152,7 @@ fn draw_interfaces(frame: &mut Frame<'_>, area: Rect, mut interfaces: Vec<Interf
         Row::new([
             Cell::from(plain(&one.name)),
             right(rate(one.packets)),
-            right(bits(one.bits)),
+            right(bits(one.bits).replace('.', w.decimal)),
             right(rate(one.drops.map(f64::ceil))).style(look.alarm_if(loses)),
             right(rate(one.dropped)),
             right(share),
@@ -193,7 +193,7 @@ fn hour_line(hour: &Hour, look: &Look) -> Line<'static> {
         return Line::from(vec![title, Span::styled(w.no_coverage, look.notice())]);
     }
     let silent = hour.minutes.iter().filter(|minute| **minute == Seen::Untold).count() as u64 * 60;
-    let of_hour = percent(hour.seen_s as f64, 3_600.0);
+    let of_hour = percent(hour.seen_s as f64, 3_600.0).replace('.', w.decimal);
     Line::from(vec![
         title,
         Span::raw(format!("{} {of_hour}", w.seen)),
@@ -250,10 +250,10 @@ fn draw_incidents(frame: &mut Frame<'_>, area: Rect, view: &View, look: &Look, m
     let widths = [
         Constraint::Length(8),
         Constraint::Length(9),
+        Constraint::Fill(4),
         Constraint::Fill(3),
-        Constraint::Fill(2),
         Constraint::Length(14),
-        Constraint::Length(10),
+        Constraint::Fill(2),
     ];
     let head = Row::new([w.time, w.state, w.device, w.service, w.verdict, w.ban]).style(look.accent());
     frame.render_widget(Table::new(rows, widths).header(head), table);
@@ -381,7 +381,7 @@ mod tests {
             "Incidents  12 open",
             "opened    10.16.0.2",
             "TikTok",
-            "application    fr",
+            "application",
             "q quit",
         ] {
             assert!(text.contains(wanted), "{wanted:?} in\n{text}");
@@ -389,9 +389,15 @@ mod tests {
         assert!(screen[23].starts_with("q quit") && !text.contains("scroll"), "{text}");
         let french = Look { words: Language::Fr.words(), ..PLAIN };
         let text_fr = lines(&drawn(&view, at, &french, (80, 24), 0)).join("\n");
-        for wanted in
-            ["événements perdus", "non signalé 22 min", "▒ pertes × aveugle", "part lien", "Interdict.", "12 en cours"]
-        {
+        for wanted in [
+            "événements perdus",
+            "non signalé 22 min",
+            "▒ pertes × aveugle",
+            "0,00 % actif",
+            "6,9 G",
+            "Interdit",
+            "12 en cours",
+        ] {
             assert!(text_fr.contains(wanted), "{wanted:?} in\n{text_fr}");
         }
         let unknown = lines(&drawn(&View::default(), at, &french, (80, 24), 0)).join("\n");

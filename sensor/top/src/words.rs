@@ -33,6 +33,7 @@ macro_rules! words {
 }
 
 words! {
+    decimal: ".", ",";
     ready: "ready", "prêt";
     not_ready: "NOT READY", "NON PRÊT";
     no_metrics: "NO METRICS", "AUCUNE MESURE";
@@ -68,7 +69,7 @@ words! {
     device: "Device", "Appareil";
     service: "Service", "Service";
     verdict: "Verdict", "Verdict";
-    ban: "Ban", "Interdict.";
+    ban: "Ban", "Interdit";
     no_incidents: "None in the events that were read.", "Aucun dans les événements lus.";
     reading: "Reading events …", "Lecture des événements …";
     events_unread: "EVENTS CANNOT BE READ", "ÉVÉNEMENTS ILLISIBLES";

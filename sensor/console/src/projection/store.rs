@@ -113,7 +113,7 @@ impl Store {
     }
 
     fn take_incident(
-        &self,
+        &mut self,
         tables: &Transaction<'_>,
         place: Place,
         line: &Line<'_>,
