@@ -28,8 +28,8 @@ pub struct Telling {
 /// The tables cannot be read.
 pub fn telling(tables: &Connection, service: &str, count_max: usize) -> rusqlite::Result<Vec<Telling>> {
     let newest = match service {
-        "" => "SELECT id FROM incident WHERE ?1 = '' ORDER BY opened_us DESC, seq DESC LIMIT 300",
-        _ => "SELECT id FROM incident WHERE service = ?1 ORDER BY first_us DESC LIMIT 300",
+        "" => "SELECT seq FROM incident WHERE ?1 = '' ORDER BY opened_us DESC, seq DESC LIMIT 300",
+        _ => "SELECT seq FROM incident WHERE service = ?1 ORDER BY first_us DESC LIMIT 300",
     };
     let query = format!(
         "SELECT region, name, count(*) FROM evidence WHERE region <> '' AND incident IN ({newest})

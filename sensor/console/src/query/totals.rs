@@ -87,7 +87,7 @@ pub fn native_names(tables: &Connection, service: &str) -> rusqlite::Result<Vec<
     let query = "SELECT name, max(family), count(*), count(DISTINCT incident)
                  FROM evidence JOIN rule ON rule.seq = evidence.rule
                  WHERE class = 'native'
-                     AND incident IN (SELECT id FROM incident WHERE service = ?1 ORDER BY first_us DESC LIMIT 500)
+                     AND incident IN (SELECT seq FROM incident WHERE service = ?1 ORDER BY first_us DESC LIMIT 500)
                  GROUP BY 1 ORDER BY 4 DESC, 3 DESC, 1 LIMIT 100";
     let name = |row: &Row<'_>| {
         Ok(NativeName {

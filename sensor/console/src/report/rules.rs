@@ -25,7 +25,7 @@ pub struct RuleDecisions {
 pub fn of(sources: &[Source], period: &Period) -> rusqlite::Result<Vec<RuleDecisions>> {
     let query = "SELECT rule, sum(is_false), count(*)
                  FROM (SELECT DISTINCT rule.rule AS rule, incident.seq, incident.disposition = 'false' AS is_false
-                       FROM incident JOIN evidence ON evidence.incident = incident.id JOIN rule ON rule.seq = evidence.rule
+                       FROM incident JOIN evidence ON evidence.incident = incident.seq JOIN rule ON rule.seq = evidence.rule
                        WHERE incident.day BETWEEN ?1 AND ?2 AND incident.disposition <> ''
                            AND incident.disposition IN ('confirmed', 'false'))
                  GROUP BY 1";
