@@ -8,12 +8,14 @@ mod audit;
 mod coverage;
 mod dns;
 mod incident;
+mod time;
 #[cfg(test)]
 mod tests;
 
 pub use audit::encode_audit;
 pub use coverage::encode_coverage;
 pub use incident::encode_incident;
+pub use time::time_us;
 
 use crate::community_id::{ICMP, ICMP6, community_id, icmp_message};
 use crate::json::{self, Object};

@@ -18,11 +18,16 @@ use crate::words::{Language, Words};
 /// Days before its end from which a derogation stands out, as in 'vigie check'.
 const WARNING_DAYS: i32 = 14;
 
+/// Services of an entry that are shown without unfolding them.
+const SERVICES_SHOWN_MAX: usize = 6;
+
 struct Line {
     id: String,
     who: Vec<String>,
     /// Name and address of each service.
     services: Vec<(String, String)>,
+    /// "12 services", where there are more than a line has room for.
+    many: Option<String>,
     from: String,
     until: String,
     state: String,
@@ -73,9 +78,15 @@ pub async fn page(app: &Arc<App>, visit: &Visit) -> Result<Response, Problem> {
     entries.sort_by_key(|entry| order(entry.state_at(today)));
     let active = entries.iter().filter(|entry| matches!(entry.state_at(today), State::Active(_))).count() as u64;
     let summary = match language {
-        Language::En => format!("{} of {} entries excuse today.", w.number(active), w.number(entries.len() as u64)),
+        Language::En => {
+            format!("{} of {} derogations are in force today.", w.number(active), w.number(entries.len() as u64))
+        }
         Language::Fr => {
-            format!("{} entrées sur {} dérogent aujourd’hui.", w.number(active), w.number(entries.len() as u64))
+            format!(
+                "{} dérogations sur {} sont en vigueur aujourd’hui.",
+                w.number(active),
+                w.number(entries.len() as u64)
+            )
         }
     };
     entries.truncate(ENTRIES_MAX);
@@ -112,6 +123,7 @@ fn line(entry: Entry, excused: u64, today: jiff::civil::Date, visit: &Visit) -> 
     Line {
         who: if entry.who.is_empty() { vec![w.not_told.to_owned()] } else { entry.who.clone() },
         services: entry.services.iter().filter(|key| !key.is_empty()).map(service).collect(),
+        many: (entry.services.len() > SERVICES_SHOWN_MAX).then(|| format!("{} services", entry.services.len())),
         until: entry.last_day().to_owned(),
         state,
         class,

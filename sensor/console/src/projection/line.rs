@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 
-use jiff::civil::DateTime;
-use jiff::tz::Offset;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
+pub use vigie_journal::eve::time_us;
 
 /// A text of the line, or a copy where the line has escapes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -231,22 +230,6 @@ impl<'de> Visitor<'de> for Texts<'_, 'de> {
     }
 }
 
-/// Microseconds since 1970 of a time as EVE writes it, `2026-11-28T02:14:06.110063+0000`.
-pub fn time_us(text: &str) -> Option<i64> {
-    let (civil, zone) = (text.get(..26)?, text.get(26..)?);
-    let civil: DateTime = civil.parse().ok()?;
-    let seconds = match zone.as_bytes() {
-        [sign @ (b'+' | b'-'), ..] if zone.len() == 5 => {
-            let (hours, minutes): (i32, i32) = (zone.get(1..3)?.parse().ok()?, zone.get(3..5)?.parse().ok()?);
-            let seconds = hours * 3600 + minutes * 60;
-            if *sign == b'-' { -seconds } else { seconds }
-        }
-        _ => return None,
-    };
-    let offset = Offset::from_seconds(seconds).ok()?;
-    Some(offset.to_timestamp(civil).ok()?.as_microsecond())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,15 +245,5 @@ mod tests {
         let keys: Vec<(&str, String)> = facts.by_key().into_iter().collect();
         assert_eq!(keys, [("name", "a\u{e9}\"b, c".to_owned()), ("t", "true".to_owned())]);
         assert!(serde_json::from_str::<Line<'_>>(r#"{"alert":{"metadata":{"name":"no list"}}}"#).is_err());
-    }
-
-    #[test]
-    fn times_of_events_are_read() {
-        assert_eq!(time_us("1970-01-01T00:00:01.000002+0000"), Some(1_000_002));
-        assert_eq!(time_us("1970-01-01T02:00:01.000002+0200"), Some(1_000_002));
-        assert_eq!(time_us("2026-11-27T18:58:14.000000+0000"), Some(1_795_805_894_000_000));
-        for wrong in ["", "2026-11-27", "2026-11-27T18:58:14.000000Z", "2026-13-27T18:58:14.000000+0000", "é"] {
-            assert_eq!(time_us(wrong), None, "{wrong}");
-        }
     }
 }
