@@ -3,14 +3,8 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use time::OffsetDateTime;
-use time::format_description::BorrowedFormatItem;
 use time::format_description::well_known::{Rfc2822, Rfc3339};
-use time::macros::format_description;
-
-/// EVE's form: `2026-11-27T18:58:14.000000+0000`.
-const EVE: &[BorrowedFormatItem<'_>] = format_description!(
-    "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond][offset_hour sign:mandatory][offset_minute]"
-);
+use vigie_journal::eve::time_us;
 
 /// Nanoseconds since the Unix epoch.
 pub fn now_ns() -> u64 {
@@ -23,15 +17,15 @@ pub fn now_s() -> f64 {
     now_ns() as f64 / 1e9
 }
 
-/// A time stamp of an event.
+/// A time stamp of an event, in UTC.
 pub fn parse_eve(text: &str) -> Option<OffsetDateTime> {
-    OffsetDateTime::parse(text, EVE).ok()
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(time_us(text)?) * 1_000).ok()
 }
 
 /// Seconds since the Unix epoch of a time stamp of an event.
 pub fn seconds_of(text: &str) -> Option<f64> {
-    // Microseconds are whole numbers in an f64 until the year 2255; nanoseconds are not.
-    parse_eve(text).map(|time| (time.unix_timestamp_nanos() / 1_000) as f64 / 1e6)
+    // Microseconds are whole numbers in an f64 until the year 2255.
+    time_us(text).map(|time| time as f64 / 1e6)
 }
 
 /// A time as RFC 3339 has it.

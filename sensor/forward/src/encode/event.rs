@@ -12,9 +12,9 @@ use std::ops::Deref;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
+use time::OffsetDateTime;
 use time::format_description::StaticFormatDescription;
 use time::macros::format_description;
-use time::{Date, OffsetDateTime, PrimitiveDateTime, Time as OfDay, UtcOffset};
 use vigie_journal::eve::{GENERATOR_AUDIT, GENERATOR_INCIDENT, GENERATOR_SIGHTING};
 
 use super::EncodeError;
@@ -425,7 +425,7 @@ const MILLISECONDS: StaticFormatDescription =
 impl Time {
     /// Reads a timestamp of EVE.
     pub fn read(text: &str) -> Option<Self> {
-        read_utc(text.as_bytes()).or_else(|| parse_eve(text)?.checked_to_offset(UtcOffset::UTC)).map(Self)
+        parse_eve(text).map(Self)
     }
 
     /// As RFC 3339 has it, in UTC, microseconds.
@@ -444,24 +444,6 @@ impl Time {
     }
 }
 
-/// The form in which the sensor writes times, `2026-11-27T18:58:14.123456+0000`; other forms are left to the slower parser.
-fn read_utc(text: &[u8]) -> Option<OffsetDateTime> {
-    const MARKS: &[u8; 31] = b"0000-00-00T00:00:00.000000+0000";
-    let text: &[u8; 31] = text.try_into().ok()?;
-    let is_so = text.iter().zip(MARKS).enumerate().all(|(place, (byte, mark))| match mark {
-        b'0' if place < 27 => byte.is_ascii_digit(),
-        mark => byte == mark,
-    });
-    let number = |from: usize, to: usize| {
-        let digits = text.get(from..to).unwrap_or_default();
-        digits.iter().fold(0_u32, |number, digit| number * 10 + u32::from(digit & 0xf))
-    };
-    let small = |from: usize| u8::try_from(number(from, from + 2)).unwrap_or(u8::MAX);
-    let date = || Date::from_calendar_date(i32::try_from(number(0, 4)).ok()?, small(5).try_into().ok()?, small(8)).ok();
-    let time = || OfDay::from_hms_micro(small(11), small(14), small(17), number(20, 26)).ok();
-    if is_so { Some(PrimitiveDateTime::new(date()?, time()?).assume_utc()) } else { None }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -475,7 +457,6 @@ mod tests {
             ("2024-02-29T00:00:00.000001+0000", "2024-02-29T00:00:00.000001Z", 1_709_164_800_000),
         ] {
             let time = Time::read(text).unwrap();
-            assert!(read_utc(text.as_bytes()).is_none_or(|quick| Some(quick) == parse_eve(text)), "{text}");
             assert_eq!((time.rfc_3339().as_str(), time.epoch_ms()), (rfc_3339, epoch_ms));
         }
         let time = Time::read("2026-11-27T18:58:14.123456+0000").unwrap();
