@@ -227,6 +227,8 @@ fn serve(
     clock: Clock,
     (listener, shown): (Listener, &str),
 ) -> Result<(), String> {
+    // Files get the modes that the journal gives them, whatever the umask of who starts the program: the sandbox allows no chmod.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o027));
     let state = settings.state.folder.clone();
     let has_tls = access.tls().is_some();
     let is_tcp = matches!(listener, Listener::Tcp(_));

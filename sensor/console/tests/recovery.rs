@@ -102,3 +102,20 @@ fn damage_while_the_tables_are_in_use_is_noticed() {
     let page = console.until(&format!("/incident/{ID}"), "", "tnc16.tiktokv.eu");
     assert!(page.text.contains(CLIENT));
 }
+
+#[test]
+fn it_starts_under_the_narrowest_umask() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    fs::create_dir(path("journal")).unwrap();
+    let mut command = Command::new("sh");
+    let program = env!("CARGO_BIN_EXE_vigie-console");
+    command.args(["-c", "umask 077; exec \"$0\" \"$@\"", program, "--demo", &path("journal")]);
+    command.args(["--set", &format!("state.folder={}", path("state")), "--set", "server.listen=127.0.0.1:0"]);
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut said).unwrap();
+    let _ = child.kill();
+    let _ = child.wait();
+    assert!(said.contains("answers on"), "{said}");
+}
