@@ -41,7 +41,7 @@ if (process.env.README) {
   const session = await page.context().newCDPSession(page);
   await page.goto(`${base}/service/tiktok`);
   const of_first = await page.getAttribute("a.open", "href");
-  for (const [name, path] of [["incidents", "/?day=all"], ["incident", of_first]]) {
+  for (const [name, path] of [["incidents", "/"], ["incident", of_first]]) {
     await page.goto(base + path);
     const { data } = await session.send("Page.captureScreenshot", { format: "webp", quality: 82 });
     writeFileSync(`${process.env.README}/${name}.webp`, Buffer.from(data, "base64"));
