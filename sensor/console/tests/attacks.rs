@@ -92,14 +92,23 @@ fn addresses(page: &str) -> impl Iterator<Item = &str> {
         .flat_map(move |key| page.split(key).skip(1).map(|rest| rest.split('"').next().unwrap()))
 }
 
+/// An incident's page without the entries that say who looked at it: they come with a delay, after the page was given out.
+fn without_views(page: &str) -> String {
+    let Some((before, rest)) = page.split_once("<ol class=\"history\">") else { return page.to_owned() };
+    let (history, after) = rest.split_once("</ol>").unwrap();
+    let notes: String = history.split_inclusive("</li>").filter(|entry| entry.contains("<blockquote>")).collect();
+    [before, &notes, after].concat()
+}
+
 /// Nothing of the record is markup: the page has the tags of one about harmless texts, and all addresses are of the console.
-fn assert_harmless(page: &str, expected: &[String], what: &str) {
-    let found = skeleton(page);
+fn assert_harmless(page: &str, plain: &str, what: &str) {
+    let (page, plain) = (without_views(page), without_views(plain));
+    let (found, expected) = (skeleton(&page), skeleton(&plain));
     let known: BTreeSet<&String> = expected.iter().collect();
     let strange: Vec<&String> = found.iter().filter(|tag| !known.contains(tag)).collect();
     assert!(strange.is_empty(), "{what}: {strange:?}");
     assert_eq!(found.len(), expected.len(), "{what}");
-    addresses(page).for_each(|address| assert!(is_known(address), "{what}: {address}"));
+    addresses(&page).for_each(|address| assert!(is_known(address), "{what}: {address}"));
 }
 
 /// Whether an address is of the console, or of a template of the operator with nothing in it that would leave its place.
@@ -126,7 +135,6 @@ fn two_hundred_payloads_in_every_text_of_the_record_are_only_text() {
     for language in ["en", "fr"] {
         let cookie = format!("vigie_lang={language}");
         let plain = console.until(&format!("/incident/{}", id(9_999)), &cookie, "tnc16.tiktokv.eu");
-        let expected = skeleton(&plain.text);
         for (number, payload) in payloads.iter().enumerate() {
             // In French for every fifth: the templates are the same.
             if language == "fr" && number % 5 > 0 {
@@ -134,7 +142,7 @@ fn two_hundred_payloads_in_every_text_of_the_record_are_only_text() {
             }
             let page = console.get(&format!("/incident/{}", id(number)), &cookie);
             assert_eq!(page.status, 200, "{payload:?}");
-            assert_harmless(&page.text, &expected, payload);
+            assert_harmless(&page.text, &plain.text, payload);
         }
     }
     // Pages on which many of them meet: no tag beyond those of the same page about a harmless journal.
