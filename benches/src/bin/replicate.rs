@@ -1,6 +1,6 @@
 //! Makes a big capture of small ones: `replicate OUTPUT BYTES CAPTURE...` interleaves their Ethernet frames within a minute,
 //! and adds copies of that minute that start two seconds apart until the file has BYTES. Each copy has other IP addresses, so
-//! it opens all flows anew. Checksums are left as they were.
+//! it opens all flows anew. Checksums are changed with the addresses: what was right stays right, what was wrong stays wrong.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -107,14 +107,89 @@ fn move_addresses(frame: &mut [u8], copy: u16) {
     while let Some(&[0x81 | 0x88, 0x00 | 0xa8, ..]) = frame.get(at..at + 2) {
         at += 4;
     }
-    let places = match frame.get(at..at + 2) {
-        Some([0x08, 0x00]) => [at + 2 + 13, at + 2 + 17],
-        Some([0x86, 0xdd]) => [at + 2 + 10, at + 2 + 26],
+    let Some((ether_type, packet)) = frame.get_mut(at..).and_then(<[u8]>::split_first_chunk_mut::<2>) else { return };
+    let is_v4 = match ether_type {
+        [0x08, 0x00] => true,
+        [0x86, 0xdd] => false,
         _ => return,
     };
-    for place in places {
-        if let Some(part) = frame.get_mut(place..).and_then(<[u8]>::first_chunk_mut) {
-            *part = u16::from_be_bytes(*part).wrapping_add(copy).to_be_bytes();
+    let checksum = transport_checksum(packet, is_v4);
+    let is_partial = checksum.is_some_and(|checksum| is_partial(packet, is_v4, checksum));
+    for place in if is_v4 { [13, 17] } else { [10, 26] } {
+        let Some(part) = word_mut(packet, place) else { continue };
+        let old = u16::from_be_bytes(*part);
+        let new = old.wrapping_add(copy);
+        *part = new.to_be_bytes();
+        // The middle of an IPv4 address stands across two of the words that are summed.
+        let (old, new) = if is_v4 { (old.swap_bytes(), new.swap_bytes()) } else { (old, new) };
+        if is_v4 {
+            adjust(packet, 10, old, new, false);
+        }
+        if let Some(checksum) = checksum {
+            adjust(packet, checksum.place, old, new, is_partial);
         }
     }
+}
+
+fn word_mut(packet: &mut [u8], place: usize) -> Option<&mut [u8; 2]> {
+    packet.get_mut(place..)?.first_chunk_mut()
+}
+
+fn word(packet: &[u8], place: usize) -> Option<u16> {
+    Some(u16::from_be_bytes(*packet.get(place..)?.first_chunk()?))
+}
+
+/// A checksum that covers the addresses.
+#[derive(Clone, Copy)]
+struct TransportChecksum {
+    place: usize,
+    protocol: u8,
+    /// Length of what it covers.
+    length: u16,
+}
+
+/// The checksum of TCP, UDP or ICMPv6 in a packet without extension headers.
+fn transport_checksum(packet: &[u8], is_v4: bool) -> Option<TransportChecksum> {
+    let (header, protocol, length) = if is_v4 {
+        let header = usize::from(packet.first()? & 0x0f) * 4;
+        if word(packet, 6)? & 0x1fff != 0 {
+            return None;
+        }
+        (header, *packet.get(9)?, word(packet, 2)?.checked_sub(header as u16)?)
+    } else {
+        (40, *packet.get(6)?, word(packet, 4)?)
+    };
+    let place = header
+        + match protocol {
+            6 => 16,
+            17 => 6,
+            58 if !is_v4 => 2,
+            _ => return None,
+        };
+    // A sender of UDP may compute none.
+    (word(packet, place)? != 0).then_some(TransportChecksum { place, protocol, length })
+}
+
+/// Whether the checksum is the sum of the pseudo-header, which a network card was to complete.
+fn is_partial(packet: &[u8], is_v4: bool, checksum: TransportChecksum) -> bool {
+    let addresses = packet.get(if is_v4 { 12..20 } else { 8..40 }).unwrap_or_default();
+    let sum = addresses.as_chunks::<2>().0.iter().map(|&pair| u32::from(u16::from_be_bytes(pair))).sum::<u32>()
+        + u32::from(checksum.protocol);
+    let stored = word(packet, checksum.place);
+    stored == Some(fold(sum)) || stored == Some(fold(sum + u32::from(checksum.length)))
+}
+
+/// Changes a checksum for a word that it covers (RFC 1624 §3).
+fn adjust(packet: &mut [u8], place: usize, old: u16, new: u16, is_partial: bool) {
+    let Some(checksum) = word_mut(packet, place) else { return };
+    let stored = u16::from_be_bytes(*checksum);
+    let sum = fold(u32::from(if is_partial { stored } else { !stored }) + u32::from(!old) + u32::from(new));
+    *checksum = if is_partial { sum } else { !sum }.to_be_bytes();
+}
+
+fn fold(mut sum: u32) -> u16 {
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    sum as u16
 }

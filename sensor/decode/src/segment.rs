@@ -116,18 +116,40 @@ pub struct CheckedOptions {
 }
 
 impl CheckedOptions {
-    /// Reads the options. Those that common stacks send are told at a glance: Linux and its kin, then macOS and Windows, in SYN
-    /// and SYN-ACK, and all of them in data.
+    /// Reads the options.
     #[inline]
     fn of(options: &[u8]) -> Self {
-        let [v0, v1, v2, v3] = match *options {
-            [] | [2, 4, _, _, 1, 3, 3, _, 1, 1, 4, 2] | [2, 4, _, _, 1, 1, 4, 2, 1, 3, 3, _] => return Self::default(),
-            [1, 1, 8, 10, v0, v1, v2, v3, _, _, _, _]
-            | [2, 4, _, _, 4, 2, 8, 10, v0, v1, v2, v3, _, _, _, _, 1, 3, 3, _]
-            | [2, 4, _, _, 1, 3, 3, _, 1, 1, 8, 10, v0, v1, v2, v3, _, _, _, _, 4, 2, 0, 0] => [v0, v1, v2, v3],
-            _ => return Self::walk(options),
-        };
-        Self { timestamp: Some(u32::from_be_bytes([v0, v1, v2, v3])), has_md5: false }
+        if options.is_empty() {
+            return Self::default();
+        }
+        Self::of_common_stack(options).unwrap_or_else(|| Self::walk(options))
+    }
+
+    /// Reads options as common stacks send them, eight at a time: all of them in data, Linux, macOS and Windows in SYN and
+    /// SYN-ACK. `None` for others.
+    #[inline]
+    fn of_common_stack(options: &[u8]) -> Option<Self> {
+        const SIZE_MASK: u64 = 0xffff_0000_ffff_ffff;
+        /// Segment size, SACK, timestamps.
+        const SIZE_AND_TIMESTAMPS: u64 = 0x0204_0000_0402_080a;
+        const SIZE_AND_SCALE_MASK: u64 = 0xffff_0000_ffff_ff00;
+        /// Segment size, window scale behind a filler.
+        const SIZE_AND_SCALE: u64 = 0x0204_0000_0103_0300;
+        /// Timestamps behind two fillers.
+        const TIMESTAMPS: u32 = 0x0101_080a;
+        let first = u64::from_be_bytes(*options.first_chunk()?);
+        let last = u32::from_be_bytes(*options.last_chunk()?);
+        let word = |at: usize| Some(u32::from_be_bytes(*options.get(at..)?.first_chunk()?));
+        let with = |timestamp| Self { timestamp: Some(timestamp), has_md5: false };
+        match options.len() {
+            12 if (first >> 32) as u32 == TIMESTAMPS => Some(with(first as u32)),
+            20 if first & SIZE_MASK == SIZE_AND_TIMESTAMPS && last >> 8 == 0x01_0303 => word(8).map(with),
+            12 if first & SIZE_AND_SCALE_MASK == SIZE_AND_SCALE && last == 0x0101_0402 => Some(Self::default()),
+            24 if first & SIZE_AND_SCALE_MASK == SIZE_AND_SCALE && word(8)? == TIMESTAMPS && last == 0x0402_0000 => {
+                word(12).map(with)
+            }
+            _ => None,
+        }
     }
 
     /// Reads the options up to the first that does not fit.
@@ -292,7 +314,6 @@ mod tests {
             [&[2, 4, 5, 0xb4, 4, 2][..], &timestamps, &[1, 3, 3, 7]].concat(),
             [&[2, 4, 5, 0xb4, 1, 3, 3, 6, 1, 1][..], &timestamps, &[4, 2, 0, 0]].concat(),
             vec![2, 4, 5, 0xb4, 1, 3, 3, 8, 1, 1, 4, 2],
-            vec![2, 4, 5, 0xb4, 1, 1, 4, 2, 1, 3, 3, 8],
         ] {
             assert_eq!(CheckedOptions::of(&common), CheckedOptions::walk(&common));
             for place in 0..common.len() {

@@ -261,13 +261,13 @@ impl<S: BuildHasher + Clone> AddressNames<S> {
     /// many times there was no room, so that an entry was displaced or refused.
     pub fn insert_answer(&self, client: Option<Address>, query: Query, answer: &dns::Message<'_>, now_ns: u64) -> u64 {
         let name = answer.question().and_then(|question| question.name.name());
-        name.map_or(0, |name| self.insert_answer_of(&name, client, query, answer, now_ns))
+        name.map_or(0, |name| self.insert_answer_of(name.as_str(), client, query, answer, now_ns))
     }
 
     /// The same, where the name of the answer's question was read before.
     pub fn insert_answer_of(
         &self,
-        name: &dns::DnsName,
+        name: &str,
         client: Option<Address>,
         query: Query,
         answer: &dns::Message<'_>,
@@ -276,8 +276,8 @@ impl<S: BuildHasher + Clone> AddressNames<S> {
         let mut shared: Option<Arc<str>> = None;
         let mut without_room = 0;
         answer.addresses_of(name, |name, address, ttl_s| {
-            let name = shared.get_or_insert_with(|| Arc::from(name));
-            let stored = self.store(client, address, ttl_s, query, now_ns, name, || name.clone());
+            let own = || Arc::clone(shared.get_or_insert_with(|| Arc::from(name)));
+            let stored = self.store(client, address, ttl_s, query, now_ns, name, own);
             without_room += u64::from(matches!(stored, Stored::Displacing | Stored::Refused));
         });
         without_room

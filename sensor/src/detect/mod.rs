@@ -51,15 +51,21 @@ pub fn is_ech_public_name(name: &[u8]) -> bool {
 pub fn match_name(bundle: &Bundle, raw: &[u8], evidence: Evidence) -> NameMatch {
     let mut buffer = [0; 256];
     match normalise(raw, &mut buffer) {
-        Name::Host(host) => match bundle.name(host) {
-            Some(rule) => {
-                let (rule, name) = (Arc::clone(rule), Some(host.to_owned()));
-                NameMatch::Matched(Match { rule, evidence, name, name_as_sent: None })
-            }
-            None => NameMatch::Unmatched,
-        },
+        Name::Host(host) => match_host(bundle, host, evidence),
         Name::IpLiteral(_) => NameMatch::NotAHostName,
         Name::NotAHostName => match_odd_name(bundle, raw, evidence),
+    }
+}
+
+/// Matches a host name in normal form.
+#[inline]
+pub fn match_host(bundle: &Bundle, host: &str, evidence: Evidence) -> NameMatch {
+    match bundle.name(host) {
+        Some(rule) => {
+            let (rule, name) = (Arc::clone(rule), Some(host.to_owned()));
+            NameMatch::Matched(Match { rule, evidence, name, name_as_sent: None })
+        }
+        None => NameMatch::Unmatched,
     }
 }
 
@@ -87,4 +93,39 @@ pub fn match_address(bundle: &Bundle, server: Address) -> Option<Match> {
         name: None,
         name_as_sent: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use vigie_handshake::dns::{DnsName, Message};
+    use vigie_signatures::{Name, normalise};
+
+    fn label() -> impl Strategy<Value = Vec<u8>> {
+        let odd = prop::sample::select(vec![&b"xn--nxasmq6b"[..], b"XN--a", b"a b", b"a.b", b"1", b"10"]);
+        let any = prop::collection::vec(any::<u8>(), 1..8);
+        prop_oneof![4 => "[A-Za-z0-9_-]{1,20}".prop_map(String::into_bytes), 1 => odd.prop_map(<[u8]>::to_vec), 1 => any]
+    }
+
+    proptest! {
+        #[test]
+        fn a_plain_host_of_dns_is_in_normal_form(labels in prop::collection::vec(label(), 0..6)) {
+            let mut message = vec![0, 1, 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0];
+            for label in &labels {
+                message.push(label.len() as u8);
+                message.extend(label);
+            }
+            message.extend([0, 0, 1, 0, 1]);
+            let mut name = DnsName::new();
+            Message::parse(&message).unwrap().question().unwrap().name.read(&mut name).unwrap();
+            let mut buffer = [0; 256];
+            let normal = normalise(name.as_str().as_bytes(), &mut buffer);
+            if name.is_plain_host() {
+                prop_assert_eq!(normal, Name::Host(name.as_str()));
+            }
+            if labels.iter().all(|label| label.iter().all(u8::is_ascii_lowercase)) && !labels.is_empty() {
+                prop_assert!(name.is_plain_host());
+            }
+        }
+    }
 }

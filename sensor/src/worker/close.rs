@@ -13,12 +13,12 @@ use crate::event::{Event, Fact, FlowEnd};
 
 /// An inspector that holds more bytes than this is freed, not reused.
 const POOLED_BYTES_MAX: usize = 8_192;
-/// Inspectors that wait to be reused, of each kind.
+/// Inspectors of TCP that wait to be reused.
 const POOL_MAX: usize = 128;
-/// Hellos in several segments have more: at line rate thousands of them wait for their server's answer.
-const SPLIT_POOL_MAX: usize = 2_048;
-/// A hello that holds more bytes than this is freed, not reused.
-const SPLIT_BYTES_MAX: usize = 4_096;
+/// Inspectors of UDP, and hellos in several segments, are more: at line rate thousands of them wait for their server's answer.
+const HELLO_POOL_MAX: usize = 2_048;
+/// One of them that holds more bytes than this is freed, not reused.
+const HELLO_BYTES_MAX: usize = 4_096;
 
 impl Worker {
     /// Closes a flow that left the table.
@@ -139,7 +139,7 @@ impl Worker {
             Inspection::SplitHello(split) => {
                 let bytes = split.memory_bytes();
                 self.inspection_bytes = self.inspection_bytes.saturating_sub(bytes);
-                if self.split_pool.len() < SPLIT_POOL_MAX && bytes <= SPLIT_BYTES_MAX {
+                if self.split_pool.len() < HELLO_POOL_MAX && bytes <= HELLO_BYTES_MAX {
                     self.split_pool.push(split);
                 }
             }
@@ -155,7 +155,7 @@ impl Worker {
             Inspection::Udp(mut inspector) => {
                 let bytes = inspector.memory_bytes();
                 self.inspection_bytes = self.inspection_bytes.saturating_sub(bytes);
-                if self.udp_pool.len() < POOL_MAX && bytes <= POOLED_BYTES_MAX {
+                if self.udp_pool.len() < HELLO_POOL_MAX && bytes <= HELLO_BYTES_MAX {
                     inspector.reset();
                     self.udp_pool.push(inspector);
                 }

@@ -14,7 +14,7 @@ use super::packet::FlowPacket;
 use super::records::{Inspection, remeasure};
 use super::udp::id_tag;
 use super::{Counter, Counters, DNS_PORT, Worker};
-use crate::detect::{Evidence, Match, NameMatch, match_name};
+use crate::detect::{Evidence, Match, NameMatch, match_host, match_name};
 use crate::event::{DnsAnswer, Event, Fact, Flow, Sighting};
 
 const TCP: u8 = 6;
@@ -197,9 +197,10 @@ impl AnswerReader<'_> {
         let mut name = dns::DnsName::new();
         let mut question = None;
         if message.question().is_some_and(|question| question.name.read(&mut name).is_some()) {
-            let without_room = self.names.insert_answer_of(&name, Some(self.client), self.query, message, self.now_ns);
+            let text = name.as_str();
+            let without_room = self.names.insert_answer_of(text, Some(self.client), self.query, message, self.now_ns);
             self.counters.add(Counter::AddressNames, without_room);
-            question = self.matched_question(name.as_str());
+            question = self.matched_question(text, name.is_plain_host());
         }
         let answer = if self.event_types.dns { message.to_answer() } else { None };
         let answer = answer.map(|mut answer| {
@@ -213,8 +214,12 @@ impl AnswerReader<'_> {
     }
 
     /// The name of a question, if a signature matches it that is not silenced.
-    fn matched_question(&self, name: &str) -> Option<(Match, u16)> {
-        match match_name(self.bundle, name.as_bytes(), Evidence::Dns) {
+    fn matched_question(&self, name: &str, is_plain_host: bool) -> Option<(Match, u16)> {
+        let matched = match is_plain_host {
+            true => match_host(self.bundle, name, Evidence::Dns),
+            false => match_name(self.bundle, name.as_bytes(), Evidence::Dns),
+        };
+        match matched {
             NameMatch::Matched(matched) if !matched.rule.is_silent() => Some((matched, id_tag(name.as_bytes()))),
             _ => None,
         }

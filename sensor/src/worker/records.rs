@@ -284,9 +284,9 @@ impl Records {
     /// room for other flows.
     #[cold]
     fn stalest(&mut self, table: &FlowTable, may_evict: impl Fn(&FlowRecord) -> bool) -> Option<u32> {
-        let mut candidates: ArrayVec<Candidate, CANDIDATES> = ArrayVec::new();
+        let mut places: ArrayVec<usize, CANDIDATES> = ArrayVec::new();
         for _ in 0..self.records.len().min(CANDIDATES * 64) {
-            if candidates.is_full() {
+            if places.is_full() {
                 break;
             }
             let place = self.clock_hand;
@@ -294,9 +294,16 @@ impl Records {
             if let Some(Some(record)) = self.records.get(place)
                 && may_evict(record)
             {
-                candidates.push(Candidate::new(place, record, table));
+                // Entries are scattered over memory: they come together.
+                table.prefetch(record.slot);
+                places.push(place);
             }
         }
+        let candidate = |&place: &usize| {
+            let record = self.records.get(place).and_then(Option::as_ref)?;
+            Some(Candidate::new(place, record, table))
+        };
+        let candidates: ArrayVec<Candidate, CANDIDATES> = places.iter().filter_map(candidate).collect();
         let of_client = |client: Address| candidates.iter().filter(|other| other.client == client).count();
         let mut stalest = candidates.iter().map(|candidate| (candidate.as_if_seen_ns, candidate.place)).min()?;
         for candidate in &candidates {

@@ -65,6 +65,11 @@ impl Assembly {
         }
     }
 
+    /// Makes room for so many bytes, so that the first pieces of a stream do not move each other.
+    pub fn expect(&mut self, bytes: usize) {
+        self.buffer.reserve_exact(bytes.saturating_sub(self.buffer.len()));
+    }
+
     /// Forgets all bytes, keeps the memory.
     pub fn clear(&mut self) {
         self.buffer.clear();

@@ -297,6 +297,12 @@ impl FlowTable {
         self.entries.get(slot.0 as usize)
     }
 
+    /// Prefetches the flow in a slot.
+    #[inline]
+    pub fn prefetch(&self, slot: Slot) {
+        prefetch(&self.entries, slot.0 as usize);
+    }
+
     /// The flow in a slot, to be changed.
     #[inline]
     pub fn get_mut(&mut self, slot: Slot) -> Option<&mut FlowEntry> {

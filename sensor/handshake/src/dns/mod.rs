@@ -174,13 +174,13 @@ impl<'a> Message<'a> {
     /// of HTTPS and SVCB records count too. A zone transfer names many hosts and gives nothing.
     pub fn addresses(&self, visit: impl FnMut(&str, IpAddr, u32)) {
         if let Some(name) = self.question.and_then(|question| question.name.name()) {
-            self.addresses_of(&name, visit);
+            self.addresses_of(name.as_str(), visit);
         }
     }
 
     /// The same, where the name of the question was read before.
-    pub fn addresses_of(&self, name: &DnsName, mut visit: impl FnMut(&str, IpAddr, u32)) {
-        let Some(host) = self.host(name.as_str()) else { return };
+    pub fn addresses_of(&self, name: &str, mut visit: impl FnMut(&str, IpAddr, u32)) {
+        let Some(host) = self.host(name) else { return };
         let mut left = ADDRESSES_MAX;
         for record in self.answers().filter(|record| record.class == CLASS_INTERNET) {
             let mut report = |address: IpAddr| {

@@ -28,17 +28,34 @@ static AS_TEXT: [u8; 256] = {
     table
 };
 
+/// Which bytes a plain host name has.
+#[allow(clippy::indexing_slicing, reason = "computed by the compiler, which would refuse a bad index")]
+static IS_PLAIN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        let byte_as_text = byte as u8;
+        table[byte] = byte_as_text.is_ascii_alphanumeric() || matches!(byte_as_text, b'-' | b'_');
+        byte += 1;
+    }
+    table
+};
+
 /// A domain name in text form on the stack: lower case, dots between labels, none at the end; the root is empty.
 #[derive(Clone, Copy)]
 pub struct DnsName {
     bytes: [u8; NAME_BYTES_MAX],
     length: u8,
+    /// All bytes are those of plain host names, and no label is an A-label.
+    is_plain: bool,
+    /// The last label begins with a digit.
+    may_be_address: bool,
 }
 
 impl DnsName {
     /// The root, to be read into.
     pub const fn new() -> Self {
-        Self { bytes: [0; NAME_BYTES_MAX], length: 0 }
+        Self { bytes: [0; NAME_BYTES_MAX], length: 0, is_plain: true, may_be_address: false }
     }
 
     /// The name as text; printable ASCII only.
@@ -46,6 +63,13 @@ impl DnsName {
         let bytes = self.bytes.get(..usize::from(self.length)).unwrap_or_default();
         // Only ASCII is ever written to the buffer.
         std::str::from_utf8(bytes).unwrap_or_default()
+    }
+
+    /// Whether it surely is a host name in normal form: it is plain, is no address and has no label to be decoded (RFC 5890
+    /// §2.3.2.1).
+    #[inline]
+    pub const fn is_plain_host(&self) -> bool {
+        self.length > 0 && self.is_plain && !self.may_be_address
     }
 
     /// Whether it is the root.
@@ -60,9 +84,14 @@ impl DnsName {
             at += 1;
         }
         let end = at + label.len();
-        for (to, &from) in self.bytes.get_mut(at..end)?.iter_mut().zip(label) {
+        let text = self.bytes.get_mut(at..end)?;
+        let mut is_plain = true;
+        for (to, &from) in text.iter_mut().zip(label) {
             *to = AS_TEXT.get(usize::from(from)).copied().unwrap_or(UNPRINTABLE);
+            is_plain &= IS_PLAIN.get(usize::from(from)).copied().unwrap_or(false);
         }
+        self.is_plain &= is_plain && !text.starts_with(b"xn--");
+        self.may_be_address = text.first().is_some_and(u8::is_ascii_digit);
         self.length = u8::try_from(end).ok()?;
         Some(())
     }
@@ -117,7 +146,7 @@ impl<'a> NameAt<'a> {
     /// Every pointer must lead before the labels that it ends (RFC 1035 §4.1.4: "a prior occurrence"), so there is no
     /// loop; jumps and total length are bounded besides.
     pub fn read(&self, name: &mut DnsName) -> Option<()> {
-        name.length = 0;
+        (name.length, name.is_plain, name.may_be_address) = (0, true, false);
         let mut at = self.offset;
         let mut run_start = at;
         let mut jumps = 0;

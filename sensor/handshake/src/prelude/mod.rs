@@ -11,6 +11,7 @@ mod upgrade;
 
 use std::net::IpAddr;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use arrayvec::ArrayVec;
 use memchr::{memchr, memmem, memrchr};
@@ -380,6 +381,7 @@ impl Prelude {
     /// Where in unknown bytes up to `end` a request line begins, told by the version behind it.
     fn find_request(&mut self, stream: &[u8], end: usize) -> Option<usize> {
         const VERSION: &[u8] = b"HTTP/";
+        static FINDER: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(VERSION));
         let base = self.base();
         let stream = stream.get(..end).unwrap_or(stream);
         let State::Search(Search { request: Some(searched), .. }) = self.state else { return None };
@@ -387,7 +389,7 @@ impl Prelude {
         // The beginning of a version may stand at the end.
         let mut next = end.saturating_sub(VERSION.len() - 1).max(from);
         let mut found = None;
-        while let Some(at) = stream.get(from..end).and_then(|rest| memmem::find(rest, VERSION)) {
+        while let Some(at) = stream.get(from..end).and_then(|rest| FINDER.find(rest)) {
             let version = from + at;
             from = version + 1;
             let rest = stream.get(version..).unwrap_or_default();

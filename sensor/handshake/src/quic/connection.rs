@@ -20,6 +20,9 @@ const SCHEDULES_MAX: usize = 2;
 /// Memory that a stream keeps for the next connection; nearly all hellos need less.
 const SPARE_STREAM_BYTES_MAX: usize = 8 * 1024;
 
+/// Room for the pieces of a first packet, which padding may make longer than they are.
+const EXPECTED_BYTES_MAX: usize = 1_200;
+
 /// Bytes of type and length in front of a TLS handshake message (RFC 8446 §4).
 const MESSAGE_HEADER_BYTES: usize = 4;
 
@@ -431,6 +434,10 @@ impl CryptoStream {
             return Some(());
         }
         let (stream, base) = (&mut self.bytes, &mut self.base);
+        if stream.is_empty() {
+            // Clients cut a hello into many pieces, in any order: they take no more room than the packet.
+            stream.expect(frames.len().min(EXPECTED_BYTES_MAX));
+        }
         frames::walk(framing, frames, packet_number_bytes, |offset, data| {
             // A later message of the stream, where the first was missed: its tag says that it starts here.
             if stream.is_empty() && data.starts_with(google::CHLO) {
