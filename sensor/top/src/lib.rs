@@ -7,8 +7,8 @@
 //! * What it does not do: it changes nothing, and keeps nothing. It asks metrics without TLS and without a password: where the
 //!   endpoint wants them, it says so and shows incidents only.
 //!
-//! One thread asks for metrics ([`metrics`]), one reads events ([`events`]); what they tell becomes a [`view`], which
-//! [`screen`] draws. [`program`] is the loop around them.
+//! One thread asks for metrics (`metrics`), one reads events (`events`); what they tell becomes a `view`, which
+//! `screen` draws. `program` is the loop around them.
 #![forbid(unsafe_code)]
 
 mod events;
