@@ -8,12 +8,14 @@
 // Clippy knows only functions marked as tests, which may panic.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod common;
+
 use std::env;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -200,14 +202,7 @@ impl Console {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vigie-console"));
         command.arg("--demo").arg(folder.join("journal"));
         command.args(["--set", &format!("state.folder={}", folder.join("state").display())]);
-        let mut child = command.args(["--set", "server.listen=127.0.0.1:0"]).stderr(Stdio::piped()).spawn().unwrap();
-        let mut errors = BufReader::new(child.stderr.take().unwrap());
-        let mut said = String::new();
-        while !said.contains("answers on") {
-            assert!(errors.read_line(&mut said).unwrap() > 0, "it ended: {said}");
-        }
-        let port = said.trim_end().trim_end_matches('/').rsplit(':').next().unwrap().parse().unwrap();
-        thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
+        let (child, port) = common::spawn(command.args(["--set", "server.listen=127.0.0.1:0"]));
         Self { child, port }
     }
 

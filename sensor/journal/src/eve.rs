@@ -34,6 +34,10 @@ pub const GENERATOR_SIGHTING: u64 = 1;
 pub const GENERATOR_INCIDENT: u64 = 7;
 /// The generator of audit lines.
 pub const GENERATOR_AUDIT: u64 = 8;
+/// What every line of an incident has, and few others: a search for it is cheaper than a parser.
+pub const INCIDENT_MARK: &[u8] = b"\"gid\":7,";
+/// What every audit line has, and few others.
+pub const AUDIT_MARK: &[u8] = b"\"gid\":8,";
 
 /// Room made for a line before it is written; longer lines make more.
 const LINE_BYTES_USUAL: usize = 2048;

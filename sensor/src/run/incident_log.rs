@@ -11,6 +11,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use vigie_journal::eve::INCIDENT_MARK;
 use vigie_journal::{Cursor, JournalReader, ReadError, StartAt};
 use vigie_judgement::{Incident, IncidentChange, Step};
 
@@ -159,7 +160,7 @@ impl IncidentLog {
         let mut reader = JournalReader::open(&self.folder, StartAt::Cursor(start)).map_err(failed)?;
         let mut events = HashSet::new();
         while let Some(line) = reader.next_line().map_err(failed)? {
-            if memchr::memmem::find(line, b"\"gid\":7,").is_some() {
+            if memchr::memmem::find(line, INCIDENT_MARK).is_some() {
                 events.insert(line.to_vec());
             }
         }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use memchr::memmem;
 use serde::Deserialize;
-use vigie_journal::eve::GENERATOR_INCIDENT;
+use vigie_journal::eve::{GENERATOR_INCIDENT, INCIDENT_MARK, time_us};
 use vigie_journal::{Cursor, JournalReader, LINE_BYTES_MAX, StartAt};
 
 use crate::sources::Events;
@@ -152,7 +152,7 @@ fn follow_file(path: &PathBuf, news: &SyncSender<News>) -> Result<(), String> {
 
 /// What a line tells, if it is about an incident or coverage.
 fn read(line: &[u8]) -> Option<News> {
-    if memmem::find(line, b"\"gid\":7,").is_none() && memmem::find(line, b"\"vigie.window_s\"").is_none() {
+    if memmem::find(line, INCIDENT_MARK).is_none() && memmem::find(line, b"\"vigie.window_s\"").is_none() {
         return None;
     }
     let line: Line<'_> = serde_json::from_slice(line).ok()?;
@@ -228,12 +228,6 @@ struct Numbers {
     blind_s: u64,
     #[serde(rename = "vigie.drops_ppm")]
     drops_ppm: u64,
-}
-
-/// Microseconds since 1970 of a time as EVE writes it, `2026-11-28T02:14:06.110063+0000`.
-fn time_us(text: &str) -> Option<i64> {
-    let time = jiff::fmt::strtime::parse("%Y-%m-%dT%H:%M:%S%.f%z", text).ok()?;
-    Some(time.to_timestamp().ok()?.as_microsecond())
 }
 
 #[cfg(test)]

@@ -46,7 +46,9 @@ pub fn scrape(address: SocketAddr) -> Result<Scrape, ScrapeError> {
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
     // Of HTTP/1.0, so that the answer comes in one piece and ends with the connection (RFC 1945 §7.2).
-    write!(stream, "GET /metrics HTTP/1.0\r\nHost: {address}\r\nAccept: text/plain; version=0.0.4\r\n\r\n")?;
+    // It goes in one piece as well: a server that answers before the rest of it has come resets the connection.
+    let request = format!("GET /metrics HTTP/1.0\r\nHost: {address}\r\nAccept: text/plain; version=0.0.4\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
     let at = Instant::now();

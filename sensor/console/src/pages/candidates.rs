@@ -6,11 +6,11 @@ use std::sync::Arc;
 use askama::Template;
 use axum::response::Response;
 use tokio::task::spawn_blocking;
+use vigie_journal::eve::time_us;
 
 use super::{Page, encode};
 use crate::candidates::{Candidate, read};
 use crate::clock::Stamp;
-use crate::projection::line::time_us;
 use crate::server::visit::Visit;
 use crate::server::{App, Problem, html};
 use crate::words::Words;

@@ -5,11 +5,11 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use askama::Template;
 use axum::response::Response;
+use vigie_journal::eve::time_us;
 use vigie_journal::read_seals;
 
 use super::Page;
 use crate::clock::Clock;
-use crate::projection::line::time_us;
 use crate::query;
 use crate::server::visit::Visit;
 use crate::server::{App, Problem, ask, html};

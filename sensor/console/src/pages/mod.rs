@@ -18,9 +18,10 @@ mod ticket;
 
 use std::fmt::Write;
 
+use vigie_journal::eve::time_us;
+
 use crate::access::Person;
 use crate::clock::Stamp;
-use crate::projection::line::time_us;
 use crate::server::App;
 use crate::server::visit::Visit;
 use crate::words::{Language, Words};

@@ -7,7 +7,6 @@ use std::ops::Deref;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
-pub use vigie_journal::eve::time_us;
 
 /// A text of the line, or a copy where the line has escapes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde_json::json;
-use vigie_journal::eve::{GENERATOR_AUDIT, GENERATOR_INCIDENT, GENERATOR_SIGHTING};
+use vigie_journal::eve::{GENERATOR_AUDIT, GENERATOR_INCIDENT, GENERATOR_SIGHTING, time_us};
 
-use super::line::{Line, time_us};
+use super::line::Line;
 use crate::alias::AliasKey;
 
 /// Incidents that are remembered.

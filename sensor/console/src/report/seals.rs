@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
+use vigie_journal::eve::time_us;
 use vigie_journal::{Seal, read_seals};
 
 use super::figures::Period;
-use crate::projection::line::time_us;
 
 /// The seals of a journal.
 #[derive(Clone, Debug, Serialize)]

@@ -73,16 +73,7 @@ impl Console {
         for setting in settings {
             command.args(["--set", &setting.replace("FOLDER", &folder.path().display().to_string())]);
         }
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let mut errors = BufReader::new(child.stderr.take().unwrap());
-        let mut port = 0;
-        let mut said = String::new();
-        while !said.contains("answers on") {
-            let before = said.len();
-            assert!(errors.read_line(&mut said).unwrap() > 0, "it ended: {said}");
-            port = said[before..].rsplit(':').next().unwrap().trim_end_matches("/\n").parse().unwrap_or(0);
-        }
-        std::thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
+        let (child, port) = spawn(&mut command);
         Self { folder, child, port }
     }
 
@@ -125,6 +116,21 @@ impl Console {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
+}
+
+/// Starts a console that says on which port it answers.
+pub fn spawn(command: &mut Command) -> (Child, u16) {
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut errors = BufReader::new(child.stderr.take().unwrap());
+    let mut port = 0;
+    let mut said = String::new();
+    while !said.contains("answers on") {
+        let before = said.len();
+        assert!(errors.read_line(&mut said).unwrap() > 0, "it ended: {said}");
+        port = said[before..].rsplit(':').next().unwrap().trim_end_matches("/\n").parse().unwrap_or(0);
+    }
+    std::thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
+    (child, port)
 }
 
 pub struct Answer {

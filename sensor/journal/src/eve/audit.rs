@@ -36,6 +36,7 @@ pub fn encode_audit(audit: &Audit<'_>, host: Option<&str>, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::eve::AUDIT_MARK;
 
     #[test]
     fn a_line_of_generator_eight() {
@@ -48,6 +49,7 @@ mod tests {
         };
         let mut out = Vec::new();
         encode_audit(&audit, Some("tap"), &mut out);
+        assert!(memchr::memmem::find(&out, AUDIT_MARK).is_some());
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "{\"timestamp\":\"2026-11-27T18:58:14.000000+0000\",\"event_type\":\"alert\",\"host\":\"tap\",\

@@ -96,6 +96,7 @@ fn write_regions(out: &mut Vec<u8>, regions: &[(Box<str>, u64, u64)]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::eve::INCIDENT_MARK;
 
     #[test]
     fn a_line_of_generator_seven() {
@@ -119,6 +120,7 @@ mod tests {
         };
         let mut out = Vec::new();
         encode_incident(&incident, Some("tap"), &mut out);
+        assert!(memchr::memmem::find(&out, INCIDENT_MARK).is_some());
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "{\"timestamp\":\"2026-11-27T18:58:14.000000+0000\",\"event_type\":\"alert\",\"src_ip\":\"10.0.0.1\",\

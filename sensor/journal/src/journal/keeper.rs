@@ -20,7 +20,7 @@ use super::live::text_of;
 use super::retention_clock::RetentionClock;
 use super::status::JournalStatus;
 use super::{Retention, locked};
-use crate::eve::{GENERATOR_AUDIT, GENERATOR_INCIDENT};
+use crate::eve::{AUDIT_MARK, GENERATOR_AUDIT, GENERATOR_INCIDENT, INCIDENT_MARK};
 use crate::seal::{Seal, SealFile};
 use crate::segment::{self, NewSegment, Segment};
 use crate::sha256::Sha256;
@@ -325,8 +325,8 @@ fn is_kept_longer(line: &[u8]) -> bool {
         gid: u64,
     }
     // Most lines are alerts of generator 1, and need no parser.
-    if memmem::find(line, b"\"gid\":7,").is_none()
-        && memmem::find(line, b"\"gid\":8,").is_none()
+    if memmem::find(line, INCIDENT_MARK).is_none()
+        && memmem::find(line, AUDIT_MARK).is_none()
         && memmem::find(line, b"\"event_type\":\"stats\"").is_none()
     {
         return false;
