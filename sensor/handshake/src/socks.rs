@@ -160,17 +160,27 @@ fn version_5(stream: &[u8]) -> Result<Request, Unfinished> {
     if next == VERSION_5 {
         return request_5(stream, cursor);
     }
-    // Messages of both methods begin with the same byte. Those of GSSAPI cannot be read as a password by chance: the
-    // request would have to follow.
+    // Messages of both methods begin with the same byte, and some can be read as either.
     require(next == 1)?;
-    if methods.contains(&USER_AND_PASSWORD) {
-        match user_and_password(cursor).and_then(|cursor| request_5(stream, cursor)) {
-            Err(Unfinished::NotSocks) => {}
-            outcome => return outcome,
-        }
+    let with_password = match methods.contains(&USER_AND_PASSWORD) {
+        true => user_and_password(cursor).and_then(|cursor| request_5(stream, cursor)),
+        false => Err(Unfinished::NotSocks),
+    };
+    let with_gssapi = match methods.contains(&GSSAPI) {
+        true => gssapi(cursor).and_then(|cursor| request_5(stream, cursor)),
+        false => Err(Unfinished::NotSocks),
+    };
+    first_to_end(with_password, with_gssapi)
+}
+
+/// Of two readings of a stream the one that ends first, so that what follows does not change it.
+fn first_to_end(one: Result<Request, Unfinished>, other: Result<Request, Unfinished>) -> Result<Request, Unfinished> {
+    match (one, other) {
+        (Ok(one), Ok(other)) => Ok(if one.end <= other.end { one } else { other }),
+        (Ok(request), Err(_)) | (Err(_), Ok(request)) => Ok(request),
+        (Err(Unfinished::NotSocks), Err(Unfinished::NotSocks)) => Err(Unfinished::NotSocks),
+        _ => Err(Unfinished::Incomplete),
     }
-    require(methods.contains(&GSSAPI))?;
-    request_5(stream, gssapi(cursor)?)
 }
 
 /// User and password, each of which may be empty (RFC 1929 §2).
@@ -346,6 +356,17 @@ mod tests {
     }
 
     #[test]
+    fn of_two_readings_the_first_that_ends_is_the_request() {
+        // As GSSAPI the request follows a message of one byte; as user and password that byte is the length of a password.
+        let stream = [&b"\x05\x02\x01\x02"[..], b"\x01\x02\x00\x01\xff", b"\x05\x02\x00\x03\x01a\x00\x50"].concat();
+        let found = request(&stream);
+        assert_eq!((found.command, found.end), (Command::Bind, stream.len()));
+        for rest in [&[0; 300][..], &[5; 300], &[b'\x05', 1, 0, 3, 1, b'b', 0, 80].repeat(40)] {
+            assert_eq!(request(&[&stream, rest].concat()), found, "{rest:x?}");
+        }
+    }
+
+    #[test]
     fn reads_the_header_of_relayed_datagrams() {
         let to_address = Relayed::parse(b"\0\0\0\x01\xc0\0\x02\x50\x01\xbbdata").unwrap();
         assert_eq!(to_address.destination, Destination::Address("192.0.2.80".parse().unwrap()));
@@ -406,7 +427,7 @@ mod tests {
         /// A verdict on a prefix must be the verdict on the whole.
         #[test]
         fn a_longer_stream_changes_no_verdict(
-            start in prop::sample::select(vec![&b""[..], &SOCKS5[..4], &SOCKS5[..8], &SOCKS5_PASSWORD[..5], &SOCKS4A[..8]]),
+            start in prop::sample::select(vec![&b""[..], &SOCKS5[..4], &SOCKS5[..8], &SOCKS5_PASSWORD[..5], &SOCKS4A[..8], b"\x05\x02\x01\x02\x01"]),
             rest in proptest::collection::vec(any::<u8>(), 0..80),
         ) {
             let stream = [start, &rest].concat();

@@ -172,8 +172,10 @@ impl Worker {
         while self.inspection_bytes > self.limits.reassembly_bytes_max {
             let Some(record_id) = self.records.stalest_inspection(&self.table) else { return };
             let Some(record) = self.records.remove(record_id) else { return };
-            self.counters.add(Counter::ReassemblyBytes, 1);
-            self.end_inspection(record, emit);
+            self.make_room(|worker| {
+                worker.counters.add(Counter::ReassemblyBytes, 1);
+                worker.end_inspection(record, emit);
+            });
         }
     }
 }

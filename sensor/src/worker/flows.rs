@@ -37,9 +37,10 @@ impl Worker {
             self.reassembler.observe_header(network.checksum());
         }
         let (client, is_known) = guess_client(packet);
+        let foreign = if self.is_foreign() { FOREIGN } else { 0 };
         if let Some(entry) = self.table.get_mut(slot) {
             let known = if is_known { CLIENT_KNOWN } else { 0 };
-            entry.marks = with_client(known | if self.is_foreign { FOREIGN } else { 0 }, client);
+            entry.marks = with_client(known | foreign, client);
         }
     }
 
@@ -115,8 +116,10 @@ impl Worker {
         let record_id = match self.records.insert(record, &self.table) {
             Insertion::Added(record_id) => record_id,
             Insertion::Evicted(record_id, old) => {
-                self.counters.add(Counter::RecordsEvicted, 1);
-                self.end_inspection(*old, emit);
+                self.make_room(|worker| {
+                    worker.counters.add(Counter::RecordsEvicted, 1);
+                    worker.end_inspection(*old, emit);
+                });
                 record_id
             }
             Insertion::Full => {

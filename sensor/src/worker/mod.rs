@@ -65,6 +65,9 @@ use waiting::Waiting;
 use crate::event::{Flow, Order};
 use crate::settings::Limits;
 
+/// Counts of flows, and of handshakes.
+type OwnCounts = ([u64; Counter::ALL.len()], vigie_handshake::Counts);
+
 pub use clock::epoch_end_ns;
 pub use counters::{Counter, Counters, HelloCounts, HelloSeen};
 pub use findings::EventTypes;
@@ -141,8 +144,8 @@ pub struct Worker {
     /// Packets from or to this port panic, so that a test can see what becomes of the worker.
     #[cfg(debug_assertions)]
     panic_port: Option<u16>,
-    /// The packet being handled belongs to another worker's flow.
-    is_foreign: bool,
+    /// What was counted for the worker's own flows, while a packet of another worker's flow is handled.
+    own_counts: Option<OwnCounts>,
     /// The packet being handled is from fragments that contradict each other.
     is_disputed: bool,
     /// Inspectors to be reused. They are boxed because records hold them in boxes.
@@ -206,7 +209,7 @@ impl Worker {
             decoding: Cell::new(0),
             #[cfg(debug_assertions)]
             panic_port: None,
-            is_foreign: false,
+            own_counts: None,
             is_disputed: false,
             tcp_pool: Vec::new(),
             split_pool: Vec::new(),

@@ -7,8 +7,8 @@ use vigie_flow::{FlowEntry, FlowKey, Lookup, PacketHeaders, Side, Slot};
 use vigie_wire::Frame;
 
 use super::dns::is_dns_packet;
-use super::flows::{DISPUTED, SETTLED, WATCHED};
-use super::{Counter, ParsedFrame, Worker};
+use super::flows::{DISPUTED, FOREIGN, SETTLED, WATCHED};
+use super::{Counter, OwnCounts, ParsedFrame, Worker};
 use crate::event::{Event, FlowEnd, Order};
 
 /// When and where a frame was captured.
@@ -231,7 +231,7 @@ impl Worker {
     fn handle_packet(&mut self, packet: &FlowPacket<'_>, slot: Option<Slot>, emit: &mut dyn FnMut(Event)) {
         if !self.share.owns(packet.hash) {
             if is_dns_packet(packet) {
-                self.handle_foreign_dns(packet);
+                self.handle_foreign_dns(packet, emit);
             }
             return;
         }
@@ -241,15 +241,37 @@ impl Worker {
         self.handle_flow_packet(packet, slot, emit);
     }
 
-    /// Handles a DNS packet that another worker owns: its answers are remembered, but nothing is counted or emitted.
+    /// Handles a DNS packet that another worker owns: its answers are remembered, but nothing of its flow is counted or
+    /// emitted.
     #[cold]
-    fn handle_foreign_dns(&mut self, packet: &FlowPacket<'_>) {
-        let (values, handshake_counters) = (self.counters.values(), self.handshake_counters.clone());
-        self.is_foreign = true;
-        self.handle_flow_packet(packet, None, &mut |_| {});
-        self.is_foreign = false;
+    fn handle_foreign_dns(&mut self, packet: &FlowPacket<'_>, emit: &mut dyn FnMut(Event)) {
+        self.own_counts = Some(self.counts());
+        self.handle_flow_packet(packet, None, emit);
+        if let Some(own) = self.own_counts.take() {
+            self.set_counts(own);
+        }
+    }
+
+    /// Ends other flows than the packet's, to make room: they are counted and told even if the packet is another worker's.
+    pub(super) fn make_room(&mut self, end: impl FnOnce(&mut Self)) {
+        let Some(own) = self.own_counts.take() else { return end(self) };
+        self.set_counts(own);
+        end(self);
+        self.own_counts = Some(self.counts());
+    }
+
+    /// The packet being handled belongs to another worker's flow.
+    pub(super) const fn is_foreign(&self) -> bool {
+        self.own_counts.is_some()
+    }
+
+    fn counts(&self) -> OwnCounts {
+        (self.counters.values(), self.handshake_counters.clone())
+    }
+
+    fn set_counts(&mut self, (values, handshake): OwnCounts) {
         self.counters.set_values(values);
-        self.handshake_counters = handshake_counters;
+        self.handshake_counters = handshake;
     }
 
     /// Finds or adds the flow of a packet, counts the packet there, and inspects its payload.
@@ -318,11 +340,83 @@ impl Worker {
                 slot
             }
             Lookup::Replaced(slot, old) => {
-                self.counters.add(Counter::FlowsEvicted, 1);
-                self.close_flow(&old, FlowEnd::Evicted, emit);
+                self.make_room(|worker| {
+                    worker.counters.add(Counter::FlowsEvicted, u64::from(old.marks & FOREIGN == 0));
+                    worker.close_flow(&old, FlowEnd::Evicted, emit);
+                });
                 self.open_flow(slot, packet);
                 slot
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::Arc;
+
+    use vigie_flow::HashKey;
+    use vigie_handshake::address_names::AddressNames;
+    use vigie_signatures::Bundle;
+    use vigie_wire::LinkType;
+
+    use super::*;
+    use crate::event::Fact;
+    use crate::settings::Limits;
+    use crate::worker::{EventTypes, Share};
+
+    /// A datagram over IPv4, without checksums.
+    fn datagram(client: u16, port: u16) -> Vec<u8> {
+        let payload = b"\x00\x01\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x00\x00\x01\x00\x01";
+        let udp_length = 8 + payload.len() as u16;
+        let mut bytes = vec![0x45, 0, 0, udp_length as u8 + 20, 0, 0, 0, 0, 64, 17, 0, 0];
+        bytes.extend([10, 0]);
+        bytes.extend(client.to_be_bytes());
+        bytes.extend([192, 0, 2, 53]);
+        bytes.extend([40_000, port, udp_length, 0].iter().flat_map(|number: &u16| number.to_be_bytes()));
+        bytes.extend(payload);
+        bytes
+    }
+
+    #[test]
+    fn flows_that_make_room_for_dns_of_another_worker_are_told() {
+        const FLOWS: u16 = 3_000;
+        let mut limits = Limits::default();
+        limits.set("flows_max", 64).unwrap();
+        let names = Arc::new(AddressNames::new(Default::default()));
+        let mut ended = HashMap::<Address, u32>::new();
+        for index in 0..2 {
+            let event_types = EventTypes { flows: true, ..EventTypes::default() };
+            let share = Share { index, count: 2 };
+            let mut worker =
+                Worker::new(&limits, event_types, Bundle::builtin(), Arc::clone(&names), HashKey::REPLAY, share);
+            let mut own = 0_u64;
+            let mut emit = |event: Event| {
+                if let Fact::FlowEnd(flow, ..) = event.fact {
+                    own += 1;
+                    *ended.entry(flow.client).or_default() += 1;
+                }
+            };
+            for number in 0..FLOWS {
+                // One of five is for a port that has nothing to do with names.
+                let data = datagram(number, if number % 5 == 0 { 9_999 } else { 53 });
+                let frame = Frame {
+                    timestamp_ns: 1_700_000_000_000_000_000 + u64::from(number),
+                    number: u64::from(number) + 1,
+                    wire_length: data.len() as u32,
+                    link_type: LinkType::IPV4,
+                    interface: 0,
+                    data: &data,
+                };
+                worker.batch(&[frame], &mut emit);
+            }
+            worker.finish(&mut emit);
+            let values = worker.counters.values();
+            assert_eq!(values[Counter::Flows as usize], own);
+            assert!(values[Counter::FlowsEvicted as usize] > own / 2, "the table was too large for the test");
+        }
+        assert_eq!(ended.len(), usize::from(FLOWS));
+        assert!(ended.values().all(|&times| times == 1));
     }
 }

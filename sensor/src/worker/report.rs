@@ -210,7 +210,7 @@ impl Worker {
     }
 
     /// Emits the events of a finding: the hello, if hellos are reported, and the sighting. `sighted` keeps the rule of the
-    /// flow's sighting, so that there is no second one.
+    /// flow's sighting, so that there is no second one. A flow of another worker is that worker's to report.
     pub(super) fn emit_finding(
         &mut self,
         flow: &Flow,
@@ -219,6 +219,9 @@ impl Worker {
         finding: HandshakeFinding,
         emit: &mut dyn FnMut(Event),
     ) {
+        if self.is_foreign() {
+            return;
+        }
         self.count_match(&finding);
         let HandshakeFinding { hello, reports_hello, request, matched, desync, is_other_name, .. } = finding;
         if reports_hello && let Some(hello) = &hello {
@@ -256,8 +259,11 @@ impl Worker {
         self.emit_at(frame.timestamp_ns, frame.number, fact, emit);
     }
 
-    /// Emits an event.
+    /// Emits an event, unless it is of another worker's flow.
     pub(super) fn emit_at(&mut self, timestamp_ns: u64, frame_number: u64, fact: Fact, emit: &mut dyn FnMut(Event)) {
+        if self.is_foreign() {
+            return;
+        }
         self.order.ordinal += 1;
         emit(Event { timestamp_ns, frame_number, order: self.order, fact });
     }

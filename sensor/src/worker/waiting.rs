@@ -99,8 +99,11 @@ impl Worker {
         self.waiting.flows_max > 0 && timestamp_ns.saturating_add(READ_BY_ALL_NS) >= epoch_began_ns
     }
 
-    /// Has a flow wait, or looks it up at once if there is no room.
+    /// Has a flow wait, or looks it up at once if there is no room. A flow of another worker waits there.
     pub(super) fn await_names_of(&mut self, flow: WaitingFlow, emit: &mut dyn FnMut(Event)) {
+        if self.is_foreign() {
+            return;
+        }
         let hello_bytes = flow.hello.as_ref().map_or(0, Hello::memory_bytes);
         if hello_bytes > WAITING_HELLO_BYTES_MAX {
             return self.resolve(flow, emit);
