@@ -4,7 +4,7 @@ mod facts;
 mod reasons;
 
 pub use self::facts::{
-    closed_because, decided_word, evidence_word, fact_name, kind_sentence, state_word, verdict_word,
+    ban_title, closed_because, decided_word, evidence_word, fact_name, kind_sentence, state_word, verdict_word,
 };
 pub use self::reasons::reason;
 
@@ -66,7 +66,7 @@ words! {
     skip_to_content: "Skip to the content", "Aller au contenu";
     navigation: "Pages", "Pages";
     search: "Search", "Rechercher";
-    search_hint: "id, device or service", "identifiant, appareil ou service";
+    search_hint: "id, device, service", "id, appareil, service";
     incidents: "Incidents", "Incidents";
     incident: "Incident", "Incident";
     coverage: "Coverage", "Couverture";
@@ -94,7 +94,7 @@ words! {
     in_ranges_of: "Address range of", "Plage d’adresses de";
     what_to_do: "What to do with them", "Qu’en faire";
     candidates_next: "'vigie explain NAME' tells why a name is not known. A name that belongs to a service goes into a signature of your own ('vigie signatures --help'). The files of the sensor are kept for seven days.", "« vigie explain NOM » dit pourquoi un nom n’est pas connu. Un nom qui appartient à un service se met dans une signature à vous (« vigie signatures --help »). Les fichiers du capteur sont conservés sept jours.";
-    audit: "Audit", "Journal d’audit";
+    audit: "Audit", "Audit";
     health: "Health", "État";
     seals: "Seals that cover the period", "Scellés qui couvrent la période";
     destinations: "Destinations", "Destinations";

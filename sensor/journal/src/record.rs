@@ -279,6 +279,8 @@ pub struct Incident<'a> {
     pub bytes_to_server: u64,
     /// Bytes server → client.
     pub bytes_to_client: u64,
+    /// Why, for programs: the id of each reason, and the names or families that it is about.
+    pub reason_ids: &'a [(&'static str, &'a [String])],
     /// Regions in the names, with their bytes server → client and back.
     pub region_bytes: &'a [(Box<str>, u64, u64)],
     /// First contact.

@@ -57,6 +57,67 @@ pub enum Reason {
     Attempt,
 }
 
+impl Reason {
+    /// The id that programs know it by. It never changes, whatever becomes of the words.
+    pub const fn id(&self) -> &'static str {
+        match self {
+            Self::NativeFamilies(_) => "native-families",
+            Self::NativeLikely(_) => "native-likely",
+            Self::Resolver => "resolver",
+            Self::OwnInterface(_) => "own-interface",
+            Self::DesktopNames(_) => "desktop-names",
+            Self::BootNames(_) => "boot-names",
+            Self::ContactedAgain(..) => "contacted-again",
+            Self::CurrentBrowser => "current-browser",
+            Self::OneInterface(_) => "one-interface",
+            Self::ForegroundFamilies(_) => "foreground-families",
+            Self::Media(_) => "media",
+            Self::SiteNames(_) => "site-names",
+            Self::SignInNames(_) => "sign-in-names",
+            Self::ConsoleNames(_) => "console-names",
+            Self::PortalNames(_) => "portal-names",
+            Self::LinkNames(_) => "link-names",
+            Self::PageNames(_) => "page-names",
+            Self::PixelNames(_) => "pixel-names",
+            Self::SdkNames(_) => "sdk-names",
+            Self::InfraNames(_) => "infra-names",
+            Self::LongPlayback(..) => "long-playback",
+            Self::MayHideMore => "may-hide-more",
+            Self::FirstRun => "first-run",
+            Self::Attempt => "attempt",
+        }
+    }
+
+    /// The names or families that it is about.
+    pub fn about(&self) -> &[String] {
+        match self {
+            Self::NativeFamilies(list)
+            | Self::NativeLikely(list)
+            | Self::OwnInterface(list)
+            | Self::DesktopNames(list)
+            | Self::BootNames(list)
+            | Self::ForegroundFamilies(list)
+            | Self::SiteNames(list)
+            | Self::SignInNames(list)
+            | Self::ConsoleNames(list)
+            | Self::PortalNames(list)
+            | Self::LinkNames(list)
+            | Self::PageNames(list)
+            | Self::PixelNames(list)
+            | Self::SdkNames(list)
+            | Self::InfraNames(list) => list,
+            Self::ContactedAgain(family, _) | Self::OneInterface(family) => std::slice::from_ref(family),
+            Self::Resolver
+            | Self::CurrentBrowser
+            | Self::Media(_)
+            | Self::LongPlayback(..)
+            | Self::MayHideMore
+            | Self::FirstRun
+            | Self::Attempt => &[],
+        }
+    }
+}
+
 /// A list in the words of a sentence.
 struct List<'l>(&'l [String]);
 
@@ -176,5 +237,15 @@ mod tests {
         ] {
             assert_eq!(reason.to_string(), text);
         }
+    }
+
+    #[test]
+    fn programs_find_what_a_reason_is_about() {
+        let list = || vec!["api".to_owned(), "tnc".to_owned()];
+        let again = Reason::ContactedAgain("api".into(), 7_200);
+        assert_eq!((again.id(), again.about()), ("contacted-again", &list()[..1]));
+        let families = Reason::NativeFamilies(list());
+        assert_eq!((families.id(), families.about()), ("native-families", &list()[..]));
+        assert_eq!((Reason::Media(7).id(), Reason::Media(7).about()), ("media", &[][..]));
     }
 }

@@ -23,6 +23,7 @@ pub fn encode_incident(
     let (signature, day) = (signature_text(change), incident.day.to_string());
     let (revision, event_id) = (incident.revision.to_string(), event_id(change, &id, context));
     let reasons: Vec<Box<str>> = judgement.reasons.iter().map(|reason| reason.to_string().into()).collect();
+    let reason_ids: Vec<_> = judgement.reasons.iter().map(|reason| (reason.id(), reason.about())).collect();
     let closing = match change.step {
         Step::Closed(closing) => closing.as_str(),
         _ => "",
@@ -77,6 +78,7 @@ pub fn encode_incident(
             flows: incident.flows,
             bytes_to_server: incident.bytes_to_server,
             bytes_to_client: incident.bytes_to_client,
+            reason_ids: &reason_ids,
             region_bytes: &incident.destinations.region_bytes,
             first_ns: incident.first_ns,
             last_ns: incident.last_ns,

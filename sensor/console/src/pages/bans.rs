@@ -12,7 +12,7 @@ use super::{Page, encode};
 use crate::query::totals::{self, Totals};
 use crate::server::visit::Visit;
 use crate::server::{App, Problem, ask, html};
-use crate::words::{Language, Words};
+use crate::words::{Language, Words, ban_title};
 
 struct Line {
     href: String,
@@ -53,11 +53,6 @@ fn today() -> Date {
     OffsetDateTime::now_utc().date()
 }
 
-fn title(ban: &Ban, language: Language) -> String {
-    let is_own = language == Language::Fr && ban.language == "fr";
-    if is_own || ban.title_en.is_empty() { ban.title.clone() } else { ban.title_en.clone() }
-}
-
 const fn state(state: BanState, language: Language) -> (&'static str, &'static str) {
     match state {
         BanState::NotYetInForce => (language.pick("not yet in force", "pas encore en vigueur"), "quiet"),
@@ -84,7 +79,7 @@ pub async fn list(app: &Arc<App>, visit: &Visit) -> Result<Response, Problem> {
         let line = Line {
             href: format!("/ban/{}", encode(id)),
             id: id.to_owned(),
-            title: ban.map_or(own_title, |ban| title(ban, language)),
+            title: ban.map_or(own_title, |ban| ban_title(language, ban)),
             country: ban.map(|ban| ban.country.clone()).unwrap_or_default(),
             authority: ban.map(|ban| ban.authority.clone()).unwrap_or_default(),
             since: ban.and_then(|ban| ban.in_force).map_or_else(|| "–".to_owned(), |day| day.to_string()),
@@ -121,7 +116,7 @@ pub async fn one(app: &Arc<App>, visit: &Visit, id: String) -> Result<Response, 
     Ok(html(&BanPage {
         w,
         page: Page::of(app, visit, "/bans"),
-        title: ban.map_or(own_title, |ban| title(ban, language)),
+        title: ban.map_or(own_title, |ban| ban_title(language, ban)),
         state: state.map(|(word, _)| word),
         class: state.map_or("quiet", |(_, class)| class),
         facts: ban.map(|ban| facts(ban, language)).unwrap_or_default(),

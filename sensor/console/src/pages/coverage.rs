@@ -113,21 +113,21 @@ pub async fn page(app: &Arc<App>, visit: &Visit, wanted: &Wanted) -> Result<Resp
             (name, minutes.iter().map(|part| row(part, begin, MINUTE_US)).collect())
         }),
         judged: judged.collect(),
-        signature_age: signature_age(language),
+        signature_age: signature_age(language, w),
     }))
 }
 
 /// How old the knowledge is that this program has.
-fn signature_age(language: Language) -> String {
+fn signature_age(language: Language, w: &Words) -> String {
     let bundle = vigie_signatures::Bundle::builtin();
     let oldest = bundle.oldest_review().unwrap_or("–");
+    let rules = w.number(bundle.len() as u64);
     match language {
-        Language::En => {
-            format!("Signatures of this console’s version: {} rules, oldest review {oldest}.", bundle.len())
+        Language::En => format!("Signatures of this console’s version: {rules} rules, oldest review {oldest}."),
+        Language::Fr => {
+            format!(
+                "Signatures de la version de cette console : {rules} règles, relecture la plus ancienne le {oldest}."
+            )
         }
-        Language::Fr => format!(
-            "Signatures de la version de cette console : {} règles, relecture la plus ancienne le {oldest}.",
-            bundle.len()
-        ),
     }
 }

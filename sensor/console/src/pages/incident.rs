@@ -15,7 +15,7 @@ use crate::clock::{Clock, Stamp, long_day};
 use crate::own_journal::Act;
 use crate::pivot::{FlowValues, Link, Values};
 use crate::query;
-use crate::query::incident::{Evidence, Whole};
+use crate::query::incident::{Evidence, Lists, Whole};
 use crate::query::incidents::Incident;
 use crate::server::visit::{Known, Visit};
 use crate::server::{App, Problem, ask, html};
@@ -132,8 +132,7 @@ pub async fn page(app: &Arc<App>, known: &Known, wanted: &str, again: Option<Aga
     let (language, w) = (visit.language, visit.words());
     let incident = &whole.incident;
     let sentence = sentence(&whole, &app.clock, visit);
-    let reasons: Vec<Reason> =
-        whole.lists.reasons.iter().map(|text| with_proof(text, &whole, &app.clock, language)).collect();
+    let reasons = reasons(&whole, &app.clock, language);
     let coverage_href = format!("/coverage?day={}", app.clock.day(incident.first_us));
     let coverage = format!(
         "{}{} {}",
@@ -244,14 +243,19 @@ fn going_on(whole: &Whole, clock: &Clock, visit: &Visit) -> String {
     }
 }
 
-/// A reason with the flow that proves it.
-fn with_proof(text: &str, whole: &Whole, clock: &Clock, language: Language) -> Reason {
-    let proof = proving(text, &whole.lists.reasons, &whole.evidence).map(|evidence| Proof {
+/// The reasons, each with the flow that proves it.
+fn reasons(whole: &Whole, clock: &Clock, language: Language) -> Vec<Reason> {
+    let Lists { reasons, reason_ids, .. } = &whole.lists;
+    let proof = |evidence: &Evidence| Proof {
         anchor: anchor(evidence),
         time: clock.second(evidence.time_us),
         name: evidence.name.clone(),
-    });
-    Reason { text: reason(language, text), proof }
+    };
+    let with_proof = |(place, text): (usize, &String)| Reason {
+        text: reason(language, text),
+        proof: reason_ids.get(place).and_then(|id| proving(id, reason_ids, &whole.evidence)).map(proof),
+    };
+    reasons.iter().enumerate().map(with_proof).collect()
 }
 
 fn anchor(evidence: &Evidence) -> String {
@@ -325,7 +329,9 @@ fn steps(whole: &Whole, clock: &Clock, language: Language) -> Vec<Step> {
             "" => String::new(),
             why => format!(" ({})", closed_because(language, why)),
         };
-        Step { time: clock.second(change.time_us), what: format!("{state}{why}: {verdict}, {}", change.kind) }
+        let colon = language.pick(":", "\u{a0}:");
+        let kind = kind_sentence(language, &change.kind);
+        Step { time: clock.second(change.time_us), what: format!("{state}{why}{colon} {verdict}. {kind}") }
     };
     whole.changes.iter().map(step).collect()
 }

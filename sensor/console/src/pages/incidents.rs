@@ -209,7 +209,7 @@ pub async fn page(app: &Arc<App>, visit: &Visit, wanted: Wanted) -> Result<Respo
         day_after: step(&found.days.1),
         is_home: wanted.day.is_empty(),
         is_all: wanted.day == "all",
-        strip: found.coverage.strip(&app.clock, visit),
+        strip: strip(&found, app, visit),
         newest: found.newest,
         groups: groups(&wanted, &found.facets, language, w),
         notice: found.is_earlier.then(|| nothing_new.to_owned()),
@@ -219,6 +219,16 @@ pub async fn page(app: &Arc<App>, visit: &Visit, wanted: Wanted) -> Result<Respo
         rows: found.rows.iter().map(|incident| Row::of(incident, &app.clock, visit)).collect(),
         more,
     }))
+}
+
+/// The bar; on the list of all days it says that it is about the last of them.
+fn strip(found: &Found, app: &App, visit: &Visit) -> Strip {
+    let mut strip = found.coverage.strip(&app.clock, visit);
+    if matches!(found.span, Span::All) {
+        let recent = visit.language.pick("The last 24 hours: ", "Les dernières 24 heures\u{a0}: ");
+        strip.sentence.insert_str(0, recent);
+    }
+    strip
 }
 
 fn groups(wanted: &Wanted, facets: &[Vec<Facet>; 4], language: Language, w: &'static Words) -> Vec<Group> {
@@ -269,11 +279,15 @@ struct Newer {
 
 /// That there are newer incidents. Nothing moves until somebody wants them.
 pub fn newer(visit: &Visit, count: u64) -> Response {
+    const MAX: u64 = incidents::NEWER_MAX;
+    let number = visit.words().number(count.min(MAX));
     let text = match (visit.language, count) {
         (Language::En, 1) => "1 new incident: show it".to_owned(),
-        (Language::En, _) => format!("{} new incidents: show them", visit.words().number(count)),
+        (Language::En, ..=MAX) => format!("{number} new incidents: show them"),
+        (Language::En, _) => format!("More than {number} new incidents: show them"),
         (Language::Fr, 1) => "1 nouvel incident : l’afficher".to_owned(),
-        (Language::Fr, _) => format!("{} nouveaux incidents : les afficher", visit.words().number(count)),
+        (Language::Fr, ..=MAX) => format!("{number} nouveaux incidents : les afficher"),
+        (Language::Fr, _) => format!("Plus de {number} nouveaux incidents : les afficher"),
     };
     Html(Newer { text }.render().unwrap_or_default()).into_response()
 }

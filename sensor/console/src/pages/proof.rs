@@ -1,39 +1,31 @@
 //! Which flow proves a reason: what a person looks at first who doubts the verdict.
 
+use crate::projection::line::ReasonId;
 use crate::query::incident::Evidence;
 
-/// What stands before the names of a first start.
-const FIRST_START: &str = "names of a first start: ";
-
-/// The flow that proves a reason, of those of its incident; `reasons` are all of them, in the words of the event.
-pub fn proving<'e>(reason: &str, reasons: &[String], flows: &'e [Evidence]) -> Option<&'e Evidence> {
+/// The flow that proves a reason, of those of its incident; `all` are all reasons of it.
+pub fn proving<'e>(reason: &ReasonId, all: &[ReasonId], flows: &'e [Evidence]) -> Option<&'e Evidence> {
     let first = |is: &dyn Fn(&Evidence) -> bool| flows.iter().find(|flow| is(flow));
     let of_class = |class: &str| first(&|flow| flow.class == class);
     let largest = |is: &dyn Fn(&Evidence) -> bool| flows.iter().filter(|flow| is(flow)).max_by_key(|flow| flow.bytes);
-    match reason {
-        "the owner's name resolver for its apps was contacted too" => of_class("resolver"),
-        _ if reason.starts_with("a current browser contacted all native names") => of_class("native"),
-        _ if reason.starts_with("probable first start") => {
-            let names = reasons.iter().find(|other| other.starts_with(FIRST_START))?;
-            first(&|flow| is_listed(names, flow))
+    match reason.id.as_str() {
+        "resolver" => of_class("resolver"),
+        "current-browser" => of_class("native"),
+        "first-run" => {
+            let names = all.iter().find(|other| other.id == "boot-names")?;
+            first(&|flow| is_about(names, flow))
         }
         // No flow had an answer, and any connection may hide more: the first one stands for all.
-        _ if reason.starts_with("no contact was answered") || reason.starts_with("these names or more") => {
-            flows.first()
-        }
-        _ if reason.ends_with(" of media") => largest(&|flow| flow.class == "media"),
-        _ if reason.ends_with("the site or a player on an open page") => largest(&|_| true),
-        _ => match reason.strip_prefix("the same interface family, ").and_then(|rest| rest.split_once(',')) {
-            Some((family, _)) => first(&|flow| flow.family == family),
-            None => first(&|flow| is_listed(reason, flow)),
-        },
+        "attempt" | "may-hide-more" => flows.first(),
+        "media" => largest(&|flow| flow.class == "media"),
+        "long-playback" => largest(&|_| true),
+        _ => first(&|flow| is_about(reason, flow)),
     }
 }
 
-/// Whether the list behind a reason has the name or the family of a flow.
-fn is_listed(reason: &str, flow: &Evidence) -> bool {
-    let list = reason.rsplit_once(": ").map_or("", |(_, list)| list);
-    list.split(", ").any(|told| !told.is_empty() && (told == flow.name || told == flow.family))
+/// Whether a reason is about the name or the family of a flow.
+fn is_about(reason: &ReasonId, flow: &Evidence) -> bool {
+    reason.about.iter().any(|told| *told == flow.name || *told == flow.family)
 }
 
 #[cfg(test)]
@@ -74,26 +66,28 @@ mod tests {
             flow("v19.tiktokcdn.example", "media", "video", 900),
             flow("boot.tiktokv.eu", "native", "boot", 50),
         ];
-        let reasons =
-            ["probable first start; the download itself is not visible", "names of a first start: boot.tiktokv.eu"]
-                .map(str::to_owned);
-        for (reason, name) in [
-            ("native interface families: api, tnc", "tnc16.tiktokv.eu"),
-            ("the owner's name resolver for its apps was contacted too", "dns.byte.example"),
-            ("names of a first start: boot.tiktokv.eu", "boot.tiktokv.eu"),
-            ("probable first start; the download itself is not visible", "boot.tiktokv.eu"),
-            ("the same interface family, tnc, was contacted 2 h before", "tnc16.tiktokv.eu"),
-            (
-                "a current browser contacted all native names: a page can load pictures from any host",
-                "tnc16.tiktokv.eu",
-            ),
-            ("12 MB of media", "v19.tiktokcdn.example"),
-            ("41 MB over 8 min: the site or a player on an open page", "v19.tiktokcdn.example"),
-            ("no contact was answered: it was tried, and nothing was exchanged", "www.tiktok.com"),
+        let reason = |id: &str, about: &[&str]| ReasonId {
+            id: id.to_owned(),
+            about: about.iter().map(|&text| text.to_owned()).collect(),
+        };
+        let all = [reason("first-run", &[]), reason("boot-names", &["boot.tiktokv.eu"])];
+        for (id, about, name) in [
+            ("native-families", &["api", "tnc"][..], "tnc16.tiktokv.eu"),
+            ("resolver", &[], "dns.byte.example"),
+            ("boot-names", &["boot.tiktokv.eu"], "boot.tiktokv.eu"),
+            ("first-run", &[], "boot.tiktokv.eu"),
+            ("contacted-again", &["tnc"], "tnc16.tiktokv.eu"),
+            ("current-browser", &[], "tnc16.tiktokv.eu"),
+            ("media", &[], "v19.tiktokcdn.example"),
+            ("long-playback", &[], "v19.tiktokcdn.example"),
+            ("attempt", &[], "www.tiktok.com"),
+            ("may-hide-more", &[], "www.tiktok.com"),
+            ("site-names", &["www.tiktok.com"], "www.tiktok.com"),
         ] {
-            assert_eq!(proving(reason, &reasons, &flows).map(|flow| flow.name.as_str()), Some(name), "{reason}");
+            assert_eq!(proving(&reason(id, about), &all, &flows).map(|flow| flow.name.as_str()), Some(name), "{id}");
         }
-        assert!(proving("native interface families: aweme", &reasons, &flows).is_none());
-        assert!(proving("a reason of another sensor", &reasons, &flows).is_none());
+        assert!(proving(&reason("native-families", &["aweme"]), &all, &flows).is_none());
+        assert!(proving(&reason("of another sensor", &[]), &all, &flows).is_none());
+        assert!(proving(&reason("first-run", &[]), &[], &flows).is_none());
     }
 }

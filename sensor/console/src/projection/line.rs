@@ -62,10 +62,21 @@ pub struct Numbers {
     pub flows: u64,
     pub bytes_toserver: u64,
     pub bytes_toclient: u64,
+    pub reason_ids: Vec<ReasonId>,
     pub regions: Vec<RegionBytes>,
     pub first: String,
     pub last: String,
     pub alerts_left_out: u64,
+}
+
+/// A reason as programs know it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct ReasonId {
+    pub id: String,
+    /// Names or families.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub about: Vec<String>,
 }
 
 /// Bytes of a region.

@@ -29,7 +29,7 @@ use self::store::{Store, set_meta};
 use crate::alias::AliasKey;
 
 /// Version of the tables: another one is made anew.
-pub const SCHEMA: i64 = 6;
+pub const SCHEMA: i64 = 7;
 const TABLES: &str = include_str!("schema.sql");
 /// Lines that are stored at once: the more, the less often a page is written that many of them change.
 const BATCH_LINES_MAX: usize = 50_000;

@@ -203,46 +203,54 @@ CREATE TABLE destination (
     PRIMARY KEY (day, service, region)
 ) WITHOUT ROWID;
 
+-- How an incident counts: what is inserted here, with 1 or -1, is added to the counts. The triggers of incidents do nothing else with
+-- them. An hour that was pruned may go below 0, and is pruned again.
+CREATE VIEW counted AS
+    SELECT day, opened_us / 3600000000 AS hour, verdict, service, service_name, ban, ban_title, site, ministry, first_run,
+        state <> 'closed' AS is_open, decision, 1 AS by
+    FROM incident;
+CREATE TRIGGER counted_added INSTEAD OF INSERT ON counted BEGIN
+    INSERT INTO day_count
+        VALUES (new.day, new.verdict, new.service, new.ban, new.site, new.ministry, new.first_run, new.is_open, new.decision,
+            new.service_name, new.ban_title, new.by)
+        ON CONFLICT DO UPDATE SET incidents = incidents + new.by;
+    INSERT INTO hour_count
+        VALUES (new.hour, new.verdict, new.service, new.ban, new.site, new.is_open, new.decision, new.service_name, new.by)
+        ON CONFLICT DO UPDATE SET incidents = incidents + new.by;
+END;
+
+-- The same of its bytes, by region.
+CREATE VIEW sent AS SELECT day, service, service_name, lists, 1 AS by FROM incident;
+CREATE TRIGGER sent_added INSTEAD OF INSERT ON sent BEGIN
+    INSERT INTO destination
+        SELECT new.day, new.service, coalesce(json_extract(value, '$.region'), ''), new.service_name,
+            new.by * total(json_extract(value, '$.bytes_toserver')), new.by * total(json_extract(value, '$.bytes_toclient')),
+            new.by
+        FROM json_each(new.lists, '$.region_bytes') GROUP BY 3
+        ON CONFLICT DO UPDATE SET sent = sent + excluded.sent, received = received + excluded.received,
+            incidents = incidents + new.by;
+END;
+
 CREATE TRIGGER incident_added AFTER INSERT ON incident BEGIN
     INSERT INTO client VALUES (new.client, new.client_alias, new.device) ON CONFLICT DO UPDATE SET device = new.device;
     INSERT INTO client_count VALUES (new.service, new.ban, new.client, 1, new.first_us, new.last_us)
         ON CONFLICT DO UPDATE SET incidents = incidents + 1, first_us = min(first_us, new.first_us),
             last_us = max(last_us, new.last_us);
-    INSERT INTO day_count
-        VALUES (new.day, new.verdict, new.service, new.ban, new.site, new.ministry, new.first_run, new.state <> 'closed',
-            new.decision, new.service_name, new.ban_title, 1)
-        ON CONFLICT DO UPDATE SET incidents = incidents + 1;
-    INSERT INTO hour_count
-        VALUES (new.opened_us / 3600000000, new.verdict, new.service, new.ban, new.site, new.state <> 'closed', new.decision,
-            new.service_name, 1)
-        ON CONFLICT DO UPDATE SET incidents = incidents + 1;
-    INSERT INTO destination
-        SELECT new.day, new.service, coalesce(json_extract(value, '$.region'), ''), new.service_name,
-            total(json_extract(value, '$.bytes_toserver')), total(json_extract(value, '$.bytes_toclient')), 1
-        FROM json_each(new.lists, '$.region_bytes') GROUP BY 3
-        ON CONFLICT DO UPDATE SET sent = sent + excluded.sent, received = received + excluded.received,
-            incidents = incidents + excluded.incidents;
+    INSERT INTO counted
+        VALUES (new.day, new.opened_us / 3600000000, new.verdict, new.service, new.service_name, new.ban, new.ban_title, new.site,
+            new.ministry, new.first_run, new.state <> 'closed', new.decision, 1);
+    INSERT INTO sent VALUES (new.day, new.service, new.service_name, new.lists, 1);
 END;
 
 CREATE TRIGGER incident_changed AFTER UPDATE OF verdict, first_run, state, acknowledged_by, disposition ON incident
 WHEN (old.verdict, old.first_run, old.state <> 'closed', old.decision)
     IS NOT (new.verdict, new.first_run, new.state <> 'closed', new.decision)
 BEGIN
-    UPDATE day_count SET incidents = incidents - 1
-        WHERE day = old.day AND verdict = old.verdict AND service = old.service AND ban = old.ban AND site = old.site
-            AND ministry = old.ministry AND first_run = old.first_run AND is_open = (old.state <> 'closed')
-            AND decision = old.decision;
-    UPDATE hour_count SET incidents = incidents - 1
-        WHERE hour = old.opened_us / 3600000000 AND verdict = old.verdict AND service = old.service AND ban = old.ban
-            AND site = old.site AND is_open = (old.state <> 'closed') AND decision = old.decision;
-    INSERT INTO day_count
-        VALUES (new.day, new.verdict, new.service, new.ban, new.site, new.ministry, new.first_run, new.state <> 'closed',
-            new.decision, new.service_name, new.ban_title, 1)
-        ON CONFLICT DO UPDATE SET incidents = incidents + 1;
-    INSERT INTO hour_count
-        VALUES (new.opened_us / 3600000000, new.verdict, new.service, new.ban, new.site, new.state <> 'closed', new.decision,
-            new.service_name, 1)
-        ON CONFLICT DO UPDATE SET incidents = incidents + 1;
+    INSERT INTO counted
+        VALUES (old.day, old.opened_us / 3600000000, old.verdict, old.service, old.service_name, old.ban, old.ban_title, old.site,
+                old.ministry, old.first_run, old.state <> 'closed', old.decision, -1),
+            (new.day, new.opened_us / 3600000000, new.verdict, new.service, new.service_name, new.ban, new.ban_title, new.site,
+                new.ministry, new.first_run, new.state <> 'closed', new.decision, 1);
 END;
 
 CREATE TRIGGER incident_continued AFTER UPDATE OF first_us, last_us ON incident
@@ -253,34 +261,15 @@ BEGIN
 END;
 
 CREATE TRIGGER incident_sent AFTER UPDATE OF lists ON incident WHEN old.lists <> new.lists BEGIN
-    INSERT INTO destination
-        SELECT old.day, old.service, coalesce(json_extract(value, '$.region'), ''), old.service_name,
-            -total(json_extract(value, '$.bytes_toserver')), -total(json_extract(value, '$.bytes_toclient')), -1
-        FROM json_each(old.lists, '$.region_bytes') GROUP BY 3
-        ON CONFLICT DO UPDATE SET sent = sent + excluded.sent, received = received + excluded.received,
-            incidents = incidents + excluded.incidents;
-    INSERT INTO destination
-        SELECT new.day, new.service, coalesce(json_extract(value, '$.region'), ''), new.service_name,
-            total(json_extract(value, '$.bytes_toserver')), total(json_extract(value, '$.bytes_toclient')), 1
-        FROM json_each(new.lists, '$.region_bytes') GROUP BY 3
-        ON CONFLICT DO UPDATE SET sent = sent + excluded.sent, received = received + excluded.received,
-            incidents = incidents + excluded.incidents;
+    INSERT INTO sent
+        VALUES (old.day, old.service, old.service_name, old.lists, -1), (new.day, new.service, new.service_name, new.lists, 1);
 END;
 
 CREATE TRIGGER incident_removed AFTER DELETE ON incident BEGIN
     UPDATE client_count SET incidents = incidents - 1
         WHERE service = old.service AND ban = old.ban AND client = old.client;
-    UPDATE day_count SET incidents = incidents - 1
-        WHERE day = old.day AND verdict = old.verdict AND service = old.service AND ban = old.ban AND site = old.site
-            AND ministry = old.ministry AND first_run = old.first_run AND is_open = (old.state <> 'closed')
-            AND decision = old.decision;
-    UPDATE hour_count SET incidents = incidents - 1
-        WHERE hour = old.opened_us / 3600000000 AND verdict = old.verdict AND service = old.service AND ban = old.ban
-            AND site = old.site AND is_open = (old.state <> 'closed') AND decision = old.decision;
-    INSERT INTO destination
-        SELECT old.day, old.service, coalesce(json_extract(value, '$.region'), ''), old.service_name,
-            -total(json_extract(value, '$.bytes_toserver')), -total(json_extract(value, '$.bytes_toclient')), -1
-        FROM json_each(old.lists, '$.region_bytes') GROUP BY 3
-        ON CONFLICT DO UPDATE SET sent = sent + excluded.sent, received = received + excluded.received,
-            incidents = incidents + excluded.incidents;
+    INSERT INTO counted
+        VALUES (old.day, old.opened_us / 3600000000, old.verdict, old.service, old.service_name, old.ban, old.ban_title, old.site,
+            old.ministry, old.first_run, old.state <> 'closed', old.decision, -1);
+    INSERT INTO sent VALUES (old.day, old.service, old.service_name, old.lists, -1);
 END;

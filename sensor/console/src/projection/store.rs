@@ -16,7 +16,7 @@ const RULES_MAX: usize = 16_384;
 /// Days, services and bans whose alerts are counted before they go to the tables.
 const ALERT_DAYS_MAX: usize = 4_096;
 /// Between the texts of a key of several: a control character that no policy or signature has.
-const SEPARATOR: char = '\u{1f}';
+const SEPARATOR: &str = "\u{1f}";
 
 /// Which journal a line is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +130,7 @@ impl Store {
         let lists = json!({
             "reasons": all("reasons"), "names": all("names"), "families": all("families"),
             "regions": all("region"), "countries": all("server_country"), "region_bytes": numbers.regions,
+            "reason_ids": numbers.reason_ids,
         });
         let mut change =
             tables.prepare_cached("INSERT OR REPLACE INTO change VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
@@ -205,7 +206,7 @@ impl Store {
     ) -> rusqlite::Result<()> {
         let facts = &line.alert.metadata;
         let day = line.timestamp.get(..10).unwrap_or_default();
-        let key = [day, facts.one("service"), facts.one("ban")].join("\u{1f}");
+        let key = [day, facts.one("service"), facts.one("ban")].join(SEPARATOR);
         if self.alerts.len() >= ALERT_DAYS_MAX && !self.alerts.contains_key(&key) {
             self.write_counts(tables)?;
         }
@@ -255,7 +256,7 @@ impl Store {
         let sources = facts.all("sources").collect::<Vec<_>>().join(", ");
         let id = line.alert.signature_id as i64;
         let texts = [facts.one("rule"), facts.one("class"), facts.one("family"), &sources, facts.one("reviewed")];
-        let key = format!("{id}{SEPARATOR}{}", texts.join("\u{1f}"));
+        let key = format!("{id}{SEPARATOR}{}", texts.join(SEPARATOR));
         if let Some(rule) = self.rules.get(&key) {
             return Ok(*rule);
         }

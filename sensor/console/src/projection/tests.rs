@@ -105,6 +105,36 @@ fn the_tables_say_what_the_journals_do_and_come_back_by_themselves() {
     assert_eq!(text(&options, SUMMARY), decided.replace("b opened app 1", "b closed app 2"));
 }
 
+#[test]
+fn counts_are_those_of_the_incidents_whatever_becomes_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(folder.path());
+    let sent = |line: String, bytes: u64| {
+        let regions =
+            format!(r#""regions":[{{"region":"Norway","bytes_toserver":{bytes},"bytes_toclient":2}}],"first""#);
+        line.replacen(r#""first""#, &regions, 1)
+    };
+    append(&options.journal, &sent(incident("a", 1, "opened", "web"), 10));
+    append(&options.journal, &sent(incident("b", 1, "opened", "web"), 100));
+    append(&options.journal, &sent(incident("c", 1, "opened", "app"), 1_000));
+    append(&options.journal, &sent(incident("a", 2, "risen", "app"), 15));
+    append(&options.journal, &sent(incident("b", 2, "closed", "web"), 100));
+    append(&options.own_journal, DECISION);
+    let projection = Projection::start(options.clone(), AliasKey::new(&[7; 32])).unwrap();
+    settle(&projection);
+    let counted = "SELECT group_concat(verdict || is_open || decision || incidents, ' ')
+                   FROM (SELECT * FROM TABLE WHERE incidents > 0 ORDER BY verdict, is_open, decision)";
+    let by_day = || text(&options, &counted.replace("TABLE", "day_count"));
+    assert_eq!(by_day(), "app1false1 app1none1 web0none1");
+    assert_eq!(text(&options, &counted.replace("TABLE", "hour_count")), by_day());
+    let bytes = "SELECT region || sent || ' ' || received || ' ' || incidents FROM destination";
+    assert_eq!(text(&options, bytes), "Norway1115 6 3");
+    let tables = Connection::open(&options.database).unwrap();
+    tables.execute("DELETE FROM incident WHERE id IN ('a', 'b')", []).unwrap();
+    assert_eq!(by_day(), "app1none1");
+    assert_eq!(text(&options, bytes), "Norway1000 2 1");
+}
+
 fn within(is_true: impl Fn() -> bool) {
     for _ in 0..1_000 {
         if is_true() {

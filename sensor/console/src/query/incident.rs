@@ -5,13 +5,15 @@ use serde::Deserialize;
 
 use super::audit::{self, Audit};
 use super::incidents::{COLUMNS, Filter, Incident, Span, list};
-use crate::projection::line::RegionBytes;
+use crate::projection::line::{ReasonId, RegionBytes};
 
 /// The lists of an incident's newest event.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Lists {
     pub reasons: Vec<String>,
+    /// In the same order.
+    pub reason_ids: Vec<ReasonId>,
     pub names: Vec<String>,
     pub families: Vec<String>,
     pub regions: Vec<String>,

@@ -1,7 +1,7 @@
 //! Lists of incidents.
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, Row, params_from_iter};
+use rusqlite::{Connection, Row, params, params_from_iter};
 
 /// An incident, as lists show it.
 #[derive(Clone, Debug)]
@@ -374,13 +374,17 @@ pub fn last_day(tables: &Connection) -> rusqlite::Result<Option<String>> {
     tables.query_row("SELECT max(day) FROM incident", [], |row| row.get(0))
 }
 
-/// How many incidents are newer than one.
+/// Newer incidents are counted up to here: a page may have been left open for weeks.
+pub const NEWER_MAX: u64 = 1_000;
+
+/// How many incidents are newer than one: at most one more than [`NEWER_MAX`].
 ///
 /// # Errors
 /// The tables cannot be read.
 pub fn newer(tables: &Connection, seq: i64) -> rusqlite::Result<u64> {
-    let query = "SELECT count(*) FROM incident WHERE seq > ?1";
-    tables.prepare_cached(query)?.query_row([seq], |row| row.get::<_, i64>(0)).map(|count| count.max(0) as u64)
+    let query = "SELECT count(*) FROM (SELECT 1 FROM incident WHERE seq > ?1 LIMIT ?2)";
+    let values = params![seq, NEWER_MAX as i64 + 1];
+    tables.prepare_cached(query)?.query_row(values, |row| row.get::<_, i64>(0)).map(|count| count.max(0) as u64)
 }
 
 /// Incidents of some services and days that a derogation closed, or that a person decided to be excused.

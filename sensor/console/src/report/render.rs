@@ -8,7 +8,7 @@ use super::figures::{Cell, Figures, Seen, Table};
 use super::rules::RuleDecisions;
 use super::seals::JournalSeals;
 use super::suppress::CELL_MIN;
-use crate::words::{Language, Words, decided_word, verdict_word};
+use crate::words::{Language, Words, ban_title, decided_word, verdict_word};
 
 /// What stands in place of what may not be told.
 const HIDDEN: &str = "–";
@@ -192,6 +192,11 @@ fn part(table: &Table, figures: &Figures, language: Language) -> Part {
     let name = |text: &str| match (table.by, text) {
         (_, "") => HIDDEN.to_owned(),
         ("verdict", word) => verdict_word(language, word),
+        ("service", key) => service_name(key),
+        ("ban", id) => {
+            let known = vigie_signatures::Bans::builtin();
+            known.get(id).map_or_else(|| id.to_owned(), |ban| format!("{} ({id})", ban_title(language, ban)))
+        }
         ("first_start", "yes") => pick("yes", "oui").to_owned(),
         ("first_start", _) => pick("no", "non").to_owned(),
         ("decision", "none") => w.undecided.to_owned(),
@@ -207,6 +212,11 @@ fn part(table: &Table, figures: &Figures, language: Language) -> Part {
         width: cell.incidents.unwrap_or_default() * 100 / figures.incidents.max(1),
     };
     Part { title, lines: table.cells.iter().map(line).collect(), has_before }
+}
+
+/// The name of a service, or its key where nothing names it.
+fn service_name(key: &str) -> String {
+    vigie_signatures::Bundle::builtin().service(key).map_or_else(|| key.to_owned(), |service| service.name.clone())
 }
 
 fn told(count: Option<u64>, w: &Words) -> String {
@@ -231,7 +241,7 @@ fn destinations(figures: &Figures, language: Language) -> Option<Grid> {
             if one.service.is_empty() {
                 pick("All services", "Tous les services").to_owned()
             } else {
-                one.service.clone()
+                service_name(&one.service)
             },
             one.shares.map_or_else(|| HIDDEN.to_owned(), |shares| w.bytes(shares.bytes())),
             share(one.shares),

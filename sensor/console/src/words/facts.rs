@@ -1,5 +1,7 @@
 //! Words of events as people read them.
 
+use vigie_signatures::Ban;
+
 use super::{Language, Words};
 
 /// A verdict.
@@ -36,6 +38,12 @@ pub fn kind_sentence(language: Language, kind: &str) -> String {
         other => (other, other),
     };
     language.pick(words.0, words.1).to_owned()
+}
+
+/// The title of a ban: its own, or the English one for who reads another language.
+pub fn ban_title(language: Language, ban: &Ban) -> String {
+    let is_own = language == Language::Fr && ban.language == "fr";
+    if is_own || ban.title_en.is_empty() { ban.title.clone() } else { ban.title_en.clone() }
 }
 
 /// The state of an incident, or a step of it.

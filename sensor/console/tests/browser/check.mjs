@@ -4,6 +4,7 @@
 //
 //   GRID=rgaa-4.1.tsv node check.mjs http://127.0.0.1:19844 [FOLDER FOR SCREENSHOTS]
 //
+// MORE has addresses of further pages, such as a report in a file; {lang} in them stands for the language.
 // With README=FOLDER it only makes the two screenshots of the README there.
 import { createRequire } from "node:module";
 import { readFileSync, writeFileSync, mkdirSync } from "node:fs";
@@ -50,7 +51,8 @@ if (process.env.README) {
   process.exit(0);
 }
 const paths = ["/", "/?day=all&order=oldest", incident, device, "/coverage", "/coverage?hour=12", "/bans", "/ban/fr", "/services", "/service/tiktok", "/destinations", "/derogations", "/candidates",
-  "/audit", "/health", "/keys", "/accessibility", "/no-such-page"];
+  "/audit", "/health", "/keys", "/accessibility", "/no-such-page", ...(process.env.MORE ?? "").split(" ").filter(Boolean)];
+const address = (path, lang) => (path.includes("://") ? path.replace("{lang}", lang) : base + path);
 
 for (const lang of ["en", "fr"]) {
   for (const theme of ["light", "dark"]) {
@@ -65,7 +67,8 @@ for (const lang of ["en", "fr"]) {
           { name: "vigie_theme", value: theme, domain: host, path: "/" },
         ]);
         const page = await context.newPage();
-        page.on("request", (request) => { if (!request.url().startsWith(base)) { fault(`${page.url()} loads ${request.url()}`); } });
+        let shown = base;
+        page.on("request", (request) => { if (!request.url().startsWith(new URL("/", shown).href)) { fault(`${page.url()} loads ${request.url()}`); } });
         page.on("pageerror", (error) => fault(`${page.url()}: ${error}`));
         page.on("console", (message) => {
           const isExpected = /404/.test(message.text());
@@ -74,12 +77,13 @@ for (const lang of ["en", "fr"]) {
         page.on("dialog", (dialog) => { fault(`${page.url()} opens a dialog: ${dialog.message()}`); dialog.dismiss(); });
         for (const path of paths) {
           const where = `${path} ${lang} ${theme} ${width}${script ? "" : " without script"}`;
-          await page.goto(base + path);
+          shown = address(path, lang);
+          await page.goto(shown);
           views += 1;
           const of = await page.locator("html").getAttribute("lang");
           check("lang", of === lang, `${where}: language ${of}`);
           check("h1", await page.locator("h1").count() === 1, where);
-          if (!script) { check("plain", await page.locator("main").innerText().then((text) => text.length > 40), where); }
+          if (!script) { check("plain", await page.locator("main").innerText().then((text) => text.length > 30), where); }
           if (script) {
             check("doctype", await page.evaluate(() => document.doctype?.name === "html"), where);
             const unnamed = await page.evaluate(() => [...document.querySelectorAll("table")]
@@ -123,7 +127,7 @@ for (const [name, width, style] of [["width-320", 320, ""], ["text-200", 1280, "
   const context = await browser.newContext({ viewport: { width, height: 900 }, bypassCSP: true });
   const page = await context.newPage();
   for (const path of paths) {
-    await page.goto(base + path);
+    await page.goto(address(path, "fr"));
     if (style) { await page.addStyleTag({ content: style }); }
     views += 1;
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);

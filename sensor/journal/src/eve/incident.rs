@@ -50,6 +50,9 @@ fn write_numbers(mut numbers: Object<'_>, incident: &Incident<'_>) {
     numbers.number("flows", incident.flows);
     numbers.number("bytes_toserver", incident.bytes_to_server);
     numbers.number("bytes_toclient", incident.bytes_to_client);
+    if !incident.reason_ids.is_empty() {
+        write_reason_ids(numbers.key("reason_ids"), incident.reason_ids);
+    }
     if !incident.region_bytes.is_empty() {
         write_regions(numbers.key("regions"), incident.region_bytes);
     }
@@ -76,6 +79,22 @@ fn write_coverage(mut fields: Object<'_>, coverage: &SpanCoverage) {
         fields.number(key, number);
     }
     fields.close();
+}
+
+/// In the order of the sentences in `metadata.reasons`.
+fn write_reason_ids(out: &mut Vec<u8>, reason_ids: &[(&'static str, &[String])]) {
+    let mut mark = b'[';
+    for (id, about) in reason_ids {
+        out.push(mark);
+        mark = b',';
+        let mut fields = Object::open(out);
+        fields.text("id", id);
+        if !about.is_empty() {
+            fields.texts("about", about.iter().map(String::as_str));
+        }
+        fields.close();
+    }
+    out.push(b']');
 }
 
 /// Bytes by the region in the host name; empty where the name has none.
@@ -112,6 +131,7 @@ mod tests {
             flows: 3,
             bytes_to_server: 10,
             bytes_to_client: 20,
+            reason_ids: &[("site-names", &["www.tiktok.com".to_owned()]), ("attempt", &[])],
             region_bytes: &[("Norway".into(), 20, 10)],
             first_ns: 1_795_805_893_000_000_000,
             last_ns: 1_795_805_894_000_000_000,
@@ -128,6 +148,7 @@ mod tests {
              \"signature\":\"vigie incident opened\",\"category\":\"Potential Corporate Privacy Violation\",\
              \"severity\":2,\"metadata\":{\"incident\":[\"k7q2m-4x9d0-f\"],\"names\":[\"www.tiktok.com\"]},\
              \"context\":{\"vigie\":{\"revision\":1,\"flows\":3,\"bytes_toserver\":10,\"bytes_toclient\":20,\
+             \"reason_ids\":[{\"id\":\"site-names\",\"about\":[\"www.tiktok.com\"]},{\"id\":\"attempt\"}],\
              \"regions\":[{\"region\":\"Norway\",\"bytes_toserver\":10,\"bytes_toclient\":20}],\
              \"first\":\"2026-11-27T18:58:13.000000+0000\",\"last\":\"2026-11-27T18:58:14.000000+0000\",\
              \"alerts_left_out\":4}}}}\n"
