@@ -4,7 +4,8 @@ mod facts;
 mod reasons;
 
 pub use self::facts::{
-    ban_title, closed_because, decided_word, evidence_word, fact_name, kind_sentence, state_word, verdict_word,
+    ban_title, closed_because, decided_word, evidence_word, fact_name, kind_sentence, region_word, state_word,
+    verdict_word,
 };
 pub use self::reasons::reason;
 

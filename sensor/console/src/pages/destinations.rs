@@ -12,7 +12,7 @@ use crate::query::destinations::{Destination, Telling, all, telling};
 use crate::query::totals;
 use crate::server::visit::Visit;
 use crate::server::{App, Problem, ask, html};
-use crate::words::{Language, Words};
+use crate::words::{Language, Words, region_word};
 
 /// Lines on the page.
 const LINES_MAX: usize = 1_000;
@@ -60,7 +60,8 @@ pub async fn page(app: &Arc<App>, visit: &Visit, wanted: Wanted) -> Result<Respo
         let names = telling(tables, &asked, NAMES_MAX)?;
         Ok((all(tables, &asked, LINES_MAX)?, totals::by_service(tables)?, names))
     });
-    let (found, services, names) = found.await?;
+    let (found, services, mut names) = found.await?;
+    names.iter_mut().for_each(|one| one.region = region_word(w, &one.region));
     let choice = |key: &str, name: String| Choice {
         name,
         href: if key.is_empty() {
@@ -90,7 +91,7 @@ pub async fn page(app: &Arc<App>, visit: &Visit, wanted: Wanted) -> Result<Respo
             service: if destination.service_name.is_empty() { &destination.service } else { &destination.service_name }
                 .clone(),
             href: format!("/?day={}&service={}", encode(&destination.day), encode(&destination.service)),
-            region: if destination.region.is_empty() { w.no_region.to_owned() } else { destination.region.clone() },
+            region: region_word(w, &destination.region),
             sent: w.bytes(destination.sent),
             received: w.bytes(destination.received),
             share: w.percent(part, whole),

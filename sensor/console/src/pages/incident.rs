@@ -20,8 +20,8 @@ use crate::query::incidents::Incident;
 use crate::server::visit::{Known, Visit};
 use crate::server::{App, Problem, ask, html};
 use crate::words::{
-    Language, Words, closed_because, decided_word, evidence_word, fact_name, kind_sentence, reason, state_word,
-    verdict_word,
+    Language, Words, closed_because, decided_word, evidence_word, fact_name, kind_sentence, reason, region_word,
+    state_word, verdict_word,
 };
 
 /// A form that has to be filled in again.
@@ -342,7 +342,7 @@ fn regions(whole: &Whole, w: &Words) -> Vec<Region> {
         |region: &crate::projection::line::RegionBytes| region.bytes_toserver.saturating_add(region.bytes_toclient);
     let most = all.iter().map(sum).max().unwrap_or_default().max(1);
     let region = |region: &crate::projection::line::RegionBytes| Region {
-        name: if region.region.is_empty() { w.no_region.to_owned() } else { region.region.clone() },
+        name: region_word(w, &region.region),
         sent: w.bytes(region.bytes_toserver),
         received: w.bytes(region.bytes_toclient),
         width: (sum(region) as f64 * 100.0 / most as f64) as u64,
@@ -391,7 +391,10 @@ fn item(evidence: &Evidence, incident: &Incident, app: &App, visit: &Visit) -> I
         sources: evidence.sources.clone(),
         reviewed: evidence.reviewed.clone(),
         server,
-        region: evidence.region.clone(),
+        region: match evidence.region.as_str() {
+            "" => String::new(),
+            region => region_word(visit.words(), region),
+        },
         bytes: visit.words().bytes(evidence.bytes),
         ja4: evidence.ja4.clone(),
         links: links(app, visit, &of_incident(incident, Some(evidence), app)),

@@ -11,7 +11,7 @@ use crate::clock::Stamp;
 use crate::query::audit::{self, Audit};
 use crate::server::visit::Visit;
 use crate::server::{App, Problem, ask, html};
-use crate::words::{Words, fact_name};
+use crate::words::{Words, decided_word, fact_name};
 
 /// Lines on a page.
 const LINES_MAX: usize = 100;
@@ -71,9 +71,17 @@ pub async fn page(app: &Arc<App>, visit: &Visit, wanted: Wanted) -> Result<Respo
     choices.extend(kinds.iter().map(|(kind, count)| choice(kind, fact_name(language, kind), Some(*count))));
     let line = |line: &Audit| {
         let facts = line.facts.iter().filter(|(key, _)| !SHOWN_ELSEWHERE.contains(&key.as_str()));
-        let mut facts: Vec<String> = facts.map(|(key, text)| format!("{}: {text}", fact_name(language, key))).collect();
+        let colon = language.pick(":", "\u{a0}:");
+        let fact = |(key, text): &(String, String)| match key.as_str() {
+            "disposition" => format!("{}{colon} {}", fact_name(language, key), decided_word(w, text)),
+            _ => format!("{}{colon} {text}", fact_name(language, key)),
+        };
+        let mut facts: Vec<String> = facts.map(fact).collect();
         // Whose word it is: that of the sensor, or of this console.
-        facts.push(line.journal.clone());
+        facts.push(match line.journal.as_str() {
+            "sensor" => language.pick("sensor", "capteur").to_owned(),
+            journal => journal.to_owned(),
+        });
         Line {
             time: app.clock.short(language, line.time_us),
             by: line.by.clone(),

@@ -88,6 +88,26 @@ pub fn evidence_word(language: Language, word: &str) -> String {
     language.pick(words.0, words.1).to_owned()
 }
 
+/// A region as events name it.
+pub fn region_word(words: &Words, region: &str) -> String {
+    let name = match region {
+        "" => words.no_region,
+        _ if words.language == Language::En => region,
+        "Norway" => "Norvège",
+        "Ireland" => "Irlande",
+        "Frankfurt" => "Francfort",
+        "US-EastRed, the European enclave" => "US-EastRed, l’enclave européenne",
+        "United States, TTP" => "États-Unis, TTP",
+        "United States, east" => "États-Unis, est",
+        "Virginia" => "Virginie",
+        "Singapore" => "Singapour",
+        "Malaysia" => "Malaisie",
+        "Russia" => "Russie",
+        other => other,
+    };
+    name.to_owned()
+}
+
 /// What people decided.
 pub fn decided_word(words: &Words, decided: &str) -> String {
     match decided {
