@@ -109,17 +109,19 @@ fn the_tables_say_what_the_journals_do_and_come_back_by_themselves() {
 fn counts_are_those_of_the_incidents_whatever_becomes_of_them() {
     let folder = tempfile::tempdir().unwrap();
     let options = options(folder.path());
+    // Hours are counted for the last days only.
+    let today = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
     let sent = |line: String, bytes: u64| {
         let regions =
             format!(r#""regions":[{{"region":"Norway","bytes_toserver":{bytes},"bytes_toclient":2}}],"first""#);
-        line.replacen(r#""first""#, &regions, 1)
+        line.replacen(r#""first""#, &regions, 1).replace("2026-11-24", &today)
     };
     append(&options.journal, &sent(incident("a", 1, "opened", "web"), 10));
     append(&options.journal, &sent(incident("b", 1, "opened", "web"), 100));
     append(&options.journal, &sent(incident("c", 1, "opened", "app"), 1_000));
     append(&options.journal, &sent(incident("a", 2, "risen", "app"), 15));
     append(&options.journal, &sent(incident("b", 2, "closed", "web"), 100));
-    append(&options.own_journal, DECISION);
+    append(&options.own_journal, &DECISION.replace("2026-11-24", &today));
     let projection = Projection::start(options.clone(), AliasKey::new(&[7; 32])).unwrap();
     settle(&projection);
     let counted = "SELECT group_concat(verdict || is_open || decision || incidents, ' ')
