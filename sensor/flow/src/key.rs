@@ -76,6 +76,12 @@ impl FlowKey {
         (self.ports_and_network >> 16) as u16
     }
 
+    /// The number of the virtual network: VLANs and tunnel identifiers, folded; 0 without any.
+    #[inline]
+    pub const fn network(&self) -> u32 {
+        (self.ports_and_network >> 32) as u32
+    }
+
     /// Whether one of the ports is `port`.
     #[inline]
     pub const fn has_port(&self, port: u16) -> bool {

@@ -151,7 +151,7 @@ impl Counts {
         let mut sum = Self::default();
         for report in reports {
             if let Some(counts) = report.interfaces.get(place) {
-                sum.packets += counts.frames;
+                sum.packets += counts.frames + counts.shunted;
                 sum.drops_ring += counts.dropped;
                 sum.drops_interface += counts.interface_dropped + counts.interface_missed;
             }

@@ -49,7 +49,7 @@ use vigie_signatures::Bundle;
 use self::log::Log;
 use self::notify::ServiceManager;
 use self::snapshot::Snapshot;
-use self::start::confinement;
+use self::start::{attach_shunt, confinement};
 use self::worker_thread::LiveSource;
 use crate::audit::Audit;
 use crate::policy::LoadedPolicy;
@@ -131,8 +131,14 @@ pub fn run(layers: &Layers, loaded: Loaded, load_signatures: LoadSignatures<'_>)
     effective.events.types.retain(|record| !refused.contains(record));
     let options = settings.capture.live_options();
     let prepared = Prepared::new(&effective, &bundle, live::sources(&options, settings.capture.workers), &log)?;
+    // A driver may stop for a moment when a program is attached.
+    let shunt = attach_shunt(&settings, &log)?;
     // Packets queue up from here on, so everything slow is done before.
-    let sources = live::open(&options, settings.capture.workers)?;
+    let mut sources = live::open(&options, settings.capture.workers)?;
+    if let (Some(shunt), Some(first)) = (&shunt, sources.first_mut()) {
+        first.count_shunted(shunt.counts());
+    }
+    let prepared = prepared.shunted_by(shunt);
     let sockets = sources.iter().flat_map(Live::descriptors).collect();
     let sources = sources.into_iter().map(|live| Box::new(live) as Box<dyn LiveSource>).collect();
     let server = prepared.bind(&settings, &log)?;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -35,6 +35,7 @@ use crate::record::Context;
 use crate::settings::{Loaded, Record, Settings};
 use crate::telemetry::{MonitoredSensor, Phase, Shared, SignatureFacts};
 use crate::worker::{EventTypes, Share, Worker};
+use vigie_capture::live::shunt::Shunt;
 use vigie_flow::HashKey;
 use vigie_handshake::address_names::{self, AddressNames};
 use vigie_journal::{EventFile, Journal, JournalOptions, Retention};
@@ -50,6 +51,7 @@ pub struct Prepared {
     shared: Arc<Shared>,
     interfaces: Vec<String>,
     audit: Option<Arc<Audit>>,
+    shunt: Option<Shunt>,
 }
 
 impl Prepared {
@@ -85,12 +87,20 @@ impl Prepared {
         shared.expect_matches(bundle);
         log.info(&format!("{} rules of {} services", bundle.rules().len(), SignatureFacts::of(bundle).services));
         let interfaces = settings.capture.interfaces.clone();
-        Ok(Self { workers, shared, interfaces, audit: None })
+        Ok(Self { workers, shared, interfaces, audit: None, shunt: None })
     }
 
     /// Tells changes of policy and keys to the audit.
     pub fn audited(self, audit: Option<Arc<Audit>>) -> Self {
         Self { audit, ..self }
+    }
+
+    /// Has packets of settled flows shunted.
+    pub fn shunted_by(mut self, shunt: Option<Shunt>) -> Self {
+        if let Some(shunt) = &shunt {
+            self.workers.iter_mut().for_each(|worker| worker.use_shunt(shunt.table()));
+        }
+        Self { shunt, ..self }
     }
 
     pub(super) fn bind(&self, settings: &Settings, log: &Arc<Log>) -> Result<Option<Server>, ServerError> {
@@ -134,7 +144,7 @@ impl Prepared {
         snapshot: Snapshot,
         log: &Arc<Log>,
     ) -> Result<Running, RunError> {
-        let Self { workers, shared, interfaces, audit } = self;
+        let Self { workers, shared, interfaces, audit, shunt } = self;
         let limits = &settings.events;
         let (event_sender, events) = channel(limits.channel_events_max, limits.channel_bytes_max);
         let queue = QueueLimits { events_max: limits.pending_events_max, bytes_max: limits.pending_bytes_max };
@@ -194,6 +204,7 @@ impl Prepared {
                 thread.run(&stop)
             })?);
         }
+        let shunt = shunt.map(RunningShunt::start).transpose()?;
         shared.enter(Phase::Running);
         let has_journal = settings.journal.folder.is_some();
         let coverage = has_journal.then(|| CoverageWindows::new(&interfaces, Instant::now(), SystemTime::now()));
@@ -216,8 +227,48 @@ impl Prepared {
             started: Instant::now(),
             audit,
             policy_hash: String::new(),
+            shunt,
         })
     }
+}
+
+/// The shunt, and the thread that frees what workers have retired there.
+pub(super) struct RunningShunt {
+    shunt: Shunt,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl RunningShunt {
+    fn start(shunt: Shunt) -> Result<Self, RunError> {
+        let (grace, stop) = (shunt.grace(), Arc::new(AtomicBool::new(false)));
+        let stopping = Arc::clone(&stop);
+        let thread = spawn("shunt", move || grace(&stopping))?;
+        Ok(Self { shunt, stop, thread })
+    }
+
+    /// Directions of flows in the table, and those for which it has room.
+    pub(super) fn slots(&self) -> (u64, u64) {
+        self.shunt.counts().slots()
+    }
+
+    /// Takes the program from the interfaces; for when all workers have ended.
+    pub(super) fn stop(self) {
+        drop(self.shunt);
+        self.stop.store(true, Ordering::Relaxed);
+        // It ends within one round of waiting; nothing depends on it any more.
+        drop(self.thread);
+    }
+}
+
+/// Attaches the shunt, if there is to be one.
+pub(super) fn attach_shunt(settings: &Settings, log: &Log) -> Result<Option<Shunt>, RunError> {
+    let Some(options) = settings.capture.shunt_options(settings.limits.shunt_flows_max) else { return Ok(None) };
+    let shunt = Shunt::attach(&options)?;
+    for interface in shunt.passed_over() {
+        log.warning(&format!("interface {interface}: it does not exist yet, and is not shunted until a restart"));
+    }
+    Ok(Some(shunt))
 }
 
 /// Opens the journal or the events file, and says what was repaired.

@@ -17,7 +17,7 @@ use super::notify::ServiceManager;
 use super::outbox::Dropped;
 use super::quarantine::Quarantine;
 use super::snapshot::{CurrentSnapshot, Snapshot};
-use super::start::{fsync, retention};
+use super::start::{RunningShunt, fsync, retention};
 use super::worker_thread::Report;
 use super::writer::WriterCommands;
 use super::{LoadSignatures, RunError, Signals};
@@ -69,6 +69,7 @@ pub struct Running {
     pub(super) policy_hash: String,
     /// When it was last told that the endpoint for Prometheus has failed.
     pub(super) metrics_failed: Option<Instant>,
+    pub(super) shunt: Option<RunningShunt>,
 }
 
 impl Running {
@@ -177,11 +178,15 @@ impl Running {
         self.shared.events_dropped(Loss::ChannelFull, dropped.others);
         self.shared.alerts_summarised(std::mem::take(&mut report.summarised));
         if report.worker == 0 {
+            if let Some(shunt) = &self.shunt {
+                self.shared.shunt_slots(shunt.slots());
+            }
             let before = self.last_reports.first().map(|report| report.interfaces.as_slice()).unwrap_or_default();
             for (place, interface) in report.interfaces.iter().enumerate() {
                 let cells = self.shared.interface(&interface.name);
                 cells.up(interface.state == State::Up);
                 cells.dropped(interface.interface_dropped + interface.interface_missed);
+                cells.shunted(interface.shunted, interface.shunted_bytes);
                 let reopened = before.get(place).map_or(0, |before| before.reopened);
                 (reopened..interface.reopened).for_each(|_| cells.reopened());
             }
@@ -313,7 +318,7 @@ impl Running {
         Stats {
             timestamp_ns: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64,
             uptime_s: self.started.elapsed().as_secs(),
-            kernel_packets: interfaces().map(|counts| counts.frames + counts.dropped).sum(),
+            kernel_packets: interfaces().map(|counts| counts.frames + counts.shunted + counts.dropped).sum(),
             kernel_drops: interfaces().map(|counts| counts.dropped).sum(),
             kernel_ifdrops: interfaces().map(|counts| counts.interface_dropped + counts.interface_missed).sum(),
             packets: count("capture", "frames"),
@@ -353,6 +358,9 @@ impl Running {
         }
         while let Ok(report) = self.reports.try_recv() {
             self.take_report(report);
+        }
+        if let Some(shunt) = self.shunt.take() {
+            shunt.stop();
         }
         if self.writes_stats {
             self.commands.stats(self.stats());

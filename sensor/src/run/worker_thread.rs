@@ -31,6 +31,9 @@ const LATENESS_NS: u64 = 1_000_000_000;
 const IDLE_FLUSH_MAX: Duration = Duration::from_millis(10);
 /// How long a worker still processes the packets in its ring when the sensor stops.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
+/// How long it waits for the last counts of shunted flows, and how often it looks for them.
+const SHUNTED_MAX: Duration = Duration::from_secs(2);
+const SHUNTED_EVERY: Duration = Duration::from_millis(5);
 /// How long it tries to send its last events.
 const LAST_EVENTS_MAX: Duration = Duration::from_secs(10);
 
@@ -166,7 +169,16 @@ impl WorkerThread {
             names_wait.await_all();
             self.worker.worker().stop_awaiting_names(&mut |event| send(outbox, event, writes_flow_ends));
         }
+        // What was shunted of a flow is final only when nobody in the kernel can add to it.
+        self.worker.worker().retire_all_flows();
+        let deadline = Instant::now() + SHUNTED_MAX;
+        while self.worker.worker().awaits_shunted() && Instant::now() < deadline {
+            std::thread::sleep(SHUNTED_EVERY);
+            self.worker.worker().tend_shunt(&mut |event| send(outbox, event, writes_flow_ends));
+        }
         self.worker.worker().finish(&mut |event| send(outbox, event, writes_flow_ends));
+        // Flows that could not wait.
+        self.worker.worker().end_awaited(&mut |event| send(outbox, event, writes_flow_ends));
         self.source.refresh();
         self.publish();
         self.report(true);
@@ -213,6 +225,7 @@ impl WorkerThread {
                 names_wait.resolve(worker.worker(), &mut send);
             }
         }
+        worker.worker().tend_shunt(&mut send);
         if is_idle {
             outbox.flush_until(Instant::now() + IDLE_FLUSH_MAX);
         } else {

@@ -1,9 +1,15 @@
 //! The settings of capture as the options of live capture.
 
 use super::Capture;
-use vigie_capture::live::LiveOptions;
+use vigie_capture::live::shunt::ShuntOptions;
+use vigie_capture::live::{LiveOptions, ShuntMode};
 
 impl Capture {
+    /// The options of the shunt, if there is to be one. Its table has room for so many flows.
+    pub fn shunt_options(&self, flows_max: usize) -> Option<ShuntOptions> {
+        (self.shunt == ShuntMode::Drop).then(|| ShuntOptions { interfaces: self.interfaces.clone(), flows_max })
+    }
+
     /// The options of live capture.
     pub fn live_options(&self) -> LiveOptions {
         LiveOptions {
@@ -58,6 +64,7 @@ mod tests {
             timestamps: Timestamps::Hardware,
             wait_for_interfaces: false,
             spare_sockets: 2,
+            shunt: ShuntMode::Drop,
         };
         let live = LiveOptions {
             interfaces: capture.interfaces.clone(),

@@ -1,6 +1,6 @@
 //! The settings that are one of a few words.
 
-use vigie_capture::live::{Backend, Fanout, Timestamps};
+use vigie_capture::live::{Backend, Fanout, ShuntMode, Timestamps};
 use vigie_privacy::PeriodLength;
 use vigie_privilege::Demand;
 
@@ -98,7 +98,7 @@ vigie_config::choices! {
     }
 }
 
-vigie_config::word_settings!(Settings: Backend, Fanout, Timestamps, Demand);
+vigie_config::word_settings!(Settings: Backend, Fanout, ShuntMode, Timestamps, Demand);
 
 impl KeyPeriod {
     /// The length of the period.

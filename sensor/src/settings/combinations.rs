@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use vigie_capture::live::options::SNAP_BYTES_MAX;
-use vigie_capture::live::{Backend, Timestamps};
+use vigie_capture::live::shunt::INTERFACES_MAX;
+use vigie_capture::live::{Backend, ShuntMode, Timestamps};
 use vigie_config::Review;
 use vigie_privilege::Demand;
 
@@ -23,6 +24,7 @@ pub(super) fn check(review: &mut Review<'_, Settings>) {
     workers(review);
     rings(review);
     backend(review);
+    shunt(review);
     events(review);
     journal(review);
     metrics(review);
@@ -97,6 +99,22 @@ fn rings(review: &mut Review<'_, Settings>) {
         let mend = format!("set capture.block_bytes = {}", (snap + BLOCK_OVERHEAD_BYTES).next_power_of_two());
         let what = format!("a packet of {snap} bytes is cut because it does not fit into a block of {block}");
         review.warn(&["capture.block_bytes", "capture.snap_bytes"], what, mend);
+    }
+}
+
+fn shunt(review: &mut Review<'_, Settings>) {
+    let capture = &review.settings.capture;
+    if capture.shunt == ShuntMode::Off {
+        return;
+    }
+    let off = "set capture.shunt = \"off\"";
+    if capture.backend == Backend::Pcap {
+        let mend = format!("{off}, or capture.backend = \"ring\"");
+        review.refuse(&["capture.shunt", "capture.backend"], "the backend pcap has no shunt", mend);
+    }
+    if capture.interfaces.len() > INTERFACES_MAX {
+        let what = format!("{} interfaces cannot be shunted, {INTERFACES_MAX} can", capture.interfaces.len());
+        review.refuse(&["capture.shunt", "capture.interfaces"], what, off);
     }
 }
 

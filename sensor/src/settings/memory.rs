@@ -5,6 +5,7 @@ use std::mem::size_of;
 use super::Settings;
 use crate::event::Event;
 use vigie_capture::live::Backend;
+use vigie_capture::live::shunt::table_bytes;
 use vigie_flow::FlowEntry;
 use vigie_journal::BUFFER_BYTES;
 
@@ -36,6 +37,8 @@ pub struct MemoryNeed {
     pub program_bytes: u64,
     /// Rings shared with the kernel; they are allocated at the start and cannot be swapped.
     pub rings_bytes: u64,
+    /// The table of the shunt, if there is one; it is allocated at the start and cannot be swapped.
+    pub shunt_bytes: u64,
     /// Flow tables of all workers; they fill as flows arrive.
     pub tables_bytes: u64,
     /// Handshakes, fragments and names when every limit is reached.
@@ -69,6 +72,9 @@ impl MemoryNeed {
         Self {
             program_bytes: PROGRAM_BYTES,
             rings_bytes: rings.saturating_mul(capture.ring_bytes as u64),
+            shunt_bytes: capture.shunt_options(limits.shunt_flows_max).map_or(0, |options| {
+                table_bytes(options.flows_max).saturating_add(workers.saturating_mul(slots).saturating_mul(2))
+            }),
             tables_bytes: workers.saturating_mul(table),
             work_bytes: workers.saturating_mul(each).saturating_add(shared),
             events_bytes: events_bytes(settings, workers),
@@ -80,6 +86,7 @@ impl MemoryNeed {
     pub const fn total_bytes(&self) -> u64 {
         self.program_bytes
             .saturating_add(self.rings_bytes)
+            .saturating_add(self.shunt_bytes)
             .saturating_add(self.tables_bytes)
             .saturating_add(self.work_bytes)
             .saturating_add(self.events_bytes)

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use vigie_capture::live::options::{
     BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, BLOCK_TIMEOUT_MS_MAX, RING_BYTES_MAX, SNAP_BYTES_MAX, SNAP_BYTES_MIN,
 };
-use vigie_capture::live::{Backend, Fanout, Timestamps};
+use vigie_capture::live::{Backend, Fanout, ShuntMode, Timestamps};
 use vigie_config::{Day, Mode, Rule, absolute_path, account_name, printable, settings};
 use vigie_privilege::{Demand, LANDLOCK_DEFAULT, SECCOMP_DEFAULT};
 
@@ -63,6 +63,12 @@ settings! {
         bpf: Option<String> = None, Rule::Text("a filter of at most 65536 bytes", printable), Restart;
         /// Clock for the timestamps of packets. `hardware` needs the backend ring and a network card with that function.
         timestamps: Timestamps = Timestamps::Kernel, Rule::Any, Restart;
+        /// What becomes of packets of which the sensor needs nothing more, such as those of a connection whose hello was read.
+        /// `drop` has the network driver count and drop them, which takes most of the work away: only on a tap, since the
+        /// machine itself does not get them either. Needs the backend ring, a driver with native XDP that leaves VLAN tags
+        /// in place, and at the start the rights of root. A `bpf` that selects single packets of a connection does not
+        /// hold for those.
+        shunt: ShuntMode = ShuntMode::Off, Rule::Any, Restart;
         /// Whether the sensor starts although an interface is missing, and waits for it. The sensor always waits for an
         /// interface that disappears later.
         wait_for_interfaces: bool = true, Rule::Any, Restart;
@@ -75,6 +81,9 @@ settings! {
     limits: Limits {
         /// Flows in the table of a worker; when it is full, the flow that was idle longest is evicted.
         flows_max: usize = 1_048_576, Rule::Range(16, 1_500_000_000), Restart;
+        /// Flows of all workers whose packets the network driver drops, with `capture.shunt`. Packets of further ones go to
+        /// the workers.
+        shunt_flows_max: usize = 1_048_576, Rule::Range(16, 268_435_456), Restart;
         /// Seconds without a packet after which a flow ends.
         idle_timeout_s: usize = 300, Rule::Range(8, 800), Restart;
         /// Flows of a worker whose handshake is being read or that matched; when it is reached, the one that was idle

@@ -98,6 +98,8 @@ fn capture(shared: &Shared, scrape: &mut Scrape) {
         let name = interface.name.as_str();
         scrape.set(INTERFACE_UP, &[name], f64::from(u8::from(interface.up.load(Relaxed))));
         scrape.set(CAPTURE_SILENCE, &[name], interface.silence_ms.load(Relaxed) as f64 / 1000.0);
+        scrape.add(SHUNTED_PACKETS, &[name], interface.shunted.load(Relaxed));
+        scrape.add(SHUNTED_BYTES, &[name], interface.shunted_bytes.load(Relaxed));
         scrape.add(INTERFACE_REOPENED, &[name], interface.reopened.load(Relaxed));
         scrape.add(CAPTURE_PACKETS, &[name], 0);
         scrape.add(CAPTURE_BYTES, &[name], 0);
@@ -105,6 +107,8 @@ fn capture(shared: &Shared, scrape: &mut Scrape) {
         scrape.add(CAPTURE_DROPS, &[name, "ring"], 0);
         scrape.add(CAPTURE_DROPS, &[name, "sensor"], 0);
     }
+    scrape.set(SHUNT_IN_USE, &[], shared.shunt_slots_in_use.load(Relaxed) as f64);
+    scrape.set(SHUNT_SLOTS, &[], shared.shunt_slots.load(Relaxed) as f64);
     for capture in locked(&shared.captures).iter() {
         let (name, worker, counts) = (capture.interface.as_str(), capture.worker.to_string(), capture.counts());
         scrape.add(CAPTURE_PACKETS, &[name], counts.packets);

@@ -24,6 +24,18 @@ vigie_metrics::families! {
         "Packets lost before they could be analysed: no room in the kernel's ring (ring), by the network interface itself (interface), by the sensor (sensor).";
     CAPTURE_SILENCE: Gauge, "vigie_capture_silence_seconds", ["interface"],
         "Seconds since the interface last delivered a packet, including dropped ones.";
+    SHUNTED_PACKETS: Counter, "vigie_shunt_packets_total", ["interface"],
+        "Packets of settled flows that were counted and dropped at the driver.";
+    SHUNTED_BYTES: Counter, "vigie_shunt_bytes_total", ["interface"],
+        "Bytes on the wire of the packets of settled flows that were counted and dropped at the driver.";
+    SHUNT_INSERTED: Counter, "vigie_shunt_inserted_total", [],
+        "Directions of settled flows that were shunted from then on.";
+    SHUNT_RETIRED: Counter, "vigie_shunt_retired_total", [],
+        "Directions of flows that were shunted no more, since the flow or its connection ended.";
+    SHUNT_IN_USE: Gauge, "vigie_shunt_slots_in_use", [],
+        "Directions of flows in the table of the shunt.";
+    SHUNT_SLOTS: Gauge, "vigie_shunt_slots", [],
+        "Directions of flows for which the table of the shunt has room; 0 if packets are not shunted.";
     INTERFACE_UP: Gauge, "vigie_interface_up", ["interface"],
         "Whether the capture interface is up: 1 or 0.";
     INTERFACE_REOPENED: Counter, "vigie_interface_reopened_total", ["interface"],

@@ -180,7 +180,8 @@ impl Readiness {
     fn traffic(&mut self, shared: &Shared, now_ms: u64) -> Traffic {
         let mut current: BTreeMap<String, Traffic> = BTreeMap::new();
         for interface in locked(&shared.interfaces).iter() {
-            current.insert(interface.name.clone(), Traffic::default());
+            let packets = interface.shunted.load(Relaxed);
+            current.insert(interface.name.clone(), Traffic { packets, ..Traffic::default() });
         }
         for capture in locked(&shared.captures).iter() {
             let counts = capture.counts();

@@ -81,6 +81,8 @@ pub struct InterfaceCells {
     pub(super) up: AtomicBool,
     pub(super) reopened: AtomicU64,
     pub(super) dropped: AtomicU64,
+    pub(super) shunted: AtomicU64,
+    pub(super) shunted_bytes: AtomicU64,
     pub(super) silence_ms: AtomicU64,
 }
 
@@ -98,6 +100,12 @@ impl InterfaceCells {
     /// Packets that the interface itself dropped since the sensor started; never falls.
     pub fn dropped(&self, packets: u64) {
         self.dropped.store(packets, Relaxed);
+    }
+
+    /// Packets and bytes that were shunted on the interface since the sensor started; they never fall.
+    pub fn shunted(&self, packets: u64, bytes: u64) {
+        self.shunted.store(packets, Relaxed);
+        self.shunted_bytes.store(bytes, Relaxed);
     }
 }
 
@@ -153,6 +161,8 @@ pub struct Shared {
     pub(super) captures: Mutex<Vec<Arc<CaptureCells>>>,
     pub(super) interfaces: Mutex<Vec<Arc<InterfaceCells>>>,
     pub(super) sinks: Mutex<Vec<Arc<SinkCells>>>,
+    pub(super) shunt_slots_in_use: AtomicU64,
+    pub(super) shunt_slots: AtomicU64,
     /// Counts of the journal, if there is one.
     pub(super) journal: OnceLock<Arc<JournalStatus>>,
     pub(super) detections: Mutex<Detections>,
@@ -200,6 +210,8 @@ impl Shared {
             captures: Mutex::default(),
             interfaces: Mutex::default(),
             sinks: Mutex::default(),
+            shunt_slots_in_use: AtomicU64::new(0),
+            shunt_slots: AtomicU64::new(0),
             journal: OnceLock::new(),
             detections: Mutex::new(Detections::at_0()),
             alerts_lost: Losses::default(),
@@ -290,6 +302,12 @@ impl Shared {
         cells
     }
 
+    /// Slots of the shunt's table in use, and all.
+    pub fn shunt_slots(&self, (in_use, all): (u64, u64)) {
+        self.shunt_slots_in_use.store(in_use, Relaxed);
+        self.shunt_slots.store(all, Relaxed);
+    }
+
     /// The cells of an interface, which counts as up at first. The same name gives the same cells.
     pub fn interface(&self, name: &str) -> Arc<InterfaceCells> {
         named(
@@ -301,6 +319,8 @@ impl Shared {
                 up: AtomicBool::new(true),
                 reopened: AtomicU64::new(0),
                 dropped: AtomicU64::new(0),
+                shunted: AtomicU64::new(0),
+                shunted_bytes: AtomicU64::new(0),
                 silence_ms: AtomicU64::new(0),
             },
         )

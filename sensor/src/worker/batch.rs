@@ -74,6 +74,12 @@ enum FastPath {
 impl Worker {
     /// Processes a batch of frames. `emit` receives the events.
     pub fn batch(&mut self, frames: &[Frame<'_>], emit: &mut dyn FnMut(Event)) {
+        if self.shunt.is_some() { self.batch_of::<true>(frames, emit) } else { self.batch_of::<false>(frames, emit) }
+    }
+
+    /// Processes a batch of frames, where settled flows are shunted or not.
+    #[inline(always)]
+    fn batch_of<const SHUNTS: bool>(&mut self, frames: &[Frame<'_>], emit: &mut dyn FnMut(Event)) {
         let (mut parsed, mut positions) = (std::mem::take(&mut self.parsed), std::mem::take(&mut self.positions));
         for frames in frames.chunks(BATCH_FRAMES_MAX) {
             let (mut decoded, mut displaced) = (DecodedFrames::new(), Displaced::new());
@@ -82,7 +88,7 @@ impl Worker {
                 self.find_displaced_flows(&mut displaced, &parsed, &mut positions);
                 self.parse_headers(frames, &step.parse, &mut parsed, &mut positions, &mut decoded);
                 self.find_flows(&step.find, &parsed, &mut positions, &mut displaced);
-                self.handle_packets(frames, &step.handle, &parsed, &positions, &decoded, emit);
+                self.handle_packets::<SHUNTS>(frames, &step.handle, &parsed, &positions, &decoded, emit);
             }
         }
         (self.parsed, self.positions) = (parsed, positions);
@@ -101,7 +107,7 @@ impl Worker {
                     frames.extend(block.frame(parsed.index as usize));
                 }
                 self.find_flows(&step.find, parsed, &mut positions, &mut displaced);
-                self.handle_packets(&frames, &step.handle, parsed, &positions, &DecodedFrames::new(), emit);
+                self.handle_packets::<false>(&frames, &step.handle, parsed, &positions, &DecodedFrames::new(), emit);
             }
         }
         self.positions = positions;
@@ -179,7 +185,7 @@ impl Worker {
 
     /// Handles the packets of some frames, in order.
     #[inline]
-    fn handle_packets(
+    fn handle_packets<const SHUNTS: bool>(
         &mut self,
         frames: &[Frame<'_>],
         range: &Range<usize>,
@@ -195,7 +201,7 @@ impl Worker {
         for (frame, (parsed, position)) in frames.iter().zip(results) {
             bytes += u64::from(frame.wire_length);
             let fast_path = if parsed.is_owned {
-                self.count_packet(frame, parsed, position)
+                self.count_packet::<SHUNTS>(frame, parsed, position)
             } else {
                 not_owned += 1;
                 bytes -= u64::from(frame.wire_length);
@@ -228,7 +234,12 @@ impl Worker {
 
     /// The fast path: counts a packet of a settled flow, or one without payload.
     #[inline]
-    fn count_packet(&mut self, frame: &Frame<'_>, parsed: &ParsedFrame, position: &TablePosition) -> FastPath {
+    fn count_packet<const SHUNTS: bool>(
+        &mut self,
+        frame: &Frame<'_>,
+        parsed: &ParsedFrame,
+        position: &TablePosition,
+    ) -> FastPath {
         if frame.timestamp_ns >= self.epoch_ends_ns {
             return FastPath::Handle(None);
         }
@@ -246,7 +257,8 @@ impl Worker {
             return FastPath::Handle(None);
         };
         // The predictable branch comes first; whether a packet has a payload is not predictable.
-        let has_nothing_to_say = if entry.marks & (SETTLED | WATCHED) == SETTLED {
+        let is_settled = entry.marks & (SETTLED | WATCHED) == SETTLED;
+        let has_nothing_to_say = if is_settled {
             headers.kind != PacketKind::MayOpen
         } else {
             headers.kind == PacketKind::PureAck && (entry.record != 0 || !self.event_types.flows)
@@ -272,6 +284,9 @@ impl Worker {
         }
         if record_id != 0 {
             self.update_last_seen(record_id, &FrameInfo::of(frame));
+        }
+        if SHUNTS && is_settled {
+            self.offer_to_shunt(slot, frame, headers);
         }
         FastPath::Counted
     }

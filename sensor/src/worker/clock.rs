@@ -69,10 +69,12 @@ impl Worker {
         self.epoch = epoch;
         self.epoch_ends_ns = epoch_end_ns(time_ns).saturating_add_signed(self.clock_shift_ns.saturating_neg());
         self.order = Order { at_frame: frame_number, last_frame: u64::MAX, ordinal: 0 };
+        self.tell_shunt_epoch();
         let bytes_since_ns = self.bytes_told_ns;
         let is_bytes_due = timestamp_ns.abs_diff(bytes_since_ns) >= BYTES_EVERY_NS;
         if is_bytes_due {
             self.bytes_told_ns = timestamp_ns - timestamp_ns % BYTES_EVERY_NS;
+            self.take_sighted_flows();
         }
         let updates = if is_bytes_due { self.sighted_flows_since(bytes_since_ns) } else { Vec::new() };
         self.sweep(all, FlowEnd::Timeout, updates, emit);
@@ -112,9 +114,14 @@ impl Worker {
         let (mut ended, mut both_directions) = (0, false);
         let mut clients = std::mem::take(&mut self.ended_clients);
         let tells_clients = self.event_types.clients;
+        self.keep_shunted_flows();
         for buckets in self.table.sweep_ranges() {
             let first = swept.len();
+            let mut shunted = Vec::new();
             self.table.sweep(buckets, self.epoch as u8, self.idle_epochs, all, |slot, entry| {
+                if self.shunt.as_ref().is_some_and(|shunt| shunt.has(slot)) {
+                    shunted.push((slot, *entry));
+                }
                 ended += u64::from(entry.marks & FOREIGN == 0);
                 both_directions |= has_both_directions(entry);
                 if tells_clients && clients.len() < ENDED_CLIENTS_MAX {
@@ -124,6 +131,9 @@ impl Worker {
                     swept.push((u64::from(entry.record), slot));
                 }
             });
+            for (slot, entry) in shunted {
+                self.retire_flow(slot, &entry);
+            }
             self.close_silent_flows(&mut swept, first);
         }
         if reason == FlowEnd::Timeout {
@@ -145,7 +155,7 @@ impl Worker {
             // The slot is free, but not reused yet.
             let Some(entry) = self.table.get(slot).copied() else { continue };
             self.order = Order { at_frame: order.at_frame, last_frame, ordinal: 0 };
-            self.close_flow(&entry, reason, emit);
+            self.end_flow(slot, &entry, reason, emit);
         }
         updates.for_each(|update| self.tell_bytes(update, order, emit));
         self.order = order;
@@ -156,7 +166,7 @@ impl Worker {
     fn tell_bytes(&mut self, (last_frame, slot): (u64, Slot), order: Order, emit: &mut dyn FnMut(Event)) {
         let Some(entry) = self.table.get(slot).copied() else { return };
         let Some(record) = self.records.get(entry.record).filter(|record| record.sighted.is_some()) else { return };
-        self.both_directions_seen |= has_both_directions(&entry) || record.earlier_counts.is_some();
+        self.both_directions_seen |= has_both_directions(&entry) || record.had_both_directions();
         let last = FrameInfo {
             timestamp_ns: record.last_seen_ns,
             number: record.last_frame,

@@ -70,7 +70,13 @@ impl Worker {
     }
 
     /// Emits the pending finding of a flow that ends, and its end.
-    fn report_end(&mut self, entry: &FlowEntry, record: &mut FlowRecord, reason: FlowEnd, emit: &mut dyn FnMut(Event)) {
+    pub(super) fn report_end(
+        &mut self,
+        entry: &FlowEntry,
+        record: &mut FlowRecord,
+        reason: FlowEnd,
+        emit: &mut dyn FnMut(Event),
+    ) {
         let mut entry = *entry;
         let mut pending_hello = record.hello.take().map(|hello| *hello);
         let mut awaits_names = false;

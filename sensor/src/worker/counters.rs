@@ -56,6 +56,12 @@ counters! {
     WaitingFlows: "limit", "waiting_flows_max";
     /// Flows without a name that waited for long enough for workers that are behind.
     NamesOverdue: "limit", "names_wait_ms";
+    /// Directions of flows of which no place was found in the shunt.
+    ShuntFull: "limit", "shunt_flows_max";
+    /// Directions of flows that were shunted from then on.
+    ShuntInserted: "shunt", "inserted";
+    /// Directions of flows that were shunted no more.
+    ShuntRetired: "shunt", "retired";
     /// ClientHellos over TCP.
     HellosTls: "hello", "tls";
     /// ClientHellos over QUIC, gQUIC's CHLO among them.

@@ -33,6 +33,7 @@ impl Worker {
     /// Opens the flow of a packet in a slot.
     pub(super) fn open_flow(&mut self, slot: Slot, packet: &FlowPacket<'_>) {
         self.counters.add(Counter::Flows, 1);
+        self.forget_shunted(slot);
         if let Some(network) = packet.transport.network() {
             self.reassembler.observe_header(network.checksum());
         }
@@ -55,7 +56,7 @@ impl Worker {
         let Some(entry) = self.table.get_mut(slot) else { return };
         let old = *entry;
         (entry.marks, entry.spare, entry.record, entry.from_low, entry.from_high) = (0, 0, 0, 0, 0);
-        self.close_flow(&old, reason, emit);
+        self.end_flow(slot, &old, reason, emit);
         self.open_flow(slot, packet);
     }
 

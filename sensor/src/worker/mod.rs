@@ -13,7 +13,7 @@
 //! 5. `findings.rs` matches the name against the signatures.
 //! 6. `report.rs` emits the events, and settles the flow.
 //!
-//! `neighbours.rs` joins the addresses of a host, `waiting.rs` has the flows whose name may still come with DNS.
+//! `shunt.rs` has settled flows counted and dropped before they come here, `neighbours.rs` joins the addresses of a host, `waiting.rs` has the flows whose name may still come with DNS.
 //! `flows.rs` has what a flow is in the table, `records.rs` the records that some flows have besides, `clock.rs` finds the
 //! flows that have timed out, `close.rs` ends them. `counters.rs` lists what is counted.
 //!
@@ -34,6 +34,7 @@ mod packet;
 mod records;
 mod report;
 mod requests;
+mod shunt;
 mod tcp;
 mod udp;
 mod waiting;
@@ -60,6 +61,7 @@ use clock::{EPOCH_NS, EPOCH_S};
 use headers::owner;
 use neighbours::ClientMacs;
 use records::Records;
+use shunt::Shunt;
 use waiting::Waiting;
 
 use crate::event::{Flow, Order};
@@ -110,6 +112,8 @@ pub struct Worker {
     table: FlowTable,
     records: Records,
     waiting: Waiting,
+    /// None unless settled flows are shunted.
+    shunt: Option<Box<Shunt>>,
     reassembler: Reassembler,
     decode_limits: DecodeLimits,
     handshake_limits: vigie_handshake::Limits,
@@ -186,6 +190,7 @@ impl Worker {
             table: FlowTable::new(limits.flows_max, secret),
             records: Records::new(records_max),
             waiting: Waiting::default(),
+            shunt: None,
             reassembler: Reassembler::new(limits.fragments()),
             decode_limits: limits.decode(),
             handshake_limits: limits.handshake(),
@@ -231,12 +236,14 @@ impl Worker {
     /// Begins with an empty flow table and counts of 0, after a panic has left flows in an unknown state. Flows that wait for
     /// names, and the clock, are kept.
     pub fn start_anew(&mut self) {
+        let shunt = self.shunt_anew();
         // First, so that there is memory for one table only.
         self.table = FlowTable::new(1, self.secret);
         let (bundle, names) = (Arc::clone(&self.bundle), Arc::clone(&self.names));
         let new = Self::new(&self.limits, self.event_types, bundle, names, self.secret, self.share);
         *self = Self {
             waiting: std::mem::take(&mut self.waiting),
+            shunt,
             counters: self.counters.start_anew(),
             hello_scope: self.hello_scope.take(),
             epoch: self.epoch,

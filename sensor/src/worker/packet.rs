@@ -342,7 +342,7 @@ impl Worker {
             Lookup::Replaced(slot, old) => {
                 self.make_room(|worker| {
                     worker.counters.add(Counter::FlowsEvicted, u64::from(old.marks & FOREIGN == 0));
-                    worker.close_flow(&old, FlowEnd::Evicted, emit);
+                    worker.end_flow(slot, &old, FlowEnd::Evicted, emit);
                 });
                 self.open_flow(slot, packet);
                 slot

@@ -169,6 +169,13 @@ pub struct FlowRecord {
 
 const _: () = assert!(size_of::<FlowRecord>() <= 104 && size_of::<Option<FlowRecord>>() <= 104);
 
+impl FlowRecord {
+    /// Whether both ends sent packets that are in the earlier counts.
+    pub fn had_both_directions(&self) -> bool {
+        self.earlier_counts.as_deref().is_some_and(|[low, high]| low.0 > 0 && high.0 > 0)
+    }
+}
+
 /// The flow records of one worker. The table stores the id of a flow's record: its place plus one, 0 for none.
 #[derive(Debug)]
 pub struct Records {

@@ -16,11 +16,12 @@ mod tap;
 
 mod fanout_program;
 pub mod interfaces;
+pub mod shunt;
 
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
 
-pub use options::{Backend, Fanout, LiveOptions, Timestamps};
+pub use options::{Backend, Fanout, LiveOptions, ShuntMode, Timestamps};
 
 pub(super) use self::system::{PollEntry, poll};
 
@@ -89,6 +90,10 @@ pub struct InterfaceCounts {
     pub interface_dropped: u64,
     /// Frames that the network card dropped because the system fetched them too late; counted as above.
     pub interface_missed: u64,
+    /// Packets of settled flows that were counted and dropped by the [shunt]; only the first worker counts them.
+    pub shunted: u64,
+    /// Their bytes on the wire; counted as above.
+    pub shunted_bytes: u64,
     /// How often it can still be opened again without privileges.
     pub spares: usize,
 }
@@ -148,6 +153,13 @@ impl Live {
         match &self.backend {
             Opened::Rings(rings) => rings.counts(),
             Opened::Libpcap(libpcap) => libpcap.counts(),
+        }
+    }
+
+    /// Counts what is shunted on the interfaces; for the source of the first worker.
+    pub fn count_shunted(&mut self, counts: shunt::ShuntCounts) {
+        if let Opened::Rings(rings) = &mut self.backend {
+            rings.count_shunted(counts);
         }
     }
 

@@ -91,6 +91,17 @@ impl Fanout {
 }
 
 setting_words! {
+    /// What becomes of packets of settled flows at the driver.
+    ShuntMode {
+        /// They go to the workers, as all packets.
+        #[default]
+        Off = "off",
+        /// They are counted and dropped.
+        Drop = "drop",
+    }
+}
+
+setting_words! {
     /// The clock that timestamps come from.
     Timestamps {
         /// The system's.

@@ -15,6 +15,7 @@ use arrayvec::ArrayVec;
 use super::link::{Link, Links};
 use super::program::FilterPrograms;
 use super::ring::{Ring, RingCounts};
+use super::shunt::ShuntCounts;
 use super::system::{PollEntry, poll};
 use super::tap::{Tap, refused, unsupported};
 use super::{Changes, InterfaceCounts, LiveOptions, State, Timestamps};
@@ -50,6 +51,8 @@ pub(super) struct Rings {
     /// How long a ring stays open after its interface went away.
     closing_time: Duration,
     hardware_timestamps: bool,
+    /// What is shunted, if this is the first worker and something is.
+    shunt: Option<ShuntCounts>,
 }
 
 /// What is remembered of an interface.
@@ -130,6 +133,7 @@ impl Rings {
             hold_ns: u64::from(hold_ms) * 1_000_000,
             closing_time: Duration::from_millis(u64::from(options.block_timeout_ms * 3 + TIMER_MARGIN_MS * 3)),
             hardware_timestamps: options.timestamps == Timestamps::Hardware,
+            shunt: None,
         };
         rings.check_interfaces(true);
         Ok(rings)
@@ -243,7 +247,23 @@ impl Rings {
         for open in &mut self.rings {
             count_drops(open, &mut self.counts);
         }
+        self.take_shunted();
         self.close_finished(now);
+    }
+
+    /// Counts what is shunted from now on.
+    pub(super) fn count_shunted(&mut self, shunt: ShuntCounts) {
+        self.shunt = Some(shunt);
+        self.check_interfaces(true);
+    }
+
+    fn take_shunted(&mut self) {
+        let Some(shunt) = &self.shunt else { return };
+        for counts in &mut self.counts {
+            if let Some(seen) = shunt.of(&counts.name) {
+                (counts.shunted, counts.shunted_bytes) = (seen.packets, seen.bytes);
+            }
+        }
     }
 
     /// Asks for the state of an interface, and claims its ring if it has appeared.
@@ -273,7 +293,15 @@ impl Rings {
             return;
         };
         match why {
-            None => self.changes.update(place, counts, state(&link), ""),
+            None => {
+                // Only who may load programs could attach the shunt again.
+                let is_anew = self.shunt.as_ref().is_some_and(|shunt| {
+                    shunt.of(&counts.name).is_some() && !shunt.is_attached(&counts.name, link.index)
+                });
+                let why =
+                    if is_anew { "it was made anew, and is not shunted until the sensor is restarted" } else { "" };
+                self.changes.update(place, counts, state(&link), why);
+            }
             Some(why) => self.changes.update(place, counts, State::Refused, &why),
         }
         last_seen.link = Some(link);

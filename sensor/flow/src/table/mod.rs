@@ -26,6 +26,19 @@ const CROWDED_WAYS: u32 = 14;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot(u32);
 
+impl Slot {
+    /// The slot with this index, below the table's capacity.
+    pub const fn at(index: usize) -> Self {
+        Self(index as u32)
+    }
+
+    /// Its index, for values that are kept beside the table.
+    #[inline]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// The bucket in which a flow stands unless that is crowded, and the flow's tag.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PrimaryBucket {
@@ -307,6 +320,12 @@ impl FlowTable {
     #[inline]
     pub fn get_mut(&mut self, slot: Slot) -> Option<&mut FlowEntry> {
         self.entries.get_mut(slot.0 as usize)
+    }
+
+    /// The epoch of the last packet of the flow in a slot.
+    pub fn last_epoch(&self, slot: Slot) -> Option<u8> {
+        let place = slot.0 as usize;
+        self.buckets.get(place / WAYS)?.epochs.get(place % WAYS).copied()
     }
 
     /// Sets the epoch of a slot's last packet, and gives back the former one.

@@ -5,9 +5,11 @@ use std::fs;
 
 use super::requirements::Requirement;
 use crate::cli::run::{FILTER_MEND, wrong_filter};
-use crate::cli::words::quoted;
+use crate::cli::words::{counted, quoted};
 use crate::settings::Settings;
+use vigie_capture::CaptureError;
 use vigie_capture::live::interfaces::{Interface, list};
+use vigie_capture::live::shunt::{check, table_bytes};
 use vigie_capture::live::{LiveOptions, State};
 
 /// File descriptors beside those of capture sockets, workers and metrics connections.
@@ -23,6 +25,7 @@ pub(super) fn all(settings: &Settings, filter_origin: &str) -> Vec<Requirement> 
     let known = list();
     let interfaces = &settings.capture.interfaces;
     requirements.extend(interfaces.iter().flat_map(|name| interface(name, &known, options.wait_for_interfaces)));
+    requirements.extend(shunt(settings));
     requirements.extend(filter(options.bpf.as_deref(), filter_origin));
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
     requirements.push(descriptors(settings, descriptors_max(&limits)));
@@ -65,6 +68,28 @@ fn interface(name: &str, known: &[Interface], waits: bool) -> Vec<Requirement> {
         ));
     }
     requirements
+}
+
+/// What the shunt requires, if there is to be one.
+fn shunt(settings: &Settings) -> Vec<Requirement> {
+    const PART: &str = "shunt";
+    let Some(options) = settings.capture.shunt_options(settings.limits.shunt_flows_max) else { return Vec::new() };
+    let lacking: Vec<_> = check(&options).into_iter().map(|error| lacks(PART, error)).collect();
+    if !lacking.is_empty() {
+        return lacking;
+    }
+    let flows = counted(options.flows_max as u64, "flow");
+    let mib = table_bytes(options.flows_max) >> 20;
+    vec![Requirement::ok(PART, format!("the program loads; its table of {flows} takes {mib} MiB"))]
+}
+
+fn lacks(part: &'static str, error: CaptureError) -> Requirement {
+    match error {
+        CaptureError::Interface { interface, reason, mend } => {
+            Requirement::unavailable(part, format!("{interface}: {reason}"), mend)
+        }
+        other => Requirement::unavailable(part, other.to_string(), ""),
+    }
 }
 
 /// Whether libpcap compiles the filter for Ethernet.

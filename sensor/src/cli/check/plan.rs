@@ -59,11 +59,15 @@ pub(super) fn lines(settings: &Settings) -> String {
             format!("http://{listen}/metrics, {scheme}")
         },
     );
+    let shunt = match need.shunt_bytes {
+        0 => String::new(),
+        table => format!(", shunt {}", bytes(table)),
+    };
     [
         format!("would run as {}: sensor {}, {workers}{pinned}", settings.privilege.user, settings.sensor.name),
         format!("  capture: {} with {how}", capture.interfaces.join(", ")),
         format!(
-            "  memory: at most {}: program {}, rings {}, flow tables {}, handshakes and names {}, waiting events {}, judgement {}",
+            "  memory: at most {}: program {}, rings {}{shunt}, flow tables {}, handshakes and names {}, waiting events {}, judgement {}",
             bytes(need.total_bytes()),
             bytes(need.program_bytes),
             bytes(need.rings_bytes),
@@ -86,6 +90,7 @@ pub(super) fn memory_json(settings: &Settings) -> Value {
     json!({
         "program_bytes": need.program_bytes,
         "rings_bytes": need.rings_bytes,
+        "shunt_bytes": need.shunt_bytes,
         "tables_bytes": need.tables_bytes,
         "work_bytes": need.work_bytes,
         "events_bytes": need.events_bytes,

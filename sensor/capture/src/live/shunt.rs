@@ -1,0 +1,158 @@
+//! The shunt: an XDP program at the network driver that counts and drops the packets of settled flows, so that the kernel
+//! and the workers have no work with them. Everything else goes up to the packet sockets as before.
+//!
+//! * In: interfaces, and from each worker the directions of flows of which it needs nothing more.
+//! * Out: what was counted of each direction; packets and bytes that were shunted on each interface.
+//! * Not here: which flows are settled (that is the worker's), and frames (those that go up come by the rings).
+//!
+//! `program` loads and attaches `xdp/shunt.c`; `table` is the half of the table that workers write, `packet` what the program
+//! reads in a frame, `grace` the wait before a slot is used again, `memory` the memory shared with the program. `measure`
+//! runs the program on frames without an interface.
+//!
+//! To load and attach needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON. Afterwards nothing needs a system call but the wait.
+
+mod grace;
+pub mod measure;
+mod memory;
+mod packet;
+mod program;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use self::grace::Grace;
+use self::memory::SharedWords;
+use self::packet::TagKey;
+use self::program::Program;
+use self::table::Shared;
+use crate::CaptureError;
+
+pub use self::packet::Direction;
+pub use self::program::check;
+pub use self::table::{Counted, Freed, Insertion, ShuntTable, table_bytes};
+
+/// Interfaces that a shunt can have.
+pub const INTERFACES_MAX: usize = 16;
+/// Words of the counts of a processor on an interface: packets and bytes up, packets and bytes shunted, the epoch.
+const COUNTS_WORDS: usize = 8;
+/// Which of them the workers write.
+const EPOCH_WORD: usize = 4;
+
+/// What a shunt is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShuntOptions {
+    /// The names of the interfaces. Those that do not exist are passed over.
+    pub interfaces: Vec<String>,
+    /// Flows that the table has room for, both directions of each.
+    pub flows_max: usize,
+}
+
+/// A shunt in use. It ends when this is dropped; then all packets go up.
+#[derive(Debug)]
+pub struct Shunt {
+    program: Program,
+    shared: Arc<Shared>,
+    counts: ShuntCounts,
+}
+
+/// What was shunted, to be read by any thread.
+#[derive(Clone, Debug)]
+pub struct ShuntCounts {
+    shared: Arc<Shared>,
+    words: Arc<SharedWords>,
+    interfaces: Arc<[Attached]>,
+    processors: usize,
+}
+
+/// An interface with the program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Attached {
+    pub(super) name: String,
+    pub(super) index: u32,
+}
+
+/// Packets and bytes on an interface, as its driver saw them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InterfaceShunt {
+    /// Packets that went up.
+    pub up_packets: u64,
+    /// Their bytes.
+    pub up_bytes: u64,
+    /// Packets that were counted and dropped.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Shunt {
+    /// Loads the program, and attaches it to the interfaces that exist.
+    ///
+    /// # Errors
+    /// The kernel, the driver of an interface or the rights of this process do not suffice.
+    pub fn attach(options: &ShuntOptions) -> Result<Self, CaptureError> {
+        let random = RandomState::new();
+        let key = TagKey { low: random.hash_one(0_u64), high: random.hash_one(1_u64) };
+        let program = Program::attach(options, &key)?;
+        let words = Arc::new(program.map_counts()?);
+        let shared = Shared::new(program.map_flows()?, Arc::clone(&words), key, Grace::default());
+        let shared = Arc::new(shared);
+        let interfaces = program.attached().into();
+        let counts = ShuntCounts { shared: Arc::clone(&shared), words, interfaces, processors: program.processors() };
+        Ok(Self { program, shared, counts })
+    }
+
+    /// A worker's hold on the table.
+    pub fn table(&self) -> ShuntTable {
+        ShuntTable::new(Arc::clone(&self.shared))
+    }
+
+    /// What was shunted.
+    pub fn counts(&self) -> ShuntCounts {
+        self.counts.clone()
+    }
+
+    /// Interfaces whose packets are not shunted, because they did not exist.
+    pub fn passed_over(&self) -> &[String] {
+        self.program.passed_over()
+    }
+
+    /// Frees retired slots until `stop`; for a thread that is no worker.
+    pub fn grace(&self) -> impl FnOnce(&AtomicBool) + Send + use<> {
+        let shared = Arc::clone(&self.shared);
+        move |stop| shared.grace.run(stop)
+    }
+}
+
+impl ShuntCounts {
+    /// The counts of an interface; none if its packets are not shunted.
+    pub fn of(&self, interface: &str) -> Option<InterfaceShunt> {
+        let place = self.interfaces.iter().position(|attached| attached.name == interface)?;
+        let bytes_of_interface = self.processors * COUNTS_WORDS;
+        let words = self.words.words().get(place * bytes_of_interface..(place + 1) * bytes_of_interface)?;
+        let mut sum = InterfaceShunt::default();
+        for counts in words.chunks(COUNTS_WORDS) {
+            if let [up_packets, up_bytes, packets, bytes, ..] = counts {
+                sum.up_packets += up_packets.load(Ordering::Relaxed);
+                sum.up_bytes += up_bytes.load(Ordering::Relaxed);
+                sum.packets += packets.load(Ordering::Relaxed);
+                sum.bytes += bytes.load(Ordering::Relaxed);
+            }
+        }
+        Some(sum)
+    }
+
+    /// Whether packets of the interface with this number are shunted. An interface that was made anew has another number.
+    pub fn is_attached(&self, interface: &str, index: u32) -> bool {
+        self.interfaces.iter().any(|attached| attached.name == interface && attached.index == index)
+    }
+
+    /// Directions of flows in the table, retired ones too, and its slots.
+    pub fn slots(&self) -> (u64, u64) {
+        (self.shared.slots_in_use(), self.shared.slots())
+    }
+}

@@ -1,0 +1,177 @@
+//! The program in the kernel against the worker's half: what it parses, counts and closes. Skips where it cannot be loaded.
+#![allow(clippy::indexing_slicing, clippy::unwrap_used)]
+
+use std::cell::RefCell;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use super::measure::Measure;
+use super::*;
+
+const DROPPED: u32 = 1;
+const UP: u32 = 2;
+
+/// An ordinary frame: with so many VLAN tags, IPv6 or IPv4, UDP or TCP.
+fn frame(tags: u8, is_v6: bool, is_udp: bool, host: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![2; 12];
+    for tag in 0..tags {
+        bytes.extend([0x81, 0, 0, 10 + tag]);
+    }
+    let mut upper = vec![0x9c, 0x40, 0x01, 0xbb];
+    if is_udp {
+        upper.extend((8 + payload.len() as u16).to_be_bytes());
+        upper.extend([0, 0]);
+    } else {
+        upper.extend([0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 1, 0, 0, 0, 0, 0]);
+    }
+    upper.extend(payload);
+    let protocol = if is_udp { 17 } else { 6 };
+    if is_v6 {
+        bytes.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
+        bytes.extend((upper.len() as u16).to_be_bytes());
+        bytes.extend([protocol, 64]);
+        bytes.extend([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, host]);
+        bytes.extend([0x20, 1, 0xd, 0xb8, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+    } else {
+        bytes.extend([8, 0, 0x45, 0]);
+        bytes.extend((20 + upper.len() as u16).to_be_bytes());
+        bytes.extend([0, 0, 0x40, 0, 64, protocol, 0, 0, 10, 0, 0, host, 8, 8, 4, 4]);
+    }
+    bytes.extend(upper);
+    bytes
+}
+
+fn loaded() -> Option<Measure> {
+    match Measure::load(4_096) {
+        Ok(measure) => Some(measure),
+        Err(error) => {
+            vigie_skip::skipped(&format!("the XDP program cannot be loaded: {error}"));
+            None
+        }
+    }
+}
+
+/// Of each frame the program says what `Direction::of_frame` says, and they know it by the same tag.
+#[test]
+fn the_program_parses_as_the_worker_does() {
+    let Some(measure) = loaded() else { return };
+    let (table, measure) = (RefCell::new(measure.table()), RefCell::new(measure));
+    let mut shunted = 0;
+    let strategy = (
+        (0..4_u8, any::<bool>(), any::<bool>(), any::<u8>()),
+        proptest::collection::vec(any::<u8>(), 0..64),
+        proptest::collection::vec((12..90_usize, any::<u8>()), 0..3),
+        prop_oneof![Just(200_usize), 14..120_usize],
+    );
+    let mut runner = TestRunner::new(Config { cases: 3_000, failure_persistence: None, ..Config::default() });
+    runner
+        .run(&strategy, |((tags, is_v6, is_udp, host), payload, changes, kept)| {
+            let mut bytes = frame(tags, is_v6, is_udp, host, &payload);
+            for (place, value) in changes {
+                if let Some(byte) = bytes.get_mut(place) {
+                    *byte = value;
+                }
+            }
+            bytes.truncate(kept);
+            let (mut table, mut measure) = (table.borrow_mut(), measure.borrow_mut());
+            let read = Direction::of_frame(&bytes);
+            if let Some((direction, _)) = &read {
+                prop_assert!(table.insert(direction, 7) != Insertion::Full);
+            }
+            let (verdict, _) = measure.run(&bytes, 1).unwrap();
+            match read {
+                Some((direction, closes)) => {
+                    prop_assert_eq!(verdict, if closes { UP } else { DROPPED });
+                    let counted = table.retire(&direction, 0).unwrap();
+                    prop_assert_eq!(counted.is_closed, closes);
+                    let expected = if closes { (0, 0) } else { (1, bytes.len() as u64) };
+                    prop_assert_eq!((counted.packets, counted.bytes), expected);
+                    measure.pass_grace();
+                    let freed = table.next_freed(table.grace_done()).unwrap();
+                    prop_assert_eq!((freed.counted.packets, freed.counted.bytes), (0, 0));
+                }
+                None => prop_assert_eq!(verdict, UP),
+            }
+            Ok(())
+        })
+        .unwrap();
+    // That the frames are not all odd.
+    let (mut table, mut measure) = (table.into_inner(), measure.into_inner());
+    for tags in 0..3 {
+        for (is_v6, is_udp) in [(false, false), (false, true), (true, false), (true, true)] {
+            let bytes = frame(tags, is_v6, is_udp, 200, &[0x40; 32]);
+            let (direction, closes) = Direction::of_frame(&bytes).unwrap();
+            assert!(!closes && table.insert(&direction, 7) == Insertion::Inserted);
+            shunted += u32::from(measure.run(&bytes, 1).unwrap().0 == DROPPED);
+        }
+    }
+    assert_eq!(shunted, 12);
+}
+
+#[test]
+fn what_opens_or_ends_a_connection_closes_its_direction() {
+    let Some(mut measure) = loaded() else { return };
+    let mut table = measure.table();
+    table.set_epoch(9);
+    let tcp = frame(0, false, false, 1, &[1; 100]);
+    let flags = 14 + 20 + 13;
+    let (direction, _) = Direction::of_frame(&tcp).unwrap();
+    for flag in [1, 2, 4] {
+        assert_eq!(table.insert(&direction, 7), Insertion::Inserted);
+        assert_eq!(table.insert(&direction, 7), Insertion::Known);
+        assert_eq!(table.last_epoch(&direction), Some(7));
+        assert_eq!(measure.run(&tcp, 5).unwrap().0, DROPPED);
+        assert_eq!(table.last_epoch(&direction), Some(9));
+        let mut ending = tcp.clone();
+        ending[flags] |= flag;
+        assert_eq!(measure.run(&ending, 1).unwrap().0, UP);
+        assert_eq!(measure.run(&tcp, 1).unwrap().0, UP);
+        let counted = table.retire(&direction, 0).unwrap();
+        assert_eq!(counted, Counted { packets: 5, bytes: 5 * tcp.len() as u64, epoch: 9, is_closed: true });
+        assert!(table.awaits_grace() && table.next_freed(table.grace_done()).is_none());
+        measure.pass_grace();
+        assert!(table.next_freed(table.grace_done()).is_some() && !table.awaits_grace());
+    }
+    for (first, verdict) in [(0x40, DROPPED), (0xc3, UP), (22, UP), (0x60, UP)] {
+        let udp = frame(0, true, true, 1, &[first; 40]);
+        let (direction, _) = Direction::of_frame(&frame(0, true, true, 1, &[0x40; 40])).unwrap();
+        table.insert(&direction, 7);
+        assert_eq!(measure.run(&udp, 1).unwrap().0, verdict, "{first:#x}");
+    }
+}
+
+/// Nothing wraps: a direction whose counts are nearly full goes up until they are taken.
+#[test]
+fn full_counts_go_up_until_they_are_taken() {
+    let Some(mut measure) = loaded() else { return };
+    let mut table = measure.table();
+    let tcp = frame(0, false, false, 1, &[1; 1_000]);
+    let (direction, _) = Direction::of_frame(&tcp).unwrap();
+    table.insert(&direction, 0);
+    measure.run(&tcp, (1 << 22) - 1).unwrap();
+    assert_eq!(measure.run(&tcp, 1).unwrap().0, DROPPED);
+    assert_eq!(measure.run(&tcp, 1).unwrap().0, UP);
+    let counted = table.take(&direction).unwrap();
+    assert_eq!((counted.packets, counted.bytes), (1 << 22, (1 << 22) * tcp.len() as u64));
+    assert_eq!(measure.run(&tcp, 1).unwrap().0, DROPPED);
+    assert_eq!(table.take(&direction).unwrap().packets, 1);
+}
+
+#[test]
+fn a_table_holds_as_many_flows_as_it_says() {
+    let Some(measure) = loaded() else { return };
+    let mut table = measure.table();
+    let direction = |host: u32| Direction {
+        source: 0xffff_0a00_0000 + u128::from(host),
+        destination: 0xffff_0808_0808,
+        source_port: 40_000,
+        destination_port: 443,
+        network: 0,
+        protocol: 6,
+    };
+    let full = (0..8_192).filter(|&host| table.insert(&direction(host), 0) == Insertion::Full).count();
+    assert!(full < 8_192 / 20, "{full}");
+    let half = (0..4_096).filter(|&host| table.take(&direction(host)).is_none()).count();
+    assert!(half < 8, "{half} found no place at half load");
+}

@@ -1,0 +1,382 @@
+/*
+ * The shunt: an XDP program that counts and drops the packets of settled flows before the kernel makes anything of them.
+ *
+ * A worker that needs nothing more of a flow writes the flow's tag into a table. The program parses what the worker's own
+ * fast path parses (Ethernet, at most two VLAN tags, IPv4 without options or IPv6 without extension headers, not
+ * fragmented, TCP or UDP), computes the tag of this direction of the flow, and looks it up. A packet of a known direction
+ * is counted there and dropped; every other packet goes up to the packet sockets.
+ *
+ * What may open or end a connection (SYN, FIN, RST; what begins as a QUIC long header or a handshake record of DTLS)
+ * closes its direction, and goes up: from then on the worker sees the 5-tuple again. The program closes and not the
+ * worker, because a hello may follow its SYN before the worker has seen that.
+ *
+ * The parser here and that of live/shunt/packet.rs must agree; a test runs both over the same frames.
+ * shunt.o is made from this file by `make`; no other program needs a C compiler.
+ */
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+#define SEC(name) __attribute__((section(name), used))
+#define INLINE static inline __attribute__((always_inline))
+#define UINT(name, value) int (*name)[value]
+#define TYPE(name, type) type *name
+
+/* include/uapi/linux/bpf.h */
+enum { MAP_TYPE_ARRAY = 2, MAP_TYPE_LRU_HASH = 9, F_MMAPABLE = 1 << 10 };
+enum { XDP_DROP = 1, XDP_PASS = 2 };
+struct xdp_md {
+	u32 data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex;
+};
+static void *(*map_lookup)(void *map, const void *key) = (void *)1;
+static u32 (*processor)(void) = (void *)8;
+static u64 (*frame_length)(struct xdp_md *context) = (void *)188;
+
+/* One direction of a flow. */
+struct slot {
+	/* Bits 0 to 55: the tag, always odd; 0 if the slot is free, 2 while nobody may reuse it. Byte 7: the worker's epoch of
+	 * the last packet. */
+	u64 tag;
+	/* Bits 0 to 39: bytes. Bits 40 to 62: packets. Bit 63: closed. A packet that finds bit 39, 62 or 63 set goes up, so that
+	 * no part runs over into the next. */
+	u64 count;
+};
+
+struct line {
+	struct slot slots[4];
+};
+
+#define TAG_BITS 56
+#define TAG_MASK ((1ULL << TAG_BITS) - 1)
+#define ONE_PACKET (1ULL << 40)
+#define CLOSED (1ULL << 63)
+#define FULL (CLOSED | 1ULL << 62 | 1ULL << 39)
+/* A direction stands in one of so many lines, from its home on. */
+#define LINES 4
+
+/* One processor's counts. Only that processor writes them. */
+struct counts {
+	u64 up_packets, up_bytes, shunted_packets, shunted_bytes;
+	/* Written by the workers. */
+	u64 epoch;
+	u64 unused[3];
+};
+
+/* Set when the program is loaded, and constant from then on. */
+SEC(".rodata") volatile const u64 key_low = 0;
+SEC(".rodata") volatile const u64 key_high = 0;
+/* The home line of a hash is (hash >> line_shift) & line_mask. */
+SEC(".rodata") volatile const u32 line_shift = 0;
+SEC(".rodata") volatile const u32 line_mask = 0;
+/* The numbers of the interfaces, and how many processors each has counts for. */
+#define INTERFACES 16
+SEC(".rodata") volatile const u32 interfaces[INTERFACES] = {};
+SEC(".rodata") volatile const u32 processors = 1;
+
+struct {
+	UINT(type, MAP_TYPE_ARRAY);
+	UINT(map_flags, F_MMAPABLE);
+	TYPE(key, u32);
+	TYPE(value, struct line);
+	UINT(max_entries, 1);
+} shunt_flows SEC(".maps");
+
+struct {
+	UINT(type, MAP_TYPE_ARRAY);
+	UINT(map_flags, F_MMAPABLE);
+	TYPE(key, u32);
+	TYPE(value, struct counts);
+	UINT(max_entries, 1);
+} shunt_counts SEC(".maps");
+
+#ifdef MEASURE
+/* For benches: which table is looked up (0: none, 1: the shunt's, 2: a hash table of the kernel), and the source addresses
+ * that the packets of one run have, one after the other. */
+SEC(".rodata") volatile const u32 table = 1;
+SEC(".rodata") volatile const u32 order_mask = 0;
+struct {
+	UINT(type, MAP_TYPE_LRU_HASH);
+	TYPE(key, u64);
+	TYPE(value, u64);
+	UINT(max_entries, 1);
+} measure_lru SEC(".maps");
+struct {
+	UINT(type, MAP_TYPE_ARRAY);
+	UINT(map_flags, F_MMAPABLE);
+	TYPE(key, u32);
+	TYPE(value, u32);
+	UINT(max_entries, 1);
+} measure_order SEC(".maps");
+#endif
+
+#define ROTATE(value, bits) ((value) << (bits) | (value) >> (64 - (bits)))
+
+/* SipHash-1-3: one round for each word of the message, three at the end. */
+struct hash {
+	u64 a, b, c, d;
+};
+
+INLINE void hash_round(struct hash *h)
+{
+	h->a += h->b;
+	h->b = ROTATE(h->b, 13) ^ h->a;
+	h->a = ROTATE(h->a, 32);
+	h->c += h->d;
+	h->d = ROTATE(h->d, 16) ^ h->c;
+	h->a += h->d;
+	h->d = ROTATE(h->d, 21) ^ h->a;
+	h->c += h->b;
+	h->b = ROTATE(h->b, 17) ^ h->c;
+	h->c = ROTATE(h->c, 32);
+}
+
+INLINE void hash_word(struct hash *h, u64 word)
+{
+	h->d ^= word;
+	hash_round(h);
+	h->a ^= word;
+}
+
+INLINE u64 hash_end(struct hash *h)
+{
+	h->c ^= 0xff;
+	hash_round(h);
+	hash_round(h);
+	hash_round(h);
+	return h->a ^ h->b ^ h->c ^ h->d;
+}
+
+/* The low half of the product's halves, folded: the number of the virtual network in the key of a flow. */
+INLINE u32 network_of(u64 vlans)
+{
+	const u64 left = vlans | 1ULL << 63, right = 0x9e3779b97f4a7c15;
+	u64 ll = (left & 0xffffffff) * (right & 0xffffffff), lh = (left & 0xffffffff) * (right >> 32);
+	u64 hl = (left >> 32) * (right & 0xffffffff), hh = (left >> 32) * (right >> 32);
+	u64 middle = (ll >> 32) + (lh & 0xffffffff) + (hl & 0xffffffff);
+	return (u32)ll ^ (u32)(hh + (lh >> 32) + (hl >> 32) + (middle >> 32));
+}
+
+/* What is known of a packet. */
+struct packet {
+	u64 hash;
+	/* It may open or end a connection. */
+	u8 closes;
+};
+
+INLINE u16 be16(const u8 *bytes)
+{
+	return (u16)(bytes[0] << 8 | bytes[1]);
+}
+
+INLINE u32 load32(const u8 *bytes)
+{
+	return *(const u32 *)bytes;
+}
+
+INLINE u64 load64(const u8 *bytes)
+{
+	return load32(bytes) | (u64)load32(bytes + 4) << 32;
+}
+
+/* Reads the TCP or UDP header, of which `announced` bytes were promised. False if the packet is not ordinary. */
+INLINE int read_upper(const u8 *upper, const u8 *end, u32 announced, u8 protocol, struct packet *packet)
+{
+	if (protocol == 6) {
+		if (upper + 20 > end)
+			return 0;
+		u32 header = (upper[12] >> 4) * 4;
+		u32 carried = end - upper;
+		if (header < 20 || header > announced || header > carried)
+			return 0;
+		/* FIN, SYN, RST (RFC 9293 3.1). */
+		packet->closes = (upper[13] & 7) != 0;
+		return 1;
+	}
+	if (protocol == 17) {
+		if (upper + 9 > end || announced < 9 || be16(upper + 4) < 9)
+			return 0;
+		u8 first = upper[8];
+		/* It may be Teredo: an IPv6 packet in a datagram. */
+		if (first >> 4 == 6)
+			return 0;
+		/* A QUIC long header (RFC 9000 17.2), or a handshake record of DTLS (RFC 6347 4.1). */
+		packet->closes = first >= 0xc0 || first == 22;
+		return 1;
+	}
+	return 0;
+}
+
+/* Reads a packet. False if it is not ordinary. */
+INLINE int read_packet(const u8 *data, const u8 *end, struct packet *packet)
+{
+	const u8 *ip = data + 14;
+	if (ip > end)
+		return 0;
+	u16 type = be16(data + 12);
+	u64 vlans = 0;
+	u32 shift = 0;
+#pragma unroll
+	for (int tag = 0; tag < 2; tag++) {
+		if (type != 0x8100 && type != 0x88a8)
+			break;
+		if (ip + 4 > end)
+			return 0;
+		u16 id = be16(ip) & 0x0fff;
+		/* 0 is a priority tag and names no VLAN (802.1Q 9.6). */
+		if (id) {
+			vlans |= (u64)id << shift;
+			shift += 16;
+		}
+		type = be16(ip + 2);
+		ip += 4;
+	}
+	struct hash h = {
+		.a = key_low ^ 0x736f6d6570736575,
+		.b = key_high ^ 0x646f72616e646f6d,
+		.c = key_low ^ 0x6c7967656e657261,
+		.d = key_high ^ 0x7465646279746573,
+	};
+	const u8 *upper;
+	u64 bytes;
+	u8 protocol;
+	if (type == 0x0800) {
+		if (ip + 20 > end || ip[0] != 0x45 || be16(ip + 6) & 0x3fff)
+			return 0;
+		u32 length = be16(ip + 2);
+		protocol = ip[9];
+		upper = ip + 20;
+		if (length < 20 || !read_upper(upper, end, length - 20, protocol, packet))
+			return 0;
+		hash_word(&h, load64(ip + 12));
+		bytes = 13;
+	} else if (type == 0x86dd) {
+		if (ip + 40 > end || ip[0] >> 4 != 6)
+			return 0;
+		u32 length = be16(ip + 4);
+		protocol = ip[6];
+		upper = ip + 40;
+		if (!length || !read_upper(upper, end, length, protocol, packet))
+			return 0;
+		hash_word(&h, load64(ip + 8));
+		hash_word(&h, load64(ip + 16));
+		hash_word(&h, load64(ip + 24));
+		hash_word(&h, load64(ip + 32));
+		bytes = 37;
+	} else {
+		return 0;
+	}
+	/* The ports, then the virtual network if there is one, then the protocol. */
+	u64 ports = load32(upper);
+	if (vlans) {
+		hash_word(&h, ports | (u64)network_of(vlans) << 32);
+		hash_word(&h, protocol | (bytes + 4) << 56);
+	} else {
+		hash_word(&h, ports | (u64)protocol << 32 | bytes << 56);
+	}
+	packet->hash = hash_end(&h);
+	return 1;
+}
+
+INLINE struct slot *find(u64 hash)
+{
+	const u64 tag = (hash | 1) & TAG_MASK;
+	const u32 home = (u32)(hash >> line_shift);
+#pragma unroll
+	for (u32 step = 0; step < LINES; step++) {
+		u32 number = (home + step) & line_mask;
+		struct line *line = map_lookup(&shunt_flows, &number);
+		if (!line)
+			return 0;
+#pragma unroll
+		for (u32 place = 0; place < 4; place++) {
+			struct slot *slot = &line->slots[place];
+			if ((*(volatile u64 *)&slot->tag & TAG_MASK) == tag)
+				return slot;
+		}
+	}
+	return 0;
+}
+
+/* Whether the packet was counted and is to be dropped. */
+INLINE int is_shunted(const struct packet *packet, u64 length, u64 epoch)
+{
+	struct slot *slot = find(packet->hash);
+	if (!slot)
+		return 0;
+	if (packet->closes) {
+		__sync_fetch_and_or(&slot->count, CLOSED);
+		return 0;
+	}
+	if (*(volatile u64 *)&slot->count & FULL)
+		return 0;
+	volatile u8 *last = (volatile u8 *)slot + 7;
+	if (*last != (u8)epoch)
+		*last = (u8)epoch;
+	__sync_fetch_and_add(&slot->count, ONE_PACKET + length);
+	return 1;
+}
+
+#ifdef MEASURE
+INLINE int is_shunted_by(struct packet *packet, u64 length, struct counts *counts)
+{
+	if (table == 1)
+		return is_shunted(packet, length, counts->epoch);
+	if (table == 2) {
+		u64 *count = map_lookup(&measure_lru, &packet->hash);
+		if (!count || packet->closes)
+			return 0;
+		__sync_fetch_and_add(count, ONE_PACKET + length);
+		return 1;
+	}
+	/* So that the hash is computed all the same. */
+	counts->unused[1] = packet->hash;
+	return 1;
+}
+
+/* Gives the packet the next source address. */
+INLINE void next_source(u8 *data, u8 *end, struct counts *counts)
+{
+	u32 place = counts->unused[0]++ & order_mask;
+	u32 *source = map_lookup(&measure_order, &place);
+	if (source && data + 30 <= end)
+		*(u32 *)(data + 26) = *source;
+}
+#endif
+
+/* The counts of this processor and interface. */
+INLINE struct counts *counts_of(u32 interface)
+{
+	u32 place = 0;
+	while (place < INTERFACES - 1 && interfaces[place] != interface)
+		place++;
+	u32 number = place * processors + processor();
+	return map_lookup(&shunt_counts, &number);
+}
+
+SEC("xdp.frags") int shunt(struct xdp_md *context)
+{
+	u8 *data = (u8 *)(unsigned long)context->data;
+	u8 *end = (u8 *)(unsigned long)context->data_end;
+	struct counts *counts = counts_of(context->ingress_ifindex);
+	if (!counts)
+		return XDP_PASS;
+	u64 length = frame_length(context);
+	struct packet packet = {};
+#ifdef MEASURE
+	next_source(data, end, counts);
+	if (read_packet(data, end, &packet) && is_shunted_by(&packet, length, counts)) {
+#else
+	if (read_packet(data, end, &packet) && is_shunted(&packet, length, counts->epoch)) {
+#endif
+		counts->shunted_packets++;
+		counts->shunted_bytes += length;
+		return XDP_DROP;
+	}
+	counts->up_packets++;
+	counts->up_bytes += length;
+	return XDP_PASS;
+}
+
+SEC("license") char terms[] = "Dual MIT/GPL";

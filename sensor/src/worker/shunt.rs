@@ -1,0 +1,414 @@
+//! Settled flows whose packets the XDP program counts and drops ([`vigie_capture::live::shunt`]), so that the worker has no
+//! work with them.
+//!
+//! Each direction of a settled flow is inserted when one of its packets comes up. What was counted there joins the counts
+//! of the flow's record: once a minute for a sighted flow, when the program has closed the direction, and when the flow
+//! ends. A flow is not idle while one of its directions moves. When a flow ends, its directions are retired; its event waits
+//! until no packet can be added to them any more.
+//!
+//! Packets that come up although their direction is inserted were in the ring before, or are not ordinary, or follow one that
+//! closed the direction.
+
+use std::collections::VecDeque;
+
+use vigie_capture::live::shunt::{Counted, Direction, Freed, Insertion, ShuntTable};
+use vigie_flow::{FlowEntry, FlowKey, PacketHeaders, Side, Slot};
+use vigie_wire::Frame;
+
+use super::clock::EPOCH_NS;
+use super::flows::FOREIGN;
+use super::records::{FlowRecord, Records};
+use super::{Counter, Worker};
+use crate::event::{Event, FlowEnd, Order};
+
+/// State of a flow: this direction is inserted.
+const FROM_LOW: u16 = 1;
+const FROM_HIGH: u16 = 2;
+const INSERTED: u16 = FROM_LOW | FROM_HIGH;
+/// State of a flow: a direction was retired, so its last packets may be counted later.
+const RETIRED: u16 = 4;
+/// The upper bits of a flow's state: so many packets come up before the next attempt.
+const ONE_PACKET: u16 = 16;
+/// Packets until the next attempt after a connection may have ended or a packet came up that should not.
+const AGAIN_AFTER: u16 = 64 * ONE_PACKET;
+/// The same when the table had no room.
+const ROOM_AFTER: u16 = 1_024 * ONE_PACKET;
+/// The same when the program would not take the packet.
+const ORDINARY_AFTER: u16 = 4_095 * ONE_PACKET;
+/// Flows that wait for their last counts, at most. The next one's event goes out at once.
+const ENDING_FLOWS_MAX: usize = 65_536;
+/// A slot's epoch may be this far ahead of the worker's: each worker tells its own.
+const EPOCHS_AHEAD_MAX: u8 = 8;
+
+/// The shunt, as one worker uses it.
+pub(super) struct Shunt {
+    table: ShuntTable,
+    /// What is inserted of the flow in each slot of the flow table.
+    states: Vec<u16>,
+    ending: VecDeque<EndingFlow>,
+    /// The last round of waiting whose slots were freed.
+    grace_done: u64,
+}
+
+/// A flow that has ended, and waits until its counts are final.
+struct EndingFlow {
+    entry: FlowEntry,
+    record: FlowRecord,
+    reason: FlowEnd,
+    order: Order,
+    /// The round of waiting after which they are.
+    ticket: u64,
+    /// Directions that the worker had retired when the flow ended.
+    retirements: u64,
+}
+
+/// How epochs of the program become times.
+#[derive(Clone, Copy)]
+struct Epochs {
+    now: u64,
+    shift_ns: i64,
+}
+
+impl Epochs {
+    /// How many epochs ago.
+    const fn age(self, epoch: u8) -> u8 {
+        let age = (self.now as u8).wrapping_sub(epoch);
+        if age > u8::MAX - EPOCHS_AHEAD_MAX { 0 } else { age }
+    }
+
+    /// When an epoch began, as packets are stamped.
+    const fn start_ns(self, epoch: u8) -> u64 {
+        let start_ns = self.now.saturating_sub(self.age(epoch) as u64).saturating_mul(EPOCH_NS);
+        start_ns.saturating_add_signed(self.shift_ns.saturating_neg())
+    }
+}
+
+impl Shunt {
+    /// Whether a direction of the flow in a slot is in the table.
+    pub(super) fn has(&self, slot: Slot) -> bool {
+        self.states.get(slot.index()).is_some_and(|state| state & INSERTED != 0)
+    }
+
+    fn state(&mut self, slot: Slot) -> Option<&mut u16> {
+        self.states.get_mut(slot.index())
+    }
+
+    /// The flows that have a direction in the table.
+    fn inserted(&self) -> impl Iterator<Item = Slot> {
+        let inserted = self.states.iter().enumerate().filter(|(_, state)| **state & INSERTED != 0);
+        inserted.map(|(index, _)| Slot::at(index))
+    }
+
+    /// Takes what was counted of a flow that goes on.
+    fn take(&mut self, slot: Slot, entry: &FlowEntry, records: &mut Records, epochs: Epochs) {
+        let state = self.state(slot).map_or(0, |state| *state);
+        for side in sides(state) {
+            if let Some(counted) = self.table.take(&direction(&entry.key(), side)) {
+                add(records.get_mut(entry.record), side, &counted, epochs);
+            }
+        }
+    }
+
+    /// Retires the directions of a flow. How many there were.
+    pub(super) fn retire(&mut self, slot: Slot, entry: &FlowEntry, records: &mut Records, epochs: Epochs) -> u64 {
+        let state = self.state(slot).map_or(0, |state| *state);
+        let mut retired = 0;
+        for side in sides(state) {
+            let owner = (slot.index() as u64) << 1 | u64::from(side == Side::High);
+            if let Some(counted) = self.table.retire(&direction(&entry.key(), side), owner) {
+                add(records.get_mut(entry.record), side, &counted, epochs);
+                retired += 1;
+            }
+        }
+        if state & INSERTED != 0
+            && let Some(state) = self.state(slot)
+        {
+            *state = *state & !INSERTED | RETIRED;
+        }
+        retired
+    }
+
+    /// The epoch of a flow's last shunted packet.
+    fn last_epoch(&self, slot: Slot, entry: &FlowEntry, epochs: Epochs) -> Option<u8> {
+        let state = self.states.get(slot.index()).copied().unwrap_or_default();
+        let last = sides(state).filter_map(|side| self.table.last_epoch(&direction(&entry.key(), side)));
+        last.min_by_key(|&epoch| epochs.age(epoch))
+    }
+}
+
+impl Worker {
+    /// From now on, packets of settled flows are shunted.
+    pub fn use_shunt(&mut self, table: ShuntTable) {
+        table.set_epoch(self.epoch as u8);
+        let states = vec![0; self.table.capacity()];
+        self.shunt = Some(Box::new(Shunt { table, states, ending: VecDeque::new(), grace_done: 0 }));
+    }
+
+    const fn epochs(&self) -> Epochs {
+        Epochs { now: self.epoch, shift_ns: self.clock_shift_ns }
+    }
+
+    /// Tells the program in which epoch the packets to come are.
+    pub(super) fn tell_shunt_epoch(&self) {
+        if let Some(shunt) = &self.shunt {
+            shunt.table.set_epoch(self.epoch as u8);
+        }
+    }
+
+    /// A slot of the flow table has another flow.
+    #[inline]
+    pub(super) fn forget_shunted(&mut self, slot: Slot) {
+        if let Some(state) = self.shunt.as_mut().and_then(|shunt| shunt.state(slot)) {
+            *state = 0;
+        }
+    }
+
+    /// A packet of a settled flow came up: its direction is inserted, if it can be.
+    #[inline(never)]
+    pub(super) fn offer_to_shunt(&mut self, slot: Slot, frame: &Frame<'_>, headers: &PacketHeaders) {
+        let epochs = self.epochs();
+        let Self { shunt, table, records, counters, .. } = self;
+        let Some(shunt) = shunt else { return };
+        let Some(state) = shunt.state(slot) else { return };
+        let is_inserted = *state & bit(headers.side) != 0;
+        if *state & INSERTED != 0 && matches!(Direction::of_frame(frame.data), Some((_, true))) {
+            *state = *state % ONE_PACKET | AGAIN_AFTER;
+            let Some(entry) = table.get(slot) else { return };
+            let retired = shunt.retire(slot, entry, records, epochs);
+            return counters.add(Counter::ShuntRetired, retired);
+        }
+        if *state >= ONE_PACKET {
+            *state -= ONE_PACKET;
+        } else if is_inserted {
+            *state |= AGAIN_AFTER;
+            let direction = direction(&headers.key, headers.side);
+            let counted = shunt.table.take(&direction);
+            let Some(entry) = table.get(slot) else { return };
+            if let Some(counted) = counted {
+                add(records.get_mut(entry.record), headers.side, &counted, epochs);
+            }
+            if counted.is_none_or(|counted| counted.is_closed) {
+                let retired = shunt.retire(slot, entry, records, epochs);
+                counters.add(Counter::ShuntRetired, retired);
+            }
+        } else {
+            self.insert_direction(slot, frame, headers);
+        }
+    }
+
+    fn insert_direction(&mut self, slot: Slot, frame: &Frame<'_>, headers: &PacketHeaders) {
+        let Some(shunt) = &mut self.shunt else { return };
+        let direction = direction(&headers.key, headers.side);
+        let (outcome, counter) = match Direction::of_frame(frame.data) {
+            // In a tunnel the key is that of the inner packet, which the program does not see.
+            Some((read, false)) if read == direction => match shunt.table.insert(&direction, self.epoch as u8) {
+                Insertion::Inserted => (bit(headers.side), Some(Counter::ShuntInserted)),
+                Insertion::Known => (AGAIN_AFTER, None),
+                Insertion::Full => (ROOM_AFTER, Some(Counter::ShuntFull)),
+            },
+            Some((_, true)) => (AGAIN_AFTER, None),
+            _ => (ORDINARY_AFTER, None),
+        };
+        if let Some(state) = shunt.state(slot) {
+            *state |= outcome;
+        }
+        if let Some(counter) = counter {
+            self.counters.add(counter, 1);
+        }
+    }
+
+    /// Gives flows that are idle by the flow table, but not by the shunt, the time of their last packet there.
+    pub(super) fn keep_shunted_flows(&mut self) {
+        let (epochs, idle_epochs) = (self.epochs(), self.idle_epochs);
+        let Self { shunt, table, .. } = self;
+        let Some(shunt) = shunt else { return };
+        for slot in shunt.inserted() {
+            let is_idle = table.last_epoch(slot).is_some_and(|last| epochs.age(last) > idle_epochs);
+            if is_idle
+                && let Some(entry) = table.get(slot)
+                && let Some(last) = shunt.last_epoch(slot, entry, epochs)
+                && epochs.age(last) <= idle_epochs
+            {
+                table.touch(slot, last);
+            }
+        }
+    }
+
+    /// Takes what was counted of the sighted flows.
+    pub(super) fn take_sighted_flows(&mut self) {
+        let epochs = self.epochs();
+        let Self { shunt, table, records, .. } = self;
+        let Some(shunt) = shunt else { return };
+        let sighted: Vec<Slot> = records.sighted().map(|record| record.slot).collect();
+        for slot in sighted {
+            if let Some(entry) = table.get(slot) {
+                shunt.take(slot, entry, records, epochs);
+            }
+        }
+    }
+
+    /// Ends a flow that left the table, and all that was shunted of it.
+    #[inline]
+    pub(super) fn end_flow(&mut self, slot: Slot, entry: &FlowEntry, reason: FlowEnd, emit: &mut dyn FnMut(Event)) {
+        if self.shunt.is_none() || !self.end_shunted_flow(slot, entry, reason) {
+            self.close_flow(entry, reason, emit);
+        }
+    }
+
+    /// Retires the directions of a flow that ends. True if its event waits for its last counts.
+    #[inline(never)]
+    fn end_shunted_flow(&mut self, slot: Slot, entry: &FlowEntry, reason: FlowEnd) -> bool {
+        self.retire_flow(slot, entry);
+        let Some(shunt) = &mut self.shunt else { return false };
+        let state = shunt.state(slot).map_or(0, |state| *state);
+        let has_event = |record: &FlowRecord| self.event_types.flows || record.sighted.is_some();
+        if state & RETIRED == 0
+            || entry.marks & FOREIGN != 0
+            || shunt.ending.len() >= ENDING_FLOWS_MAX
+            || !self.records.get(entry.record).is_some_and(has_event)
+        {
+            return false;
+        }
+        let Some(record) = self.records.remove(entry.record) else { return false };
+        let (ticket, retirements) = (shunt.table.ticket(), shunt.table.retirements());
+        shunt.ending.push_back(EndingFlow { entry: *entry, record, reason, order: self.order, ticket, retirements });
+        true
+    }
+
+    /// Retires the directions of a flow.
+    pub(super) fn retire_flow(&mut self, slot: Slot, entry: &FlowEntry) {
+        let epochs = self.epochs();
+        if let Some(shunt) = &mut self.shunt {
+            let retired = shunt.retire(slot, entry, &mut self.records, epochs);
+            self.counters.add(Counter::ShuntRetired, retired);
+        }
+    }
+
+    /// Ends the flows that still wait for their last counts, with those that they have.
+    pub fn end_awaited(&mut self, emit: &mut dyn FnMut(Event)) {
+        while let Some(flow) = self.next_ended(u64::MAX) {
+            self.report_ended(flow, emit);
+        }
+    }
+
+    /// Retires the directions of all flows, as before the end of the worker.
+    pub fn retire_all_flows(&mut self) {
+        let shunted: Vec<Slot> = self.shunt.iter().flat_map(|shunt| shunt.inserted()).collect();
+        for slot in shunted {
+            if let Some(entry) = self.table.get(slot).copied() {
+                self.retire_flow(slot, &entry);
+            }
+        }
+    }
+
+    /// Begins anew with the same table and no flow. What was shunted of the flows before is counted for nobody.
+    pub(super) fn shunt_anew(&mut self) -> Option<Box<Shunt>> {
+        self.retire_all_flows();
+        let mut shunt = self.shunt.take()?;
+        shunt.states.fill(0);
+        Some(shunt)
+    }
+
+    /// Whether counts are awaited that are not final.
+    pub fn awaits_shunted(&self) -> bool {
+        self.shunt.as_ref().is_some_and(|shunt| shunt.table.awaits_grace() || !shunt.ending.is_empty())
+    }
+
+    /// Frees retired slots whose waiting is over, and ends the flows that waited for that.
+    #[inline]
+    pub fn tend_shunt(&mut self, emit: &mut dyn FnMut(Event)) {
+        if let Some(shunt) = &self.shunt
+            && shunt.table.grace_done() != shunt.grace_done
+        {
+            self.free_retired(emit);
+        }
+    }
+
+    #[cold]
+    fn free_retired(&mut self, emit: &mut dyn FnMut(Event)) {
+        let epochs = self.epochs();
+        let Self { shunt, table, records, .. } = self;
+        let Some(shunt) = shunt.as_deref_mut() else { return };
+        // Once for both: a flow must not end before its slots of the same round are freed.
+        let done = shunt.table.grace_done();
+        shunt.grace_done = done;
+        while let Some(freed) = shunt.table.next_freed(done) {
+            if freed.counted.packets == 0 {
+                continue;
+            }
+            let (slot, side) = owner_of(&freed);
+            let is_of = |flow: &&mut EndingFlow| {
+                flow.record.slot == slot
+                    && freed.number < flow.retirements
+                    && freed.hash == shunt.table.hash(&direction(&flow.entry.key(), side))
+            };
+            if let Some(flow) = shunt.ending.iter_mut().find(is_of) {
+                add(Some(&mut flow.record), side, &freed.counted, epochs);
+            } else if let Some(entry) = table.get(slot)
+                && freed.hash == shunt.table.hash(&direction(&entry.key(), side))
+            {
+                add(records.get_mut(entry.record), side, &freed.counted, epochs);
+            }
+        }
+        while let Some(flow) = self.next_ended(done) {
+            self.report_ended(flow, emit);
+        }
+    }
+
+    fn report_ended(&mut self, flow: EndingFlow, emit: &mut dyn FnMut(Event)) {
+        let EndingFlow { entry, mut record, reason, order, .. } = flow;
+        let order = std::mem::replace(&mut self.order, order);
+        self.report_end(&entry, &mut record, reason, emit);
+        self.order = order;
+    }
+
+    fn next_ended(&mut self, done: u64) -> Option<EndingFlow> {
+        let ending = &mut self.shunt.as_mut()?.ending;
+        ending.front().filter(|flow| flow.ticket <= done)?;
+        ending.pop_front()
+    }
+}
+
+fn owner_of(freed: &Freed) -> (Slot, Side) {
+    (Slot::at((freed.owner >> 1) as usize), if freed.owner & 1 == 1 { Side::High } else { Side::Low })
+}
+
+const fn bit(side: Side) -> u16 {
+    match side {
+        Side::Low => FROM_LOW,
+        Side::High => FROM_HIGH,
+    }
+}
+
+/// The ends whose packets are shunted.
+fn sides(state: u16) -> impl Iterator<Item = Side> {
+    [Side::Low, Side::High].into_iter().filter(move |&side| state & bit(side) != 0)
+}
+
+/// The direction of a flow's packets from one end.
+const fn direction(key: &FlowKey, from: Side) -> Direction {
+    let low = (key.low.0, key.low_port());
+    let high = (key.high.0, key.high_port());
+    let (source, destination) = match from {
+        Side::Low => (low, high),
+        Side::High => (high, low),
+    };
+    Direction {
+        source: source.0,
+        destination: destination.0,
+        source_port: source.1,
+        destination_port: destination.1,
+        network: key.network(),
+        protocol: key.protocol,
+    }
+}
+
+/// Adds what was shunted to a flow's record. A flow without a record has no event that could show it.
+fn add(record: Option<&mut FlowRecord>, from: Side, counted: &Counted, epochs: Epochs) {
+    let Some(record) = record.filter(|_| counted.packets > 0) else { return };
+    let [low, high] = &mut **record.earlier_counts.get_or_insert_default();
+    let total = if from == Side::Low { low } else { high };
+    total.0 += counted.packets;
+    total.1 += counted.bytes;
+    record.last_seen_ns = record.last_seen_ns.max(epochs.start_ns(counted.epoch));
+}

@@ -1,0 +1,272 @@
+//! The shunt with a real kernel, in network namespaces: what is sent went up or was shunted, to the last packet, and each
+//! flow has the packets and bytes that it has when the same frames are read. Without the rights for that the tests say so
+//! and pass.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use vigie::event::Fact;
+use vigie::worker::EventTypes;
+use vigie_skip::skipped;
+use vigie_tests::daemon::{Daemon, Folder, Scrape, has};
+use vigie_tests::hello::{Hello, application_data};
+use vigie_tests::known;
+use vigie_tests::network::{Namespace, Sender};
+use vigie_tests::packets::{ACK, RST, SERVER, tagged, udp};
+use vigie_tests::quic;
+use vigie_tests::replay::everything_named;
+use vigie_tests::tape::Tape;
+use vigie_tests::tcp::Connection;
+
+const BANNED: &str = "www.capcut.com";
+const HARMLESS: &str = "www.example.org";
+/// Frames that the receiving end of a pair has room for; more at once are lost on the way.
+const BURST_FRAMES: usize = 64;
+/// Long enough for frames to reach the workers, and for their flows to be inserted.
+const SETTLING: Duration = Duration::from_millis(150);
+
+/// A namespace with a pair of interfaces, from `out0` to `tap0`, and a sensor that shunts there.
+struct Tapped {
+    namespace: Namespace,
+    folder: Folder,
+    daemon: Daemon,
+    sent: Vec<Vec<u8>>,
+}
+
+impl Tapped {
+    /// With so many workers, and a table for so many flows.
+    fn new(workers: usize, flows_max: usize) -> Option<Self> {
+        let namespace = Namespace::new()?;
+        if !has("ethtool") {
+            skipped("ethtool is not installed");
+            return None;
+        }
+        namespace.pair("out0", "tap0");
+        namespace.run("ethtool -K tap0 rxvlan off gro off");
+        let folder = Folder::new();
+        let (flows_max, workers) = (format!("limits.shunt_flows_max={flows_max}"), workers.to_string());
+        let what = [
+            "-i",
+            "tap0",
+            "--set",
+            "capture.shunt=drop",
+            "--set",
+            flows_max.as_str(),
+            "--workers",
+            workers.as_str(),
+            "--set",
+            "events.types=[\"sighting\", \"flow\"]",
+            "--set",
+            "privacy.debug_until=2100-01-01",
+        ];
+        let daemon = Daemon::start(&namespace, &folder, &what);
+        Some(Self { namespace, folder, daemon, sent: Vec::new() })
+    }
+
+    /// Sends frames no faster than they can arrive.
+    fn send(&mut self, frames: Vec<Vec<u8>>) {
+        self.namespace.inside(|| {
+            let sender = Sender::new("out0");
+            for some in frames.chunks(BURST_FRAMES) {
+                sender.send(some.iter().map(Vec::as_slice));
+                thread::sleep(Duration::from_micros(500));
+            }
+        });
+        self.sent.extend(frames);
+    }
+
+    /// Waits until all that was sent went up or was shunted.
+    fn counted(&self) -> Scrape {
+        let sent = self.sent.len() as u64;
+        assert_eq!(self.namespace.count("tap0", "rx_dropped"), 0, "lost on the way");
+        let scrape =
+            self.daemon.scrape_until(&self.namespace, "all packets", |scrape| up(scrape) + shunted(scrape) >= sent);
+        assert_eq!(up(&scrape) + shunted(&scrape), sent, "up {}, shunted {}", up(&scrape), shunted(&scrape));
+        let bytes: usize = self.sent.iter().map(Vec::len).sum();
+        let counted = scrape.sum("vigie_capture_bytes_total", &[]) + scrape.sum("vigie_shunt_bytes_total", &[]);
+        assert_eq!(counted, bytes as u64);
+        scrape
+    }
+
+    /// Ends the sensor, and compares what it told with a replay of the same frames.
+    fn compare(self) {
+        let Self { folder, daemon, sent, .. } = self;
+        daemon.stop();
+        let events = folder.events_of("eve.json");
+        let live = flows(&events);
+        let mut settings = everything_named();
+        settings.event_types = EventTypes { flows: true, ..EventTypes::default() };
+        let replay = Tape::of(sent).replay_with(&settings);
+        let mut read: BTreeMap<Ends, Vec<Totals>> = BTreeMap::new();
+        for event in &replay.events {
+            if let Fact::FlowEnd(flow, ..) = &event.fact {
+                let ends = (flow.client.ip().to_string(), flow.client_port, flow.server_port, flow.protocol);
+                let totals =
+                    [flow.packets_to_server, flow.packets_to_client, flow.bytes_to_server, flow.bytes_to_client];
+                read.entry(ends).or_default().push(totals);
+            }
+        }
+        read.values_mut().for_each(|totals| totals.sort_unstable());
+        for (ends, totals) in &read {
+            assert_eq!(live.get(ends), Some(totals), "{ends:?}");
+        }
+        assert_eq!(live.len(), read.len());
+        let sighted = events.iter().filter(|event| event["event_type"] == "alert" || event["event_type"] == "sighting");
+        let sighted = sighted.filter(|event| event["src_port"].is_u64() && event["alert"]["gid"] != 1).count();
+        assert_eq!(sighted, replay.alerts().count(), "sightings");
+    }
+}
+
+/// The client's address and port, the server's port, the protocol.
+type Ends = (String, u16, u16, u8);
+/// Packets and bytes to the server and to the client.
+type Totals = [u64; 4];
+
+fn flows(events: &[Value]) -> BTreeMap<Ends, Vec<[u64; 4]>> {
+    let mut flows: BTreeMap<Ends, Vec<_>> = BTreeMap::new();
+    for event in events.iter().filter(|event| event["event_type"] == "flow") {
+        let port = |name: &str| u16::try_from(event[name].as_u64().unwrap()).unwrap();
+        let protocol = if event["proto"] == "UDP" { 17 } else { 6 };
+        let ends = (event["src_ip"].as_str().unwrap().to_owned(), port("src_port"), port("dest_port"), protocol);
+        let flow = &event["flow"];
+        let of = |name: &str| flow[name].as_u64().unwrap();
+        let totals = [of("pkts_toserver"), of("pkts_toclient"), of("bytes_toserver"), of("bytes_toclient")];
+        flows.entry(ends).or_default().push([totals[0], totals[1], totals[2], totals[3]]);
+    }
+    flows.values_mut().for_each(|totals| totals.sort_unstable());
+    flows
+}
+
+fn up(scrape: &Scrape) -> u64 {
+    let (packets, drops) = scrape.packets_and_drops();
+    assert_eq!(drops, 0, "the ring was full");
+    packets
+}
+
+fn shunted(scrape: &Scrape) -> u64 {
+    scrape.sum("vigie_shunt_packets_total", &[])
+}
+
+/// Some packets of an established connection, in both directions.
+fn talk(connection: &Connection, packets: usize) -> Vec<Vec<u8>> {
+    let data = application_data(400);
+    let both = |number: usize| {
+        let offset = 600 + number * data.len();
+        [connection.from_client(offset, &data), connection.from_server(offset, &data)]
+    };
+    (0..packets).flat_map(both).collect()
+}
+
+fn over_v6(number: u16) -> Connection {
+    let address = |host: u16| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, host);
+    Connection::between(SocketAddr::new(address(number).into(), 41_000), SocketAddr::new(address(9).into(), 443))
+}
+
+/// A QUIC connection's datagrams: a hello, then short headers in both directions.
+fn quic_says(client: SocketAddr, origin: &[u8], packets: usize) -> Vec<Vec<u8>> {
+    let mut frames = vec![udp(client, SERVER, &quic::hello_datagram(origin, &Hello::to(HARMLESS).message()))];
+    frames.push(udp(SERVER, client, &quic::Initial::answer(origin, b"serverid").datagram()));
+    for _ in 0..packets {
+        frames.push(udp(client, SERVER, &[0x41; 300]));
+        frames.push(udp(SERVER, client, &[0x42; 1_100]));
+    }
+    frames
+}
+
+#[test]
+fn flows_that_are_shunted_have_the_packets_and_bytes_that_they_have_when_read() {
+    let Some(mut tapped) = Tapped::new(2, 4_096) else { return };
+    let in_vlans =
+        |frames: Vec<Vec<u8>>, tags: &'static [(u16, u16)]| frames.into_iter().map(move |frame| tagged(&frame, tags));
+    let name = |number: usize| if number.is_multiple_of(3) { BANNED } else { HARMLESS };
+    let mut hellos: Vec<Vec<u8>> = (0..120).flat_map(|number| known::says(number, name(number))).collect();
+    hellos.extend((1..5).flat_map(|number| over_v6(number).saying(&Hello::to(BANNED).record())));
+    hellos.extend(in_vlans(known::says(200, HARMLESS), &[(0x8100, 7)]));
+    hellos.extend(in_vlans(known::says(201, BANNED), &[(0x8100, 7), (0x8100, 8)]));
+    // The same connection in another VLAN is another one.
+    hellos.extend(known::says(200, BANNED));
+    let quic_client = known::client(300);
+    hellos.extend(quic_says(quic_client, b"origin01", 3));
+    tapped.send(hellos);
+    thread::sleep(SETTLING);
+    for round in 0..12 {
+        let mut frames: Vec<Vec<u8>> = (0..120).flat_map(|number| talk(&known::connection(number), 3)).collect();
+        frames.extend((1..5).flat_map(|number| talk(&over_v6(number), 2)));
+        frames.extend(in_vlans(talk(&known::connection(200), 2), &[(0x8100, 7)]));
+        frames.extend(in_vlans(talk(&known::connection(201), 2), &[(0x8100, 7), (0x8100, 8)]));
+        frames.extend(talk(&known::connection(200), 1));
+        frames.extend((0..4).map(|_| udp(quic_client, SERVER, &[0x41; 500])));
+        if round == 6 {
+            // Some connections end; others begin anew with the same ports, over TCP and QUIC.
+            frames.extend((0..20).map(|number| known::connection(number).fin(9_000)));
+            frames.extend((20..40).map(|number| known::connection(number).from_client_with(9_000, RST | ACK, b"")));
+            for number in 40..60 {
+                frames.extend(known::connection(number).isn(5_000_000).saying(&Hello::to(BANNED).record()));
+            }
+            frames.extend(quic_says(quic_client, b"another2", 2));
+        }
+        tapped.send(frames);
+        thread::sleep(SETTLING / 2);
+    }
+    let scrape = tapped.counted();
+    let share = shunted(&scrape) as f64 / tapped.sent.len() as f64;
+    println!("{} packets, {:.0} % shunted", tapped.sent.len(), 100.0 * share);
+    assert!(share > 0.6, "{share}");
+    tapped.compare();
+}
+
+/// Few flows, whose directions are inserted, closed and retired all the time while packets come.
+#[test]
+fn hot_flows_lose_no_packet_when_they_come_and_go() {
+    let Some(mut tapped) = Tapped::new(1, 4_096) else { return };
+    let flows: Vec<Connection> = (0..6).map(known::connection).collect();
+    tapped.send((0..6).flat_map(|number| known::says(number, BANNED)).collect());
+    thread::sleep(SETTLING);
+    let began = Instant::now();
+    let mut round = 0;
+    while began.elapsed() < Duration::from_secs(4) {
+        let mut frames: Vec<Vec<u8>> = (0..40).flat_map(|_| flows.iter().flat_map(|flow| talk(flow, 1))).collect();
+        frames.extend(flows.iter().skip(round % 6).take(1).map(|flow| flow.fin(9_000)));
+        tapped.send(frames);
+        round += 1;
+    }
+    let scrape = tapped.counted();
+    let (inserted, retired) =
+        (scrape.sum("vigie_shunt_inserted_total", &[]), scrape.sum("vigie_shunt_retired_total", &[]));
+    println!(
+        "{} packets in {round} rounds, {} shunted, {inserted} inserted, {retired} retired",
+        tapped.sent.len(),
+        shunted(&scrape)
+    );
+    assert!(retired > 20 && shunted(&scrape) > 1_000, "{retired}, {}", shunted(&scrape));
+    tapped.compare();
+}
+
+/// A table without room lets flows up; an interface that is made anew is captured without the shunt.
+#[test]
+fn what_cannot_be_shunted_goes_up() {
+    let Some(mut tapped) = Tapped::new(1, 16) else { return };
+    tapped.send((0..200).flat_map(|number| known::says(number, HARMLESS)).collect());
+    thread::sleep(SETTLING);
+    for _ in 0..4 {
+        tapped.send((0..200).flat_map(|number| talk(&known::connection(number), 2)).collect());
+        thread::sleep(SETTLING);
+    }
+    let scrape = tapped.counted();
+    assert!(scrape.sum("vigie_limit_hits_total", &["limit=\"shunt_flows_max\""]) > 100);
+    assert!(shunted(&scrape) > 0);
+    assert_eq!(scrape.sum("vigie_shunt_slots", &[]), 32);
+    let before = up(&scrape) + shunted(&scrape);
+    tapped.namespace.run("ip link del tap0");
+    tapped.namespace.pair("out0", "tap0");
+    tapped.daemon.wait_until_it_says("is not shunted until the sensor is restarted");
+    let more: Vec<Vec<u8>> = (300..310).flat_map(|number| known::says(number, BANNED)).collect();
+    tapped.send(more.clone());
+    tapped.daemon.scrape_until(&tapped.namespace, "the packets of the new interface", |scrape| {
+        up(scrape) + shunted(scrape) >= before + more.len() as u64
+    });
+    tapped.compare();
+}
