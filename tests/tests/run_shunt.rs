@@ -81,7 +81,7 @@ impl Tapped {
     /// Waits until all that was sent went up or was shunted.
     fn counted(&self) -> Scrape {
         let sent = self.sent.len() as u64;
-        assert_eq!(self.namespace.count("tap0", "rx_dropped"), 0, "lost on the way");
+        assert_eq!(self.namespace.count("out0", "tx_dropped"), 0, "lost on the way");
         let scrape =
             self.daemon.scrape_until(&self.namespace, "all packets", |scrape| up(scrape) + shunted(scrape) >= sent);
         assert_eq!(up(&scrape) + shunted(&scrape), sent, "up {}, shunted {}", up(&scrape), shunted(&scrape));

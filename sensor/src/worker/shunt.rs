@@ -12,6 +12,7 @@
 use std::collections::VecDeque;
 
 use vigie_capture::live::shunt::{Counted, Direction, Freed, Insertion, ShuntTable};
+use vigie_decode::may_be_tunnel_port;
 use vigie_flow::{FlowEntry, FlowKey, PacketHeaders, Side, Slot};
 use vigie_wire::Frame;
 
@@ -201,11 +202,13 @@ impl Worker {
         let direction = direction(&headers.key, headers.side);
         let (outcome, counter) = match Direction::of_frame(frame.data) {
             // In a tunnel the key is that of the inner packet, which the program does not see.
-            Some((read, false)) if read == direction => match shunt.table.insert(&direction, self.epoch as u8) {
-                Insertion::Inserted => (bit(headers.side), Some(Counter::ShuntInserted)),
-                Insertion::Known => (AGAIN_AFTER, None),
-                Insertion::Full => (ROOM_AFTER, Some(Counter::ShuntFull)),
-            },
+            Some((read, false)) if read == direction && !may_be_tunnel(&direction) => {
+                match shunt.table.insert(&direction, self.epoch as u8) {
+                    Insertion::Inserted => (bit(headers.side), Some(Counter::ShuntInserted)),
+                    Insertion::Known => (AGAIN_AFTER, None),
+                    Insertion::Full => (ROOM_AFTER, Some(Counter::ShuntFull)),
+                }
+            }
             Some((_, true)) => (AGAIN_AFTER, None),
             _ => (ORDINARY_AFTER, None),
         };
@@ -385,6 +388,12 @@ fn sides(state: u16) -> impl Iterator<Item = Side> {
     [Side::Low, Side::High].into_iter().filter(move |&side| state & bit(side) != 0)
 }
 
+/// Whether another packet of the direction may have one of another flow in it.
+fn may_be_tunnel(direction: &Direction) -> bool {
+    const UDP: u8 = 17;
+    direction.protocol == UDP && may_be_tunnel_port(direction.source_port, direction.destination_port)
+}
+
 /// The direction of a flow's packets from one end.
 const fn direction(key: &FlowKey, from: Side) -> Direction {
     let low = (key.low.0, key.low_port());
@@ -411,4 +420,91 @@ fn add(record: Option<&mut FlowRecord>, from: Side, counted: &Counted, epochs: E
     total.0 += counted.packets;
     total.1 += counted.bytes;
     record.last_seen_ns = record.last_seen_ns.max(epochs.start_ns(counted.epoch));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use vigie_decode::{DecodeLimits, Decoded};
+    use vigie_flow::headers::PacketKind;
+    use vigie_wire::LinkType;
+
+    /// An ordinary frame: with so many VLAN tags, IPv6 or IPv4, UDP or TCP.
+    fn frame(tags: u8, is_v6: bool, is_udp: bool, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![2; 12];
+        (0..tags).for_each(|tag| bytes.extend([0x81, 0, 0, tag]));
+        let mut upper = vec![0x9c, 0x40, 0x01, 0xbb];
+        if is_udp {
+            upper.extend((8 + payload.len() as u16).to_be_bytes());
+            upper.extend([0, 0]);
+        } else {
+            upper.extend([0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 1, 0, 0, 0, 0, 0]);
+        }
+        upper.extend(payload);
+        let (protocol, length) = (if is_udp { 17 } else { 6 }, upper.len() as u16);
+        if is_v6 {
+            bytes.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
+            bytes.extend(length.to_be_bytes());
+            bytes.extend([protocol, 64]);
+            bytes.extend([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+            bytes.extend([0x20, 1, 0xd, 0xb8, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+        } else {
+            bytes.extend([8, 0, 0x45, 0]);
+            bytes.extend((20 + length).to_be_bytes());
+            bytes.extend([0, 0, 0x40, 0, 64, protocol, 0, 0, 10, 0, 0, 1, 8, 8, 4, 4]);
+        }
+        bytes.extend(upper);
+        bytes
+    }
+
+    fn decoded(data: &[u8]) -> Option<PacketHeaders> {
+        let wire_length = data.len() as u32;
+        let frame =
+            Frame { timestamp_ns: 1, number: 1, wire_length, link_type: LinkType::ETHERNET, interface: 0, data };
+        match vigie_decode::decode(&frame, &DecodeLimits::default()) {
+            Ok(Decoded::Packet(packet)) => Some(PacketHeaders::of_packet(&packet)),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn ordinary_frames_can_be_shunted() {
+        for tags in 0..3 {
+            for (is_v6, is_udp) in [(false, false), (false, true), (true, false), (true, true)] {
+                let bytes = frame(tags, is_v6, is_udp, &[0x41; 32]);
+                let headers = decoded(&bytes).unwrap();
+                assert_eq!(Direction::of_frame(&bytes), Some((direction(&headers.key, headers.side), false)));
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+        /// What the program may drop is for the worker a packet of the same flow, of which a settled flow needs nothing.
+        #[test]
+        fn no_packet_is_shunted_that_the_worker_needs(
+            (tags, is_v6, is_udp) in (0..4_u8, any::<bool>(), any::<bool>()),
+            payload in proptest::collection::vec(any::<u8>(), 0..64),
+            changes in proptest::collection::vec((12..100_usize, any::<u8>()), 0..4),
+            kept in 14..200_usize,
+        ) {
+            let mut bytes = frame(tags, is_v6, is_udp, &payload);
+            for (place, value) in changes {
+                if let Some(byte) = bytes.get_mut(place) {
+                    *byte = value;
+                }
+            }
+            bytes.truncate(kept);
+            if let Some((read, closes)) = Direction::of_frame(&bytes)
+                && !may_be_tunnel(&read)
+            {
+                let headers = decoded(&bytes);
+                prop_assert!(headers.is_some());
+                let headers = headers.unwrap();
+                prop_assert_eq!(direction(&headers.key, headers.side), read);
+                prop_assert!(closes || headers.kind != PacketKind::MayOpen);
+            }
+        }
+    }
 }
