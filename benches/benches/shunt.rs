@@ -7,7 +7,7 @@ use std::error::Error;
 use vigie_benches::measure::Times;
 use vigie_benches::random::Random;
 use vigie_capture::live::shunt::measure::{Measure, Table};
-use vigie_capture::live::shunt::{Direction, Insertion};
+use vigie_capture::live::shunt::{Direction, Insertion, Opening};
 
 const ROUNDS: usize = 7;
 /// Packets of a round, and flows that the tables have room for.
@@ -48,7 +48,11 @@ fn measured(flows: u32, sources: &[u32]) -> Result<[Times; 3], Box<dyn Error + S
     let [_, shunt, lru] = &mut programs;
     let mut table = shunt.table();
     let directions = || (FIRST_SOURCE..FIRST_SOURCE + flows).map(direction);
-    let placeless = directions().filter(|direction| table.insert(direction, 0) == Insertion::Full).count();
+    let mut has_no_place = |direction: &Direction| match table.insert(direction, 0) {
+        Insertion::Inserted(number) => table.open(direction, number) != Opening::Opened,
+        _ => true,
+    };
+    let placeless = directions().filter(|direction| has_no_place(direction)).count();
     if placeless > 0 {
         println!("{placeless} of {flows} found no place");
     }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use vigie::event::Fact;
 use vigie::worker::EventTypes;
 use vigie_skip::skipped;
-use vigie_tests::daemon::{Daemon, Folder, Scrape, has};
+use vigie_tests::daemon::{Daemon, Folder, PATIENCE, Scrape, has, until};
 use vigie_tests::hello::{Hello, application_data};
 use vigie_tests::known;
 use vigie_tests::network::{Namespace, Sender};
@@ -47,23 +47,18 @@ impl Tapped {
         namespace.pair("out0", "tap0");
         namespace.run("ethtool -K tap0 rxvlan off gro off");
         let folder = Folder::new();
-        let (flows_max, workers) = (format!("limits.shunt_flows_max={flows_max}"), workers.to_string());
-        let what = [
-            "-i",
-            "tap0",
-            "--set",
-            "capture.shunt=drop",
-            "--set",
-            flows_max.as_str(),
-            "--workers",
-            workers.as_str(),
-            "--set",
-            "events.types=[\"sighting\", \"flow\"]",
-            "--set",
-            "privacy.debug_until=2100-01-01",
-        ];
-        let daemon = Daemon::start(&namespace, &folder, &what);
+        let daemon = start(&namespace, &folder, workers, flows_max);
         Some(Self { namespace, folder, daemon, sent: Vec::new() })
+    }
+
+    /// Kills the sensor, and starts another one.
+    fn restart(self, flows_max: usize) -> Self {
+        let Self { namespace, daemon, .. } = self;
+        daemon.kill();
+        until("the program is gone", PATIENCE, || (!namespace.run("ip link show tap0").contains("xdp")).then_some(()));
+        let folder = Folder::new();
+        let daemon = start(&namespace, &folder, 1, flows_max);
+        Self { namespace, folder, daemon, sent: Vec::new() }
     }
 
     /// Sends frames no faster than they can arrive.
@@ -118,6 +113,20 @@ impl Tapped {
         let sighted = sighted.filter(|event| event["src_port"].is_u64() && event["alert"]["gid"] != 1).count();
         assert_eq!(sighted, replay.alerts().count(), "sightings");
     }
+}
+
+/// Starts a sensor with so many workers and a table for so many flows.
+fn start(namespace: &Namespace, folder: &Folder, workers: usize, flows_max: usize) -> Daemon {
+    let (flows_max, workers) = (format!("limits.shunt_flows_max={flows_max}"), workers.to_string());
+    let settings = [
+        "capture.shunt=drop",
+        flows_max.as_str(),
+        "events.types=[\"sighting\", \"flow\"]",
+        "privacy.debug_until=2100-01-01",
+    ];
+    let mut arguments = vec!["-i", "tap0", "--workers", workers.as_str()];
+    arguments.extend(settings.iter().flat_map(|setting| ["--set", setting]));
+    Daemon::start(namespace, folder, &arguments)
 }
 
 /// The client's address and port, the server's port, the protocol.
@@ -208,6 +217,10 @@ fn flows_that_are_shunted_have_the_packets_and_bytes_that_they_have_when_read() 
             }
             frames.extend(quic_says(quic_client, b"another2", 2));
         }
+        if round == 8 {
+            tapped.daemon.signal(libc::SIGHUP);
+            tapped.daemon.wait_until_it_says("reloaded: ");
+        }
         tapped.send(frames);
         thread::sleep(SETTLING / 2);
     }
@@ -242,6 +255,60 @@ fn hot_flows_lose_no_packet_when_they_come_and_go() {
         shunted(&scrape)
     );
     assert!(retired > 20 && shunted(&scrape) > 1_000, "{retired}, {}", shunted(&scrape));
+    tapped.compare();
+}
+
+/// Connections that begin anew with the same ports at any moment: each hello is read, though the worker may be behind.
+#[test]
+fn each_connection_on_the_same_ports_is_heard() {
+    let Some(mut tapped) = Tapped::new(1, 4_096) else { return };
+    for round in 0..60_u32 {
+        let connections: Vec<Connection> =
+            (0..12).map(|number| known::connection(number).isn(round * 1_000_000)).collect();
+        let mut hellos = Vec::new();
+        let mut openings = Vec::new();
+        for connection in &connections {
+            let mut frames = connection.saying(&Hello::to(BANNED).record());
+            hellos.extend(frames.split_off(3));
+            openings.extend(frames);
+        }
+        tapped.send(openings);
+        // Between a connection's beginning and its hello, and between that and the end, all times that matter.
+        thread::sleep(Duration::from_micros(u64::from(round * 137 % 4_000)));
+        tapped.send(hellos);
+        for _ in 0..1 + round % 4 {
+            tapped.send(connections.iter().flat_map(|connection| talk(connection, 2)).collect());
+            thread::sleep(Duration::from_millis(u64::from(round % 3) * 8));
+        }
+        if round % 3 == 0 {
+            let reset = |connection: &Connection| connection.from_client_with(9_000, RST | ACK, b"");
+            tapped.send(connections.iter().map(reset).collect());
+        }
+    }
+    let scrape = tapped.counted();
+    println!("{} packets, {} shunted", tapped.sent.len(), shunted(&scrape));
+    assert!(shunted(&scrape) > 500, "{}", shunted(&scrape));
+    tapped.compare();
+}
+
+/// A sensor that was killed leaves no program behind, and the next one shunts again.
+#[test]
+fn a_sensor_that_was_killed_is_followed_by_one_that_shunts() {
+    let Some(mut tapped) = Tapped::new(1, 4_096) else { return };
+    let established = |tapped: &mut Tapped, isn: u32| {
+        let connections: Vec<Connection> = (0..20).map(|number| known::connection(number).isn(isn)).collect();
+        tapped.send(connections.iter().flat_map(|connection| connection.saying(&Hello::to(BANNED).record())).collect());
+        for _ in 0..5 {
+            tapped.send(connections.iter().flat_map(|connection| talk(connection, 3)).collect());
+            thread::sleep(SETTLING / 2);
+        }
+        let scrape = tapped.counted();
+        assert!(shunted(&scrape) > 100, "{}", shunted(&scrape));
+    };
+    established(&mut tapped, 1_000);
+    assert!(tapped.namespace.run("ip link show tap0").contains("xdp"));
+    let mut tapped = tapped.restart(4_096);
+    established(&mut tapped, 2_000_000);
     tapped.compare();
 }
 

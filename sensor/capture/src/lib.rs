@@ -1,14 +1,15 @@
 //! Frames from capture files and from network interfaces.
 //!
 //! In: files in the pcap and pcapng formats, plain or compressed ([`Files`]); Linux interfaces, by packet socket rings or
-//! by libpcap ([`live`]), with settled flows shunted at the driver ([`live::shunt`]); a filter expression. Out: [`Source`], which gives frames in batches and in [`Block`]s whose bytes
-//! stay valid while they are used, in the order of time, with counts of what was skipped, dropped or damaged.
+//! by libpcap ([`live`]), with settled flows shunted at the driver ([`live::shunt`]); a filter expression. Out: [`Source`],
+//! which gives frames in batches and in [`Block`]s whose bytes stay valid while they are used, in the order of time, with
+//! counts of what was skipped, dropped or damaged.
 //!
 //! Not here: what a frame means (that is `decode`'s), which of several workers a frame belongs to, and how errors and
 //! warnings are shown to people.
 //!
 //! Unsafe code is in `live/ring.rs`, `live/ring/memory.rs`, `live/shunt/memory.rs`, `live/shunt/grace.rs`,
-//! `live/shunt/measure.rs` and `live/system/` only.
+//! `live/shunt/bpf.rs` and `live/system/` only.
 
 mod block;
 mod classic;

@@ -8,7 +8,8 @@
  *
  * What may open or end a connection (SYN, FIN, RST; what begins as a QUIC long header or a handshake record of DTLS)
  * closes its direction, and goes up: from then on the worker sees the 5-tuple again. The program closes and not the
- * worker, because a hello may follow its SYN before the worker has seen that.
+ * worker, because a hello may follow its SYN before the worker has seen that. For the same reason the worker opens a
+ * direction only when it has seen all packets from before it wrote the tag.
  *
  * The parser here and that of live/shunt/packet.rs must agree; a test runs both over the same frames.
  * shunt.o is made from this file by `make`; no other program needs a C compiler.
@@ -39,8 +40,8 @@ struct slot {
 	/* Bits 0 to 55: the tag, always odd; 0 if the slot is free, 2 while nobody may reuse it. Byte 7: the worker's epoch of
 	 * the last packet. */
 	u64 tag;
-	/* Bits 0 to 39: bytes. Bits 40 to 62: packets. Bit 63: closed. A packet that finds bit 39, 62 or 63 set goes up, so that
-	 * no part runs over into the next. */
+	/* Bits 0 to 39: bytes. Bits 40 to 61: packets. Bit 62: open. Bit 63: closed. A packet is shunted if the direction is open
+	 * and not closed; it goes up if it finds bit 39 or 61 set, so that no part runs over into the next. */
 	u64 count;
 };
 
@@ -51,8 +52,9 @@ struct line {
 #define TAG_BITS 56
 #define TAG_MASK ((1ULL << TAG_BITS) - 1)
 #define ONE_PACKET (1ULL << 40)
+#define OPEN (1ULL << 62)
 #define CLOSED (1ULL << 63)
-#define FULL (CLOSED | 1ULL << 62 | 1ULL << 39)
+#define FULL (1ULL << 61 | 1ULL << 39)
 /* A direction stands in one of so many lines, from its home on. */
 #define LINES 4
 
@@ -309,7 +311,7 @@ INLINE int is_shunted(const struct packet *packet, u64 length, u64 epoch)
 		__sync_fetch_and_or(&slot->count, CLOSED);
 		return 0;
 	}
-	if (*(volatile u64 *)&slot->count & FULL)
+	if ((*(volatile u64 *)&slot->count & (OPEN | CLOSED | FULL)) != OPEN)
 		return 0;
 	volatile u8 *last = (volatile u8 *)slot + 7;
 	if (*last != (u8)epoch)

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::Sender;
 
@@ -196,6 +196,7 @@ impl WorkerThread {
         if let Some(names_wait) = names_wait {
             names_wait.before_batch();
         }
+        let before_ns = if worker.worker().shunts() { wall_clock_ns() } else { 0 };
         source.next_batch(&mut |frames| {
             let began = Instant::now();
             // Here and not before the wait: these frames may have arrived after the reload was reported as done.
@@ -225,7 +226,11 @@ impl WorkerThread {
                 names_wait.resolve(worker.worker(), &mut send);
             }
         }
-        worker.worker().tend_shunt(&mut send);
+        if worker.worker().shunts() {
+            let seen_ns = if is_idle { before_ns.saturating_sub(LATENESS_NS) } else { last_ns };
+            worker.worker().open_shunted(seen_ns, wall_clock_ns());
+            worker.worker().tend_shunt(&mut send);
+        }
         if is_idle {
             outbox.flush_until(Instant::now() + IDLE_FLUSH_MAX);
         } else {
@@ -312,4 +317,8 @@ fn send(outbox: &mut Outbox, event: Event, writes_flow_ends: bool) {
     if writes_flow_ends || !matches!(event.fact, Fact::FlowEnd(_, _, None)) {
         outbox.send(event);
     }
+}
+/// The time of the clock that stamps packets.
+fn wall_clock_ns() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use proptest::prelude::*;
-use vigie_capture::live::Backend;
+use vigie_capture::live::{Backend, ShuntMode};
 use vigie_config::{Changes, Definition, File, Flag, Layers, Machine, Mode, Origin, RawValue, Source, Table};
 
 use super::*;
@@ -309,6 +309,11 @@ fn impossible_combinations_are_refused() {
         (
             "capture.workers = 2\ncapture.backend = \"pcap\"",
             "vigie.toml:3: capture.backend = \"pcap\": the backend pcap has one worker; set capture.workers = 1, or \
+             capture.backend = \"ring\"",
+        ),
+        (
+            "capture.workers = 1\ncapture.backend = \"pcap\"\ncapture.shunt = \"drop\"",
+            "vigie.toml:4: capture.shunt = \"drop\": the backend pcap has no shunt; set capture.shunt = \"off\", or \
              capture.backend = \"ring\"",
         ),
         (
@@ -744,6 +749,13 @@ fn memory_is_rings_tables_work_and_events() {
     assert!(need.judgement_bytes > (judgement.ordering_bytes_max + judgement.waiting_bytes_max) as u64);
     let events = &settings.events;
     assert!(need.events_bytes > (events.channel_bytes_max + 4 * events.pending_bytes_max) as u64);
+    assert_eq!(need.shunt_bytes, 0);
+    settings.capture.shunt = ShuntMode::Drop;
+    let shunted = MemoryNeed::of(&settings);
+    let states = 4 * 2 * (1_048_576 + 174_762);
+    assert_eq!(shunted.shunt_bytes, (32 << 20) + states);
+    assert_eq!(shunted.total_bytes(), need.total_bytes() + shunted.shunt_bytes);
+    settings.capture.shunt = ShuntMode::Off;
     settings.capture.backend = Backend::Pcap;
     assert_eq!(MemoryNeed::of(&settings).rings_bytes, 2 * 67_108_864);
 }

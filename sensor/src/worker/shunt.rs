@@ -1,8 +1,9 @@
 //! Settled flows whose packets the XDP program counts and drops ([`vigie_capture::live::shunt`]), so that the worker has no
 //! work with them.
 //!
-//! Each direction of a settled flow is inserted when one of its packets comes up. What was counted there joins the counts
-//! of the flow's record: once a minute for a sighted flow, when the program has closed the direction, and when the flow
+//! Each direction of a settled flow is inserted when one of its packets comes up, and opened when all packets from before have
+//! come: a connection that began anew among them must be known first. What was counted there joins the counts of the flow's
+//! record: once a minute for a sighted flow, when the program has closed the direction, and when the flow
 //! ends. A flow is not idle while one of its directions moves. When a flow ends, its directions are retired; its event waits
 //! until no packet can be added to them any more.
 //!
@@ -11,7 +12,7 @@
 
 use std::collections::VecDeque;
 
-use vigie_capture::live::shunt::{Counted, Direction, Freed, Insertion, ShuntTable};
+use vigie_capture::live::shunt::{Counted, Direction, Freed, Insertion, Opening, ShuntTable};
 use vigie_decode::may_be_tunnel_port;
 use vigie_flow::{FlowEntry, FlowKey, PacketHeaders, Side, Slot};
 use vigie_wire::Frame;
@@ -41,14 +42,29 @@ const ENDING_FLOWS_MAX: usize = 65_536;
 /// A slot's epoch may be this far ahead of the worker's: each worker tells its own.
 const EPOCHS_AHEAD_MAX: u8 = 8;
 
+/// The time stamps of packets may be so much out of order, and so much later than the program saw the packets.
+const DISORDER_NS: u64 = 10_000_000;
+
 /// The shunt, as one worker uses it.
 pub(super) struct Shunt {
     table: ShuntTable,
     /// What is inserted of the flow in each slot of the flow table.
     states: Vec<u16>,
+    /// Directions that are inserted and not open, in the order of their insertions.
+    held: VecDeque<Held>,
     ending: VecDeque<EndingFlow>,
     /// The last round of waiting whose slots were freed.
     grace_done: u64,
+}
+
+/// A direction that is inserted and not open.
+struct Held {
+    slot: Slot,
+    side: Side,
+    /// The number of its insertion.
+    number: u64,
+    /// When it had been inserted; 0 if that is not known yet.
+    since_ns: u64,
 }
 
 /// A flow that has ended, and waits until its counts are final.
@@ -111,7 +127,7 @@ impl Shunt {
     }
 
     /// Retires the directions of a flow. How many there were.
-    pub(super) fn retire(&mut self, slot: Slot, entry: &FlowEntry, records: &mut Records, epochs: Epochs) -> u64 {
+    fn retire(&mut self, slot: Slot, entry: &FlowEntry, records: &mut Records, epochs: Epochs) -> u64 {
         let state = self.state(slot).map_or(0, |state| *state);
         let mut retired = 0;
         for side in sides(state) {
@@ -142,7 +158,8 @@ impl Worker {
     pub fn use_shunt(&mut self, table: ShuntTable) {
         table.set_epoch(self.epoch as u8);
         let states = vec![0; self.table.capacity()];
-        self.shunt = Some(Box::new(Shunt { table, states, ending: VecDeque::new(), grace_done: 0 }));
+        self.shunt =
+            Some(Box::new(Shunt { table, states, held: VecDeque::new(), ending: VecDeque::new(), grace_done: 0 }));
     }
 
     const fn epochs(&self) -> Epochs {
@@ -204,7 +221,10 @@ impl Worker {
             // In a tunnel the key is that of the inner packet, which the program does not see.
             Some((read, false)) if read == direction && !may_be_tunnel(&direction) => {
                 match shunt.table.insert(&direction, self.epoch as u8) {
-                    Insertion::Inserted => (bit(headers.side), Some(Counter::ShuntInserted)),
+                    Insertion::Inserted(number) => {
+                        shunt.held.push_back(Held { slot, side: headers.side, number, since_ns: 0 });
+                        (bit(headers.side), Some(Counter::ShuntInserted))
+                    }
                     Insertion::Known => (AGAIN_AFTER, None),
                     Insertion::Full => (ROOM_AFTER, Some(Counter::ShuntFull)),
                 }
@@ -217,6 +237,38 @@ impl Worker {
         }
         if let Some(counter) = counter {
             self.counters.add(counter, 1);
+        }
+    }
+
+    /// Whether settled flows are shunted.
+    pub const fn shunts(&self) -> bool {
+        self.shunt.is_some()
+    }
+
+    /// Opens the directions that were inserted before the packets which the worker has seen by now, stamped up to `seen_ns`.
+    /// `now_ns` is the time now, of the clock that stamps them.
+    pub fn open_shunted(&mut self, seen_ns: u64, now_ns: u64) {
+        let epochs = self.epochs();
+        let Self { shunt, table, records, counters, .. } = self;
+        let Some(shunt) = shunt.as_deref_mut() else { return };
+        // Their insertion was a little earlier.
+        shunt
+            .held
+            .iter_mut()
+            .rev()
+            .take_while(|held| held.since_ns == 0)
+            .for_each(|held| held.since_ns = now_ns.max(1));
+        while shunt.held.front().is_some_and(|held| held.since_ns.saturating_add(DISORDER_NS) < seen_ns)
+            && let Some(held) = shunt.held.pop_front()
+        {
+            let Some(entry) = table.get(held.slot) else { continue };
+            if shunt.table.open(&direction(&entry.key(), held.side), held.number) == Opening::Closed {
+                let retired = shunt.retire(held.slot, entry, records, epochs);
+                counters.add(Counter::ShuntRetired, retired);
+                if let Some(state) = shunt.state(held.slot) {
+                    *state = *state % ONE_PACKET | AGAIN_AFTER;
+                }
+            }
         }
     }
 
@@ -309,6 +361,7 @@ impl Worker {
         self.retire_all_flows();
         let mut shunt = self.shunt.take()?;
         shunt.states.fill(0);
+        shunt.held.clear();
         Some(shunt)
     }
 

@@ -5,15 +5,18 @@
 //! * Out: what was counted of each direction; packets and bytes that were shunted on each interface.
 //! * Not here: which flows are settled (that is the worker's), and frames (those that go up come by the rings).
 //!
-//! `program` loads and attaches `xdp/shunt.c`; `table` is the half of the table that workers write, `packet` what the program
-//! reads in a frame, `grace` the wait before a slot is used again, `memory` the memory shared with the program. `measure`
-//! runs the program on frames without an interface.
+//! `program` loads and attaches `xdp/shunt.c`; `object` reads what clang made of that, `bpf` has the calls of the kernel.
+//! `table` is the half of the table that workers write, `packet` what the program reads in a frame, `grace` the wait before
+//! a slot is used again, `memory` the memory shared with the program. `measure` runs the program on frames without an
+//! interface.
 //!
 //! To load and attach needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON. Afterwards nothing needs a system call but the wait.
 
+mod bpf;
 mod grace;
 pub mod measure;
 mod memory;
+mod object;
 mod packet;
 mod program;
 mod table;
@@ -34,7 +37,7 @@ use crate::CaptureError;
 
 pub use self::packet::Direction;
 pub use self::program::check;
-pub use self::table::{Counted, Freed, Insertion, ShuntTable, table_bytes};
+pub use self::table::{Counted, Freed, Insertion, Opening, ShuntTable, table_bytes};
 
 /// Interfaces that a shunt can have.
 pub const INTERFACES_MAX: usize = 16;

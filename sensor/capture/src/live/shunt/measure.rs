@@ -1,22 +1,20 @@
 //! Runs the shunt's program on frames without an interface (`BPF_PROG_TEST_RUN`): for tests, and to measure what it costs.
-#![allow(unsafe_code)]
 
 use std::error::Error;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use aya::Ebpf;
-
+use super::bpf::{self, MAPPABLE, MapKind, MapSpec};
 use super::grace::Grace;
 use super::packet::TagKey;
-use super::program::{Constants, LINE_WORDS, load, map, xdp};
-use super::table::{Shared, lines_for};
+use super::program::{Constants, Loaded, load, possible_processors};
+use super::table::{LINE_WORDS, Shared, lines_for};
 use super::{COUNTS_WORDS, INTERFACES_MAX, ShuntTable};
 
 /// The program for measurements, made from `xdp/shunt.c` too: each packet gets another source address.
-static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../xdp/shunt_measure.o");
+static OBJECT: &[u8] = include_bytes!("../../../xdp/shunt_measure.o");
 const ORDER: &str = "measure_order";
 const LRU: &str = "measure_lru";
 /// The kernel runs the program as if the frame came from the loopback, which is the first interface of a namespace.
@@ -25,7 +23,6 @@ const INTERFACES: [u32; INTERFACES_MAX] = {
     interfaces[0] = 1;
     interfaces
 };
-const PROG_TEST_RUN: libc::c_long = 10;
 
 /// Which table the program looks flows up in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,23 +37,8 @@ pub enum Table {
 
 /// The program, loaded and not attached.
 pub struct Measure {
-    ebpf: Ebpf,
+    loaded: Loaded,
     shared: Arc<Shared>,
-}
-
-/// The arguments of `BPF_PROG_TEST_RUN` (`union bpf_attr`, linux/bpf.h).
-#[repr(C)]
-#[derive(Default)]
-struct TestRun {
-    program: u32,
-    retval: u32,
-    data_size_in: u32,
-    data_size_out: u32,
-    data_in: u64,
-    data_out: u64,
-    repeat: u32,
-    duration_ns: u32,
-    rest: [u64; 8],
 }
 
 impl Measure {
@@ -66,7 +48,7 @@ impl Measure {
     /// The kernel refuses the program.
     pub fn load(flows_max: usize) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let constants = constants(flows_max)?;
-        Self::new(load(super::program::OBJECT, &constants, |_| ())?, &constants)
+        Self::new(load(super::program::OBJECT, &constants, &[], &[])?, &constants)
     }
 
     /// Loads the program for measurements, with tables for so many flows. `sources` are the IPv4 source addresses of the packets
@@ -76,27 +58,33 @@ impl Measure {
     /// The kernel refuses the program.
     pub fn load_varied(table: Table, flows_max: usize, sources: &[u32]) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let constants = constants(flows_max)?;
-        let (which, order) = (table as u32, sources.len().max(1) as u32);
-        let ebpf = load(OBJECT, &constants, |loader| {
-            // Leaked: a loader borrows its constants for as long as it lives, and a measurement loads few.
-            let (which, order_mask) = (Box::leak(Box::new(which)), Box::leak(Box::new(order - 1)));
-            loader.override_global("table", &*which, true).override_global("order_mask", &*order_mask, true);
-            loader.map_max_entries(ORDER, order).map_max_entries(LRU, flows_max as u32);
-        })?;
+        let entries = sources.len().max(1) as u32;
+        let more =
+            [("table", (table as u32).to_ne_bytes().to_vec()), ("order_mask", (entries - 1).to_ne_bytes().to_vec())];
+        let order =
+            MapSpec { name: ORDER, kind: MapKind::Array, key_bytes: 4, value_bytes: 4, entries, flags: MAPPABLE };
+        let lru = MapSpec {
+            name: LRU,
+            kind: MapKind::LruHash,
+            key_bytes: 8,
+            value_bytes: 8,
+            entries: flows_max as u32,
+            flags: 0,
+        };
+        let loaded = load(OBJECT, &constants, &more, &[order, lru])?;
         // An array map has elements of eight bytes at least: an address for each word.
-        let order = map(&ebpf, ORDER, sources.len().max(1))?;
+        let order = loaded.map(ORDER, entries as usize)?;
         for (word, source) in order.words().iter().zip(sources) {
             word.store(u64::from(source.to_be()), Ordering::Relaxed);
         }
-        Self::new(ebpf, &constants)
+        Self::new(loaded, &constants)
     }
 
-    fn new(mut ebpf: Ebpf, constants: &Constants) -> Result<Self, Box<dyn Error + Send + Sync>> {
-        xdp(&mut ebpf)?.load()?;
-        let flows = map(&ebpf, "shunt_flows", constants.lines as usize * LINE_WORDS)?;
-        let counts = map(&ebpf, "shunt_counts", INTERFACES_MAX * constants.processors * COUNTS_WORDS)?;
+    fn new(loaded: Loaded, constants: &Constants) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        let flows = loaded.map("shunt_flows", constants.lines as usize * LINE_WORDS)?;
+        let counts = loaded.map("shunt_counts", INTERFACES_MAX * constants.processors * COUNTS_WORDS)?;
         let shared = Arc::new(Shared::new(flows, Arc::new(counts), constants.key, Grace::default()));
-        Ok(Self { ebpf, shared })
+        Ok(Self { loaded, shared })
     }
 
     /// A hold on the table.
@@ -114,10 +102,9 @@ impl Measure {
     /// # Errors
     /// The table refuses them.
     pub fn fill_lru(&mut self, hashes: impl Iterator<Item = u64>) -> Result<(), Box<dyn Error + Send + Sync>> {
-        let map = self.ebpf.map_mut(LRU).ok_or("no such map")?;
-        let mut map: aya::maps::HashMap<_, u64, u64> = map.try_into()?;
+        let (spec, map) = self.loaded.find(LRU)?;
         for hash in hashes {
-            map.insert(hash, 0, 0)?;
+            bpf::update(map.as_fd(), spec, &hash.to_ne_bytes(), &[0; 8])?;
         }
         Ok(())
     }
@@ -127,26 +114,12 @@ impl Measure {
     /// # Errors
     /// The kernel does not run it.
     pub fn run(&mut self, frame: &[u8], repeat: u32) -> Result<(u32, u32), Box<dyn Error + Send + Sync>> {
-        let program = xdp(&mut self.ebpf)?;
-        let mut arguments = TestRun {
-            program: program.fd()?.as_fd().as_raw_fd() as u32,
-            data_size_in: frame.len() as u32,
-            data_in: frame.as_ptr() as u64,
-            repeat,
-            ..TestRun::default()
-        };
-        // SAFETY: the arguments have the layout that the kernel expects and outlive the call; `data_in` and its length are the
-        // frame's, which the kernel only reads. No output is asked for.
-        let outcome = unsafe { libc::syscall(libc::SYS_bpf, PROG_TEST_RUN, &raw mut arguments, size_of::<TestRun>()) };
-        match outcome {
-            0 => Ok((arguments.retval, arguments.duration_ns)),
-            _ => Err(io::Error::last_os_error().into()),
-        }
+        Ok(bpf::test_run(self.loaded.program.as_fd(), frame, repeat)?)
     }
 }
 
 fn constants(flows_max: usize) -> io::Result<Constants> {
     let key = TagKey { low: 0x0123_4567_89ab_cdef, high: 0xfedc_ba98_7654_3210 };
-    let processors = aya::util::nr_cpus().map_err(|(_, error)| error)?;
+    let processors = possible_processors()?;
     Ok(Constants { key, lines: lines_for(flows_max), processors, interfaces: INTERFACES })
 }

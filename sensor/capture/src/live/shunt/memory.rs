@@ -37,12 +37,12 @@ impl Word {
         self.0.fetch_and(value, order)
     }
 
-    /// Puts a value in place of 0; false if there is another value.
+    /// Puts a value in place of another one. The value that is there instead, if it is another one.
     #[inline]
-    pub(super) fn occupy(&self, value: u64) -> bool {
+    pub(super) fn replace(&self, old: u64, new: u64) -> Result<(), u64> {
         steps::before();
-        // `Acquire`: what was written before the 0 is seen. `Release`: nothing is moved behind this.
-        self.0.compare_exchange(0, value, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        // `Acquire`: what was written before the old value is seen. `Release`: nothing is moved behind this.
+        self.0.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed).map(drop)
     }
 
     /// What the XDP program does to a word; for models of it.

@@ -1,33 +1,33 @@
-//! Loads the XDP program and attaches it to interfaces, by `aya`. Says in words what the kernel refuses.
+//! Loads the XDP program and attaches it to interfaces. Says in words what the kernel refuses.
 
-use std::error::Error;
+use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use aya::maps::Map;
-use aya::programs::{Xdp, XdpMode};
-use aya::{Ebpf, EbpfLoader};
-
+use super::bpf::{self, MAPPABLE, MapKind, MapSpec, READ_ONLY};
 use super::memory::SharedWords;
+use super::object::Object;
 use super::packet::TagKey;
-use super::table::{line_shift, lines_for};
+use super::table::{LINE_WORDS, line_shift, lines_for};
 use super::{Attached, COUNTS_WORDS, INTERFACES_MAX, ShuntOptions};
 use crate::CaptureError;
 use crate::live::interfaces::{Interface, list};
 use crate::live::link::Links;
 
 /// Made from `xdp/shunt.c`, as `make -C xdp check` proves.
-pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../xdp/shunt.o");
+pub(super) static OBJECT: &[u8] = include_bytes!("../../../xdp/shunt.o");
 const PROGRAM: &str = "shunt";
 const FLOWS: &str = "shunt_flows";
 const COUNTS: &str = "shunt_counts";
-/// Words of a line of the table.
-pub(super) const LINE_WORDS: usize = 8;
+/// The processors that the machine may have, as ranges.
+const PROCESSORS: &str = "/sys/devices/system/cpu/possible";
 
 /// The program in the kernel. When it is dropped, it goes from all interfaces.
 #[derive(Debug)]
 pub(super) struct Program {
-    ebpf: Ebpf,
+    loaded: Loaded,
+    /// The links to the interfaces, which end with their descriptors.
+    _links: Vec<OwnedFd>,
     attached: Vec<Attached>,
     passed_over: Vec<String>,
     lines: u64,
@@ -54,14 +54,12 @@ impl Program {
         }
         let lines = lines_for(options.flows_max);
         let constants = Constants { key: *key, lines, processors, interfaces };
-        let mut ebpf = load(OBJECT, &constants, |_| ()).map_err(|error| refused(first, error.as_ref()))?;
-        let xdp = xdp(&mut ebpf).map_err(|error| refused(first, error.as_ref()))?;
-        xdp.load().map_err(|error| refused(first, &error))?;
-        for interface in &attached {
-            xdp.attach_to_if_index(interface.index, XdpMode::Driver)
-                .map_err(|error| not_attached(&interface.name, &error))?;
-        }
-        Ok(Self { ebpf, attached, passed_over, lines, processors })
+        let loaded = load(OBJECT, &constants, &[], &[]).map_err(|refusal| refusal.of(first))?;
+        let attach = |to: &Attached| {
+            bpf::attach(loaded.program.as_fd(), to.index).map_err(|error| not_attached(&to.name, error))
+        };
+        let links = attached.iter().map(attach).collect::<Result<_, _>>()?;
+        Ok(Self { loaded, _links: links, attached, passed_over, lines, processors })
     }
 
     pub(super) fn attached(&self) -> Vec<Attached> {
@@ -88,7 +86,7 @@ impl Program {
 
     fn map(&self, name: &str, words: usize) -> Result<SharedWords, CaptureError> {
         let first = self.attached.first().map_or("", |attached| attached.name.as_str());
-        map(&self.ebpf, name, words).map_err(|error| refused(first, &error))
+        self.loaded.map(name, words).map_err(|error| Refusal::from(error).of(first))
     }
 }
 
@@ -105,53 +103,149 @@ pub fn check(options: &ShuntOptions) -> Vec<CaptureError> {
             processors: processors(first)?,
             interfaces: [0; INTERFACES_MAX],
         };
-        let mut ebpf = load(OBJECT, &constants, |_| ()).map_err(|error| refused(first, error.as_ref()))?;
-        let xdp = xdp(&mut ebpf).map_err(|error| refused(first, error.as_ref()))?;
-        xdp.load().map_err(|error| refused(first, &error))
+        load(OBJECT, &constants, &[], &[]).map_err(|refusal| refusal.of(first))
     };
     unsuited.chain(loads().err()).collect()
 }
 
-/// Reads the object, makes its maps, and sets its constants. `more` sets those of another object.
+impl Constants {
+    fn values(&self) -> [(&'static str, Vec<u8>); 6] {
+        let Self { key, lines, processors, interfaces } = self;
+        [
+            ("key_low", key.low.to_ne_bytes().to_vec()),
+            ("key_high", key.high.to_ne_bytes().to_vec()),
+            ("line_shift", line_shift(*lines).to_ne_bytes().to_vec()),
+            ("line_mask", ((*lines - 1) as u32).to_ne_bytes().to_vec()),
+            ("processors", (*processors as u32).to_ne_bytes().to_vec()),
+            ("interfaces", interfaces.iter().flat_map(|index| index.to_ne_bytes()).collect()),
+        ]
+    }
+
+    fn maps(&self) -> [MapSpec; 2] {
+        let array = |name, words, entries| {
+            let value_bytes = (words * size_of::<u64>()) as u32;
+            MapSpec { name, kind: MapKind::Array, key_bytes: 4, value_bytes, entries, flags: MAPPABLE }
+        };
+        [
+            array(FLOWS, LINE_WORDS, self.lines as u32),
+            array(COUNTS, COUNTS_WORDS, (INTERFACES_MAX * self.processors) as u32),
+        ]
+    }
+}
+
+/// A program and its maps in the kernel.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) program: OwnedFd,
+    maps: Vec<(MapSpec, OwnedFd)>,
+}
+
+impl Loaded {
+    /// A map by its name.
+    pub(super) fn find(&self, name: &str) -> io::Result<&(MapSpec, OwnedFd)> {
+        let found = self.maps.iter().find(|(spec, _)| spec.name == name);
+        found.ok_or_else(|| io::Error::other("the object has no such map"))
+    }
+
+    /// Maps a map of so many words.
+    pub(super) fn map(&self, name: &str, words: usize) -> io::Result<SharedWords> {
+        SharedWords::map(self.find(name)?.1.as_fd(), words)
+    }
+}
+
+/// Loads the program of an object. `more` are constants and maps of an object that has further ones.
 pub(super) fn load(
     object: &[u8],
     constants: &Constants,
-    more: impl FnOnce(&mut EbpfLoader<'_>),
-) -> Result<Ebpf, Box<dyn Error + Send + Sync>> {
-    let Constants { key, lines, processors, interfaces } = constants;
-    let (shift, mask) = (line_shift(*lines), (*lines - 1) as u32);
-    let (processors, counts) = (*processors as u32, (INTERFACES_MAX * *processors) as u32);
-    let mut loader = EbpfLoader::new();
-    loader
-        .override_global("key_low", &key.low, true)
-        .override_global("key_high", &key.high, true)
-        .override_global("line_shift", &shift, true)
-        .override_global("line_mask", &mask, true)
-        .override_global("processors", &processors, true)
-        .override_global("interfaces", interfaces, true)
-        .map_max_entries(FLOWS, *lines as u32)
-        .map_max_entries(COUNTS, counts);
-    more(&mut loader);
-    Ok(loader.load(object)?)
-}
-
-/// The program of an object.
-pub(super) fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, Box<dyn Error + Send + Sync>> {
-    let program = ebpf.program_mut(PROGRAM).ok_or("the object has no program")?;
-    Ok(program.try_into()?)
-}
-
-/// Maps a map of an object.
-pub(super) fn map(ebpf: &Ebpf, name: &str, words: usize) -> io::Result<SharedWords> {
-    let descriptor: Option<BorrowedFd<'_>> = match ebpf.map(name) {
-        Some(Map::Array(data)) => Some(data.fd().as_fd()),
-        _ => None,
+    more_constants: &[(&'static str, Vec<u8>)],
+    more_maps: &[MapSpec],
+) -> Result<Loaded, Refusal> {
+    let odd = || Refusal::from(io::Error::other("the object is not the one that this program was written for"));
+    let mut object = Object::read(object).ok_or_else(odd)?;
+    for (name, value) in constants.values().iter().chain(more_constants) {
+        if !object.set(name, value) {
+            return Err(odd());
+        }
+    }
+    let specs = constants.maps();
+    let made = specs.iter().chain(more_maps).map(|spec| Ok((*spec, bpf::make_map(spec)?)));
+    let maps = made.collect::<io::Result<Vec<_>>>()?;
+    // The program knows them as constants only if nobody can change them any more.
+    let values = MapSpec {
+        name: "shunt_constants",
+        kind: MapKind::Array,
+        key_bytes: 4,
+        value_bytes: object.constants().len() as u32,
+        entries: 1,
+        flags: READ_ONLY,
     };
-    SharedWords::map(descriptor.ok_or_else(|| io::Error::other("the object has no such map"))?, words)
+    let held = bpf::make_map(&values)?;
+    bpf::update(held.as_fd(), &values, &[0; 4], object.constants())?;
+    bpf::freeze(held.as_fd())?;
+    let number = |name: &str| maps.iter().find(|(spec, _)| spec.name == name).map(|(_, map)| map.as_raw_fd());
+    let instructions = object.linked(held.as_raw_fd(), number).ok_or_else(odd)?;
+    let program = bpf::load(PROGRAM, &instructions, object.license());
+    let program = program.map_err(|(error, log)| Refusal { error, log })?;
+    Ok(Loaded { program, maps })
+}
+
+/// Why the kernel does not load the program.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    error: io::Error,
+    /// What it says of the instructions.
+    log: String,
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Self { error, log: String::new() }
+    }
+}
+
+impl Refusal {
+    /// As the error of an interface.
+    fn of(&self, name: &str) -> CaptureError {
+        const RIGHTS: &str =
+            "start as root or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, or set capture.shunt = \"off\"";
+        const OFF: &str = "set capture.shunt = \"off\"";
+        let (reason, mend) = match self.error.raw_os_error() {
+            Some(libc::EPERM) => ("no permission to load the shunt's program".to_owned(), RIGHTS),
+            // The verifier refuses arithmetic with addresses to those who lack CAP_PERFMON.
+            Some(libc::EACCES) => (format!("the kernel refuses the shunt's program: {}", self.last_line()), RIGHTS),
+            Some(libc::EINVAL | libc::ENOSYS) if self.log.is_empty() => {
+                ("this kernel does not load the shunt's program; it needs Linux 5.18".to_owned(), OFF)
+            }
+            Some(libc::ENOMEM) => ("no memory for the shunt's table".to_owned(), "make limits.shunt_flows_max smaller"),
+            _ => (format!("the shunt's program cannot be loaded: {}: {}", self.error, self.last_line()), OFF),
+        };
+        error(name, &reason, mend)
+    }
+
+    /// The last line of what the kernel says; statistics come behind it.
+    fn last_line(&self) -> &str {
+        let mut lines = self.log.lines().rev().map(str::trim);
+        lines.find(|line| !line.is_empty() && !line.starts_with("processed ")).unwrap_or("it gives no reason")
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, text: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(text, "{}: {}", self.error, self.last_line())
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// How many processors the machine may have: their numbers are below that.
+pub(super) fn possible_processors() -> io::Result<usize> {
+    let ranges = fs::read_to_string(PROCESSORS)?;
+    let last = ranges.trim().rsplit([',', '-']).next().and_then(|number| number.parse::<usize>().ok());
+    last.map(|last| last + 1).ok_or_else(|| io::Error::other(format!("{PROCESSORS} says {ranges:?}")))
 }
 
 fn processors(first: &str) -> Result<usize, CaptureError> {
-    aya::util::nr_cpus().map_err(|(_, error)| refused(first, &error))
+    possible_processors().map_err(|error| Refusal::from(error).of(first))
 }
 
 /// The interfaces that exist and can be shunted, and the names of those that do not exist.
@@ -161,7 +255,7 @@ fn find(names: &[String]) -> Result<(Vec<Attached>, Vec<String>), CaptureError> 
     for name in names {
         let interface = known.iter().find(|interface| interface.name == *name);
         let links = || Links::open().and_then(|mut links| links.find(name));
-        match (interface, links().map_err(|error| refused(name, &error))?) {
+        match (interface, links().map_err(|error| Refusal::from(error).of(name))?) {
             (Some(interface), Some(link)) => {
                 suits(interface)?;
                 attached.push(Attached { name: name.clone(), index: link.index });
@@ -190,36 +284,8 @@ pub(super) fn suits(interface: &Interface) -> Result<(), CaptureError> {
     Ok(())
 }
 
-/// The number of the system's error, wherever it stands in the chain of errors.
-fn system_error(error: &(dyn Error + 'static)) -> Option<i32> {
-    let mut error = Some(error);
-    while let Some(this) = error {
-        if let Some(code) = this.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
-            return Some(code);
-        }
-        error = this.source();
-    }
-    None
-}
-
-fn refused(name: &str, cause: &(dyn Error + 'static)) -> CaptureError {
-    let (reason, mend) = match system_error(cause) {
-        Some(libc::EPERM | libc::EACCES) => (
-            "no permission to load the shunt's program".to_owned(),
-            "start as root or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, or set capture.shunt = \"off\"",
-        ),
-        Some(libc::EINVAL | libc::ENOSYS) => (
-            "this kernel does not load the shunt's program; it needs Linux 5.18".to_owned(),
-            "set capture.shunt = \"off\"",
-        ),
-        Some(libc::ENOMEM) => ("no memory for the shunt's table".to_owned(), "make limits.shunt_flows_max smaller"),
-        _ => (format!("the shunt's program cannot be loaded: {}", chain(cause)), "set capture.shunt = \"off\""),
-    };
-    error(name, &reason, mend)
-}
-
-fn not_attached(name: &str, cause: &(dyn Error + 'static)) -> CaptureError {
-    match system_error(cause) {
+fn not_attached(name: &str, cause: io::Error) -> CaptureError {
+    match cause.raw_os_error() {
         Some(libc::EBUSY) => {
             let reason = "another XDP program is attached to it";
             error(name, reason, "end the program that attached it ('ip link' shows it), or set capture.shunt = \"off\"")
@@ -228,21 +294,10 @@ fn not_attached(name: &str, cause: &(dyn Error + 'static)) -> CaptureError {
             let reason = "its driver cannot run the shunt's program";
             error(name, reason, "set capture.shunt = \"off\"; the generic mode, which any driver has, does not pay")
         }
-        _ => refused(name, cause),
+        _ => Refusal::from(cause).of(name),
     }
 }
 
 fn error(name: &str, reason: &str, mend: impl Into<String>) -> CaptureError {
     CaptureError::Interface { interface: name.to_owned(), reason: reason.to_owned(), mend: mend.into() }
-}
-
-/// An error and its causes in one line.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(this) = cause {
-        text = format!("{text}: {}", this.to_string().trim().replace('\n', " "));
-        cause = this.source();
-    }
-    text
 }

@@ -3,7 +3,11 @@
 //! A slot is two words: the tag of one direction of a flow, and what was counted there. Workers and program use them at the
 //! same time, without a lock:
 //!
-//! * *Insert*: the tag goes into a free slot by compare-and-swap; the count of a free slot is 0.
+//! * *Insert*: a free slot is taken by compare-and-swap; its count becomes a number, and then its tag that of the direction.
+//!   As long as the count has such a number, packets go up, and the program notes those that may open or end a connection.
+//! * *Open*: the number is replaced by an open count of 0, unless the program has noted something. From then on packets are
+//!   shunted. The worker does this when it has seen all packets from before the insertion: a packet among them may have opened
+//!   a connection, whose hello must not be dropped.
 //! * *Take*: the count is swapped for 0. The program adds atomically, so nothing is lost or counted twice.
 //! * *Retire*: the tag is swapped for one that matches nothing, and the count taken. A run of the program that read the tag
 //!   before may still add to the count, so the slot waits until no such run can exist ([`Grace`]). What was added meanwhile
@@ -22,16 +26,19 @@ use super::packet::{Direction, TagKey, tag_of};
 /// Slots of a line, and words of a slot and of a line.
 const LINE_SLOTS: usize = 4;
 const SLOT_WORDS: usize = 2;
-const LINE_WORDS: usize = LINE_SLOTS * SLOT_WORDS;
+pub(super) const LINE_WORDS: usize = LINE_SLOTS * SLOT_WORDS;
 /// Lines from its home on in which a tag may stand.
 const LINES: u64 = 4;
 /// The tag of a slot that is retired and not free yet.
 const RETIRED: u64 = 2;
 const TAG_BITS: u32 = 56;
 const TAG_MASK: u64 = (1 << TAG_BITS) - 1;
+const OPEN: u64 = 1 << 62;
 const CLOSED: u64 = 1 << 63;
-const PACKETS_MASK: u64 = (1 << 23) - 1;
+const PACKETS_MASK: u64 = (1 << 22) - 1;
 const BYTE_BITS: u32 = 40;
+/// The numbers of insertions are below that.
+const NUMBERS: u64 = 1 << 39;
 
 /// What was counted of one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,6 +54,11 @@ pub struct Counted {
 }
 
 impl Counted {
+    /// The counts of a direction that was inserted. It has none before it is opened.
+    const fn of_direction(count: u64, tag_word: u64) -> Self {
+        Self::new(if count & OPEN == 0 { count & CLOSED } else { count }, tag_word)
+    }
+
     const fn new(count: u64, tag_word: u64) -> Self {
         Self {
             packets: count >> BYTE_BITS & PACKETS_MASK,
@@ -60,12 +72,23 @@ impl Counted {
 /// What became of an insertion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Insertion {
-    /// From now on the program shunts the direction.
-    Inserted,
+    /// The program shunts the direction as soon as it is [opened](ShuntTable::open) with this number.
+    Inserted(u64),
     /// It is in the table already.
     Known,
     /// There is no free slot where it may stand.
     Full,
+}
+
+/// What became of an opening.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// From now on the program shunts the direction.
+    Opened,
+    /// Meanwhile the program saw a packet that may open or end a connection. All packets go up.
+    Closed,
+    /// The direction is not in the table any more, or it was inserted anew.
+    Gone,
 }
 
 /// A direction whose slot is free again, and what was counted since it was retired.
@@ -99,11 +122,12 @@ pub(super) struct Shared {
     key: TagKey,
     pub(super) grace: Grace,
     slots_in_use: AtomicU64,
+    insertions: AtomicU64,
 }
 
 impl Shared {
     pub(super) const fn new(flows: SharedWords, counts: Arc<SharedWords>, key: TagKey, grace: Grace) -> Self {
-        Self { flows, counts, key, grace, slots_in_use: AtomicU64::new(0) }
+        Self { flows, counts, key, grace, slots_in_use: AtomicU64::new(0), insertions: AtomicU64::new(0) }
     }
 
     fn lines(&self) -> u64 {
@@ -177,7 +201,7 @@ impl ShuntTable {
         direction.hash(&self.shared.key)
     }
 
-    /// Has the program shunt a direction, which had a packet in this epoch.
+    /// Puts a direction into the table, which had a packet in this epoch.
     pub fn insert(&mut self, direction: &Direction, epoch: u8) -> Insertion {
         let shared = &*self.shared;
         let hash = self.hash(direction);
@@ -186,14 +210,29 @@ impl ShuntTable {
         }
         let word = tag_of(hash) | u64::from(epoch) << TAG_BITS;
         for slot in shared.places(hash) {
-            let Some((tag, _)) = shared.slot(slot) else { continue };
-            // Its count is 0, as who freed the slot left it.
-            if tag.load(Ordering::Relaxed) == 0 && tag.occupy(word) {
+            let Some((tag, count)) = shared.slot(slot) else { continue };
+            if tag.load(Ordering::Relaxed) == 0 && tag.replace(0, RETIRED).is_ok() {
+                let number = 1 + shared.insertions.fetch_add(1, Ordering::Relaxed) % (NUMBERS - 1);
+                // Not open, as it was before: whoever finds the tag, but an older count, lets the packet up too.
+                count.store(number, Ordering::Relaxed);
+                tag.store(word, Ordering::Release);
                 shared.slots_in_use.fetch_add(1, Ordering::Relaxed);
-                return Insertion::Inserted;
+                return Insertion::Inserted(number);
             }
         }
         Insertion::Full
+    }
+
+    /// Has the program shunt a direction that was inserted with this number. All its packets that the program let up before
+    /// the insertion were seen by the worker.
+    pub fn open(&mut self, direction: &Direction, number: u64) -> Opening {
+        let slot = self.shared.find(self.hash(direction));
+        let Some((_, count)) = slot.and_then(|slot| self.shared.slot(slot)) else { return Opening::Gone };
+        match count.replace(number, OPEN) {
+            Ok(()) => Opening::Opened,
+            Err(other) if other == number | CLOSED => Opening::Closed,
+            Err(_) => Opening::Gone,
+        }
     }
 
     /// The epoch of a direction's last packet.
@@ -207,7 +246,10 @@ impl ShuntTable {
     pub fn take(&mut self, direction: &Direction) -> Option<Counted> {
         let slot = self.shared.find(self.hash(direction))?;
         let (tag, count) = self.shared.slot(slot)?;
-        Some(Counted::new(count.fetch_and(CLOSED, Ordering::AcqRel), tag.load(Ordering::Relaxed)))
+        let now = count.load(Ordering::Relaxed);
+        // The number of a direction that is not open must stay.
+        let taken = if now & OPEN == 0 { now } else { count.fetch_and(OPEN | CLOSED, Ordering::AcqRel) };
+        Some(Counted::of_direction(taken, tag.load(Ordering::Relaxed)))
     }
 
     /// Takes a direction out, and what was counted of it so far. The rest comes with [`next_freed`](Self::next_freed), and
@@ -218,7 +260,7 @@ impl ShuntTable {
         let (tag, count) = self.shared.slot(slot)?;
         // Before the ticket is asked for, so that each run of the program that still knows the tag began before the round.
         let word = tag.swap(RETIRED, Ordering::SeqCst);
-        let counted = Counted::new(count.fetch_and(CLOSED, Ordering::AcqRel), word);
+        let counted = Counted::of_direction(count.fetch_and(CLOSED, Ordering::AcqRel), word);
         let ticket = self.shared.grace.ticket();
         self.retired.push_back(Retired { slot, number: self.retirements, owner, hash, ticket });
         self.retirements += 1;

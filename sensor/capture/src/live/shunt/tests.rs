@@ -42,6 +42,12 @@ fn frame(tags: u8, is_v6: bool, is_udp: bool, host: u8, payload: &[u8]) -> Vec<u
     bytes
 }
 
+/// Has a direction shunted.
+fn shunt(table: &mut ShuntTable, direction: &Direction, epoch: u8) {
+    let Insertion::Inserted(number) = table.insert(direction, epoch) else { panic!("it has no place") };
+    assert_eq!(table.open(direction, number), Opening::Opened);
+}
+
 fn loaded() -> Option<Measure> {
     match Measure::load(4_096) {
         Ok(measure) => Some(measure),
@@ -77,7 +83,7 @@ fn the_program_parses_as_the_worker_does() {
             let (mut table, mut measure) = (table.borrow_mut(), measure.borrow_mut());
             let read = Direction::of_frame(&bytes);
             if let Some((direction, _)) = &read {
-                prop_assert!(table.insert(direction, 7) != Insertion::Full);
+                shunt(&mut table, direction, 7);
             }
             let (verdict, _) = measure.run(&bytes, 1).unwrap();
             match read {
@@ -103,7 +109,8 @@ fn the_program_parses_as_the_worker_does() {
         for (is_v6, is_udp) in [(false, false), (false, true), (true, false), (true, true)] {
             let bytes = frame(tags, is_v6, is_udp, 200, &[0x40; 32]);
             let (direction, closes) = Direction::of_frame(&bytes).unwrap();
-            assert!(!closes && table.insert(&direction, 7) == Insertion::Inserted);
+            assert!(!closes);
+            shunt(&mut table, &direction, 7);
             shunted += u32::from(measure.run(&bytes, 1).unwrap().0 == DROPPED);
         }
     }
@@ -119,7 +126,7 @@ fn what_opens_or_ends_a_connection_closes_its_direction() {
     let flags = 14 + 20 + 13;
     let (direction, _) = Direction::of_frame(&tcp).unwrap();
     for flag in [1, 2, 4] {
-        assert_eq!(table.insert(&direction, 7), Insertion::Inserted);
+        shunt(&mut table, &direction, 7);
         assert_eq!(table.insert(&direction, 7), Insertion::Known);
         assert_eq!(table.last_epoch(&direction), Some(7));
         assert_eq!(measure.run(&tcp, 5).unwrap().0, DROPPED);
@@ -137,9 +144,37 @@ fn what_opens_or_ends_a_connection_closes_its_direction() {
     for (first, verdict) in [(0x40, DROPPED), (0xc3, UP), (22, UP), (0x60, UP)] {
         let udp = frame(0, true, true, 1, &[first; 40]);
         let (direction, _) = Direction::of_frame(&frame(0, true, true, 1, &[0x40; 40])).unwrap();
-        table.insert(&direction, 7);
+        shunt(&mut table, &direction, 7);
         assert_eq!(measure.run(&udp, 1).unwrap().0, verdict, "{first:#x}");
+        table.retire(&direction, 0).unwrap();
     }
+}
+
+/// Before a direction is opened, its packets go up, and one that may open a connection keeps it from being opened.
+#[test]
+fn directions_that_are_not_open_go_up_and_can_be_closed() {
+    let Some(mut measure) = loaded() else { return };
+    let mut table = measure.table();
+    let data = frame(0, false, false, 1, &[1; 100]);
+    let mut syn = data.clone();
+    syn[14 + 20 + 13] = 2;
+    let (direction, _) = Direction::of_frame(&data).unwrap();
+    let Insertion::Inserted(number) = table.insert(&direction, 7) else { panic!("it has no place") };
+    assert_eq!(measure.run(&data, 3).unwrap().0, UP);
+    assert_eq!(table.take(&direction), Some(Counted { epoch: 7, ..Counted::default() }));
+    assert_eq!(table.open(&direction, number + 1), Opening::Gone);
+    assert_eq!(measure.run(&syn, 1).unwrap().0, UP);
+    assert_eq!(table.open(&direction, number), Opening::Closed);
+    assert_eq!(measure.run(&data, 1).unwrap().0, UP);
+    let closed = Counted { epoch: 7, is_closed: true, ..Counted::default() };
+    assert_eq!(table.retire(&direction, 0), Some(closed));
+    assert_eq!(table.open(&direction, number), Opening::Gone);
+    measure.pass_grace();
+    assert_eq!(table.next_freed(table.grace_done()).map(|freed| freed.counted.packets), Some(0));
+    shunt(&mut table, &direction, 7);
+    assert_eq!(table.open(&direction, number), Opening::Gone, "inserted anew");
+    assert_eq!(measure.run(&data, 3).unwrap().0, DROPPED);
+    assert_eq!(table.take(&direction).unwrap().packets, 3);
 }
 
 /// Nothing wraps: a direction whose counts are nearly full goes up until they are taken.
@@ -149,12 +184,12 @@ fn full_counts_go_up_until_they_are_taken() {
     let mut table = measure.table();
     let tcp = frame(0, false, false, 1, &[1; 1_000]);
     let (direction, _) = Direction::of_frame(&tcp).unwrap();
-    table.insert(&direction, 0);
-    measure.run(&tcp, (1 << 22) - 1).unwrap();
+    shunt(&mut table, &direction, 0);
+    measure.run(&tcp, (1 << 21) - 1).unwrap();
     assert_eq!(measure.run(&tcp, 1).unwrap().0, DROPPED);
     assert_eq!(measure.run(&tcp, 1).unwrap().0, UP);
     let counted = table.take(&direction).unwrap();
-    assert_eq!((counted.packets, counted.bytes), (1 << 22, (1 << 22) * tcp.len() as u64));
+    assert_eq!((counted.packets, counted.bytes), (1 << 21, (1 << 21) * tcp.len() as u64));
     assert_eq!(measure.run(&tcp, 1).unwrap().0, DROPPED);
     assert_eq!(table.take(&direction).unwrap().packets, 1);
 }

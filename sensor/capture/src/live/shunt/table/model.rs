@@ -1,10 +1,12 @@
 //! All interleavings of a worker with the XDP program, over few flows: the worker's half is the real one, the program's is a
 //! model in which each access to the memory is a step. Between any two changes that the worker makes, any number of steps of
 //! the program's runs and of the thread that waits may come. That each step is seen by all at once is what atomic operations
-//! and the orderings in `table.rs` give; what is searched for here is an order of steps that counts a packet wrong.
+//! and the orderings in `table.rs` give; what is searched for here is an order of steps that counts a packet wrong, or shunts
+//! the hello of a connection that the worker has not seen begin.
 #![allow(clippy::indexing_slicing, clippy::unwrap_used)]
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::super::memory::steps;
@@ -21,9 +23,27 @@ enum Run {
     Counts(usize),
 }
 
-/// A processor and the packets that it gets, by their direction.
+/// A packet.
+#[derive(Clone, Copy, Debug)]
+struct Packet {
+    direction: usize,
+    /// It may open or end a connection.
+    closes: bool,
+}
+
+/// An ordinary packet of a direction.
+const fn data(direction: usize) -> Packet {
+    Packet { direction, closes: false }
+}
+
+/// One that may open a connection.
+const fn syn(direction: usize) -> Packet {
+    Packet { direction, closes: true }
+}
+
+/// A processor and the packets that it gets.
 struct Processor {
-    packets: Vec<usize>,
+    packets: Vec<Packet>,
     next: usize,
     run: Run,
 }
@@ -37,6 +57,10 @@ struct Others {
     shunted: Vec<u64>,
     /// The round under way, and which processors' runs must be over before it ends.
     round: Option<(u64, Vec<Option<usize>>)>,
+    /// Packets of the first processor that went up and that the worker has not seen.
+    ring: VecDeque<usize>,
+    /// Packets that were shunted although the worker had not seen an earlier one that may have opened their connection.
+    lost: u64,
     /// Which of the possible steps was taken at each point, and how many there were.
     choices: Vec<(usize, usize)>,
     at: usize,
@@ -99,33 +123,72 @@ impl Others {
 
     fn run(&mut self, cpu: usize) {
         let processor = &mut self.processors[cpu];
-        let direction = processor.packets[processor.next];
+        let number = processor.next;
+        let packet = processor.packets[number];
         let count = |slot: usize| self.shared.slot(slot).unwrap().1.raw();
+        let is_open = |slot: usize| count(slot).load(Ordering::SeqCst) & (OPEN | CLOSED) == OPEN;
+        let mut is_shunted = false;
         processor.run = match processor.run {
-            Run::Begins => self.shared.find(self.hashes[direction]).map_or(Run::Begins, Run::Found),
-            Run::Found(slot) if count(slot).load(Ordering::SeqCst) & CLOSED == 0 => Run::Counts(slot),
+            Run::Begins => self.shared.find(self.hashes[packet.direction]).map_or(Run::Begins, Run::Found),
+            Run::Found(slot) if packet.closes => {
+                count(slot).fetch_or(CLOSED, Ordering::SeqCst);
+                Run::Begins
+            }
+            Run::Found(slot) if is_open(slot) => Run::Counts(slot),
             Run::Found(_) => Run::Begins,
             Run::Counts(slot) => {
                 count(slot).fetch_add((1 << BYTE_BITS) + 100, Ordering::SeqCst);
-                self.shunted[direction] += 1;
+                self.shunted[packet.direction] += 1;
+                is_shunted = true;
                 Run::Begins
             }
         };
-        if processor.run == Run::Begins {
-            processor.next += 1;
+        if processor.run != Run::Begins {
+            return;
+        }
+        processor.next += 1;
+        if cpu > 0 {
+            return;
+        }
+        if is_shunted {
+            self.lost += u64::from(self.ring.iter().any(|&earlier| processor.packets[earlier].closes));
+        } else {
+            self.ring.push_back(number);
         }
     }
 }
 
 /// Runs a worker with all interleavings: how many there are, and how many counted a packet wrong.
 fn all(
-    packets: &[&[usize]],
+    packets: &[&[Packet]],
     waits: bool,
     worker: impl Fn(&mut ShuntTable, &[Direction], &dyn Fn(), &mut [u64]),
 ) -> (u64, u64) {
+    let (mut interleavings, mut wrong) = (0, 0);
+    let outcome = |others: &Others, counted: &[u64]| {
+        interleavings += 1;
+        wrong += u64::from(counted != others.shunted);
+    };
+    with_all_orders(
+        packets,
+        waits,
+        |table, directions, others, counted| {
+            worker(table, directions, &|| assert!(others.borrow_mut().step(false), "nobody can go on"), counted);
+        },
+        outcome,
+    );
+    (interleavings, wrong)
+}
+
+/// Runs a worker with all interleavings. `outcome` gets the others as they are in the end, and what the worker counted.
+fn with_all_orders(
+    packets: &[&[Packet]],
+    waits: bool,
+    worker: impl Fn(&mut ShuntTable, &[Direction], &RefCell<Others>, &mut [u64]),
+    mut outcome: impl FnMut(&Others, &[u64]),
+) {
     let directions = neighbours();
     let mut choices: Vec<(usize, usize)> = Vec::new();
-    let (mut interleavings, mut wrong) = (0, 0);
     loop {
         let words = Arc::new(SharedWords::own(super::super::COUNTS_WORDS));
         let flows = SharedWords::own(8 * LINE_WORDS);
@@ -137,6 +200,8 @@ fn all(
             hashes: directions.iter().map(|direction| table.hash(direction)).collect(),
             processors: processors.collect(),
             shunted: vec![0; directions.len()],
+            ring: VecDeque::new(),
+            lost: 0,
             round: None,
             choices: std::mem::take(&mut choices),
             at: 0,
@@ -150,13 +215,11 @@ fn all(
                 others.act();
             }
         })));
-        let forced = Rc::clone(&others);
         let mut counted = vec![0; directions.len()];
-        worker(&mut table, &directions, &|| assert!(forced.borrow_mut().step(false), "nobody can go on"), &mut counted);
+        worker(&mut table, &directions, &others, &mut counted);
         steps::set(None);
         let mut others = others.borrow_mut();
-        interleavings += 1;
-        wrong += u64::from(counted != others.shunted);
+        outcome(&others, &counted);
         choices = std::mem::take(&mut others.choices);
         choices.truncate(others.at);
         // The next order of steps: the last choice that has another one left takes that.
@@ -165,7 +228,7 @@ fn all(
         }
         match choices.last_mut() {
             Some((choice, _)) => *choice += 1,
-            None => return (interleavings, wrong),
+            None => return,
         }
     }
 }
@@ -196,10 +259,17 @@ fn freed(table: &mut ShuntTable, go_on: &dyn Fn()) -> Counted {
     }
 }
 
+/// Has a direction shunted.
+fn begin(table: &mut ShuntTable, direction: &Direction) -> Opening {
+    let Insertion::Inserted(number) = table.insert(direction, 0) else { panic!("it has no place") };
+    table.open(direction, number)
+}
+
 /// A slot goes from one flow to another while a processor counts packets of both.
 fn slot_changes_hands(table: &mut ShuntTable, directions: &[Direction], go_on: &dyn Fn(), counted: &mut [u64]) {
     for (place, direction) in directions.iter().enumerate() {
-        assert_eq!(table.insert(direction, 0), Insertion::Inserted);
+        // Without the wait, a late packet of the other one may have been added to the number.
+        let _ = begin(table, direction);
         counted[place] += table.retire(direction, 0).unwrap().packets;
         counted[place] += freed(table, go_on).packets;
     }
@@ -207,14 +277,16 @@ fn slot_changes_hands(table: &mut ShuntTable, directions: &[Direction], go_on: &
 
 #[test]
 fn no_order_of_steps_counts_a_packet_wrong() {
-    for packets in [&[&[0, 1][..]][..], &[&[0, 1], &[0]], &[&[0], &[1]]] {
+    let sorts: [&[&[Packet]]; 3] =
+        [&[&[data(0), data(1)]], &[&[data(0), data(1)], &[data(0)]], &[&[data(0)], &[data(1)]]];
+    for packets in sorts {
         let (interleavings, wrong) = all(packets, true, slot_changes_hands);
         println!("{packets:?}: {interleavings} orders of steps");
         assert!(interleavings > 500, "{interleavings}");
         assert_eq!(wrong, 0, "of {interleavings}");
     }
-    let (interleavings, wrong) = all(&[&[0], &[0]], true, |table, directions, go_on, counted| {
-        table.insert(&directions[0], 0);
+    let (interleavings, wrong) = all(&[&[data(0)], &[data(0)]], true, |table, directions, go_on, counted| {
+        assert_eq!(begin(table, &directions[0]), Opening::Opened);
         counted[0] += table.take(&directions[0]).unwrap().packets;
         counted[0] += table.retire(&directions[0], 0).unwrap().packets;
         counted[0] += freed(table, go_on).packets;
@@ -225,6 +297,63 @@ fn no_order_of_steps_counts_a_packet_wrong() {
 
 #[test]
 fn without_the_wait_the_model_finds_packets_counted_wrong() {
-    let (interleavings, wrong) = all(&[&[0, 1]], false, slot_changes_hands);
+    let (interleavings, wrong) = all(&[&[data(0), data(1)]], false, slot_changes_hands);
     assert!(wrong > 0, "of {interleavings}");
+}
+
+/// A connection begins anew with the same ports while the worker is behind: its first packet went up before the direction
+/// was inserted, its hello comes later. How many orders there are, in how many something is shunted, and in how many a packet
+/// whose connection the worker has not seen begin.
+fn begins_anew(opens_at_once: bool) -> (u64, u64, u64) {
+    let packets = [data(0), syn(0), data(0), data(0), data(0)];
+    let (mut orders, mut shunts, mut lost) = (0, 0, 0);
+    let worker = |table: &mut ShuntTable, directions: &[Direction], others: &RefCell<Others>, _: &mut [u64]| {
+        let direction = &directions[0];
+        // The number of the insertion, and the first packet that comes after it.
+        let (mut inserted, mut is_open): (Option<(u64, usize)>, bool) = (None, false);
+        loop {
+            let next = others.borrow_mut().ring.front().copied();
+            let Some(number) = next else {
+                if others.borrow_mut().step(false) {
+                    continue;
+                }
+                return;
+            };
+            if packets[number].closes {
+                table.retire(direction, 0);
+                (inserted, is_open) = (None, false);
+            } else if let Some((insertion, first)) = inserted {
+                if !is_open && number >= first {
+                    is_open = table.open(direction, insertion) == Opening::Opened;
+                    if !is_open {
+                        table.retire(direction, 0);
+                        inserted = None;
+                    }
+                }
+            } else if let Insertion::Inserted(insertion) = table.insert(direction, 0) {
+                // A run that is under way may have looked for the tag before it was there.
+                let others = others.borrow();
+                let is_under_way = others.processors[0].run != Run::Begins;
+                inserted = Some((insertion, others.processors[0].next + usize::from(is_under_way)));
+                drop(others);
+                is_open = opens_at_once && table.open(direction, insertion) == Opening::Opened;
+            }
+            others.borrow_mut().ring.pop_front();
+        }
+    };
+    with_all_orders(&[&packets], true, worker, |others, _| {
+        orders += 1;
+        shunts += u64::from(others.shunted[0] > 0);
+        lost += u64::from(others.lost > 0);
+    });
+    (orders, shunts, lost)
+}
+
+#[test]
+fn no_order_of_steps_shunts_a_connection_that_the_worker_has_not_seen_begin() {
+    let (orders, shunts, lost) = begins_anew(false);
+    println!("{orders} orders of steps, {shunts} with packets shunted");
+    assert!(orders > 100 && shunts > 0, "{orders}, {shunts}");
+    assert_eq!(lost, 0, "of {orders}");
+    assert!(begins_anew(true).2 > 0, "the model does not find what it is there for");
 }
