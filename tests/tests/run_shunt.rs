@@ -11,7 +11,7 @@ use serde_json::Value;
 use vigie::event::Fact;
 use vigie::worker::EventTypes;
 use vigie_skip::skipped;
-use vigie_tests::daemon::{Daemon, Folder, PATIENCE, Scrape, has, until};
+use vigie_tests::daemon::{Daemon, Folder, PATIENCE, Scrape, has, is_sighting, until};
 use vigie_tests::hello::{Hello, application_data};
 use vigie_tests::known;
 use vigie_tests::network::{Namespace, Sender};
@@ -109,8 +109,7 @@ impl Tapped {
             assert_eq!(live.get(ends), Some(totals), "{ends:?}");
         }
         assert_eq!(live.len(), read.len());
-        let sighted = events.iter().filter(|event| event["event_type"] == "alert" || event["event_type"] == "sighting");
-        let sighted = sighted.filter(|event| event["src_port"].is_u64() && event["alert"]["gid"] != 1).count();
+        let sighted = events.iter().filter(|event| is_sighting(event)).count();
         assert_eq!(sighted, replay.alerts().count(), "sightings");
     }
 }
@@ -227,7 +226,7 @@ fn flows_that_are_shunted_have_the_packets_and_bytes_that_they_have_when_read() 
     let scrape = tapped.counted();
     let share = shunted(&scrape) as f64 / tapped.sent.len() as f64;
     println!("{} packets, {:.0} % shunted", tapped.sent.len(), 100.0 * share);
-    assert!(share > 0.6, "{share}");
+    assert!(share > 0.4, "{share}");
     tapped.compare();
 }
 
@@ -240,7 +239,7 @@ fn hot_flows_lose_no_packet_when_they_come_and_go() {
     thread::sleep(SETTLING);
     let began = Instant::now();
     let mut round = 0;
-    while began.elapsed() < Duration::from_secs(4) {
+    while began.elapsed() < Duration::from_secs(3) {
         let mut frames: Vec<Vec<u8>> = (0..40).flat_map(|_| flows.iter().flat_map(|flow| talk(flow, 1))).collect();
         frames.extend(flows.iter().skip(round % 6).take(1).map(|flow| flow.fin(9_000)));
         tapped.send(frames);

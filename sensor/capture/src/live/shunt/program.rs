@@ -13,6 +13,7 @@ use super::{Attached, COUNTS_WORDS, INTERFACES_MAX, ShuntOptions};
 use crate::CaptureError;
 use crate::live::interfaces::{Interface, list};
 use crate::live::link::Links;
+use vigie_wire::LinkType;
 
 /// Made from `xdp/shunt.c`, as `make -C xdp check` proves.
 pub(super) static OBJECT: &[u8] = include_bytes!("../../../xdp/shunt.o");
@@ -277,7 +278,7 @@ pub(super) fn suits(interface: &Interface) -> Result<(), CaptureError> {
             format!("ethtool -K {name} rxvlan off"),
         ));
     }
-    if interface.kind != "ethernet" && interface.kind != "unknown" {
+    if interface.link_type.is_some_and(|link_type| link_type != LinkType::ETHERNET) {
         let reason = format!("packets of its link type ({}) cannot be shunted", interface.kind);
         return Err(error(&interface.name, &reason, "set capture.shunt = \"off\""));
     }
