@@ -81,11 +81,11 @@ settings! {
     limits: Limits {
         /// Flows in the table of a worker; when it is full, the flow that was idle longest is evicted.
         flows_max: usize = 1_048_576, Rule::Range(16, 1_500_000_000), Restart;
+        /// Seconds without a packet after which a flow ends.
+        idle_timeout_s: usize = 300, Rule::Range(8, 800), Restart;
         /// Flows of all workers whose packets the network driver drops, with `capture.shunt`. Packets of further ones go to
         /// the workers.
         shunt_flows_max: usize = 1_048_576, Rule::Range(16, 268_435_456), Restart;
-        /// Seconds without a packet after which a flow ends.
-        idle_timeout_s: usize = 300, Rule::Range(8, 800), Restart;
         /// Flows of a worker whose handshake is being read or that matched; when it is reached, the one that was idle
         /// longest is given up.
         records_max: usize = 131_072, Rule::Range(16, 1_500_000_000), Restart;

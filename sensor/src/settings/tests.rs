@@ -227,7 +227,7 @@ fn unknown_keys_are_refused_with_the_nearest() {
         (
             "capture.ring = { bytes = 1 }",
             "vigie.toml:2: capture.ring: unknown key; [capture] has interfaces, backend, \
-          fanout, workers, cpus, ring_bytes, block_bytes, block_timeout_ms, snap_bytes, promiscuous, bpf, timestamps, \
+          fanout, workers, cpus, ring_bytes, block_bytes, block_timeout_ms, snap_bytes, promiscuous, bpf, timestamps, shunt, \
           wait_for_interfaces, spare_sockets",
         ),
         ("log = 3", "vigie.toml:2: log: a section, not a value; write [log] and its keys below"),
@@ -657,6 +657,7 @@ fn other_value(definition: &Definition) -> String {
         "capture.backend" => "\"pcap\"",
         "capture.fanout" => "\"cpu\"",
         "capture.timestamps" => "\"hardware\"",
+        "capture.shunt" => "\"drop\"",
         "events.types" => "[\"stats\"]",
         "events.mode" => "\"0600\"",
         "events.fsync" | "journal.fsync" => "\"each\"",
