@@ -190,7 +190,7 @@ impl Worker {
         let Some(state) = shunt.state(slot) else { return };
         let is_inserted = *state & bit(headers.side) != 0;
         if *state & INSERTED != 0 && matches!(Direction::of_frame(frame.data), Some((_, true))) {
-            *state = *state % ONE_PACKET | AGAIN_AFTER;
+            *state = (*state % ONE_PACKET) | AGAIN_AFTER;
             let Some(entry) = table.get(slot) else { return };
             let retired = shunt.retire(slot, entry, records, epochs);
             return counters.add(Counter::ShuntRetired, retired);
@@ -266,7 +266,7 @@ impl Worker {
                 let retired = shunt.retire(held.slot, entry, records, epochs);
                 counters.add(Counter::ShuntRetired, retired);
                 if let Some(state) = shunt.state(held.slot) {
-                    *state = *state % ONE_PACKET | AGAIN_AFTER;
+                    *state = (*state % ONE_PACKET) | AGAIN_AFTER;
                 }
             }
         }
