@@ -52,7 +52,7 @@ fn loaded() -> Option<Measure> {
     match Measure::load(4_096) {
         Ok(measure) => Some(measure),
         Err(error) => {
-            vigie_skip::skipped(&format!("the XDP program cannot be loaded: {error}"));
+            vigie_skip::skipped(format_args!("the XDP program cannot be loaded: {error}"));
             None
         }
     }
