@@ -67,6 +67,8 @@ pub struct HttpConnection {
     lost_segments: u32,
     /// Hashes of the hosts that were visited, the oldest first.
     hosts: Vec<u32>,
+    /// Set where requests end: nothing more is read.
+    end: Option<Progress>,
 }
 
 impl HttpConnection {
@@ -91,8 +93,10 @@ impl HttpConnection {
             gap_segments: 0,
             lost_segments: 0,
             hosts,
+            end: None,
         };
         let progress = connection.read(view, limits, counts, &mut |_| {});
+        connection.end = Some(progress).filter(|progress| *progress != Progress::More);
         (connection, progress)
     }
 
@@ -138,8 +142,21 @@ impl HttpConnection {
         segment.flags & Segment::RST != 0 || segment.flags & Segment::FIN != 0 && end == self.next
     }
 
-    /// Takes a segment of the client with payload, and visits the hosts in it that are new on the connection.
+    /// Takes a segment of the client with payload, and visits the hosts in it that are new on the connection. Where requests
+    /// have ended, each further segment leads to the same.
     pub fn segment(
+        &mut self,
+        segment: &Segment<'_>,
+        limits: &Limits,
+        counts: &mut Counts,
+        visit: VisitHost<'_>,
+    ) -> Progress {
+        let progress = self.end.unwrap_or_else(|| self.next_segment(segment, limits, counts, visit));
+        self.end = Some(progress).filter(|progress| *progress != Progress::More);
+        progress
+    }
+
+    fn next_segment(
         &mut self,
         segment: &Segment<'_>,
         limits: &Limits,
@@ -432,6 +449,24 @@ mod tests {
             assert_eq!(connection.say(&request("two.example")), [""; 0]);
         }
         assert!(connection.http.memory_bytes() < 700, "{}", connection.http.memory_bytes());
+    }
+
+    #[test]
+    fn where_requests_have_ended_nothing_more_is_read() {
+        let tunnel = Progress::Tunnel { first_byte: FIRST_BYTE.wrapping_add(FIRST.len() as u32) };
+        let behind = [FIRST.as_bytes(), &[HANDSHAKE_RECORD, 3, 1]].concat();
+        let (limits, mut counts) = (Limits::default(), Counts::default());
+        let (http, progress) = HttpConnection::resume(HttpReader::default(), &behind, FIRST_BYTE, &limits, &mut counts);
+        assert_eq!(progress, tunnel);
+        let mut connection = Connection { http, counts, limits, progress, said: behind.len() };
+        for _ in 0..3 {
+            assert_eq!((connection.say(&request("two.example")), connection.progress), (vec![], tunnel));
+        }
+        let mut connection = Connection::new();
+        connection.say("CONNECT two.example:443 HTTP/1.1\r\n\r\n");
+        let tunnel = connection.progress;
+        assert!(matches!(tunnel, Progress::Tunnel { .. }));
+        assert_eq!((connection.say("x"), connection.progress), (vec![], tunnel));
     }
 
     #[test]
