@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::projection::{Progress, is_damage};
 
@@ -33,10 +33,13 @@ impl Database {
     /// They cannot be read.
     pub fn read<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
         let answer = self.ask(ask);
-        if let Err(rusqlite::Error::SqliteFailure(failure, _)) = &answer
-            && is_damage(failure.code)
-        {
-            self.progress.damaged();
+        match &answer {
+            Ok(_) => self.progress.was_read(true),
+            Err(rusqlite::Error::SqliteFailure(failure, _)) if is_damage(failure.code) => self.progress.damaged(),
+            // Others are busy with them: that passes.
+            Err(rusqlite::Error::SqliteFailure(failure, _))
+                if matches!(failure.code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {}
+            Err(_) => self.progress.was_read(false),
         }
         answer
     }

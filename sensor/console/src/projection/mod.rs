@@ -117,6 +117,14 @@ pub enum Stopped {
     Folder(#[from] io::Error),
 }
 
+/// Why the journals are followed no longer.
+enum Ended {
+    /// Nobody needs the projection any more.
+    NobodyReads,
+    /// Somebody removed, replaced or damaged the file: the tables are to be made anew.
+    FileIsAnother,
+}
+
 struct Follower {
     options: Options,
     key: AliasKey,
@@ -130,7 +138,8 @@ impl Follower {
     fn run(mut self) {
         loop {
             match self.follow() {
-                Ok(()) => return,
+                Ok(Ended::NobodyReads) => return,
+                Ok(Ended::FileIsAnother) => remove(&self.options.database),
                 Err(error) => {
                     if self.is_beyond_use(&error) {
                         remove(&self.options.database);
@@ -155,8 +164,8 @@ impl Follower {
         }
     }
 
-    /// Reads both journals on and on. Ends when nobody needs the projection any more.
-    fn follow(&mut self) -> Result<(), Stopped> {
+    /// Reads both journals on and on.
+    fn follow(&mut self) -> Result<Ended, Stopped> {
         let mut tables = open(&self.options.database)?;
         let inode = fs::metadata(&self.options.database)?.ino();
         self.progress.opened();
@@ -167,8 +176,7 @@ impl Follower {
         loop {
             let is_same = fs::metadata(&self.options.database).map(|file| file.ino()).ok() == Some(inode);
             if !is_same || self.progress.is_damaged() {
-                // Somebody removed, replaced or damaged the file.
-                return self.follow_anew();
+                return Ok(Ended::FileIsAnother);
             }
             let is_at_end = own.read(&mut tables, &mut store, &self.progress)?;
             if is_at_end {
@@ -185,14 +193,9 @@ impl Follower {
             match self.woken.recv_timeout(wait) {
                 Ok(wake) => self.waiting.push(wake),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Disconnected) => return Ok(Ended::NobodyReads),
             }
         }
-    }
-
-    fn follow_anew(&mut self) -> Result<(), Stopped> {
-        remove(&self.options.database);
-        self.follow()
     }
 }
 

@@ -1,9 +1,15 @@
 //! How far the projection is: what pages say of it.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use vigie_journal::JournalReader;
+
+/// Pages in a row that cannot read the tables, after which these are made anew, whatever the reason is.
+const UNREADABLE_MAX: u32 = 10;
+/// Not sooner than so long after they were opened.
+const UNREADABLE_TIME: Duration = Duration::from_secs(3);
 
 /// Counts of the projection, since the program started.
 #[derive(Debug, Default)]
@@ -18,6 +24,8 @@ pub struct Progress {
     pub generation: AtomicU64,
     /// A page found the tables damaged.
     is_damaged: AtomicBool,
+    /// Pages in a row that could not read the tables.
+    unreadable: AtomicU32,
     bytes_left: AtomicU64,
     is_current: AtomicBool,
     last: Mutex<Last>,
@@ -27,6 +35,7 @@ pub struct Progress {
 struct Last {
     event: Option<String>,
     error: Option<String>,
+    opened: Option<Instant>,
 }
 
 /// How far it is at the moment.
@@ -62,6 +71,21 @@ impl Progress {
         self.is_damaged.store(true, Relaxed);
     }
 
+    /// A page could read the tables, or not, though they are not known to be damaged.
+    pub fn was_read(&self, is_read: bool) {
+        if is_read {
+            if self.unreadable.load(Relaxed) != 0 {
+                self.unreadable.store(0, Relaxed);
+            }
+            return;
+        }
+        let opened = self.last.lock().unwrap_or_else(PoisonError::into_inner).opened;
+        let is_open = opened.is_some_and(|opened| opened.elapsed() >= UNREADABLE_TIME);
+        if self.unreadable.fetch_add(1, Relaxed) >= UNREADABLE_MAX && is_open {
+            self.damaged();
+        }
+    }
+
     /// Whether a page found the tables damaged.
     pub(super) fn is_damaged(&self) -> bool {
         self.is_damaged.load(Relaxed)
@@ -69,8 +93,10 @@ impl Progress {
 
     pub(super) fn opened(&self) {
         self.is_damaged.store(false, Relaxed);
+        self.unreadable.store(0, Relaxed);
         self.generation.fetch_add(1, Relaxed);
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).error = None;
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        (last.error, last.opened) = (None, Some(Instant::now()));
     }
 
     pub(super) fn at(&self, reader: &JournalReader, is_at_end: bool) {
@@ -91,5 +117,32 @@ impl Progress {
     pub(super) fn failed(&self, error: &str) {
         self.is_current.store(false, Relaxed);
         self.last.lock().unwrap_or_else(PoisonError::into_inner).error = Some(error.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_that_no_page_can_read_are_made_anew() {
+        let progress = Progress::default();
+        let fail = |times| (0..times).for_each(|_| progress.was_read(false));
+        let open_before = |age: Duration| {
+            progress.opened();
+            progress.last.lock().unwrap().opened = Instant::now().checked_sub(age);
+        };
+        open_before(Duration::ZERO);
+        fail(100);
+        assert!(!progress.is_damaged(), "they were opened just now");
+        open_before(UNREADABLE_TIME);
+        fail(UNREADABLE_MAX);
+        progress.was_read(true);
+        fail(UNREADABLE_MAX);
+        assert!(!progress.is_damaged(), "a page read them in between");
+        fail(1);
+        assert!(progress.is_damaged());
+        progress.opened();
+        assert!(!progress.is_damaged());
     }
 }
