@@ -162,15 +162,11 @@ fn version_5(stream: &[u8]) -> Result<Request, Unfinished> {
     }
     // Messages of both methods begin with the same byte, and some can be read as either.
     require(next == 1)?;
-    let with_password = match methods.contains(&USER_AND_PASSWORD) {
-        true => user_and_password(cursor).and_then(|cursor| request_5(stream, cursor)),
-        false => Err(Unfinished::NotSocks),
+    let behind = |method: u8, messages: fn(Cursor<'_>) -> Result<Cursor<'_>, Unfinished>| {
+        require(methods.contains(&method))?;
+        request_5(stream, messages(cursor)?)
     };
-    let with_gssapi = match methods.contains(&GSSAPI) {
-        true => gssapi(cursor).and_then(|cursor| request_5(stream, cursor)),
-        false => Err(Unfinished::NotSocks),
-    };
-    first_to_end(with_password, with_gssapi)
+    first_to_end(behind(USER_AND_PASSWORD, user_and_password), behind(GSSAPI, gssapi))
 }
 
 /// Of two readings of a stream the one that ends first, so that what follows does not change it.

@@ -13,7 +13,8 @@
 //! 5. `findings.rs` matches the name against the signatures.
 //! 6. `report.rs` emits the events, and settles the flow.
 //!
-//! `shunt.rs` has settled flows counted and dropped before they come here, `neighbours.rs` joins the addresses of a host, `waiting.rs` has the flows whose name may still come with DNS.
+//! `shunt.rs` has settled flows counted and dropped before they come here, `neighbours.rs` joins the addresses of a host,
+//! `waiting.rs` has the flows whose name may still come with DNS.
 //! `flows.rs` has what a flow is in the table, `records.rs` the records that some flows have besides, `clock.rs` finds the
 //! flows that have timed out, `close.rs` ends them. `counters.rs` lists what is counted.
 //!
@@ -67,9 +68,6 @@ use waiting::Waiting;
 use crate::event::{Flow, Order};
 use crate::settings::Limits;
 
-/// Counts of flows, and of handshakes.
-type OwnCounts = ([u64; Counter::ALL.len()], vigie_handshake::Counts);
-
 pub use clock::epoch_end_ns;
 pub use counters::{Counter, Counters, HelloCounts, HelloSeen};
 pub use findings::EventTypes;
@@ -102,6 +100,9 @@ impl Share {
 
 /// Whether the client of a flow is in scope, by the flow and the client's hardware address if it is known.
 pub type HelloScope = Arc<dyn Fn(&Flow, Option<MacAddress>) -> bool + Send + Sync>;
+
+/// Counts of flows, and of handshakes.
+type OwnCounts = ([u64; Counter::ALL.len()], vigie_handshake::Counts);
 
 /// One worker. Frames go into [`batch`](Self::batch), events come out.
 pub struct Worker {
