@@ -48,6 +48,26 @@ pub fn tcp_acknowledging(
     ethernet(&ip(from.ip(), to.ip(), TCP, &segment))
 }
 
+/// A TCP segment with a timestamps option (RFC 7323 §3.2), in IP in Ethernet.
+pub fn tcp_at(
+    from: SocketAddr,
+    to: SocketAddr,
+    (sequence, acknowledgment): (u32, u32),
+    flags: u8,
+    timestamp: u32,
+    payload: &[u8],
+) -> Vec<u8> {
+    let mut segment = ports(from, to);
+    segment.extend(sequence.to_be_bytes());
+    segment.extend(acknowledgment.to_be_bytes());
+    segment.extend([0x80, flags, 0xff, 0xff, 0, 0, 0, 0, 1, 1, 8, 10]);
+    segment.extend(timestamp.to_be_bytes());
+    segment.extend([0, 0, 0, 1]);
+    segment.extend(payload);
+    seal(&mut segment, 16, from.ip(), to.ip(), TCP);
+    ethernet(&ip(from.ip(), to.ip(), TCP, &segment))
+}
+
 /// A TCP segment with an acknowledgment number and one urgent byte, the last of `payload` in front of `behind`.
 pub fn tcp_urgent(from: SocketAddr, to: SocketAddr, numbers: (u32, u32), payload: &[u8], behind: &[u8]) -> Vec<u8> {
     let mut segment = ports(from, to);

@@ -80,6 +80,11 @@ impl<'a> NetworkHeader<'a> {
         stored
     }
 
+    /// The header; empty if it is not known.
+    pub const fn bytes(self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// TTL or hop limit, if the header is known.
     pub fn hop_limit(&self) -> Option<u8> {
         self.bytes.get(if self.is_v4() { 8 } else { 7 }).copied()

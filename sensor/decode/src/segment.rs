@@ -46,19 +46,30 @@ impl<'a> Segment<'a> {
             return None;
         }
         let (header, payload) = bytes.split_at_checked(header_length).unwrap_or((bytes, &[]));
-        Some(Self {
-            sequence: u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]),
-            flags: fixed[13],
-            payload,
-            header,
-            length: length as u32,
-            network,
-        })
+        Self::of_parts(header, payload, length as u32, network)
     }
 
     /// A segment without header: all fields but these are unknown.
     pub const fn without_header(sequence: u32, flags: u8, payload: &'a [u8]) -> Self {
         Self { sequence, flags, payload, header: &[], length: payload.len() as u32, network: NetworkHeader::new(&[]) }
+    }
+
+    /// The segment of a header and a payload that do not lie together, of `length` bytes on the wire. `None` if the fixed header
+    /// is not whole.
+    pub fn of_parts(header: &'a [u8], payload: &'a [u8], length: u32, network: NetworkHeader<'a>) -> Option<Self> {
+        let fixed = header.first_chunk::<FIXED_HEADER_LENGTH>()?;
+        let sequence = u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]);
+        Some(Self { sequence, flags: fixed[13], payload, header, length, network })
+    }
+
+    /// The header with its options; empty if there is none.
+    pub const fn header(&self) -> &'a [u8] {
+        self.header
+    }
+
+    /// Length on the wire of header and payload.
+    pub const fn wire_length(&self) -> u32 {
+        self.length
     }
 
     /// Acknowledgment number, if the ACK flag is set.

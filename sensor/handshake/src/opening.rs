@@ -96,7 +96,7 @@ const CHECKSUM_RIGHT: u8 = 4;
 const HAS_TIMESTAMPS: u8 = 8;
 const HAS_MD5: u8 = 16;
 const HAS_DATA: u8 = 32;
-const ANSWERS_DIFFER: u8 = 64;
+const ANY_ACKNOWLEDGMENT: u8 = 64;
 const HOP_LIMITS_DIFFER: u8 = 128;
 
 /// What the SYN and the SYN-ACK of a connection showed.
@@ -104,7 +104,7 @@ const HOP_LIMITS_DIFFER: u8 = 128;
 pub struct Opening {
     client_first: u32,
     server_first: u32,
-    /// The newest timestamp of the client, if its SYN had one.
+    /// The timestamp of the SYN, if it had one. Those of later segments prove nothing: each may be a decoy, from the future.
     timestamp: u32,
     desync: Desync,
     hop_limit: u8,
@@ -140,6 +140,22 @@ impl Opening {
         }
     }
 
+    /// This SYN's opening, or what it and an earlier SYN of the same connection show together. Either may be a decoy, so a later
+    /// segment is void only if both prove it.
+    pub const fn after(self, earlier: &Self) -> Self {
+        if self.client_first != earlier.client_first || (self.facts ^ earlier.facts) & CLIENT_IS_HIGH != 0 {
+            return self;
+        }
+        let mut both = *earlier;
+        both.facts =
+            (earlier.facts | self.facts & (HAS_MD5 | HAS_DATA)) & (self.facts | !(CHECKSUM_RIGHT | HAS_TIMESTAMPS));
+        if (self.timestamp.wrapping_sub(earlier.timestamp) as i32) < 0 {
+            both.timestamp = self.timestamp;
+        }
+        both.desync.add(self.desync);
+        both
+    }
+
     const fn is(&self, fact: u8) -> bool {
         self.facts & fact != 0
     }
@@ -170,7 +186,7 @@ impl Opening {
     pub fn answer(&mut self, syn_ack: &Segment<'_>) {
         let server_first = syn_ack.sequence.wrapping_add(1);
         if self.is(IS_ANSWERED) && self.server_first != server_first {
-            self.facts |= ANSWERS_DIFFER;
+            self.facts |= ANY_ACKNOWLEDGMENT;
         }
         self.server_first = server_first;
         self.facts |= IS_ANSWERED;
@@ -249,11 +265,12 @@ impl Opening {
         if reason.is_none() && tests_checksum && self.has_wrong_checksum(segment) {
             reason = Some(Desync::CHECKSUM);
         }
-        match reason {
-            Some(reason) => self.note(reason),
-            None => self.note_timestamp(&options),
-        }
-        reason
+        reason.inspect(|reason| self.note(*reason))
+    }
+
+    /// From now on no acknowledgment and no timestamp proves a segment void: the connection may have gone on for long.
+    pub(crate) const fn forget_windows(&mut self) {
+        self.facts = self.facts & !HAS_TIMESTAMPS | ANY_ACKNOWLEDGMENT;
     }
 
     /// Whether a server drops this segment for its checksum. A wrong one proves nothing where the SYN's was wrong too:
@@ -272,14 +289,6 @@ impl Opening {
         is_void
     }
 
-    fn note_timestamp(&mut self, options: &CheckedOptions) {
-        if self.is(HAS_TIMESTAMPS)
-            && let Some(value) = options.timestamp
-        {
-            self.timestamp = value;
-        }
-    }
-
     fn header_fault(&self, segment: &Segment<'_>, options: &CheckedOptions) -> Option<Desync> {
         if segment.flags & Segment::SYN != 0 {
             let is_retransmission = segment.sequence.wrapping_add(1) == self.client_first;
@@ -290,7 +299,7 @@ impl Opening {
         }
         // Made-up captures acknowledge 0, or the number of the SYN-ACK. Of SYN-ACKs that differ, a middlebox's or those of a
         // server that keeps no state, the client may have taken any.
-        if !self.is(ANSWERS_DIFFER)
+        if !self.is(ANY_ACKNOWLEDGMENT)
             && let (Some(first), Some(acknowledgment)) = (self.server_first(), segment.acknowledgment())
             && acknowledgment != 0
             && !(-1..=ACKNOWLEDGED_BYTES_MAX).contains(&(acknowledgment.wrapping_sub(first) as i32))

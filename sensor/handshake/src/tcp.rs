@@ -271,9 +271,7 @@ impl TcpInspector {
     fn reopen(&mut self, opening: Opening) {
         self.reopening = None;
         self.begin(opening.client(), opening.client_first());
-        if self.opening.is_none_or(|known| known.client_first() != opening.client_first()) {
-            self.opening = Some(opening);
-        }
+        self.opening = Some(self.opening.map_or(opening, |known| opening.after(&known)));
     }
 
     /// The server answers the opening.

@@ -24,7 +24,10 @@ impl Worker {
         let Self { records, tcp_pool, inspection_bytes, .. } = self;
         let Some(record) = records.get_mut(record_id) else { return };
         let limits = &self.handshake_limits;
-        let Some(inspector) = tcp_inspector(record, tcp_pool, inspection_bytes, limits) else { return };
+        let Some(inspector) = tcp_inspector(record, tcp_pool, inspection_bytes, limits, &mut self.handshake_counters)
+        else {
+            return;
+        };
         let bytes_before = inspector.memory_bytes();
         inspector.await_certificate(client, nameless_hello.as_ref().map_or(0, Hello::memory_bytes));
         remeasure(inspection_bytes, bytes_before, inspector.memory_bytes());

@@ -281,7 +281,7 @@ pub(super) fn take_partial_hellos(
     let mut findings = Vec::new();
     match inspection {
         Inspection::SplitHello(split) => {
-            if let Some((client, hello)) = split.take_partial_hello() {
+            if let Some((client, hello)) = split.take_partial_hello(lent.counts) {
                 let finding = HandshakeFinding::from_hello(&hello, HelloTransport::Tcp, bundle, event_types, counters);
                 findings.push((client, finding));
             }

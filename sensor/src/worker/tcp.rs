@@ -4,13 +4,13 @@
 use smallvec::SmallVec;
 use vigie_decode::{Encapsulation, Segment, Transport};
 use vigie_flow::{Side, Slot};
-use vigie_handshake::Limits;
 use vigie_handshake::http::Progress;
 use vigie_handshake::opening::{Desync, Opening};
 use vigie_handshake::stream::Findings;
 use vigie_handshake::tcp::{Addition, HeldSegment, TcpInspector};
 use vigie_handshake::tls;
 use vigie_handshake::versions::name_hash;
+use vigie_handshake::{Counts, Limits};
 
 use super::dns::is_dns_elsewhere;
 use super::findings::HandshakeFinding;
@@ -93,10 +93,17 @@ impl Worker {
         if let Some(record) = self.records.get_mut(record_id) {
             let doubts = matches!(&record.inspection, Inspection::Opening(known) if known.doubts(&opening));
             if doubts || matches!(&record.inspection, Inspection::SplitHello(_)) {
-                tcp_inspector(record, &mut self.tcp_pool, &mut self.inspection_bytes, &self.handshake_limits);
+                tcp_inspector(
+                    record,
+                    &mut self.tcp_pool,
+                    &mut self.inspection_bytes,
+                    &self.handshake_limits,
+                    &mut self.handshake_counters,
+                );
             }
             match &mut record.inspection {
                 Inspection::Tcp(inspector) => inspector.open_again(opening),
+                Inspection::Opening(known) => *known = opening.after(known),
                 _ => record.inspection = Inspection::Opening(opening),
             }
         }
@@ -125,7 +132,13 @@ impl Worker {
         entry.marks = with_client(entry.marks, server.opposite()) | CLIENT_KNOWN;
         let Some(record) = self.records.get_mut(entry.record) else { return };
         if matches!(&record.inspection, Inspection::SplitHello(_)) {
-            tcp_inspector(record, &mut self.tcp_pool, &mut self.inspection_bytes, &self.handshake_limits);
+            tcp_inspector(
+                record,
+                &mut self.tcp_pool,
+                &mut self.inspection_bytes,
+                &self.handshake_limits,
+                &mut self.handshake_counters,
+            );
         }
         match &mut record.inspection {
             Inspection::Opening(opening) if opening.client() != server => opening.answer(segment),
@@ -208,10 +221,16 @@ impl Worker {
             self.enforce_memory_limit(emit);
             return true;
         };
-        record.reported_name = name_hash.unwrap_or(record.reported_name);
         if let Inspection::SplitHello(split) = &record.inspection {
+            if finding.emits_event() && split.has_wrong_checksum() {
+                let (pool, bytes) = (&mut self.tcp_pool, &mut self.inspection_bytes);
+                tcp_inspector(record, pool, bytes, &self.handshake_limits, &mut self.handshake_counters);
+                self.enforce_memory_limit(emit);
+                return true;
+            }
             finding.desync = split.opening().map(|opening| opening.desync()).unwrap_or_default();
         }
+        record.reported_name = name_hash.unwrap_or(record.reported_name);
         self.set_client(slot, side);
         self.note_mac_of_hello(packet, slot, &finding);
         self.report_hello(&packet.frame, slot, record_id, finding, emit);
@@ -232,7 +251,10 @@ impl Worker {
         let Some(record) = records.get_mut(record_id) else { return };
         let name_before = record.reported_name;
         let limits = &self.handshake_limits;
-        let Some(inspector) = tcp_inspector(record, tcp_pool, inspection_bytes, limits) else { return };
+        let Some(inspector) = tcp_inspector(record, tcp_pool, inspection_bytes, limits, &mut self.handshake_counters)
+        else {
+            return;
+        };
         if inspector.awaits_certificate() {
             if self.table.get(slot).is_some_and(|entry| client_of(entry.marks) == side) {
                 return self.inspect_later_hello(packet, segment, slot, record_id, emit);
@@ -335,7 +357,10 @@ impl Worker {
     fn hold_segment(&mut self, client: Side, segment: &Segment<'_>, record_id: u32) {
         let Self { records, tcp_pool, inspection_bytes, handshake_limits, handshake_counters, .. } = self;
         let Some(record) = records.get_mut(record_id) else { return };
-        let Some(inspector) = tcp_inspector(record, tcp_pool, inspection_bytes, handshake_limits) else { return };
+        let Some(inspector) = tcp_inspector(record, tcp_pool, inspection_bytes, handshake_limits, handshake_counters)
+        else {
+            return;
+        };
         let bytes_before = inspector.memory_bytes();
         inspector.hold(client, segment, handshake_limits, handshake_counters);
         remeasure(inspection_bytes, bytes_before, inspector.memory_bytes());
@@ -383,13 +408,14 @@ pub(super) fn tcp_inspector<'r>(
     pool: &mut Vec<Box<TcpInspector>>,
     inspection_bytes: &mut usize,
     limits: &Limits,
+    counts: &mut Counts,
 ) -> Option<&'r mut TcpInspector> {
     if !matches!(record.inspection, Inspection::Tcp(_)) {
         let mut inspector = pool.pop().unwrap_or_default();
         let bytes_before = record.inspection.split_bytes();
         match &mut record.inspection {
             Inspection::Opening(opening) => inspector.open(*opening),
-            Inspection::SplitHello(split) => inspector.take_over(split, limits),
+            Inspection::SplitHello(split) => inspector.take_over(split, limits, counts),
             _ => {}
         }
         remeasure(inspection_bytes, bytes_before, inspector.memory_bytes());

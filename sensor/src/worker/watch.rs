@@ -56,7 +56,11 @@ impl Worker {
         }
         let Some(record) = self.records.get_mut(record_id) else { return };
         let (pool, limits) = (&mut self.tcp_pool, &self.handshake_limits);
-        let Some(inspector) = tcp_inspector(record, pool, &mut self.inspection_bytes, limits) else { return };
+        let Some(inspector) =
+            tcp_inspector(record, pool, &mut self.inspection_bytes, limits, &mut self.handshake_counters)
+        else {
+            return;
+        };
         if inspector.segments() >= WATCHED_SEGMENTS_MAX {
             self.end_watch(slot, record_id);
             return self.follow_requests(packet, segment, slot, emit);
@@ -75,7 +79,11 @@ impl Worker {
         let Some(first_byte) = segment.acknowledgment() else { return false };
         let Some(record) = self.records.get_mut(record_id) else { return false };
         let (pool, limits) = (&mut self.tcp_pool, &self.handshake_limits);
-        let Some(inspector) = tcp_inspector(record, pool, &mut self.inspection_bytes, limits) else { return false };
+        let Some(inspector) =
+            tcp_inspector(record, pool, &mut self.inspection_bytes, limits, &mut self.handshake_counters)
+        else {
+            return false;
+        };
         let bytes_before = inspector.memory_bytes();
         inspector.await_second_hello(client, first_byte);
         remeasure(&mut self.inspection_bytes, bytes_before, inspector.memory_bytes());
@@ -96,7 +104,10 @@ impl Worker {
         let Some(record) = records.get_mut(record_id) else { return contradictions };
         let reported_before = record.reported_name;
         let limits = &self.handshake_limits;
-        let Some(inspector) = tcp_inspector(record, tcp_pool, inspection_bytes, limits) else { return contradictions };
+        let Some(inspector) = tcp_inspector(record, tcp_pool, inspection_bytes, limits, &mut self.handshake_counters)
+        else {
+            return contradictions;
+        };
         let bytes_before = inspector.memory_bytes();
         if inspector.is_before_reading(client, segment) {
             inspector.restart(client);

@@ -1,7 +1,7 @@
 //! Decoys that no header proves void: the server alone knows which bytes it took, so every name has to be told.
 
 use vigie_tests::hello::{Hello, record};
-use vigie_tests::packets::tcp_urgent;
+use vigie_tests::packets::{ACK, SYN, tcp_acknowledging, tcp_urgent};
 use vigie_tests::replay::Replay;
 use vigie_tests::tape::Tape;
 use vigie_tests::tcp::Connection;
@@ -156,5 +156,28 @@ fn a_syn_elsewhere_is_a_decoy_where_the_client_goes_on_as_before() {
         let replay = tape.replay();
         assert_eq!(replay.alerted(), alert("tls-sni", NAME), "{what}");
         assert_eq!(desync_of_alerts(&replay), [""; 0], "{what}");
+    }
+}
+
+#[test]
+fn a_syn_ack_of_the_client_does_not_swap_the_roles() {
+    let connection = Connection::default();
+    let hello = Hello::post_quantum(NAME).record();
+    let (client, server) = (connection.client, connection.server);
+    for number in [connection.client_isn, 5] {
+        let decoy = tcp_acknowledging(client, server, (number, connection.server_isn + 1), SYN | ACK, b"");
+        let (syn, syn_ack) = (connection.syn(), connection.syn_ack());
+        for (what, opening) in [
+            ("before the SYN", vec![decoy.clone(), syn.clone(), syn_ack.clone()]),
+            ("after the SYN", vec![syn.clone(), decoy.clone(), syn_ack.clone()]),
+            ("after the answer", vec![syn.clone(), syn_ack, decoy.clone()]),
+            ("one way, before", vec![decoy.clone(), syn.clone()]),
+            ("one way, after", vec![syn, decoy]),
+        ] {
+            for size in [hello.len(), 700] {
+                let replay = Tape::of(opening.clone()).then(connection.segments(&hello, size)).replay();
+                assert_eq!(replay.alerted(), alert("tls-sni", NAME), "{what}, in pieces of {size}");
+            }
+        }
     }
 }

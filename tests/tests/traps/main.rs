@@ -9,6 +9,7 @@ mod names;
 mod preludes;
 mod quic;
 mod tcp;
+mod windows;
 
 use vigie_tests::packets::{CLIENT, SERVER};
 use vigie_tests::replay::Replay;

@@ -168,6 +168,11 @@ impl HttpConnection {
         if self.has_read(segment) || self.is_lost && distance < 0 {
             return self.old_segment(segment, limits, counts, visit);
         }
+        if !self.reader.is_in_head()
+            && let Some(opening) = &mut self.opening
+        {
+            opening.forget_windows();
+        }
         if self.is_void(segment, counts) {
             return Progress::More;
         }
