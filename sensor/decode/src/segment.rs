@@ -112,7 +112,6 @@ impl<'a> Segment<'a> {
             return Checksum::NotCaptured;
         };
         let (header, payload, length) = (self.header, self.payload, self.length as usize);
-        let stored = u16::from_be_bytes(stored);
         Covered { network: self.network, protocol: TCP, header, payload, length, stored }.state()
     }
 }
@@ -219,7 +218,7 @@ impl<'a> UdpDatagram<'a> {
             0 => header.len() + payload.len(),
             length => length,
         };
-        let stored = u16::from_be_bytes([c0, c1]);
+        let stored = [c0, c1];
         Covered { network: self.network, protocol: UDP, header, payload, length, stored }.state()
     }
 }
@@ -283,8 +282,14 @@ mod tests {
         bytes.push(0x77);
         bytes[16..18].fill(0);
         let (header, payload) = bytes.split_at(40);
-        let covered =
-            Covered { network: NetworkHeader::new(&network), protocol: TCP, header, payload, length: 41, stored: 1 };
+        let covered = Covered {
+            network: NetworkHeader::new(&network),
+            protocol: TCP,
+            header,
+            payload,
+            length: 41,
+            stored: [0, 1],
+        };
         // Addresses, protocol, length, the words of the header (without its checksum) and the odd byte.
         let words = header.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum::<u32>();
         let mut total = 0x2000 + 1 + 6 + 41 + words + 0x7700;

@@ -35,7 +35,7 @@ impl Worker {
         self.counters.add(Counter::Flows, 1);
         self.forget_shunted(slot);
         if let Some(network) = packet.transport.network() {
-            self.reassembler.observe_header(network.checksum());
+            self.reassembler.observe_header(network);
         }
         let (client, is_known) = guess_client(packet);
         let foreign = if self.is_foreign() { FOREIGN } else { 0 };

@@ -3,7 +3,7 @@
 use super::incomplete::{Incomplete, vector_bytes};
 use super::slots::{List, SlotIndex, Slots};
 use super::{Datagram, Fragment, FragmentCounts, FragmentLimits, Key, Origin};
-use crate::checksum::{Checksum, ChecksumHistory};
+use crate::checksum::{Checksum, ChecksumHistory, NetworkHeader};
 
 /// The largest payload of a datagram (RFC 791 §3.1).
 const DATAGRAM_BYTES_MAX: usize = 65_535;
@@ -74,9 +74,10 @@ impl Reassembler {
             + vector_bytes(self.pool.capacity() * size_of::<Vec<u8>>())
     }
 
-    /// Tells the state of an IP header's checksum of any packet. Wrong ones mean nothing in a capture that has no right ones.
-    pub const fn observe_header(&mut self, checksum: Checksum) {
-        self.header_checksums.add(checksum);
+    /// Shows the IP header of any packet. Wrong checksums mean nothing in a capture that has no right ones.
+    #[inline]
+    pub fn observe_header(&mut self, header: NetworkHeader<'_>) {
+        self.header_checksums.sample(header);
     }
 
     /// Whether the addresses of the capture were rewritten, so that no checksum is right.

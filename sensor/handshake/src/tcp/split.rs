@@ -243,7 +243,7 @@ mod tests {
     /// How a connection is read: its opening, then what came of it.
     enum Reader {
         Opening(Opening),
-        Split(SplitHello),
+        Split(Box<SplitHello>),
         Tcp(Box<TcpInspector>),
     }
 
@@ -311,7 +311,7 @@ mod tests {
             let mut is_taken = false;
             reader = match reader {
                 Reader::Opening(opening) => {
-                    let mut split = SplitHello::default();
+                    let mut split = Box::<SplitHello>::default();
                     is_taken = tries_split
                         && opening.is_at_first_byte(Side::Low, &segment)
                         && split.begin(opening, &segment, &limits);
