@@ -62,30 +62,23 @@ fn lower_case(raw: &[u8], buffer: &mut [u8; 256]) -> Option<Shape> {
     for bytes in padded.as_chunks_mut().0 {
         *bytes = to_lower_case(u64::from_le_bytes(*bytes))?.to_le_bytes();
     }
-    let (mut start, mut has_hyphen) = (0, false);
+    let (mut start, mut encoded, mut numeric_end) = (0, false, false);
+    let mut label = |end: usize| {
+        let label = padded.get(start..end).filter(|label| (1..=LABEL_BYTES_MAX).contains(&label.len()))?;
+        encoded |= label.starts_with(b"xn--");
+        numeric_end = label.iter().all(u8::is_ascii_digit);
+        start = end + 1;
+        Some(())
+    };
     for (at, &bytes) in (0..).step_by(CHUNK_BYTES).zip(padded.as_chunks().0) {
-        let chunk = u64::from_le_bytes(bytes);
-        has_hyphen |= between(chunk, b'-', b'-') != 0;
-        let mut dots = between(chunk, b'.', b'.');
+        let mut dots = between(u64::from_le_bytes(bytes), b'.', b'.');
         while dots != 0 {
-            let end = at + dots.trailing_zeros() as usize / 8;
-            if !is_label(end - start) {
-                return None;
-            }
-            start = end + 1;
+            label(at + dots.trailing_zeros() as usize / 8)?;
             dots &= dots - 1;
         }
     }
-    let name = padded.get(..raw.len())?;
-    let last = name.get(start..).filter(|last| is_label(last.len()))?;
-    let numeric_end = last.iter().all(u8::is_ascii_digit);
-    let encoded = has_hyphen && name.split(|&byte| byte == b'.').any(|label| label.starts_with(b"xn--"));
+    label(raw.len())?;
     Some(Shape { length: raw.len(), numeric_end, encoded })
-}
-
-/// Whether a label has a good length.
-const fn is_label(length: usize) -> bool {
-    length.wrapping_sub(1) < LABEL_BYTES_MAX
 }
 
 /// Bytes that are looked at together.
@@ -112,8 +105,9 @@ const fn to_lower_case(chunk: u64) -> Option<u64> {
     }
     // An upper case letter lacks the bit of 32.
     let lower = chunk | between(chunk, b'A', b'Z') >> 2;
-    let plain = between(lower, b'a', b'z') | between(lower, b'-', b'9') & !between(lower, b'/', b'/');
-    if plain == each(128) || plain | between(lower, b'_', b'_') == each(128) { Some(lower) } else { None }
+    let letters_and_digits = between(lower, b'a', b'z') | between(lower, b'0', b'9');
+    let plain = letters_and_digits | between(lower, b'-', b'.') | between(lower, b'_', b'_');
+    if plain == each(128) { Some(lower) } else { None }
 }
 
 fn host(buffer: &[u8; 256], length: usize) -> Name<'_> {
