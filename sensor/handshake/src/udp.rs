@@ -237,7 +237,7 @@ impl UdpInspector {
     fn quic_datagram(&mut self, side: Side, payload: &[u8], lent: &mut Lent<'_>, visit: Visit<'_>) -> bool {
         let Self { quic, reported, has_partial_hello, client, .. } = self;
         let mut has_progress = false;
-        let mut progress = quic.datagram(payload, lent.scratch, &lent.limits.quic, &mut lent.counts.quic);
+        let mut progress = quic.datagram(side, payload, lent.scratch, &lent.limits.quic, &mut lent.counts.quic);
         loop {
             let hello = match progress {
                 Progress::NotQuic | Progress::Nothing => return has_progress,

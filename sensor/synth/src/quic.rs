@@ -193,6 +193,7 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vigie_flow::Side;
     use vigie_handshake::quic::{Connection, Progress, QuicCounters, QuicLimits, Scratch};
 
     #[test]
@@ -211,7 +212,7 @@ mod tests {
             let mut came = None;
             for datagram in &flight {
                 if let Progress::Hello(hello) =
-                    connection.datagram(datagram, &mut scratch, &QuicLimits::default(), &mut counters)
+                    connection.datagram(Side::Low, datagram, &mut scratch, &QuicLimits::default(), &mut counters)
                     && hello.complete
                 {
                     came = Some(hello.message.to_vec());

@@ -44,7 +44,8 @@ pub fn datagrams(data: &[u8]) {
                 _ => [seal(&id, number, input.chunk()), seal(&[control; 8], number, input.chunk())].concat(),
             };
             let _ = looks_like_quic(&datagram);
-            check(&connection.datagram(&datagram, scratch, &limits, &mut counters));
+            let side = if control & 8 == 0 { Side::Low } else { Side::High };
+            check(&connection.datagram(side, &datagram, scratch, &limits, &mut counters));
             check(&connection.more());
             // Buffers of what is kept, grown by doubling, for each version of each connection's stream, and the spare one.
             let streams_max = (CONNECTIONS_MAX + 1) * limits.stream_versions_max;
@@ -171,6 +172,6 @@ fn what_is_sealed_here_opens_there() {
     let mut connection = Connection::default();
     let (mut scratch, mut counters) = (Scratch::new(), QuicCounters::default());
     let packet = seal(&[7; 8], 1, &hello);
-    let progress = connection.datagram(&packet, &mut scratch, &QuicLimits::default(), &mut counters);
+    let progress = connection.datagram(Side::Low, &packet, &mut scratch, &QuicLimits::default(), &mut counters);
     assert!(matches!(progress, Progress::Hello(hello) if hello.complete && hello.message.len() == 50), "{progress:?}");
 }

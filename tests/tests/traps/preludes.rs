@@ -148,3 +148,23 @@ fn a_page_that_speaks_of_a_name_is_no_visit() {
     assert_eq!(replay.alerted(), Vec::<String>::new());
     assert_eq!(replay.said(), Vec::<String>::new(), "{CLIENT} > {SERVER}");
 }
+
+#[test]
+fn records_that_servers_pass_over_hide_no_hello() {
+    let connection = Connection::default();
+    let hello = Hello::to(NAME).record();
+    let alert_record: &[u8] = b"\x15\x03\x01\0\x02\x01\x70";
+    for (what, first) in [
+        ("a warning", alert_record.to_vec()),
+        ("four warnings", alert_record.repeat(4)),
+        ("an empty record", b"\x16\x03\x01\0\0".to_vec()),
+        ("a change of cipher", b"\x14\x03\x01\0\x01\x01".to_vec()),
+        ("no more than a type of another kind", b"\x18\x03\x01\0\x03\x01\0\0".to_vec()),
+    ] {
+        let stream = [&first[..], &hello].concat();
+        for size in [stream.len(), first.len(), 3] {
+            let replay = Tape::of(connection.opening()).then(connection.segments(&stream, size)).replay();
+            assert_eq!(replay.alerted(), alert("tls-sni", NAME), "{what}, in pieces of {size}");
+        }
+    }
+}

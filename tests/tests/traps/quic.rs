@@ -222,3 +222,31 @@ fn an_initial_in_ip_fragments() {
         assert_told_once(&tape.replay(), &format!("{order:?}"));
     }
 }
+
+#[test]
+fn a_decoys_packet_number_hides_no_hello() {
+    let (truth, decoy) = (Hello::post_quantum(NAME).message(), Hello::to("www.example.org").message());
+    let hello = initials(&truth, &[0, 900]);
+    for number in [200, 0x7fff_ffff, u32::MAX] {
+        for frames in [vec![1], crypto(&decoy, 0..decoy.len())] {
+            let decoy = Initial::new(ID, &frames).number(number).datagram();
+            for place in 0..2 {
+                let mut datagrams = hello.clone();
+                datagrams.insert(place, decoy.clone());
+                let tape = Tape::of(datagrams.iter().map(|datagram| from_client(datagram)));
+                assert_eq!(tape.replay().alerted(), alert("quic-sni", NAME), "number {number} at {place}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_decoy_whose_source_id_is_the_hellos_destination_id_hides_it_not() {
+    let (truth, decoy) = (Hello::post_quantum(NAME).message(), Hello::to("www.example.org").message());
+    let hello = initials(&truth, &[0, 900]);
+    for frames in [vec![1], crypto(&decoy, 0..decoy.len()), crypto(&decoy, 0..40)] {
+        let decoy = Initial { source: ID.to_vec(), ..Initial::new(OTHER_ID, &frames) }.datagram();
+        let tape = Tape::of([from_client(&decoy)]).then(hello.iter().map(|datagram| from_client(datagram)));
+        assert_eq!(tape.replay().alerted(), alert("quic-sni", NAME), "{frames:?}");
+    }
+}

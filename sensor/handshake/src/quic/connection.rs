@@ -9,6 +9,7 @@ use super::header::{self, Clear, ConnectionId, Initial, Packet};
 use super::keys::{Keys, Scratch};
 use super::versions::Schedule;
 use super::{Hello, Progress, QuicCounters, QuicLimits};
+use vigie_flow::Side;
 use vigie_wire::assembly::{Assembly, InsertError};
 
 /// How many connections, real ones or decoys, are followed on one flow at a time.
@@ -39,9 +40,11 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Takes one datagram and returns what it brought. If that is a hello, ask [`Connection::more`] for another.
+    /// Takes one datagram that a side sent, and returns what it brought. If that is a hello, ask [`Connection::more`] for
+    /// another.
     pub fn datagram(
         &mut self,
+        side: Side,
         payload: &[u8],
         scratch: &mut Scratch,
         limits: &QuicLimits,
@@ -55,7 +58,7 @@ impl Connection {
             known = true;
             rest = after;
             match packet {
-                Packet::Initial(packet) => self.initial(&packet, scratch, limits, counters),
+                Packet::Initial(packet) => self.initial(side, &packet, scratch, limits, counters),
                 Packet::Clear(packet) => self.clear(&packet, limits, counters),
                 Packet::Opaque => {}
                 Packet::Retry => counters.retries += 1,
@@ -118,6 +121,7 @@ impl Connection {
     /// first after a Retry, RFC 9001 §5.2).
     fn initial(
         &mut self,
+        side: Side,
         packet: &Initial<'_>,
         scratch: &mut Scratch,
         limits: &QuicLimits,
@@ -126,7 +130,7 @@ impl Connection {
         counters.initials += 1;
         counters.unknown_versions += u64::from(!packet.dialect.known);
         let own = self.candidates.iter().position(|candidate| candidate.destination.as_slice() == packet.destination);
-        if own.is_none() && self.candidates.iter().any(|candidate| candidate.is_answered_by(packet)) {
+        if own.is_none() && self.candidates.iter().any(|candidate| candidate.is_answered_by(side, packet)) {
             counters.from_server += 1;
             return;
         }
@@ -135,13 +139,13 @@ impl Connection {
         candidates
             .retain(|&mut at| Some(at) == own || self.candidates.get(at).is_some_and(|candidate| candidate.proven));
         for at in candidates {
-            if self.open(at, packet, scratch, limits, counters) {
+            if self.open(at, side, packet, scratch, limits, counters) {
                 return;
             }
         }
         if own.is_none() && !self.given_up {
             let at = self.new_candidate(packet.destination, counters);
-            self.open(at, packet, scratch, limits, counters);
+            self.open(at, side, packet, scratch, limits, counters);
         }
     }
 
@@ -149,6 +153,7 @@ impl Connection {
     fn open(
         &mut self,
         at: usize,
+        side: Side,
         packet: &Initial<'_>,
         scratch: &mut Scratch,
         limits: &QuicLimits,
@@ -169,6 +174,7 @@ impl Connection {
                 return false;
             }
             if candidate.open(schedule, packet, scratch, limits, counters) {
+                candidate.sender.get_or_insert(side);
                 counters.opened += 1;
                 self.failures = 0;
                 if is_unknown {
@@ -240,6 +246,8 @@ struct Candidate {
     destination: ConnectionId,
     /// The client's own id, to which the server's packets go.
     source: ConnectionId,
+    /// Who sent the packets that were opened.
+    sender: Option<Side>,
     version: u32,
     /// Whether any packet was opened with its keys.
     proven: bool,
@@ -265,6 +273,7 @@ impl Candidate {
         self.stream = CryptoStream { bytes, ..CryptoStream::default() };
         self.versions = Vec::new();
         (self.version, self.proven, self.opened_by, self.largest_number) = (0, false, None, None);
+        self.sender = None;
     }
 
     /// Bytes of memory held.
@@ -294,8 +303,10 @@ impl Candidate {
     }
 
     /// Whether a packet goes to this connection's client. The client itself keeps its source id (RFC 9000 §7.2).
-    fn is_answered_by(&self, packet: &Initial<'_>) -> bool {
-        self.proven && packet.destination == self.source.as_slice() && packet.source != self.source.as_slice()
+    fn is_answered_by(&self, side: Side, packet: &Initial<'_>) -> bool {
+        self.sender.is_some_and(|sender| sender != side)
+            && packet.destination == self.source.as_slice()
+            && packet.source != self.source.as_slice()
     }
 
     /// Decrypts a packet and takes its handshake bytes.

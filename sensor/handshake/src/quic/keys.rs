@@ -83,7 +83,8 @@ impl Keys {
     }
 
     /// Opens `packet`, whose packet number starts at `number_at`, in `buffer`: its full number, the bytes that the number
-    /// took, and its frames. None if these are not its keys, or a byte of it is wrong.
+    /// took, and its frames. None if these are not its keys, or a byte of it is wrong. `largest` may be the number of a decoy:
+    /// where it leads to nothing, the packet is opened as if it were the first.
     pub(super) fn open<'b>(
         &self,
         packet: &[u8],
@@ -91,6 +92,22 @@ impl Keys {
         largest: Option<u64>,
         buffer: &'b mut Vec<u8>,
     ) -> Option<Opened<'b>> {
+        let opened = self.open_after(packet, number_at, largest, buffer);
+        let opened = opened.or_else(|| largest.and_then(|_| self.open_after(packet, number_at, None, buffer)));
+        let (number, number_bytes, frames_bytes) = opened?;
+        let frames = buffer.get(number_at + number_bytes..)?.get(..frames_bytes)?;
+        Some(Opened { number, number_bytes, frames })
+    }
+
+    /// Opens it in `buffer` as the next after a packet with the number `largest`: its own number, the bytes that this took, and
+    /// those of its frames.
+    fn open_after(
+        &self,
+        packet: &[u8],
+        number_at: usize,
+        largest: Option<u64>,
+        buffer: &mut Vec<u8>,
+    ) -> Option<(u64, usize, usize)> {
         let sample = packet.get(number_at.checked_add(4)?..)?.get(..self.header.algorithm().sample_len())?;
         let [first_mask, number_mask @ ..] = self.header.new_mask(sample).ok()?;
         buffer.clear();
@@ -106,7 +123,7 @@ impl Keys {
         }
         let number = full_packet_number(largest, truncated, number_bytes);
         let frames = self.packet.open_in_place(self.nonce(number), Aad::from(&*header), sealed).ok()?;
-        Some(Opened { number, number_bytes, frames })
+        Some((number, number_bytes, frames.len()))
     }
 
     /// The packet number, left-padded, over the IV (RFC 9001 §5.3).
