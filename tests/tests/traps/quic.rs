@@ -250,3 +250,11 @@ fn a_decoy_whose_source_id_is_the_hellos_destination_id_hides_it_not() {
         assert_eq!(tape.replay().alerted(), alert("quic-sni", NAME), "{frames:?}");
     }
 }
+
+#[test]
+fn connections_that_say_nothing_do_not_push_out_the_hello() {
+    let hello = initials(&Hello::post_quantum(NAME).message(), &[0, 900]);
+    let pings = (0..12).map(|number| from_client(&Initial::new(&[number; 8], &[1]).datagram()));
+    let tape = Tape::of([from_client(&hello[0])]).then(pings).then([from_client(&hello[1])]);
+    assert_told_once(&tape.replay(), "between its halves");
+}

@@ -218,8 +218,9 @@ impl Connection {
         let evicted = self.candidates.is_full().then(|| {
             counters.connections_evicted += 1;
             let useless = self.candidates.iter().position(|candidate| !candidate.proven);
+            let idle = || self.candidates.iter().position(|candidate| candidate.stream.bytes.is_empty());
             let reported = || self.candidates.iter().position(|candidate| candidate.is_reported());
-            let place = useless.or_else(reported).unwrap_or(0);
+            let place = useless.or_else(idle).or_else(reported).unwrap_or(0);
             self.candidates.remove(place)
         });
         let mut candidate = evicted.or_else(|| self.spare.take()).unwrap_or_default();
