@@ -204,10 +204,10 @@ impl Opening {
         self.is(IS_ANSWERED) && sender == self.client() && !is_same && !segment.payload.is_empty()
     }
 
-    /// Whether a SYN that opens this connection again elsewhere counts only when the server answers it, or the client goes on
-    /// there: in an established connection the server answers with a challenge alone (RFC 5961 §4).
+    /// Whether a SYN opens this connection again elsewhere. Either may be a decoy: the later one counts when the server answers
+    /// it, or the client goes on there. In an established connection the server answers with a challenge alone (RFC 5961 §4).
     pub fn doubts(&self, again: &Self) -> bool {
-        self.is(IS_ANSWERED) && self.client() == again.client() && self.client_first != again.client_first
+        self.client() == again.client() && self.client_first != again.client_first
     }
 
     /// Whether a segment acknowledges what this connection's server sent. Another connection's would begin elsewhere.

@@ -23,6 +23,14 @@ pub use split::{Addition, SplitHello};
 /// Zeros that fill a frame of 60 bytes up behind the shortest headers of IPv4 and TCP, and some more.
 const PADDING_BYTES_MAX: usize = 18;
 
+/// A SYN that opened a connection elsewhere.
+#[derive(Debug)]
+struct OtherOpening {
+    opening: Opening,
+    /// It came after the one that counts.
+    is_later: bool,
+}
+
 /// What becomes of a segment.
 enum Admission {
     /// It counts.
@@ -49,8 +57,8 @@ pub struct TcpInspector {
     dns: Option<Box<[DnsStream; 2]>>,
     http: Option<Box<HttpConnection>>,
     opening: Option<Opening>,
-    /// A SYN that opened the connection elsewhere, and was not answered yet. Boxed because few connections have it.
-    reopening: Option<Box<Opening>>,
+    /// Other SYNs of the client, which opened the connection elsewhere and were not answered yet, the oldest first.
+    other_openings: Vec<OtherOpening>,
     /// The server has asked for another hello.
     is_retried: bool,
     /// Segments of the client with a wrong checksum, which the server may acknowledge.
@@ -58,7 +66,7 @@ pub struct TcpInspector {
 }
 
 // Every connection that is being opened has one: what few need is boxed.
-const _: () = assert!(size_of::<TcpInspector>() <= 384);
+const _: () = assert!(size_of::<TcpInspector>() <= 400);
 
 impl TcpInspector {
     /// Bytes of memory held, those of the struct itself among them.
@@ -70,7 +78,7 @@ impl TcpInspector {
             + self.http.as_ref().map_or(0, |http| http.memory_bytes())
             + self.dns.as_ref().map_or(0, |streams| streams.iter().map(DnsStream::memory_bytes).sum())
             + self.held.as_ref().map_or(0, |held| held.memory_bytes())
-            + self.reopening.as_ref().map_or(0, |_| size_of::<Opening>())
+            + self.other_openings.capacity() * size_of::<OtherOpening>()
     }
 
     /// Bytes of memory that a segment of one side may change.
@@ -94,7 +102,7 @@ impl TcpInspector {
         self.dns = None;
         self.http = None;
         self.opening = None;
-        self.reopening = None;
+        self.other_openings.clear();
         self.is_retried = false;
         self.held = None;
     }
@@ -172,7 +180,7 @@ impl TcpInspector {
         limits: &Limits,
         counts: &mut Counts,
     ) -> Findings<'a> {
-        if self.reopening.is_some() {
+        if self.has_other_openings() {
             self.note_going_on(side, segment, limits);
         }
         // The checksum of a whole hello is tested only if an event shows it: see `is_void_hello`.
@@ -199,22 +207,36 @@ impl TcpInspector {
         self.stream(side).segment(segment, has_other_hop_limit, limits, counts)
     }
 
-    /// Where the client goes on tells whether the SYN that opened the connection elsewhere was a decoy.
+    /// Where the client goes on tells which of several SYNs were decoys.
     #[cold]
-    fn note_going_on(&mut self, side: Side, segment: &Segment<'_>, limits: &Limits) {
-        let Some(reopening) = self.reopening.as_deref().filter(|reopening| reopening.client() == side) else { return };
-        let reopening = *reopening;
-        let distance = |first: u32| segment.sequence.wrapping_sub(first) as usize;
-        let goes_on = |opening: Opening| {
-            distance(opening.client_first()) < limits.stream_bytes_max || opening.is_acknowledged_by(segment)
+    pub fn note_going_on(&mut self, side: Side, segment: &Segment<'_>, limits: &Limits) {
+        let Some(opening) = self.opening.filter(|opening| opening.client() == side) else { return };
+        let distance = |opening: Opening| segment.sequence.wrapping_sub(opening.client_first()) as usize;
+        let is_near = |opening: Opening| distance(opening) < limits.stream_bytes_max;
+        let is_acknowledged = opening.is_acknowledged_by(segment);
+        let place_by =
+            |fits: &dyn Fn(Opening) -> bool| self.other_openings.iter().rposition(|other| fits(other.opening));
+        let there = match is_acknowledged || distance(opening) == 0 {
+            true => None,
+            false if is_near(opening) => place_by(&|other| distance(other) == 0),
+            false => place_by(&is_near),
         };
-        if self.opening.is_some_and(goes_on) {
-            if let Some(opening) = &mut self.opening {
-                opening.note(Desync::SYN_FLAG);
-            }
-        } else if distance(reopening.client_first()) < limits.stream_bytes_max {
-            self.reopen(reopening);
+        if let Some(place) = there {
+            let OtherOpening { opening: other, is_later } = self.other_openings.remove(place);
+            self.reopen(other);
+            self.other_openings.push(OtherOpening { opening, is_later: !is_later });
+        } else if (is_acknowledged || is_near(opening))
+            && self.other_openings.iter().any(|other| other.is_later)
+            && let Some(opening) = &mut self.opening
+        {
+            opening.note(Desync::SYN_FLAG);
         }
+    }
+
+    /// Whether other SYNs opened the connection elsewhere, and the client may still go on there.
+    #[inline]
+    pub const fn has_other_openings(&self) -> bool {
+        !self.other_openings.is_empty()
     }
 
     /// Takes a segment from the client after its hello was reported. Another version of its bytes shows in
@@ -246,6 +268,11 @@ impl TcpInspector {
         }
     }
 
+    /// Whether what it holds may be needed again after its hello was reported.
+    pub fn must_be_kept(&self) -> bool {
+        self.low.holds_bytes() || self.high.holds_bytes() || self.has_other_openings()
+    }
+
     /// Segments with payload that were taken.
     pub const fn segments(&self) -> u32 {
         self.segments
@@ -261,23 +288,35 @@ impl TcpInspector {
     }
 
     /// The connection is opened again, by another SYN or by the same one.
-    pub fn open_again(&mut self, opening: Opening) {
-        match self.opening.filter(|known| known.doubts(&opening)) {
-            Some(_) => self.reopening = Some(Box::new(opening)),
-            None => self.reopen(opening),
+    pub fn open_again(&mut self, opening: Opening, limits: &Limits, counts: &mut Counts) {
+        if self.opening.is_none_or(|known| !known.doubts(&opening)) {
+            return self.reopen(opening);
         }
+        let known = self.other_openings.iter().position(|other| !other.opening.doubts(&opening));
+        if let Some(place) = known {
+            self.other_openings.remove(place);
+        } else if self.other_openings.len() >= limits.stream_versions_max {
+            counts.stream_versions += 1;
+            self.other_openings.remove(0);
+        }
+        self.other_openings.push(OtherOpening { opening, is_later: true });
     }
 
     fn reopen(&mut self, opening: Opening) {
-        self.reopening = None;
         self.begin(opening.client(), opening.client_first());
         self.opening = Some(self.opening.map_or(opening, |known| opening.after(&known)));
     }
 
     /// The server answers the opening.
     pub fn answer(&mut self, server: Side, syn_ack: &Segment<'_>) {
-        if let Some(reopening) = self.reopening.take_if(|reopening| reopening.is_answered_by(syn_ack)) {
-            self.reopen(*reopening);
+        // Made-up captures acknowledge 0, which decides nothing.
+        let acknowledgment = syn_ack.acknowledgment().filter(|&number| number != 0);
+        let answers_this = self.opening.is_some_and(|known| acknowledgment == Some(known.client_first()));
+        let answered = self.other_openings.iter().rposition(|other| other.opening.is_answered_by(syn_ack));
+        if let Some(place) = answered.filter(|_| acknowledgment.is_some() && !answers_this) {
+            let other = self.other_openings.swap_remove(place);
+            self.reopen(other.opening);
+            self.other_openings.clear();
         }
         if let Some(opening) = self.opening.as_mut().filter(|opening| opening.client() != server) {
             opening.answer(syn_ack);

@@ -77,11 +77,13 @@ impl Worker {
         }
         let Some(entry) = self.table.get(slot) else { return false };
         let connection = id_tag(&segment.sequence.to_be_bytes());
+        let mut watched = None;
         if entry.marks & SETTLED != 0 {
             if entry.spare == connection {
                 self.update_last_seen(entry.record, &packet.frame);
                 return false;
             }
+            watched = self.watched_opening(entry.marks, entry.record);
             self.restart_flow(slot, packet, FlowEnd::Timeout, emit);
         }
         if let Some(entry) = self.table.get_mut(slot) {
@@ -91,6 +93,9 @@ impl Worker {
         let record_id = self.record_of(slot, packet, emit);
         let opening = Opening::new(side, segment);
         if let Some(record) = self.records.get_mut(record_id) {
+            if let Some(watched) = watched {
+                record.inspection = Inspection::Opening(watched);
+            }
             let doubts = matches!(&record.inspection, Inspection::Opening(known) if known.doubts(&opening));
             if doubts || matches!(&record.inspection, Inspection::SplitHello(_)) {
                 tcp_inspector(
@@ -102,12 +107,23 @@ impl Worker {
                 );
             }
             match &mut record.inspection {
-                Inspection::Tcp(inspector) => inspector.open_again(opening),
+                Inspection::Tcp(inspector) => {
+                    inspector.open_again(opening, &self.handshake_limits, &mut self.handshake_counters);
+                }
                 Inspection::Opening(known) => *known = opening.after(known),
                 _ => record.inspection = Inspection::Opening(opening),
             }
         }
         true
+    }
+
+    /// How a connection was opened whose server has not answered yet: the client may go on in it after a SYN elsewhere.
+    fn watched_opening(&self, marks: u8, record_id: u32) -> Option<Opening> {
+        match &self.records.get(record_id).filter(|_| marks & WATCHED != 0)?.inspection {
+            Inspection::Opening(opening) => Some(*opening),
+            Inspection::Tcp(inspector) => inspector.opening(),
+            _ => None,
+        }
     }
 
     /// Whether a SYN is a decoy within an established connection. It is counted.

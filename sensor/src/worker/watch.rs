@@ -109,6 +109,9 @@ impl Worker {
             return contradictions;
         };
         let bytes_before = inspector.memory_bytes();
+        if inspector.has_other_openings() {
+            inspector.note_going_on(client, segment, limits);
+        }
         if inspector.is_before_reading(client, segment) {
             inspector.restart(client);
         }
@@ -171,7 +174,7 @@ impl Worker {
         let Some(record) = self.records.get_mut(record_id) else { return self.settle(slot, record_id) };
         match &mut record.inspection {
             Inspection::Opening(_) | Inspection::SplitHello(_) => {}
-            Inspection::Tcp(inspector) if inspector.holds_bytes(Side::Low) || inspector.holds_bytes(Side::High) => {
+            Inspection::Tcp(inspector) if inspector.must_be_kept() => {
                 let bytes_before = inspector.memory_bytes();
                 inspector.keep_bytes();
                 remeasure(&mut self.inspection_bytes, bytes_before, inspector.memory_bytes());

@@ -181,3 +181,47 @@ fn a_syn_ack_of_the_client_does_not_swap_the_roles() {
         }
     }
 }
+
+#[test]
+fn a_syn_elsewhere_before_the_answer_hides_no_hello() {
+    let connection = Connection::default();
+    let hello = Hello::post_quantum(NAME).record();
+    for isn in [2_000_000_000, connection.client_isn + 1, connection.client_isn + 70_000, connection.client_isn - 500] {
+        let elsewhere = connection.isn(isn);
+        for (what, opening) in [
+            ("before", vec![elsewhere.syn(), connection.syn(), connection.syn_ack()]),
+            ("after", vec![connection.syn(), elsewhere.syn(), connection.syn_ack()]),
+            ("around", vec![elsewhere.syn(), connection.syn(), elsewhere.syn(), connection.syn_ack()]),
+            ("one way, before", vec![elsewhere.syn(), connection.syn()]),
+            ("one way, after", vec![connection.syn(), elsewhere.syn()]),
+            ("one way, around", vec![elsewhere.syn(), connection.syn(), elsewhere.syn()]),
+        ] {
+            for size in [hello.len(), 700] {
+                let replay = Tape::of(opening.clone()).then(connection.segments(&hello, size)).replay();
+                assert_eq!(replay.alerted(), alert("tls-sni", NAME), "{isn}, {what}, in pieces of {size}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_syn_elsewhere_with_a_hello_of_its_own_hides_no_other() {
+    let connection = Connection::default();
+    let elsewhere = connection.isn(2_000_000_000);
+    let (truth, decoy) = (Hello::post_quantum(NAME).record(), Hello::to(OTHER).record());
+    for size in [truth.len(), 700] {
+        let truth = connection.segments(&truth, size);
+        let decoy_here = connection.from_client(0, &decoy);
+        let decoy_there = elsewhere.from_client(0, &decoy);
+        for (what, segments) in [
+            ("one way", vec![connection.syn(), elsewhere.syn(), decoy_there.clone()]),
+            ("one way, first", vec![elsewhere.syn(), connection.syn(), decoy_there.clone()]),
+            ("answered", vec![connection.syn(), connection.syn_ack(), elsewhere.syn(), decoy_there]),
+            ("after a decoy", vec![connection.syn(), connection.syn_ack(), decoy_here.clone(), elsewhere.syn()]),
+            ("one way, after a decoy", vec![connection.syn(), decoy_here, elsewhere.syn()]),
+        ] {
+            let replay = Tape::of(segments).then(truth.clone()).replay();
+            assert_eq!(replay.alerted(), alert("tls-sni", NAME), "{what}, in pieces of {size}");
+        }
+    }
+}
