@@ -22,6 +22,7 @@ use super::flows::FOREIGN;
 use super::records::{FlowRecord, Records};
 use super::{Counter, Worker};
 use crate::event::{Event, FlowEnd, Order};
+use crate::settings::ENDING_FLOW_BYTES;
 
 /// State of a flow: this direction is inserted.
 const FROM_LOW: u16 = 1;
@@ -37,8 +38,6 @@ const AGAIN_AFTER: u16 = 64 * ONE_PACKET;
 const ROOM_AFTER: u16 = 1_024 * ONE_PACKET;
 /// The same when the program would not take the packet.
 const ORDINARY_AFTER: u16 = 4_095 * ONE_PACKET;
-/// Flows that wait for their last counts, at most. The next one's event goes out at once.
-const ENDING_FLOWS_MAX: usize = 65_536;
 /// A slot's epoch may be this far ahead of the worker's: each worker tells its own.
 const EPOCHS_AHEAD_MAX: u8 = 8;
 
@@ -78,6 +77,10 @@ struct EndingFlow {
     /// Directions that the worker had retired when the flow ended.
     retirements: u64,
 }
+
+/// Bytes of the box with the counts, and of a tunnel that no other flow is in.
+const ENDING_FLOW_BOXES_BYTES: usize = 96;
+const _: () = assert!(size_of::<EndingFlow>() + ENDING_FLOW_BOXES_BYTES <= ENDING_FLOW_BYTES);
 
 /// How epochs of the program become times.
 #[derive(Clone, Copy)]
@@ -317,11 +320,12 @@ impl Worker {
         let Some(shunt) = &mut self.shunt else { return false };
         let state = shunt.state(slot).map_or(0, |state| *state);
         let has_event = |record: &FlowRecord| self.event_types.flows || record.sighted.is_some();
-        if state & RETIRED == 0
-            || entry.marks & FOREIGN != 0
-            || shunt.ending.len() >= ENDING_FLOWS_MAX
-            || !self.records.get(entry.record).is_some_and(has_event)
+        if state & RETIRED == 0 || entry.marks & FOREIGN != 0 || !self.records.get(entry.record).is_some_and(has_event)
         {
+            return false;
+        }
+        if shunt.ending.len() >= self.limits.shunt_ending_flows_max {
+            self.counters.add(Counter::ShuntEndingFlows, 1);
             return false;
         }
         let Some(record) = self.records.remove(entry.record) else { return false };
