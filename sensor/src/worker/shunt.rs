@@ -308,15 +308,27 @@ impl Worker {
     /// Ends a flow that left the table, and all that was shunted of it.
     #[inline]
     pub(super) fn end_flow(&mut self, slot: Slot, entry: &FlowEntry, reason: FlowEnd, emit: &mut dyn FnMut(Event)) {
-        if self.shunt.is_none() || !self.end_shunted_flow(slot, entry, reason) {
+        self.retire_flow(slot, entry);
+        self.end_retired_flow(slot, entry, reason, emit);
+    }
+
+    /// Ends a flow that left the table, and of which nothing is shunted any more.
+    #[inline]
+    pub(super) fn end_retired_flow(
+        &mut self,
+        slot: Slot,
+        entry: &FlowEntry,
+        reason: FlowEnd,
+        emit: &mut dyn FnMut(Event),
+    ) {
+        if self.shunt.is_none() || !self.await_last_counts(slot, entry, reason) {
             self.close_flow(entry, reason, emit);
         }
     }
 
-    /// Retires the directions of a flow that ends. True if its event waits for its last counts.
+    /// Has the event of a flow wait for its last counts. False if there is no event, or nothing to wait for.
     #[inline(never)]
-    fn end_shunted_flow(&mut self, slot: Slot, entry: &FlowEntry, reason: FlowEnd) -> bool {
-        self.retire_flow(slot, entry);
+    fn await_last_counts(&mut self, slot: Slot, entry: &FlowEntry, reason: FlowEnd) -> bool {
         let Some(shunt) = &mut self.shunt else { return false };
         let state = shunt.state(slot).map_or(0, |state| *state);
         let has_event = |record: &FlowRecord| self.event_types.flows || record.sighted.is_some();
