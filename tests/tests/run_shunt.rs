@@ -39,6 +39,11 @@ struct Tapped {
 impl Tapped {
     /// With so many workers, and a table for so many flows.
     fn new(workers: usize, flows_max: usize) -> Option<Self> {
+        Self::with_settings(workers, flows_max, &[])
+    }
+
+    /// The same with more settings.
+    fn with_settings(workers: usize, flows_max: usize, more: &[&str]) -> Option<Self> {
         let namespace = Namespace::new()?;
         if !has("ethtool") {
             skipped("ethtool is not installed");
@@ -47,7 +52,7 @@ impl Tapped {
         namespace.pair("out0", "tap0");
         namespace.run("ethtool -K tap0 rxvlan off gro off");
         let folder = Folder::new();
-        let daemon = start(&namespace, &folder, workers, flows_max);
+        let daemon = start(&namespace, &folder, workers, flows_max, more);
         Some(Self { namespace, folder, daemon, sent: Vec::new() })
     }
 
@@ -57,7 +62,7 @@ impl Tapped {
         daemon.kill();
         until("the program is gone", PATIENCE, || (!namespace.run("ip link show tap0").contains("xdp")).then_some(()));
         let folder = Folder::new();
-        let daemon = start(&namespace, &folder, 1, flows_max);
+        let daemon = start(&namespace, &folder, 1, flows_max, &[]);
         Self { namespace, folder, daemon, sent: Vec::new() }
     }
 
@@ -114,8 +119,8 @@ impl Tapped {
     }
 }
 
-/// Starts a sensor with so many workers and a table for so many flows.
-fn start(namespace: &Namespace, folder: &Folder, workers: usize, flows_max: usize) -> Daemon {
+/// Starts a sensor with so many workers, a table for so many flows, and more settings.
+fn start(namespace: &Namespace, folder: &Folder, workers: usize, flows_max: usize, more: &[&str]) -> Daemon {
     let (flows_max, workers) = (format!("limits.shunt_flows_max={flows_max}"), workers.to_string());
     let settings = [
         "capture.shunt=drop",
@@ -124,7 +129,7 @@ fn start(namespace: &Namespace, folder: &Folder, workers: usize, flows_max: usiz
         "privacy.debug_until=2100-01-01",
     ];
     let mut arguments = vec!["-i", "tap0", "--workers", workers.as_str()];
-    arguments.extend(settings.iter().flat_map(|setting| ["--set", setting]));
+    arguments.extend(settings.iter().chain(more).flat_map(|setting| ["--set", setting]));
     Daemon::start(namespace, folder, &arguments)
 }
 
@@ -156,6 +161,11 @@ fn up(scrape: &Scrape) -> u64 {
 
 fn shunted(scrape: &Scrape) -> u64 {
     scrape.sum("vigie_shunt_packets_total", &[])
+}
+
+/// Ended flows that could not wait for their last counts.
+fn could_not_wait(scrape: &Scrape) -> u64 {
+    scrape.sum("vigie_limit_hits_total", &["limit=\"shunt_ending_flows_max\""])
 }
 
 /// Some packets of an established connection, in both directions.
@@ -227,6 +237,7 @@ fn flows_that_are_shunted_have_the_packets_and_bytes_that_they_have_when_read() 
     let share = shunted(&scrape) as f64 / tapped.sent.len() as f64;
     println!("{} packets, {:.0} % shunted", tapped.sent.len(), 100.0 * share);
     assert!(share > 0.4, "{share}");
+    assert_eq!(could_not_wait(&scrape), 0);
     tapped.compare();
 }
 
@@ -335,4 +346,22 @@ fn what_cannot_be_shunted_goes_up() {
         up(scrape) + shunted(scrape) >= before + more.len() as u64
     });
     tapped.compare();
+}
+
+/// Without room to wait, the events of flows that end go out at once, which is counted.
+#[test]
+fn flows_that_end_without_their_last_counts_are_counted() {
+    let settings = ["limits.shunt_ending_flows_max=0"];
+    let Some(mut tapped) = Tapped::with_settings(1, 4_096, &settings) else { return };
+    tapped.send((0..20).flat_map(|number| known::says(number, HARMLESS)).collect());
+    for _ in 0..4 {
+        thread::sleep(SETTLING);
+        tapped.send((0..20).flat_map(|number| talk(&known::connection(number), 2)).collect());
+    }
+    let scrape = tapped.counted();
+    assert!(shunted(&scrape) > 0);
+    assert_eq!(could_not_wait(&scrape), 0, "none has ended");
+    let anew = |number| known::connection(number).isn(5_000_000).saying(&Hello::to(HARMLESS).record());
+    tapped.send((0..20).flat_map(anew).collect());
+    assert_eq!(could_not_wait(&tapped.counted()), 20);
 }

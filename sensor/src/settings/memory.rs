@@ -11,6 +11,8 @@ use vigie_journal::BUFFER_BYTES;
 
 /// Most bytes of a flow without a name that waits for the answers of DNS.
 pub(crate) const WAITING_FLOW_BYTES_MAX: usize = 3_072;
+/// Most bytes of a shunted flow that has ended and waits for its last counts.
+pub(crate) const ENDING_FLOW_BYTES: usize = 352;
 /// Most bytes of a worker's alerts that are held because their client has too many.
 pub(crate) const HELD_ALERTS_BYTES_MAX: usize = 5 << 20;
 /// Bytes of the program itself: code, signatures, policy, stacks, and what the allocator keeps for itself.
@@ -37,7 +39,8 @@ pub struct MemoryNeed {
     pub program_bytes: u64,
     /// Rings shared with the kernel; they are allocated at the start and cannot be swapped.
     pub rings_bytes: u64,
-    /// The table of the shunt, if there is one; it is allocated at the start and cannot be swapped.
+    /// The shunt, if there is one: its table, which is allocated at the start and cannot be swapped, and what the workers note of
+    /// the flows in it.
     pub shunt_bytes: u64,
     /// Flow tables of all workers; they fill as flows arrive.
     pub tables_bytes: u64,
@@ -73,7 +76,9 @@ impl MemoryNeed {
             program_bytes: PROGRAM_BYTES,
             rings_bytes: rings.saturating_mul(capture.ring_bytes as u64),
             shunt_bytes: capture.shunt_options(limits.shunt_flows_max).map_or(0, |options| {
-                table_bytes(options.flows_max).saturating_add(workers.saturating_mul(slots).saturating_mul(2))
+                let ending = (limits.shunt_ending_flows_max as u64).saturating_mul(ENDING_FLOW_BYTES as u64);
+                let states = slots.saturating_mul(2);
+                table_bytes(options.flows_max).saturating_add(workers.saturating_mul(states.saturating_add(ending)))
             }),
             tables_bytes: workers.saturating_mul(table),
             work_bytes: workers.saturating_mul(each).saturating_add(shared),

@@ -21,7 +21,7 @@ use vigie_config::{Machine, Program, Review, Schema, document};
 
 pub use choices::{Fsync, KeyPeriod, Language, Level, LogFormat, Naming, Record, Unlisted};
 pub use memory::MemoryNeed;
-pub(crate) use memory::{HELD_ALERTS_BYTES_MAX, WAITING_FLOW_BYTES_MAX};
+pub(crate) use memory::{ENDING_FLOW_BYTES, HELD_ALERTS_BYTES_MAX, WAITING_FLOW_BYTES_MAX};
 pub use table::{
     Capture, Events, Judgement, Limits, Log, Metrics, Policy, Privacy, Privilege, Sensor, Settings, Signatures,
 };

@@ -86,6 +86,9 @@ settings! {
         /// Flows of all workers whose packets the network driver drops, with `capture.shunt`. Packets of further ones go to
         /// the workers.
         shunt_flows_max: usize = 1_048_576, Rule::Range(16, 268_435_456), Restart;
+        /// Flows of a worker that have ended and whose events wait until their last shunted packets are counted, for some
+        /// hundredths of a second. The events of further ones do not wait, and may lack those packets.
+        shunt_ending_flows_max: usize = 65_536, Rule::Range(0, 16_777_216), Restart;
         /// Flows of a worker whose handshake is being read or that matched; when it is reached, the one that was idle
         /// longest is given up.
         records_max: usize = 131_072, Rule::Range(16, 1_500_000_000), Restart;

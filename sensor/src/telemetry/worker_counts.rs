@@ -50,6 +50,7 @@ pub const WORKER_COUNTS: &[WorkerCount] = &[
     ("limit", "event_user_agent_bytes_max", LIMIT_HITS, &["event_user_agent_bytes_max"]),
     ("limit", "event_answers_bytes_max", LIMIT_HITS, &["event_answers_bytes_max"]),
     ("limit", "shunt_flows_max", LIMIT_HITS, &["shunt_flows_max"]),
+    ("limit", "shunt_ending_flows_max", LIMIT_HITS, &["shunt_ending_flows_max"]),
     ("shunt", "inserted", SHUNT_INSERTED, &[]),
     ("shunt", "retired", SHUNT_RETIRED, &[]),
     ("hello", "tls", HELLOS, &["tls"]),

@@ -155,7 +155,7 @@ impl Worker {
             // The slot is free, but not reused yet.
             let Some(entry) = self.table.get(slot).copied() else { continue };
             self.order = Order { at_frame: order.at_frame, last_frame, ordinal: 0 };
-            self.end_flow(slot, &entry, reason, emit);
+            self.end_retired_flow(slot, &entry, reason, emit);
         }
         updates.for_each(|update| self.tell_bytes(update, order, emit));
         self.order = order;

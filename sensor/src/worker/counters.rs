@@ -58,6 +58,8 @@ counters! {
     NamesOverdue: "limit", "names_wait_ms";
     /// Directions of flows of which no place was found in the shunt.
     ShuntFull: "limit", "shunt_flows_max";
+    /// Ended flows whose event went out without their last shunted packets, because too many waited for these.
+    ShuntEndingFlows: "limit", "shunt_ending_flows_max";
     /// Directions of flows that were shunted from then on.
     ShuntInserted: "shunt", "inserted";
     /// Directions of flows that were shunted no more.

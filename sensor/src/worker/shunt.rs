@@ -22,6 +22,7 @@ use super::flows::FOREIGN;
 use super::records::{FlowRecord, Records};
 use super::{Counter, Worker};
 use crate::event::{Event, FlowEnd, Order};
+use crate::settings::ENDING_FLOW_BYTES;
 
 /// State of a flow: this direction is inserted.
 const FROM_LOW: u16 = 1;
@@ -37,8 +38,6 @@ const AGAIN_AFTER: u16 = 64 * ONE_PACKET;
 const ROOM_AFTER: u16 = 1_024 * ONE_PACKET;
 /// The same when the program would not take the packet.
 const ORDINARY_AFTER: u16 = 4_095 * ONE_PACKET;
-/// Flows that wait for their last counts, at most. The next one's event goes out at once.
-const ENDING_FLOWS_MAX: usize = 65_536;
 /// A slot's epoch may be this far ahead of the worker's: each worker tells its own.
 const EPOCHS_AHEAD_MAX: u8 = 8;
 
@@ -78,6 +77,10 @@ struct EndingFlow {
     /// Directions that the worker had retired when the flow ended.
     retirements: u64,
 }
+
+/// Bytes of the box with the counts, and of a tunnel that no other flow is in.
+const ENDING_FLOW_BOXES_BYTES: usize = 96;
+const _: () = assert!(size_of::<EndingFlow>() + ENDING_FLOW_BOXES_BYTES <= ENDING_FLOW_BYTES);
 
 /// How epochs of the program become times.
 #[derive(Clone, Copy)]
@@ -305,23 +308,36 @@ impl Worker {
     /// Ends a flow that left the table, and all that was shunted of it.
     #[inline]
     pub(super) fn end_flow(&mut self, slot: Slot, entry: &FlowEntry, reason: FlowEnd, emit: &mut dyn FnMut(Event)) {
-        if self.shunt.is_none() || !self.end_shunted_flow(slot, entry, reason) {
+        self.retire_flow(slot, entry);
+        self.end_retired_flow(slot, entry, reason, emit);
+    }
+
+    /// Ends a flow that left the table, and of which nothing is shunted any more.
+    #[inline]
+    pub(super) fn end_retired_flow(
+        &mut self,
+        slot: Slot,
+        entry: &FlowEntry,
+        reason: FlowEnd,
+        emit: &mut dyn FnMut(Event),
+    ) {
+        if self.shunt.is_none() || !self.await_last_counts(slot, entry, reason) {
             self.close_flow(entry, reason, emit);
         }
     }
 
-    /// Retires the directions of a flow that ends. True if its event waits for its last counts.
+    /// Has the event of a flow wait for its last counts. False if there is no event, or nothing to wait for.
     #[inline(never)]
-    fn end_shunted_flow(&mut self, slot: Slot, entry: &FlowEntry, reason: FlowEnd) -> bool {
-        self.retire_flow(slot, entry);
+    fn await_last_counts(&mut self, slot: Slot, entry: &FlowEntry, reason: FlowEnd) -> bool {
         let Some(shunt) = &mut self.shunt else { return false };
         let state = shunt.state(slot).map_or(0, |state| *state);
         let has_event = |record: &FlowRecord| self.event_types.flows || record.sighted.is_some();
-        if state & RETIRED == 0
-            || entry.marks & FOREIGN != 0
-            || shunt.ending.len() >= ENDING_FLOWS_MAX
-            || !self.records.get(entry.record).is_some_and(has_event)
+        if state & RETIRED == 0 || entry.marks & FOREIGN != 0 || !self.records.get(entry.record).is_some_and(has_event)
         {
+            return false;
+        }
+        if shunt.ending.len() >= self.limits.shunt_ending_flows_max {
+            self.counters.add(Counter::ShuntEndingFlows, 1);
             return false;
         }
         let Some(record) = self.records.remove(entry.record) else { return false };
@@ -478,38 +494,12 @@ fn add(record: Option<&mut FlowRecord>, from: Side, counted: &Counted, epochs: E
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
     use proptest::prelude::*;
+    use vigie_capture::live::shunt::measure::ordinary_frame;
     use vigie_decode::{DecodeLimits, Decoded};
     use vigie_flow::headers::PacketKind;
     use vigie_wire::LinkType;
-
-    /// An ordinary frame: with so many VLAN tags, IPv6 or IPv4, UDP or TCP.
-    fn frame(tags: u8, is_v6: bool, is_udp: bool, payload: &[u8]) -> Vec<u8> {
-        let mut bytes = vec![2; 12];
-        (0..tags).for_each(|tag| bytes.extend([0x81, 0, 0, tag]));
-        let mut upper = vec![0x9c, 0x40, 0x01, 0xbb];
-        if is_udp {
-            upper.extend((8 + payload.len() as u16).to_be_bytes());
-            upper.extend([0, 0]);
-        } else {
-            upper.extend([0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 1, 0, 0, 0, 0, 0]);
-        }
-        upper.extend(payload);
-        let (protocol, length) = (if is_udp { 17 } else { 6 }, upper.len() as u16);
-        if is_v6 {
-            bytes.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
-            bytes.extend(length.to_be_bytes());
-            bytes.extend([protocol, 64]);
-            bytes.extend([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
-            bytes.extend([0x20, 1, 0xd, 0xb8, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
-        } else {
-            bytes.extend([8, 0, 0x45, 0]);
-            bytes.extend((20 + length).to_be_bytes());
-            bytes.extend([0, 0, 0x40, 0, 64, protocol, 0, 0, 10, 0, 0, 1, 8, 8, 4, 4]);
-        }
-        bytes.extend(upper);
-        bytes
-    }
 
     fn decoded(data: &[u8]) -> Option<PacketHeaders> {
         let wire_length = data.len() as u32;
@@ -523,9 +513,9 @@ mod tests {
 
     #[test]
     fn ordinary_frames_can_be_shunted() {
-        for tags in 0..3 {
+        for vlans in [&[][..], &[0], &[10], &[0, 10], &[10, 11]] {
             for (is_v6, is_udp) in [(false, false), (false, true), (true, false), (true, true)] {
-                let bytes = frame(tags, is_v6, is_udp, &[0x41; 32]);
+                let bytes = ordinary_frame(vlans, is_v6, is_udp, 1, &[0x41; 32]);
                 let headers = decoded(&bytes).unwrap();
                 assert_eq!(Direction::of_frame(&bytes), Some((direction(&headers.key, headers.side), false)));
             }
@@ -537,12 +527,12 @@ mod tests {
         /// What the program may drop is for the worker a packet of the same flow, of which a settled flow needs nothing.
         #[test]
         fn no_packet_is_shunted_that_the_worker_needs(
-            (tags, is_v6, is_udp) in (0..4_u8, any::<bool>(), any::<bool>()),
-            payload in proptest::collection::vec(any::<u8>(), 0..64),
-            changes in proptest::collection::vec((12..100_usize, any::<u8>()), 0..4),
+            (vlans, is_v6, is_udp) in (vec(0..4_u16, 0..4), any::<bool>(), any::<bool>()),
+            payload in vec(any::<u8>(), 0..64),
+            changes in vec((12..100_usize, any::<u8>()), 0..4),
             kept in 14..200_usize,
         ) {
-            let mut bytes = frame(tags, is_v6, is_udp, &payload);
+            let mut bytes = ordinary_frame(&vlans, is_v6, is_udp, 1, &payload);
             for (place, value) in changes {
                 if let Some(byte) = bytes.get_mut(place) {
                     *byte = value;

@@ -1,4 +1,5 @@
-//! Runs the shunt's program on frames without an interface (`BPF_PROG_TEST_RUN`): for tests, and to measure what it costs.
+//! Runs the shunt's program on frames without an interface (`BPF_PROG_TEST_RUN`), and makes such frames: for tests, and to
+//! measure what it costs.
 
 use std::error::Error;
 use std::io;
@@ -122,4 +123,37 @@ fn constants(flows_max: usize) -> io::Result<Constants> {
     let key = TagKey { low: 0x0123_4567_89ab_cdef, high: 0xfedc_ba98_7654_3210 };
     let processors = possible_processors()?;
     Ok(Constants { key, lines: lines_for(flows_max), processors, interfaces: INTERFACES })
+}
+
+/// A frame that the program may shunt if it has two tags of VLANs at most: TCP data, or a datagram of UDP, with a payload of
+/// 65 000 bytes at most. It goes from port 40 000 of a host of 10.0.0.0/24 or 2001:db8::/120 to port 443.
+pub fn ordinary_frame(vlans: &[u16], is_v6: bool, is_udp: bool, host: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![2; 12];
+    for vlan in vlans {
+        frame.extend([0x81, 0]);
+        frame.extend(vlan.to_be_bytes());
+    }
+    let header_bytes = if is_udp { 8 } else { 20 };
+    let length = (header_bytes + payload.len()) as u16;
+    let protocol = if is_udp { 17 } else { 6 };
+    if is_v6 {
+        frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
+        frame.extend(length.to_be_bytes());
+        frame.extend([protocol, 64]);
+        frame.extend([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, host]);
+        frame.extend([0x20, 1, 0xd, 0xb8, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+    } else {
+        frame.extend([8, 0, 0x45, 0]);
+        frame.extend((20 + length).to_be_bytes());
+        frame.extend([0, 0, 0x40, 0, 64, protocol, 0, 0, 10, 0, 0, host, 8, 8, 4, 4]);
+    }
+    frame.extend([0x9c, 0x40, 0x01, 0xbb]);
+    if is_udp {
+        frame.extend(length.to_be_bytes());
+        frame.extend([0, 0]);
+    } else {
+        frame.extend([0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 1, 0, 0, 0, 0, 0]);
+    }
+    frame.extend(payload);
+    frame
 }

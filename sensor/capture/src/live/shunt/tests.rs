@@ -3,44 +3,15 @@
 
 use std::cell::RefCell;
 
+use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::measure::Measure;
+use super::measure::{Measure, ordinary_frame};
 use super::*;
 
 const DROPPED: u32 = 1;
 const UP: u32 = 2;
-
-/// An ordinary frame: with so many VLAN tags, IPv6 or IPv4, UDP or TCP.
-fn frame(tags: u8, is_v6: bool, is_udp: bool, host: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![2; 12];
-    for tag in 0..tags {
-        bytes.extend([0x81, 0, 0, 10 + tag]);
-    }
-    let mut upper = vec![0x9c, 0x40, 0x01, 0xbb];
-    if is_udp {
-        upper.extend((8 + payload.len() as u16).to_be_bytes());
-        upper.extend([0, 0]);
-    } else {
-        upper.extend([0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 1, 0, 0, 0, 0, 0]);
-    }
-    upper.extend(payload);
-    let protocol = if is_udp { 17 } else { 6 };
-    if is_v6 {
-        bytes.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
-        bytes.extend((upper.len() as u16).to_be_bytes());
-        bytes.extend([protocol, 64]);
-        bytes.extend([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, host]);
-        bytes.extend([0x20, 1, 0xd, 0xb8, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
-    } else {
-        bytes.extend([8, 0, 0x45, 0]);
-        bytes.extend((20 + upper.len() as u16).to_be_bytes());
-        bytes.extend([0, 0, 0x40, 0, 64, protocol, 0, 0, 10, 0, 0, host, 8, 8, 4, 4]);
-    }
-    bytes.extend(upper);
-    bytes
-}
 
 /// Has a direction shunted.
 fn shunt(table: &mut ShuntTable, direction: &Direction, epoch: u8) {
@@ -65,15 +36,15 @@ fn the_program_parses_as_the_worker_does() {
     let (table, measure) = (RefCell::new(measure.table()), RefCell::new(measure));
     let mut shunted = 0;
     let strategy = (
-        (0..4_u8, any::<bool>(), any::<bool>(), any::<u8>()),
-        proptest::collection::vec(any::<u8>(), 0..64),
-        proptest::collection::vec((12..90_usize, any::<u8>()), 0..3),
+        (vec(0..16_u16, 0..4), any::<bool>(), any::<bool>(), any::<u8>()),
+        vec(any::<u8>(), 0..64),
+        vec((12..90_usize, any::<u8>()), 0..3),
         prop_oneof![Just(200_usize), 14..120_usize],
     );
     let mut runner = TestRunner::new(Config { cases: 3_000, failure_persistence: None, ..Config::default() });
     runner
-        .run(&strategy, |((tags, is_v6, is_udp, host), payload, changes, kept)| {
-            let mut bytes = frame(tags, is_v6, is_udp, host, &payload);
+        .run(&strategy, |((vlans, is_v6, is_udp, host), payload, changes, kept)| {
+            let mut bytes = ordinary_frame(&vlans, is_v6, is_udp, host, &payload);
             for (place, value) in changes {
                 if let Some(byte) = bytes.get_mut(place) {
                     *byte = value;
@@ -105,9 +76,9 @@ fn the_program_parses_as_the_worker_does() {
         .unwrap();
     // That the frames are not all odd.
     let (mut table, mut measure) = (table.into_inner(), measure.into_inner());
-    for tags in 0..3 {
+    for vlans in [&[][..], &[10], &[10, 11]] {
         for (is_v6, is_udp) in [(false, false), (false, true), (true, false), (true, true)] {
-            let bytes = frame(tags, is_v6, is_udp, 200, &[0x40; 32]);
+            let bytes = ordinary_frame(vlans, is_v6, is_udp, 200, &[0x40; 32]);
             let (direction, closes) = Direction::of_frame(&bytes).unwrap();
             assert!(!closes);
             shunt(&mut table, &direction, 7);
@@ -122,7 +93,7 @@ fn what_opens_or_ends_a_connection_closes_its_direction() {
     let Some(mut measure) = loaded() else { return };
     let mut table = measure.table();
     table.set_epoch(9);
-    let tcp = frame(0, false, false, 1, &[1; 100]);
+    let tcp = ordinary_frame(&[], false, false, 1, &[1; 100]);
     let flags = 14 + 20 + 13;
     let (direction, _) = Direction::of_frame(&tcp).unwrap();
     for flag in [1, 2, 4] {
@@ -142,8 +113,8 @@ fn what_opens_or_ends_a_connection_closes_its_direction() {
         assert!(table.next_freed(table.grace_done()).is_some() && !table.awaits_grace());
     }
     for (first, verdict) in [(0x40, DROPPED), (0xc3, UP), (22, UP), (0x60, UP)] {
-        let udp = frame(0, true, true, 1, &[first; 40]);
-        let (direction, _) = Direction::of_frame(&frame(0, true, true, 1, &[0x40; 40])).unwrap();
+        let udp = ordinary_frame(&[], true, true, 1, &[first; 40]);
+        let (direction, _) = Direction::of_frame(&ordinary_frame(&[], true, true, 1, &[0x40; 40])).unwrap();
         shunt(&mut table, &direction, 7);
         assert_eq!(measure.run(&udp, 1).unwrap().0, verdict, "{first:#x}");
         table.retire(&direction, 0).unwrap();
@@ -155,7 +126,7 @@ fn what_opens_or_ends_a_connection_closes_its_direction() {
 fn directions_that_are_not_open_go_up_and_can_be_closed() {
     let Some(mut measure) = loaded() else { return };
     let mut table = measure.table();
-    let data = frame(0, false, false, 1, &[1; 100]);
+    let data = ordinary_frame(&[], false, false, 1, &[1; 100]);
     let mut syn = data.clone();
     syn[14 + 20 + 13] = 2;
     let (direction, _) = Direction::of_frame(&data).unwrap();
@@ -182,7 +153,7 @@ fn directions_that_are_not_open_go_up_and_can_be_closed() {
 fn full_counts_go_up_until_they_are_taken() {
     let Some(mut measure) = loaded() else { return };
     let mut table = measure.table();
-    let tcp = frame(0, false, false, 1, &[1; 1_000]);
+    let tcp = ordinary_frame(&[], false, false, 1, &[1; 1_000]);
     let (direction, _) = Direction::of_frame(&tcp).unwrap();
     shunt(&mut table, &direction, 0);
     measure.run(&tcp, (1 << 21) - 1).unwrap();
