@@ -6,14 +6,16 @@ use std::fs;
 use super::requirements::Requirement;
 use crate::cli::run::{FILTER_MEND, wrong_filter};
 use crate::cli::words::{counted, quoted};
-use crate::settings::Settings;
+use crate::settings::{MemoryNeed, Settings};
 use vigie_capture::CaptureError;
 use vigie_capture::live::interfaces::{Interface, list};
 use vigie_capture::live::shunt::{check, table_bytes};
-use vigie_capture::live::{LiveOptions, State};
+use vigie_capture::live::{Backend, LiveOptions, State, xdp};
 
 /// File descriptors beside those of capture sockets, workers and metrics connections.
 const DESCRIPTORS_OTHER: u64 = 64;
+/// Queues that an interface may have.
+const QUEUES_OF_INTERFACE: u64 = 64;
 /// File descriptors of a worker.
 const DESCRIPTORS_PER_WORKER: u64 = 2;
 
@@ -25,6 +27,7 @@ pub(super) fn all(settings: &Settings, filter_origin: &str) -> Vec<Requirement> 
     let known = list();
     let interfaces = &settings.capture.interfaces;
     requirements.extend(interfaces.iter().flat_map(|name| interface(name, &known, options.wait_for_interfaces)));
+    requirements.extend(sockets(settings));
     requirements.extend(shunt(settings));
     requirements.extend(filter(options.bpf.as_deref(), filter_origin));
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
@@ -70,11 +73,31 @@ fn interface(name: &str, known: &[Interface], waits: bool) -> Vec<Requirement> {
     requirements
 }
 
+/// What AF_XDP requires, if it is to be used.
+fn sockets(settings: &Settings) -> Vec<Requirement> {
+    const PART: &str = "xdp";
+    let capture = &settings.capture;
+    if capture.backend != Backend::Xdp {
+        return Vec::new();
+    }
+    let lacking: Vec<_> = xdp::check(&capture.interfaces).into_iter().map(|error| lacks(PART, error)).collect();
+    if !lacking.is_empty() {
+        return lacking;
+    }
+    let mib = MemoryNeed::of(settings).rings_bytes >> 20;
+    let what = format!(
+        "the program loads; its rings take {mib} MiB of locked memory; whether the driver runs it, the start shows"
+    );
+    vec![Requirement::ok(PART, what)]
+}
+
 /// What the shunt requires, if there is to be one.
 fn shunt(settings: &Settings) -> Vec<Requirement> {
     const PART: &str = "shunt";
     let Some(options) = settings.capture.shunt_options(settings.limits.shunt_flows_max) else { return Vec::new() };
-    let lacking: Vec<_> = check(&options).into_iter().map(|error| lacks(PART, error)).collect();
+    // What AF_XDP lacks is said already.
+    let lacking = if options.to_sockets { Vec::new() } else { check(&options) };
+    let lacking: Vec<_> = lacking.into_iter().map(|error| lacks(PART, error)).collect();
     if !lacking.is_empty() {
         return lacking;
     }
@@ -114,7 +137,11 @@ fn descriptors(settings: &Settings, limit: Option<u64>) -> Requirement {
     const PART: &str = "descriptors";
     let capture = &settings.capture;
     let (workers, interfaces) = (capture.workers as u64, capture.interfaces.len() as u64);
-    let sockets = workers * interfaces * (1 + capture.spare_sockets as u64);
+    let sockets = match capture.backend {
+        // How many queues an interface has is known at the start only.
+        Backend::Xdp => interfaces * QUEUES_OF_INTERFACE,
+        Backend::Ring | Backend::Pcap => workers * interfaces * (1 + capture.spare_sockets as u64),
+    };
     let needed =
         sockets + DESCRIPTORS_PER_WORKER * workers + DESCRIPTORS_OTHER + settings.metrics.connections_max as u64;
     match limit {

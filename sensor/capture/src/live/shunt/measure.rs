@@ -121,5 +121,6 @@ impl Measure {
 fn constants(flows_max: usize) -> io::Result<Constants> {
     let key = TagKey { low: 0x0123_4567_89ab_cdef, high: 0xfedc_ba98_7654_3210 };
     let processors = possible_processors()?;
-    Ok(Constants { key, lines: lines_for(flows_max), processors, interfaces: INTERFACES })
+    let (lines, interfaces) = (lines_for(flows_max), INTERFACES);
+    Ok(Constants { key, lines, processors, interfaces, shunts: true, sockets: None })
 }
