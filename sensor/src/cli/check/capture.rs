@@ -26,7 +26,8 @@ pub(super) fn all(settings: &Settings, filter_origin: &str) -> Vec<Requirement> 
         options_requirement(&options, settings.capture.workers).into_iter().collect();
     let known = list();
     let interfaces = &settings.capture.interfaces;
-    requirements.extend(interfaces.iter().flat_map(|name| interface(name, &known, options.wait_for_interfaces)));
+    let waits = options.wait_for_interfaces && options.backend != Backend::Xdp;
+    requirements.extend(interfaces.iter().flat_map(|name| interface(name, &known, waits)));
     requirements.extend(sockets(settings));
     requirements.extend(shunt(settings));
     requirements.extend(filter(options.bpf.as_deref(), filter_origin));

@@ -255,7 +255,8 @@ impl FrameQueue for Queue {
     #[inline]
     fn peek_ns(&self) -> Option<u64> {
         let descriptor = self.received.peek()?;
-        Some(self.stamped_ns(&descriptor).unwrap_or(self.read_ns))
+        // A frame without a time stamp waits for no other: when it is read is its time.
+        Some(self.stamped_ns(&descriptor).unwrap_or(0))
     }
 
     #[inline]
