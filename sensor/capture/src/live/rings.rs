@@ -375,7 +375,7 @@ fn count_drops(open: &mut OpenRing, counts: &mut [InterfaceCounts]) {
 }
 
 /// Adds what the interface dropped since it was last checked. An interface that was created anew counts from 0.
-pub(super) fn count_interface(counts: &mut InterfaceCounts, before: Option<&Link>, now: &Link) {
+fn count_interface(counts: &mut InterfaceCounts, before: Option<&Link>, now: &Link) {
     let Some(before) = before else { return };
     let (dropped, missed) = if before.index == now.index { (before.dropped, before.missed) } else { (0, 0) };
     counts.interface_dropped += now.dropped.saturating_sub(dropped);

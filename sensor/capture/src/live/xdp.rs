@@ -6,6 +6,8 @@
 //! * Not here: filters, timestamps of the network card, and frames that this machine sends. An interface that is made anew is
 //!   not captured before a restart: only who may load programs could attach one to it.
 //!
+//! What a driver cannot hand to a socket some drivers count as dropped by the interface too; such frames are counted once.
+//!
 //! `open` makes the sockets, `queue` reads one, `ring` has the two rings of a queue, `memory` what they share with the kernel,
 //! `clock` the difference between its time stamps and the system's clock. The program is the shunt's ([`shunt`](super::shunt)).
 
@@ -17,6 +19,7 @@ mod ring;
 
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,7 +28,7 @@ use arrayvec::ArrayVec;
 use self::queue::Queue;
 use super::link::{Link, Links};
 use super::merge::{self, now_ns};
-use super::rings::{count_interface, state};
+use super::rings::state;
 use super::shunt::program::Program;
 use super::shunt::{ProgramCounts, ShuntCounts};
 use super::system::{PacketSocket, PollEntry, poll};
@@ -60,6 +63,8 @@ pub(super) struct Sockets {
     links: Links,
     poll_entries: Vec<PollEntry>,
     program_counts: ProgramCounts,
+    /// Frames that the sockets of all workers dropped, of each interface.
+    dropped: Arc<[AtomicU64]>,
     /// What is shunted, if this is the first worker and something is.
     shunt: Option<ShuntCounts>,
     checked: Instant,
@@ -81,7 +86,9 @@ struct Tap {
     /// Frames that no socket took when it was opened, and how many were counted since.
     unclaimed_before: u64,
     unclaimed: u64,
-    /// The link's counts, from which later drops are counted.
+    /// Frames that the link had dropped when it was opened.
+    link_dropped_before: u64,
+    /// The link's counts when it was last checked.
     link: Option<Link>,
 }
 
@@ -191,6 +198,9 @@ impl Sockets {
             let lost = queue.take_statistics();
             if let Some(counts) = self.counts.get_mut(usize::from(queue.interface())) {
                 counts.dropped += lost.dropped + lost.ring_full;
+                if let Some(dropped) = self.dropped.get(usize::from(queue.interface())) {
+                    dropped.fetch_add(lost.dropped + lost.ring_full, Ordering::Relaxed);
+                }
                 counts.freezes += lost.fill_empty;
                 counts.damaged += lost.invalid;
             }
@@ -223,8 +233,12 @@ impl Sockets {
             };
             return self.changes.update(place, counts, state, why);
         };
-        if self.worker == 0 {
-            count_interface(counts, tap.link.as_ref(), &link);
+        if let (0, Some(before)) = (self.worker, &tap.link) {
+            counts.interface_missed += link.missed.saturating_sub(before.missed);
+            let by_sockets = self.dropped.get(place).map_or(0, |dropped| dropped.load(Ordering::Relaxed));
+            // All workers have told what they dropped until the link's counts before these.
+            let others = before.dropped.saturating_sub(tap.link_dropped_before).saturating_sub(by_sockets);
+            counts.interface_dropped = counts.interface_dropped.max(others);
         }
         let state = state(&link);
         let how = match (state, tap.is_unstamped) {

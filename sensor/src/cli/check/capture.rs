@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(locked_memory(&settings, limits, false), None);
         settings.capture.backend = Backend::Xdp;
         let said = locked_memory(&settings, limits, false).unwrap().to_string();
-        let expected = "xdp: warning: 75 MB of locked memory are needed, 8.4 MB are allowed in this shell; ulimit -l \
+        let expected = "xdp: warning: 75 MB of locked memory are needed, 8.3 MB are allowed in this shell; ulimit -l \
                         unlimited, or LimitMEMLOCK=infinity in the unit";
         assert_eq!(said, expected);
         assert_eq!(locked_memory(&settings, limits, true), None);

@@ -130,7 +130,7 @@ would run as vigie: sensor tap, 2 workers on CPUs 2, 3
         settings.capture.backend = Backend::Xdp;
         let expected = "capture: eth0, eth1 with AF_XDP, rings of 67 MB\n";
         assert!(
-            lines(&settings).contains(expected) && lines(&settings).contains("rings 302 MB,"),
+            lines(&settings).contains(expected) && lines(&settings).contains("rings 301 MB,"),
             "{}",
             lines(&settings)
         );

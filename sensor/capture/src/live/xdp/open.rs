@@ -3,9 +3,10 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
-use super::super::link::Links;
+use super::super::link::{Link, Links};
 use super::super::rings::not_there;
 use super::super::shunt::program::{self, Attached, Program, Purpose};
 use super::super::shunt::{ProgramCounts, Shunt, attach_for_sockets};
@@ -26,6 +27,14 @@ pub fn check(interfaces: &[String]) -> Vec<CaptureError> {
     let first = interfaces.first().map_or("", String::as_str);
     let socket = XskSocket::open().map_err(|error| not_opened(first, Step::Socket, &error));
     program::check(interfaces, Purpose::Sockets).into_iter().chain(socket.err()).collect()
+}
+
+/// What all workers have.
+struct Shared {
+    program: Arc<Program>,
+    promiscuous: Arc<Vec<PacketSocket>>,
+    dropped: Arc<[AtomicU64]>,
+    program_counts: ProgramCounts,
 }
 
 /// A queue for its worker.
@@ -56,13 +65,14 @@ impl Sockets {
         let (mut taps, mut promiscuous) = (Vec::new(), Vec::new());
         for (place, attached) in program.attached().iter().enumerate() {
             let before = opened.len();
-            let mtu = open_queues(options, workers, &program, (place, attached), &mut opened)?;
+            let link = open_queues(options, workers, &program, (place, attached), &mut opened)?;
             taps.push(Tap {
                 index: attached.index,
-                how: how(&program, (place, attached), opened.get(before..).unwrap_or_default(), workers, mtu),
+                how: how(&program, (place, attached), opened.get(before..).unwrap_or_default(), workers, link.mtu),
                 is_unstamped: false,
                 unclaimed_before: 0,
                 unclaimed: 0,
+                link_dropped_before: link.dropped,
                 link: None,
             });
             if options.promiscuous {
@@ -75,10 +85,14 @@ impl Sockets {
         for (tap, attached) in taps.iter_mut().zip(program.attached()) {
             tap.unclaimed_before = counts.of(&attached.name).map_or(0, |seen| seen.unclaimed_packets);
         }
-        let promiscuous = Arc::new(promiscuous);
-        let mut workers: Vec<Self> = (0..workers)
-            .map(|worker| Self::new(options, worker, (&program, &promiscuous), taps.clone(), counts.clone()))
-            .collect::<Result<_, _>>()?;
+        let shared = Shared {
+            program,
+            promiscuous: Arc::new(promiscuous),
+            dropped: taps.iter().map(|_| AtomicU64::new(0)).collect(),
+            program_counts: counts,
+        };
+        let mut workers: Vec<Self> =
+            (0..workers).map(|worker| Self::new(options, worker, &shared, taps.clone())).collect::<Result<_, _>>()?;
         for Opened { worker, queue } in opened {
             if let Some(sockets) = workers.get_mut(worker) {
                 sockets.queues.push(queue);
@@ -88,13 +102,8 @@ impl Sockets {
         Ok(workers)
     }
 
-    fn new(
-        options: &LiveOptions,
-        worker: usize,
-        (program, promiscuous): (&Arc<Program>, &Arc<Vec<PacketSocket>>),
-        taps: Vec<Tap>,
-        program_counts: ProgramCounts,
-    ) -> Result<Self, CaptureError> {
+    fn new(options: &LiveOptions, worker: usize, shared: &Shared, taps: Vec<Tap>) -> Result<Self, CaptureError> {
+        let Shared { program, promiscuous, dropped, program_counts } = shared;
         let first = options.interfaces.first().map_or("", String::as_str);
         let counts = options.interfaces.iter();
         let now = Instant::now();
@@ -108,7 +117,8 @@ impl Sockets {
             changes: Changes::default(),
             links: Links::open().map_err(|error| refused(first, &error))?,
             poll_entries: Vec::new(),
-            program_counts,
+            program_counts: program_counts.clone(),
+            dropped: Arc::clone(dropped),
             shunt: None,
             checked: now,
             state_asked: now,
@@ -119,18 +129,18 @@ impl Sockets {
     }
 }
 
-/// Opens the queues of an interface; its MTU comes back.
+/// Opens the queues of an interface. The link as it was before comes back.
 fn open_queues(
     options: &LiveOptions,
     workers: usize,
     program: &Program,
     (place, attached): (usize, &Attached),
     opened: &mut Vec<Opened>,
-) -> Result<u32, CaptureError> {
+) -> Result<Link, CaptureError> {
     let name = &attached.name;
     let link = Links::open().and_then(|mut links| links.find(name)).map_err(|error| refused(name, &error))?;
-    let mtu = link.map_or(0, |link| link.mtu);
-    let chunk_bytes = chunk_bytes_for(mtu.saturating_add(LINK_BYTES));
+    let link = link.unwrap_or_default();
+    let chunk_bytes = chunk_bytes_for(link.mtu.saturating_add(LINK_BYTES));
     for queue in 0..attached.queues {
         let worker = queue as usize % workers;
         let of_queue = QueueOptions {
@@ -147,7 +157,7 @@ fn open_queues(
         program.hand_to(queue.as_fd(), place, of_queue.queue).map_err(|error| not_opened(name, Step::Bind, &error))?;
         opened.push(Opened { worker, queue });
     }
-    Ok(mtu)
+    Ok(link)
 }
 
 /// How many of so many queues a worker has.
