@@ -6,6 +6,7 @@ pub mod dns;
 pub mod hello;
 pub mod injector;
 pub mod known;
+pub mod live;
 pub mod live_frames;
 pub mod memory;
 pub mod network;

@@ -64,6 +64,19 @@ impl LiveFrames {
     /// # Panics
     /// The kernel could, but something is wrong with what it was given.
     pub fn new(interface: &str, tape_bytes: usize) -> Option<Self> {
+        Self::of(interface, tape_bytes, false)
+    }
+
+    /// The same, but the interface sends them: what is joined to it receives them, as by the driver of a card. That needs XDP or
+    /// GRO there.
+    ///
+    /// # Panics
+    /// As of [`new`](Self::new).
+    pub fn through(interface: &str, tape_bytes: usize) -> Option<Self> {
+        Self::of(interface, tape_bytes, true)
+    }
+
+    fn of(interface: &str, tape_bytes: usize, are_sent: bool) -> Option<Self> {
         let kernel = kernel();
         if kernel < KERNEL {
             skipped(format_args!("live frames need Linux 5.18, and this is {}.{}", kernel.0, kernel.1));
@@ -77,11 +90,12 @@ impl LiveFrames {
             }
             Err(error) => panic!("no memory for a tape of {tape_bytes} bytes: {error}"),
         };
-        let program = load(&program(memory.map.as_raw_fd(), memory.tape_bytes))?;
         let name = CString::new(interface).expect("a name");
         // SAFETY: `name` is a string that ends with a zero.
         let interface = unsafe { libc::if_nametoindex(name.as_ptr()) };
         assert_ne!(interface, 0, "no interface {name:?}");
+        let through = are_sent.then_some(interface);
+        let program = load(&program(memory.map.as_raw_fd(), memory.tape_bytes, through))?;
         Some(Self { memory, program, interface })
     }
 
@@ -205,6 +219,7 @@ const EXIT: u8 = 0x95;
 /// The immediate of a [`LOAD_64`] is a map, whose first value's address is loaded.
 const OF_MAP_VALUE: u8 = 2;
 /// Helpers (bpf-helpers(7)).
+const REDIRECT: i32 = 23;
 const XDP_ADJUST_TAIL: i32 = 65;
 const XDP_STORE_BYTES: i32 = 190;
 const XDP_ABORTED: i32 = 0;
@@ -212,7 +227,7 @@ const XDP_PASS: i32 = 2;
 
 /// The program: makes the frame into the next of the tape, goes on there, counts it and lets it pass. All jumps lead to the
 /// end, where a frame is refused.
-fn program(map: i32, tape_bytes: usize) -> Vec<Instruction> {
+fn program(map: i32, tape_bytes: usize, through: Option<u32>) -> Vec<Instruction> {
     let op = |code, [to, from]: [u8; 2], offset, immediate| {
         let registers = if cfg!(target_endian = "little") { to | from << 4 } else { to << 4 | from };
         Instruction { code, registers, offset, immediate }
@@ -255,9 +270,16 @@ fn program(map: i32, tape_bytes: usize) -> Vec<Instruction> {
         op(LOAD_WORD, [1, 9], 4, 0),
         op(ADD, [1, 0], 0, 1),
         op(STORE_WORD, [9, 1], 4, 0),
-        op(MOVE, [0, 0], 0, XDP_PASS),
-        op(EXIT, [0, 0], 0, 0),
     ];
+    match through {
+        Some(interface) => program.extend([
+            op(MOVE, [1, 0], 0, interface.cast_signed()),
+            op(MOVE, [2, 0], 0, 0),
+            op(CALL, [0, 0], 0, REDIRECT),
+        ]),
+        None => program.push(op(MOVE, [0, 0], 0, XDP_PASS)),
+    }
+    program.push(op(EXIT, [0, 0], 0, 0));
     let refusal = program.len();
     for (place, instruction) in program.iter_mut().enumerate() {
         if matches!(instruction.code, JUMP_IF_GREATER | JUMP_IF_LESS | JUMP_IF_OTHER) {

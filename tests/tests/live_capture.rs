@@ -9,92 +9,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use vigie_capture::live::{self, Backend, Live, LiveOptions, State, Timestamps};
-use vigie_capture::{BATCH_FRAMES_MAX, CaptureError, Source};
+use vigie_capture::{CaptureError, Source};
 use vigie_decode::{DecodeLimits, Decoded, decode};
+use vigie_tests::live::{PATIENCE, data, numbered, numbered_frames, open_one, options, see, slices, until};
 use vigie_tests::network::{Namespace, Sender, give_up_privileges, thread_times, tunnel};
 use vigie_tests::packets::{CLIENT, SERVER, tagged, udp, udp_in_fragments};
 use vigie_wire::{Frame, LinkType};
-
-/// How long a test waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How long it waits for what must not come.
-const QUIET: Duration = Duration::from_millis(300);
-
-fn options(interfaces: &[&str]) -> LiveOptions {
-    LiveOptions {
-        interfaces: interfaces.iter().map(|name| (*name).to_owned()).collect(),
-        ring_bytes_per_worker: 8 << 20,
-        wait_ms: 20,
-        ..LiveOptions::default()
-    }
-}
-
-fn open_one(options: &LiveOptions) -> Live {
-    live::open(options, 1).unwrap().remove(0)
-}
-
-/// A frame that carries its number.
-fn numbered(number: usize, bytes: usize) -> Vec<u8> {
-    let mut payload = (number as u32).to_be_bytes().to_vec();
-    payload.extend((4..bytes.max(20)).map(|place| (place * 7 + number) as u8));
-    udp(CLIENT, SERVER, &payload)
-}
-
-fn numbered_frames(count: usize) -> Vec<Vec<u8>> {
-    (0..count).map(|number| numbered(number, number * 37 % 1400)).collect()
-}
-
-fn slices(frames: &[Vec<u8>]) -> impl Iterator<Item = &[u8]> {
-    frames.iter().map(Vec::as_slice)
-}
-
-/// A frame as it was seen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Seen {
-    interface: u16,
-    timestamp_ns: u64,
-    wire_length: u32,
-    link_type: LinkType,
-    data: Vec<u8>,
-}
-
-/// Reads until so many frames were seen, and then until no more come.
-fn see(live: &mut Live, count: usize) -> Vec<Seen> {
-    let mut seen = Vec::new();
-    let began = Instant::now();
-    let mut last = Instant::now();
-    while last.elapsed() < QUIET || (seen.len() < count && began.elapsed() < PATIENCE) {
-        let before = seen.len();
-        let more = live.next_batch(&mut |batch| {
-            assert!(!batch.is_empty() && batch.len() <= BATCH_FRAMES_MAX);
-            seen.extend(batch.iter().map(|frame| Seen {
-                interface: frame.interface,
-                timestamp_ns: frame.timestamp_ns,
-                wire_length: frame.wire_length,
-                link_type: frame.link_type,
-                data: frame.data.to_vec(),
-            }));
-        });
-        assert!(more.unwrap());
-        if seen.len() > before {
-            last = Instant::now();
-        }
-    }
-    seen
-}
-
-fn data(seen: &[Seen]) -> Vec<Vec<u8>> {
-    seen.iter().map(|frame| frame.data.clone()).collect()
-}
-
-/// Reads until the interface is in that state.
-fn until(live: &mut Live, place: usize, state: State) {
-    let began = Instant::now();
-    while live.counts()[place].state != state {
-        assert!(began.elapsed() < PATIENCE, "{:?} is not {state:?}", live.counts()[place]);
-        live.next_batch(&mut |_| {}).unwrap();
-    }
-}
 
 #[test]
 fn what_is_sent_is_seen_in_order_and_byte_for_byte() {

@@ -1,6 +1,6 @@
-//! The shunt with a real kernel, in network namespaces: what is sent went up or was shunted, to the last packet, and each
-//! flow has the packets and bytes that it has when the same frames are read. Without the rights for that the tests say so
-//! and pass.
+//! The shunt and AF_XDP with a real kernel, in network namespaces: what is sent went up or was shunted, to the last packet, and
+//! each flow has the packets and bytes that it has when the same frames are read, by packet sockets and by AF_XDP. Without the
+//! rights for that the tests say so and pass.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use vigie::event::Fact;
 use vigie::worker::EventTypes;
+use vigie_capture::live::xdp;
 use vigie_skip::skipped;
 use vigie_tests::daemon::{Daemon, Folder, PATIENCE, Scrape, has, is_sighting, until};
 use vigie_tests::hello::{Hello, application_data};
@@ -28,23 +29,39 @@ const BURST_FRAMES: usize = 64;
 /// Long enough for frames to reach the workers, and for their flows to be inserted.
 const SETTLING: Duration = Duration::from_millis(150);
 
-/// A namespace with a pair of interfaces, from `out0` to `tap0`, and a sensor that shunts there.
+/// How a sensor captures.
+#[derive(Clone, Copy)]
+struct Way {
+    backend: &'static str,
+    shunt: &'static str,
+    workers: usize,
+    /// Flows that the shunt's table has room for.
+    flows_max: usize,
+    /// Ended flows that may wait for their last counts.
+    ending_flows_max: usize,
+}
+
+const BY_RING: Way = Way { backend: "ring", shunt: "drop", workers: 1, flows_max: 4_096, ending_flows_max: 65_536 };
+const BY_XDP: Way = Way { backend: "xdp", ..BY_RING };
+
+/// A namespace with a pair of interfaces, from `out0` to `tap0`, and a sensor there.
 struct Tapped {
     namespace: Namespace,
     folder: Folder,
     daemon: Daemon,
+    way: Way,
     sent: Vec<Vec<u8>>,
 }
 
 impl Tapped {
-    /// With so many workers, and a table for so many flows.
-    fn new(workers: usize, flows_max: usize) -> Option<Self> {
-        Self::with_settings(workers, flows_max, &[])
-    }
-
-    /// The same with more settings.
-    fn with_settings(workers: usize, flows_max: usize, more: &[&str]) -> Option<Self> {
+    fn new(way: Way) -> Option<Self> {
         let namespace = Namespace::new()?;
+        if way.backend == "xdp"
+            && let Some(lacking) = namespace.inside(|| xdp::check(&[])).into_iter().next()
+        {
+            skipped(format_args!("AF_XDP cannot be used: {lacking}"));
+            return None;
+        }
         if !has("ethtool") {
             skipped("ethtool is not installed");
             return None;
@@ -52,18 +69,18 @@ impl Tapped {
         namespace.pair("out0", "tap0");
         namespace.run("ethtool -K tap0 rxvlan off gro off");
         let folder = Folder::new();
-        let daemon = start(&namespace, &folder, workers, flows_max, more);
-        Some(Self { namespace, folder, daemon, sent: Vec::new() })
+        let daemon = start(&namespace, &folder, way);
+        Some(Self { namespace, folder, daemon, way, sent: Vec::new() })
     }
 
     /// Kills the sensor, and starts another one.
-    fn restart(self, flows_max: usize) -> Self {
-        let Self { namespace, daemon, .. } = self;
+    fn restart(self) -> Self {
+        let Self { namespace, daemon, way, .. } = self;
         daemon.kill();
         until("the program is gone", PATIENCE, || (!namespace.run("ip link show tap0").contains("xdp")).then_some(()));
         let folder = Folder::new();
-        let daemon = start(&namespace, &folder, 1, flows_max, &[]);
-        Self { namespace, folder, daemon, sent: Vec::new() }
+        let daemon = start(&namespace, &folder, way);
+        Self { namespace, folder, daemon, way, sent: Vec::new() }
     }
 
     /// Sends frames no faster than they can arrive.
@@ -119,17 +136,22 @@ impl Tapped {
     }
 }
 
-/// Starts a sensor with so many workers, a table for so many flows, and more settings.
-fn start(namespace: &Namespace, folder: &Folder, workers: usize, flows_max: usize, more: &[&str]) -> Daemon {
-    let (flows_max, workers) = (format!("limits.shunt_flows_max={flows_max}"), workers.to_string());
+/// Starts a sensor.
+fn start(namespace: &Namespace, folder: &Folder, way: Way) -> Daemon {
+    let workers = way.workers.to_string();
+    let (shunt, backend) = (format!("capture.shunt={}", way.shunt), format!("capture.backend={}", way.backend));
+    let flows_max = format!("limits.shunt_flows_max={}", way.flows_max);
+    let ending_flows_max = format!("limits.shunt_ending_flows_max={}", way.ending_flows_max);
     let settings = [
-        "capture.shunt=drop",
+        shunt.as_str(),
+        backend.as_str(),
         flows_max.as_str(),
+        ending_flows_max.as_str(),
         "events.types=[\"sighting\", \"flow\"]",
         "privacy.debug_until=2100-01-01",
     ];
     let mut arguments = vec!["-i", "tap0", "--workers", workers.as_str()];
-    arguments.extend(settings.iter().chain(more).flat_map(|setting| ["--set", setting]));
+    arguments.extend(settings.iter().flat_map(|setting| ["--set", setting]));
     Daemon::start(namespace, folder, &arguments)
 }
 
@@ -196,7 +218,21 @@ fn quic_says(client: SocketAddr, origin: &[u8], packets: usize) -> Vec<Vec<u8>> 
 
 #[test]
 fn flows_that_are_shunted_have_the_packets_and_bytes_that_they_have_when_read() {
-    let Some(mut tapped) = Tapped::new(2, 4_096) else { return };
+    flows_have_what_they_have_when_read(Way { workers: 2, ..BY_RING });
+}
+
+#[test]
+fn so_they_have_by_af_xdp_behind_the_shunt() {
+    flows_have_what_they_have_when_read(BY_XDP);
+}
+
+#[test]
+fn so_they_have_by_af_xdp_alone() {
+    flows_have_what_they_have_when_read(Way { shunt: "off", ..BY_XDP });
+}
+
+fn flows_have_what_they_have_when_read(way: Way) {
+    let Some(mut tapped) = Tapped::new(way) else { return };
     let in_vlans =
         |frames: Vec<Vec<u8>>, tags: &'static [(u16, u16)]| frames.into_iter().map(move |frame| tagged(&frame, tags));
     let name = |number: usize| if number.is_multiple_of(3) { BANNED } else { HARMLESS };
@@ -236,7 +272,7 @@ fn flows_that_are_shunted_have_the_packets_and_bytes_that_they_have_when_read() 
     let scrape = tapped.counted();
     let share = shunted(&scrape) as f64 / tapped.sent.len() as f64;
     println!("{} packets, {:.0} % shunted", tapped.sent.len(), 100.0 * share);
-    assert!(share > 0.4, "{share}");
+    assert_eq!(share > 0.4, way.shunt == "drop", "{share}");
     assert_eq!(could_not_wait(&scrape), 0);
     tapped.compare();
 }
@@ -244,7 +280,16 @@ fn flows_that_are_shunted_have_the_packets_and_bytes_that_they_have_when_read() 
 /// Few flows, whose directions are inserted, closed and retired all the time while packets come.
 #[test]
 fn hot_flows_lose_no_packet_when_they_come_and_go() {
-    let Some(mut tapped) = Tapped::new(1, 4_096) else { return };
+    hot_flows(BY_RING);
+}
+
+#[test]
+fn hot_flows_lose_no_packet_by_af_xdp() {
+    hot_flows(BY_XDP);
+}
+
+fn hot_flows(way: Way) {
+    let Some(mut tapped) = Tapped::new(way) else { return };
     let flows: Vec<Connection> = (0..6).map(known::connection).collect();
     tapped.send((0..6).flat_map(|number| known::says(number, BANNED)).collect());
     thread::sleep(SETTLING);
@@ -271,7 +316,16 @@ fn hot_flows_lose_no_packet_when_they_come_and_go() {
 /// Connections that begin anew with the same ports at any moment: each hello is read, though the worker may be behind.
 #[test]
 fn each_connection_on_the_same_ports_is_heard() {
-    let Some(mut tapped) = Tapped::new(1, 4_096) else { return };
+    connections_on_the_same_ports(BY_RING);
+}
+
+#[test]
+fn each_connection_on_the_same_ports_is_heard_by_af_xdp() {
+    connections_on_the_same_ports(BY_XDP);
+}
+
+fn connections_on_the_same_ports(way: Way) {
+    let Some(mut tapped) = Tapped::new(way) else { return };
     for round in 0..60_u32 {
         let connections: Vec<Connection> =
             (0..12).map(|number| known::connection(number).isn(round * 1_000_000)).collect();
@@ -304,7 +358,16 @@ fn each_connection_on_the_same_ports_is_heard() {
 /// A sensor that was killed leaves no program behind, and the next one shunts again.
 #[test]
 fn a_sensor_that_was_killed_is_followed_by_one_that_shunts() {
-    let Some(mut tapped) = Tapped::new(1, 4_096) else { return };
+    killed_and_followed(BY_RING);
+}
+
+#[test]
+fn a_sensor_that_was_killed_is_followed_by_one_that_has_the_sockets() {
+    killed_and_followed(BY_XDP);
+}
+
+fn killed_and_followed(way: Way) {
+    let Some(mut tapped) = Tapped::new(way) else { return };
     let established = |tapped: &mut Tapped, isn: u32| {
         let connections: Vec<Connection> = (0..20).map(|number| known::connection(number).isn(isn)).collect();
         tapped.send(connections.iter().flat_map(|connection| connection.saying(&Hello::to(BANNED).record())).collect());
@@ -317,7 +380,7 @@ fn a_sensor_that_was_killed_is_followed_by_one_that_shunts() {
     };
     established(&mut tapped, 1_000);
     assert!(tapped.namespace.run("ip link show tap0").contains("xdp"));
-    let mut tapped = tapped.restart(4_096);
+    let mut tapped = tapped.restart();
     established(&mut tapped, 2_000_000);
     tapped.compare();
 }
@@ -325,7 +388,7 @@ fn a_sensor_that_was_killed_is_followed_by_one_that_shunts() {
 /// A table without room lets flows up; an interface that is made anew is captured without the shunt.
 #[test]
 fn what_cannot_be_shunted_goes_up() {
-    let Some(mut tapped) = Tapped::new(1, 16) else { return };
+    let Some(mut tapped) = Tapped::new(Way { flows_max: 16, ..BY_RING }) else { return };
     tapped.send((0..200).flat_map(|number| known::says(number, HARMLESS)).collect());
     thread::sleep(SETTLING);
     for _ in 0..4 {
@@ -351,8 +414,7 @@ fn what_cannot_be_shunted_goes_up() {
 /// Without room to wait, the events of flows that end go out at once, which is counted.
 #[test]
 fn flows_that_end_without_their_last_counts_are_counted() {
-    let settings = ["limits.shunt_ending_flows_max=0"];
-    let Some(mut tapped) = Tapped::with_settings(1, 4_096, &settings) else { return };
+    let Some(mut tapped) = Tapped::new(Way { ending_flows_max: 0, ..BY_RING }) else { return };
     tapped.send((0..20).flat_map(|number| known::says(number, HARMLESS)).collect());
     for _ in 0..4 {
         thread::sleep(SETTLING);
@@ -364,4 +426,51 @@ fn flows_that_end_without_their_last_counts_are_counted() {
     let anew = |number| known::connection(number).isn(5_000_000).saying(&Hello::to(HARMLESS).record());
     tapped.send((0..20).flat_map(anew).collect());
     assert_eq!(could_not_wait(&tapped.counted()), 20);
+}
+
+/// Interfaces go down and come back, alerts come all the same, and the machine does not get the packets.
+#[test]
+fn a_sensor_by_af_xdp_tells_what_it_does_and_alerts() {
+    let Some(mut tapped) = Tapped::new(Way { shunt: "off", ..BY_XDP }) else { return };
+    tapped.daemon.wait_until_it_says("interface tap0: it is captured: ");
+    let said = tapped.daemon.said();
+    let how = said.lines().find(|line| line.contains("interface tap0: it is captured: ")).unwrap_or_default();
+    println!("{how}");
+    assert!(how.contains("AF_XDP, in the driver"), "{said}");
+    tapped.send((0..30).flat_map(|number| known::says(number, BANNED)).collect());
+    tapped.counted();
+    tapped.namespace.run("ip link set tap0 down");
+    tapped.daemon.wait_until_it_says("interface tap0: it is down");
+    tapped.namespace.run("ip link set tap0 up");
+    tapped.daemon.wait_until_it_says_times("interface tap0: it is captured: ", 2);
+    tapped.send((30..60).flat_map(|number| known::says(number, BANNED)).collect());
+    tapped.counted();
+    assert_eq!(tapped.namespace.run("ip -s link show tap0 | grep -c xdp").trim(), "2", "attached, with its number");
+    let (folder, sent) = (tapped.folder.path("eve.json"), tapped.sent.len());
+    println!("{sent} packets; events in {}", folder.display());
+    tapped.compare();
+}
+
+/// What `vigie run` and `vigie check` say where AF_XDP would cut this machine off, or has no filters.
+#[test]
+fn an_interface_with_an_address_is_refused_for_af_xdp() {
+    let Some(Tapped { namespace, daemon, .. }) = Tapped::new(Way { shunt: "off", ..BY_XDP }) else { return };
+    daemon.stop();
+    namespace.run("ip addr add 10.9.9.9/24 dev tap0");
+    let arguments = ["-i", "tap0", "--set", "capture.backend=xdp"];
+    let mut refused = Daemon::spawn(&namespace, &Folder::new(), &arguments);
+    let status = refused.wait(PATIENCE);
+    assert!(!status.success());
+    let why = "tap0: with capture.backend = \"xdp\" its address 10.9.9.9/24 would get no packets any more";
+    assert!(refused.said().contains(why), "{}", refused.said());
+    assert!(refused.said().contains("set capture.backend = \"ring\""), "{}", refused.said());
+    namespace.run("ip addr del 10.9.9.9/24 dev tap0");
+    namespace.run("ip link add br0 type bridge; ip link set tap0 master br0");
+    let mut refused = Daemon::spawn(&namespace, &Folder::new(), &arguments);
+    assert!(!refused.wait(PATIENCE).success());
+    assert!(refused.said().contains("br0, which lies on it, would get no packets"), "{}", refused.said());
+    let filtered = [&arguments[..], &["--set", "capture.bpf=tcp"]].concat();
+    let mut refused = Daemon::spawn(&namespace, &Folder::new(), &filtered);
+    assert!(!refused.wait(PATIENCE).success());
+    assert!(refused.said().contains("the backend xdp has no filters; remove capture.bpf"), "{}", refused.said());
 }

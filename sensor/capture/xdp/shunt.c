@@ -4,7 +4,8 @@
  * A worker that needs nothing more of a flow writes the flow's tag into a table. The program parses what the worker's own
  * fast path parses (Ethernet, at most two VLAN tags, IPv4 without options or IPv6 without extension headers, not
  * fragmented, TCP or UDP), computes the tag of this direction of the flow, and looks it up. A packet of a known direction
- * is counted there and dropped; every other packet goes up to the packet sockets.
+ * is counted there and dropped; every other packet goes up: to the packet sockets, or, with `to_sockets`, to the AF_XDP socket
+ * of its queue, with the time written in front of it.
  *
  * What may open or end a connection (SYN, FIN, RST; what begins as a QUIC long header or a handshake record of DTLS)
  * closes its direction, and goes up: from then on the worker sees the 5-tuple again. The program closes and not the
@@ -26,14 +27,17 @@ typedef unsigned long long u64;
 #define TYPE(name, type) type *name
 
 /* include/uapi/linux/bpf.h */
-enum { MAP_TYPE_ARRAY = 2, MAP_TYPE_LRU_HASH = 9, F_MMAPABLE = 1 << 10 };
-enum { XDP_DROP = 1, XDP_PASS = 2 };
+enum { MAP_TYPE_ARRAY = 2, MAP_TYPE_LRU_HASH = 9, MAP_TYPE_XSKMAP = 17, F_MMAPABLE = 1 << 10 };
+enum { XDP_DROP = 1, XDP_PASS = 2, XDP_REDIRECT = 4 };
 struct xdp_md {
 	u32 data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex;
 };
 static void *(*map_lookup)(void *map, const void *key) = (void *)1;
 static u32 (*processor)(void) = (void *)8;
+static long (*redirect_map)(void *map, u64 key, u64 otherwise) = (void *)51;
+static long (*adjust_meta)(struct xdp_md *context, int bytes) = (void *)54;
 static u64 (*frame_length)(struct xdp_md *context) = (void *)188;
+static u64 (*time_tai)(void) = (void *)208;
 
 /* One direction of a flow. */
 struct slot {
@@ -63,7 +67,16 @@ struct counts {
 	u64 up_packets, up_bytes, shunted_packets, shunted_bytes;
 	/* Written by the workers. */
 	u64 epoch;
-	u64 unused[3];
+	/* Packets for a queue without a socket, which went to the kernel. */
+	u64 unclaimed_packets;
+	u64 unused[2];
+};
+
+/* In front of a packet that goes to an AF_XDP socket, where the driver has room for it. */
+struct stamp {
+	/* Nanoseconds of CLOCK_TAI. */
+	u64 time;
+	u64 mark;
 };
 
 /* Set when the program is loaded, and constant from then on. */
@@ -76,6 +89,12 @@ SEC(".rodata") volatile const u32 line_mask = 0;
 #define INTERFACES 16
 SEC(".rodata") volatile const u32 interfaces[INTERFACES] = {};
 SEC(".rodata") volatile const u32 processors = 1;
+/* Whether flows are looked up, and whether what goes up goes to AF_XDP sockets. The kernel leaves out what is not used. */
+SEC(".rodata") volatile const u32 shunts = 1;
+SEC(".rodata") volatile const u32 to_sockets = 0;
+/* Sockets of an interface, one for each queue, and by what a time stamp is known. */
+SEC(".rodata") volatile const u32 queues = 0;
+SEC(".rodata") volatile const u64 stamp_mark = 0;
 
 struct {
 	UINT(type, MAP_TYPE_ARRAY);
@@ -92,6 +111,13 @@ struct {
 	TYPE(value, struct counts);
 	UINT(max_entries, 1);
 } shunt_counts SEC(".maps");
+
+struct {
+	UINT(type, MAP_TYPE_XSKMAP);
+	TYPE(key, u32);
+	TYPE(value, u32);
+	UINT(max_entries, 1);
+} shunt_sockets SEC(".maps");
 
 #ifdef MEASURE
 /* For benches: which table is looked up (0: none, 1: the shunt's, 2: a hash table of the kernel), and the source addresses
@@ -361,21 +387,41 @@ INLINE void next_source(u8 *data, u8 *end, struct counts *counts)
 }
 #endif
 
-/* The counts of this processor and interface. */
-INLINE struct counts *counts_of(u32 interface)
+/* The place of an interface among all of them. */
+INLINE u32 place_of(u32 interface)
 {
 	u32 place = 0;
 	while (place < INTERFACES - 1 && interfaces[place] != interface)
 		place++;
-	u32 number = place * processors + processor();
-	return map_lookup(&shunt_counts, &number);
+	return place;
+}
+
+/* Sends a packet to the socket of its queue, stamped with the time. */
+INLINE int to_socket(struct xdp_md *context, u32 place, struct counts *counts)
+{
+	u32 queue = context->rx_queue_index;
+	if (queue < queues) {
+		if (!adjust_meta(context, -(int)sizeof(struct stamp))) {
+			struct stamp *stamp = (struct stamp *)(unsigned long)context->data_meta;
+			if ((u8 *)(stamp + 1) <= (u8 *)(unsigned long)context->data) {
+				stamp->time = time_tai();
+				stamp->mark = stamp_mark;
+			}
+		}
+		if (redirect_map(&shunt_sockets, place * queues + queue, XDP_PASS) == XDP_REDIRECT)
+			return XDP_REDIRECT;
+	}
+	counts->unclaimed_packets++;
+	return XDP_PASS;
 }
 
 SEC("xdp.frags") int shunt(struct xdp_md *context)
 {
 	u8 *data = (u8 *)(unsigned long)context->data;
 	u8 *end = (u8 *)(unsigned long)context->data_end;
-	struct counts *counts = counts_of(context->ingress_ifindex);
+	u32 place = place_of(context->ingress_ifindex);
+	u32 number = place * processors + processor();
+	struct counts *counts = map_lookup(&shunt_counts, &number);
 	if (!counts)
 		return XDP_PASS;
 	u64 length = frame_length(context);
@@ -384,7 +430,7 @@ SEC("xdp.frags") int shunt(struct xdp_md *context)
 	next_source(data, end, counts);
 	if (read_packet(data, end, &packet) && is_shunted_by(&packet, length, counts)) {
 #else
-	if (read_packet(data, end, &packet) && is_shunted(&packet, length, counts->epoch)) {
+	if (shunts && read_packet(data, end, &packet) && is_shunted(&packet, length, counts->epoch)) {
 #endif
 		counts->shunted_packets++;
 		counts->shunted_bytes += length;
@@ -392,7 +438,7 @@ SEC("xdp.frags") int shunt(struct xdp_md *context)
 	}
 	counts->up_packets++;
 	counts->up_bytes += length;
-	return XDP_PASS;
+	return to_sockets ? to_socket(context, place, counts) : XDP_PASS;
 }
 
 SEC("license") char terms[] = "Dual MIT/GPL";

@@ -134,7 +134,7 @@ pub fn run(layers: &Layers, loaded: Loaded, load_signatures: LoadSignatures<'_>)
     // A driver may stop for a moment when a program is attached.
     let shunt = attach_shunt(&settings, &log)?;
     // Packets queue up from here on, so everything slow is done before.
-    let mut sources = live::open(&options, settings.capture.workers)?;
+    let mut sources = live::open_with(&options, settings.capture.workers, shunt.as_ref())?;
     if let (Some(shunt), Some(first)) = (&shunt, sources.first_mut()) {
         first.count_shunted(shunt.counts());
     }

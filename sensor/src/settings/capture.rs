@@ -2,12 +2,14 @@
 
 use super::Capture;
 use vigie_capture::live::shunt::ShuntOptions;
-use vigie_capture::live::{LiveOptions, ShuntMode};
+use vigie_capture::live::{Backend, LiveOptions, ShuntMode};
 
 impl Capture {
     /// The options of the shunt, if there is to be one. Its table has room for so many flows.
     pub fn shunt_options(&self, flows_max: usize) -> Option<ShuntOptions> {
-        (self.shunt == ShuntMode::Drop).then(|| ShuntOptions { interfaces: self.interfaces.clone(), flows_max })
+        let interfaces = || self.interfaces.clone();
+        let to_sockets = self.backend == Backend::Xdp;
+        (self.shunt == ShuntMode::Drop).then(|| ShuntOptions { interfaces: interfaces(), flows_max, to_sockets })
     }
 
     /// The options of live capture.
@@ -34,7 +36,7 @@ impl Capture {
 mod tests {
     use super::*;
     use crate::settings::Settings;
-    use vigie_capture::live::{Backend, Fanout, Timestamps};
+    use vigie_capture::live::{Fanout, Timestamps};
     use vigie_config::{Rule, Table};
 
     fn capture() -> Capture {

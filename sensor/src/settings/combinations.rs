@@ -120,9 +120,43 @@ fn shunt(review: &mut Review<'_, Settings>) {
 
 fn backend(review: &mut Review<'_, Settings>) {
     let capture = &review.settings.capture;
-    if capture.backend != Backend::Pcap {
-        return;
+    let without_effect: &[&str] = match capture.backend {
+        Backend::Ring => &[],
+        Backend::Xdp => &["capture.fanout", "capture.block_bytes", "capture.block_timeout_ms", "capture.spare_sockets"],
+        Backend::Pcap => &["capture.fanout", "capture.block_bytes"],
+    };
+    for key in without_effect {
+        if review.is_given(key) {
+            review.warn(&[key], format!("has no effect with the backend {}", capture.backend), "remove it");
+        }
     }
+    match capture.backend {
+        Backend::Ring => {}
+        Backend::Xdp => backend_xdp(review),
+        Backend::Pcap => backend_pcap(review),
+    }
+}
+
+fn backend_xdp(review: &mut Review<'_, Settings>) {
+    let capture = &review.settings.capture;
+    if capture.bpf.is_some() {
+        let mend = "remove capture.bpf, or set capture.backend = \"ring\"";
+        review.refuse(&["capture.bpf", "capture.backend"], "the backend xdp has no filters", mend);
+    }
+    if capture.timestamps == Timestamps::Hardware {
+        let mend = "set capture.backend = \"ring\", or capture.timestamps = \"kernel\"";
+        let what = "the backend xdp has only timestamps of the kernel";
+        review.refuse(&["capture.timestamps", "capture.backend"], what, mend);
+    }
+    if capture.interfaces.len() > INTERFACES_MAX {
+        let what = format!("the backend xdp takes {INTERFACES_MAX} interfaces, not {}", capture.interfaces.len());
+        let mend = "set capture.backend = \"ring\"";
+        review.refuse(&["capture.backend", "capture.interfaces"], what, mend);
+    }
+}
+
+fn backend_pcap(review: &mut Review<'_, Settings>) {
+    let capture = &review.settings.capture;
     if capture.timestamps == Timestamps::Hardware {
         let mend = "set capture.backend = \"ring\", or capture.timestamps = \"kernel\"";
         review.refuse(
@@ -134,11 +168,6 @@ fn backend(review: &mut Review<'_, Settings>) {
     if capture.workers > 1 {
         let mend = "set capture.workers = 1, or capture.backend = \"ring\"";
         review.refuse(&["capture.workers", "capture.backend"], "the backend pcap has one worker", mend);
-    }
-    for key in ["capture.fanout", "capture.block_bytes"] {
-        if review.is_given(key) {
-            review.warn(&[key], "has no effect with the backend pcap", "remove it");
-        }
     }
 }
 

@@ -17,6 +17,8 @@ pub(crate) const ENDING_FLOW_BYTES: usize = 352;
 pub(crate) const HELD_ALERTS_BYTES_MAX: usize = 5 << 20;
 /// Bytes of the program itself: code, signatures, policy, stacks, and what the allocator keeps for itself.
 const PROGRAM_BYTES: u64 = 64 << 20;
+/// What AF_XDP needs beside a ring: this share of it, generously.
+const XDP_OVERHEAD_SHARE: u64 = 8;
 /// Bytes of tag and age for each flow.
 const FLOW_TAG_BYTES: u64 = 4;
 /// Bytes of a flow's record besides those that `reassembly_bytes_max` limits.
@@ -58,8 +60,14 @@ impl MemoryNeed {
         let (capture, limits) = (&settings.capture, &settings.limits);
         let workers = capture.workers as u64;
         let rings = match capture.backend {
-            Backend::Ring => workers.saturating_mul(capture.interfaces.len() as u64),
+            Backend::Ring | Backend::Xdp => workers.saturating_mul(capture.interfaces.len() as u64),
             Backend::Pcap => capture.interfaces.len() as u64,
+        };
+        let ring_bytes = capture.ring_bytes as u64;
+        let ring_bytes = match capture.backend {
+            Backend::Ring | Backend::Pcap => ring_bytes,
+            // The kernel keeps an entry of two rings and a buffer's description for each frame of 2 KiB.
+            Backend::Xdp => ring_bytes.saturating_add(ring_bytes / XDP_OVERHEAD_SHARE),
         };
         // The table has a sixth more slots than flows.
         let slots = (limits.flows_max as u64).saturating_add(limits.flows_max as u64 / 6);
@@ -74,7 +82,7 @@ impl MemoryNeed {
         let shared = names.saturating_add(neighbours);
         Self {
             program_bytes: PROGRAM_BYTES,
-            rings_bytes: rings.saturating_mul(capture.ring_bytes as u64),
+            rings_bytes: rings.saturating_mul(ring_bytes),
             shunt_bytes: capture.shunt_options(limits.shunt_flows_max).map_or(0, |options| {
                 let ending = (limits.shunt_ending_flows_max as u64).saturating_mul(ENDING_FLOW_BYTES as u64);
                 let states = slots.saturating_mul(2);

@@ -34,7 +34,9 @@ settings! {
         /// several of them.
         interfaces: Vec<String> = Vec::new(), Rule::Text("names of network interfaces", interface), Restart;
         /// How packets are captured: `ring` shares memory with the kernel, `pcap` uses libpcap, which works everywhere but
-        /// has one worker.
+        /// has one worker. `xdp` takes packets from the driver before the kernel looks at them (AF_XDP): only on a tap, since
+        /// this machine gets none of them. It needs Linux 6.1, a driver that leaves VLAN tags in place, and at the start the
+        /// rights of root; it has no `bpf`.
         backend: Backend = Backend::Ring, Rule::Any, Restart;
         /// How the kernel distributes packets to workers. `addresses` gives both directions of a flow, its fragments and whole
         /// tunnels to one worker; the load is even where there are many clients. `hash` takes the ports in: it also spreads
@@ -42,12 +44,13 @@ settings! {
         /// whose receive hash has to be symmetric.
         fanout: Fanout = Fanout::Addresses, Rule::Any, Restart;
         /// Number of workers, which are threads with a flow table each. 0: one for each entry of `cpus`, or one for each
-        /// CPU if `cpus` is empty; one with the backend pcap.
+        /// CPU if `cpus` is empty; one with the backends pcap and xdp. With `xdp` the queues of an interface are divided among
+        /// workers, so that several need a network card whose receive hash is symmetric.
         workers: usize = 0, Rule::Range(0, 1024), Restart;
         /// CPUs to which workers are pinned, one for each worker; empty: not pinned.
         cpus: Vec<usize> = Vec::new(), Rule::Range(0, 8191), Restart;
         /// Bytes of a ring; each worker has one ring for each interface. A multiple of `block_bytes`, at least two
-        /// blocks. With the backend pcap, the size of its buffer.
+        /// blocks. With the backend pcap, the size of its buffer; with xdp, divided among the queues of a worker.
         ring_bytes: usize = 67_108_864, Rule::Range(2 * BLOCK_BYTES_MIN as u64, RING_BYTES_MAX as u64), Restart;
         /// Bytes of a block of a ring; the kernel delivers packets by the block. A power of two. A packet that does not fit
         /// into a block is cut.
@@ -65,7 +68,7 @@ settings! {
         timestamps: Timestamps = Timestamps::Kernel, Rule::Any, Restart;
         /// What becomes of packets of which the sensor needs nothing more, such as those of a connection whose hello was read.
         /// `drop` has the network driver count and drop them, which takes most of the work away: only on a tap, since the
-        /// machine itself does not get them either. Needs the backend ring, a driver with native XDP that leaves VLAN tags
+        /// machine itself does not get them either. Needs the backend ring or xdp, a driver with native XDP that leaves VLAN tags
         /// in place, and at the start the rights of root. A `bpf` that selects single packets of a connection does not
         /// hold for those.
         shunt: ShuntMode = ShuntMode::Off, Rule::Any, Restart;

@@ -103,11 +103,11 @@ fn invalid_values_are_refused_with_what_to_write() {
         // One of a few words.
         (
             "capture.backend = \"rign\"",
-            "vigie.toml:2: capture.backend = \"rign\": expected ring or pcap; did you mean \"ring\"?",
+            "vigie.toml:2: capture.backend = \"rign\": expected ring, xdp or pcap; did you mean \"ring\"?",
         ),
         (
             "capture.backend = \"dpdk\"",
-            "vigie.toml:2: capture.backend = \"dpdk\": expected ring or pcap; the default is \"ring\"",
+            "vigie.toml:2: capture.backend = \"dpdk\": expected ring, xdp or pcap; the default is \"ring\"",
         ),
         (
             "capture.fanout = \"round_robin\"",
@@ -312,6 +312,16 @@ fn impossible_combinations_are_refused() {
              capture.backend = \"ring\"",
         ),
         (
+            "capture.backend = \"xdp\"\ncapture.bpf = \"tcp\"",
+            "vigie.toml:3: capture.bpf = \"tcp\": the backend xdp has no filters; remove capture.bpf, or set \
+             capture.backend = \"ring\"",
+        ),
+        (
+            "capture.backend = \"xdp\"\ncapture.timestamps = \"hardware\"",
+            "vigie.toml:3: capture.timestamps = \"hardware\": the backend xdp has only timestamps of the kernel; set \
+             capture.backend = \"ring\", or capture.timestamps = \"kernel\"",
+        ),
+        (
             "capture.workers = 1\ncapture.backend = \"pcap\"\ncapture.shunt = \"drop\"",
             "vigie.toml:4: capture.shunt = \"drop\": the backend pcap has no shunt; set capture.shunt = \"off\", or \
              capture.backend = \"ring\"",
@@ -408,6 +418,10 @@ fn doubtful_combinations_give_warnings() {
              capture.snap_bytes = 262144",
         ),
         (
+            "capture.backend = \"xdp\"\ncapture.spare_sockets = 3",
+            "vigie.toml:3: warning: capture.spare_sockets = 3: has no effect with the backend xdp; remove it",
+        ),
+        (
             "capture.backend = \"pcap\"\ncapture.fanout = \"hash\"",
             "vigie.toml:3: warning: capture.fanout = \"hash\": has no effect with the backend pcap; remove it",
         ),
@@ -495,6 +509,8 @@ fn settings_that_are_not_given_are_resolved() {
     assert_eq!((pinned.capture.workers, pinned.capture.cpus), (2, vec![1, 2]));
     let pcap = loaded("capture = { interfaces = [\"eth0\"], backend = \"pcap\" }").settings;
     assert_eq!((pcap.capture.workers, pcap.capture.backend), (1, Backend::Pcap));
+    let xdp = loaded("capture = { interfaces = [\"eth0\"], backend = \"xdp\" }").settings;
+    assert_eq!((xdp.capture.workers, xdp.capture.backend), (1, Backend::Xdp));
     let types =
         loaded("capture.interfaces = [\"a\"]\nevents.types = [\"stats\", \"tls\", \"stats\"]").settings.events.types;
     assert_eq!(types, [Record::Tls, Record::Stats]);
@@ -757,6 +773,8 @@ fn memory_is_rings_tables_work_and_events() {
     assert_eq!(shunted.shunt_bytes, (32 << 20) + states + 4 * 65_536 * 352);
     assert_eq!(shunted.total_bytes(), need.total_bytes() + shunted.shunt_bytes);
     settings.capture.shunt = ShuntMode::Off;
+    settings.capture.backend = Backend::Xdp;
+    assert_eq!(MemoryNeed::of(&settings).rings_bytes, 4 * 2 * (67_108_864 + 8_388_608));
     settings.capture.backend = Backend::Pcap;
     assert_eq!(MemoryNeed::of(&settings).rings_bytes, 2 * 67_108_864);
 }

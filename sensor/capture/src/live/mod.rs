@@ -2,11 +2,12 @@
 //! the worker for a frame. The counts are exact: every frame that passed the filter is either given or counted as dropped.
 //!
 //! The kernel writes frames into rings, and workers visit them in place (`ring`, `rings`). `tap` opens the rings of an
-//! interface, and opens them again when the interface was deleted and created anew; `link` knows its state. libpcap is the
-//! other backend (`libpcap`). Only [`open`] needs privileges.
+//! interface, and opens them again when the interface was deleted and created anew; `link` knows its state, `merge` has the
+//! order of frames. The other backends are AF_XDP ([`xdp`]) and libpcap (`libpcap`). Only [`open`] needs privileges.
 
 mod libpcap;
 mod link;
+mod merge;
 pub mod options;
 mod program;
 mod ring;
@@ -17,6 +18,7 @@ mod tap;
 mod fanout_program;
 pub mod interfaces;
 pub mod shunt;
+pub mod xdp;
 
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
@@ -27,6 +29,8 @@ pub(super) use self::system::{PollEntry, poll};
 
 use self::libpcap::Libpcap;
 use self::rings::Rings;
+use self::shunt::Shunt;
+use self::xdp::Sockets;
 use super::{CaptureError, Position, Source, SourceStatistics};
 use vigie_wire::Frame;
 
@@ -118,6 +122,7 @@ pub struct Live {
 #[derive(Debug)]
 enum Opened {
     Rings(Box<Rings>),
+    Sockets(Box<Sockets>),
     Libpcap(Box<Libpcap>),
 }
 
@@ -127,9 +132,18 @@ enum Opened {
 /// An option makes no sense, the filter cannot be compiled, an interface cannot be captured, or one is missing or
 /// down and [`LiveOptions::wait_for_interfaces`] is not set.
 pub fn open(options: &LiveOptions, workers: usize) -> Result<Vec<Live>, CaptureError> {
+    open_with(options, workers, None)
+}
+
+/// As [`open`], where the packets of settled flows are shunted.
+///
+/// # Errors
+/// As of [`open`].
+pub fn open_with(options: &LiveOptions, workers: usize, shunt: Option<&Shunt>) -> Result<Vec<Live>, CaptureError> {
     options.check(workers)?;
     match options.backend {
         Backend::Ring => Ok(Rings::open(options, workers)?.into_iter().map(Live::rings).collect()),
+        Backend::Xdp => Ok(Sockets::open(options, workers, shunt)?.into_iter().map(Live::sockets).collect()),
         Backend::Pcap => Ok(vec![Live { backend: Opened::Libpcap(Box::new(Libpcap::open(options)?)) }]),
     }
 }
@@ -137,7 +151,7 @@ pub fn open(options: &LiveOptions, workers: usize) -> Result<Vec<Live>, CaptureE
 /// How many sources [`open`] returns for this many workers.
 pub const fn sources(options: &LiveOptions, workers: usize) -> usize {
     match options.backend {
-        Backend::Ring => workers,
+        Backend::Ring | Backend::Xdp => workers,
         Backend::Pcap => 1,
     }
 }
@@ -147,19 +161,26 @@ impl Live {
         Self { backend: Opened::Rings(Box::new(rings)) }
     }
 
+    fn sockets(sockets: Sockets) -> Self {
+        Self { backend: Opened::Sockets(Box::new(sockets)) }
+    }
+
     /// The counts of each interface, in the order of the options. The kernel's counts and the states are at most a quarter
     /// of a second old.
     pub fn counts(&self) -> &[InterfaceCounts] {
         match &self.backend {
             Opened::Rings(rings) => rings.counts(),
+            Opened::Sockets(sockets) => sockets.counts(),
             Opened::Libpcap(libpcap) => libpcap.counts(),
         }
     }
 
     /// Counts what is shunted on the interfaces; for the source of the first worker.
     pub fn count_shunted(&mut self, counts: shunt::ShuntCounts) {
-        if let Opened::Rings(rings) = &mut self.backend {
-            rings.count_shunted(counts);
+        match &mut self.backend {
+            Opened::Rings(rings) => rings.count_shunted(counts),
+            Opened::Sockets(sockets) => sockets.count_shunted(counts),
+            Opened::Libpcap(_) => {}
         }
     }
 
@@ -167,6 +188,7 @@ impl Live {
     pub fn refresh(&mut self) {
         match &mut self.backend {
             Opened::Rings(rings) => rings.check_interfaces(true),
+            Opened::Sockets(sockets) => sockets.check_interfaces(true),
             Opened::Libpcap(libpcap) => libpcap.check_interfaces(),
         }
     }
@@ -175,6 +197,7 @@ impl Live {
     pub fn descriptors(&self) -> Vec<RawFd> {
         match &self.backend {
             Opened::Rings(rings) => rings.descriptors(),
+            Opened::Sockets(sockets) => sockets.descriptors(),
             Opened::Libpcap(libpcap) => libpcap.descriptors(),
         }
     }
@@ -184,6 +207,7 @@ impl Live {
     pub fn next_change(&mut self) -> Option<Change> {
         match &mut self.backend {
             Opened::Rings(rings) => rings.changes().pop(),
+            Opened::Sockets(sockets) => sockets.changes().pop(),
             Opened::Libpcap(libpcap) => libpcap.changes().pop(),
         }
     }
@@ -195,6 +219,7 @@ impl Source for Live {
     fn next_batch(&mut self, visit: &mut dyn FnMut(&[Frame<'_>])) -> Result<bool, CaptureError> {
         match &mut self.backend {
             Opened::Rings(rings) => rings.next_batch(visit),
+            Opened::Sockets(sockets) => sockets.next_batch(visit),
             Opened::Libpcap(libpcap) => libpcap.next_batch(visit),
         }
         Ok(true)
@@ -203,6 +228,7 @@ impl Source for Live {
     fn statistics(&self) -> SourceStatistics {
         match &self.backend {
             Opened::Rings(rings) => rings.statistics(),
+            Opened::Sockets(sockets) => sockets.statistics(),
             Opened::Libpcap(libpcap) => libpcap.statistics(),
         }
     }
@@ -239,6 +265,7 @@ impl Changes {
         }
         *last = Some((state, why.to_owned()));
         let text = match state {
+            State::Missing if !why.is_empty() => "it does not exist",
             State::Missing => "it does not exist; capture starts when it appears",
             State::Down => "it is down; capture starts when it is up",
             State::NoCarrier => "it is up but has no carrier",

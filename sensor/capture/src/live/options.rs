@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::shunt::INTERFACES_MAX;
 use super::system::RingLayout;
 use crate::{CaptureError, FRAME_BYTES_MAX};
 
@@ -56,6 +57,8 @@ setting_words! {
         /// Rings of packet sockets: any number of workers.
         #[default]
         Ring = "ring",
+        /// AF_XDP sockets: any number of workers, each with some of the interfaces' queues.
+        Xdp = "xdp",
         /// libpcap: one worker.
         Pcap = "pcap",
     }
@@ -193,6 +196,17 @@ impl LiveOptions {
         if self.backend == Backend::Pcap && workers > 1 {
             return wrong("workers", "the backend \"pcap\" has one worker; use \"ring\" for several".to_owned());
         }
+        if self.backend == Backend::Xdp {
+            if self.bpf.is_some() {
+                return wrong("bpf", "AF_XDP has no filters; use the backend \"ring\"".to_owned());
+            }
+            if self.timestamps == Timestamps::Hardware {
+                return wrong("timestamps", "the backend \"xdp\" has only those of the kernel".to_owned());
+            }
+            if self.interfaces.len() > INTERFACES_MAX {
+                return wrong("interfaces", format!("the backend \"xdp\" takes {INTERFACES_MAX} at most"));
+            }
+        }
         if self.backend == Backend::Ring {
             if !self.block_bytes.is_power_of_two() || !(BLOCK_BYTES_MIN..=BLOCK_BYTES_MAX).contains(&self.block_bytes) {
                 let (given, least, most) = (self.block_bytes, BLOCK_BYTES_MIN, BLOCK_BYTES_MAX);
@@ -252,7 +266,7 @@ mod tests {
         }
         assert_eq!("pcap".parse(), Ok(Backend::Pcap));
         assert_eq!("hardware".parse(), Ok(Timestamps::Hardware));
-        assert_eq!("rind".parse::<Backend>(), Err("\"rind\" is none of ring, pcap".to_owned()));
+        assert_eq!("rind".parse::<Backend>(), Err("\"rind\" is none of ring, xdp, pcap".to_owned()));
     }
 
     #[test]
@@ -271,6 +285,18 @@ mod tests {
         for name in ["", "any", "a b", "a/b", "..", "sixteen_letters_", "eth1"] {
             wrong(&|options| options.interfaces[0] = name.to_owned(), 1);
         }
+        let xdp = |change: &dyn Fn(&mut LiveOptions)| {
+            wrong(
+                &|options| {
+                    options.backend = Backend::Xdp;
+                    change(options);
+                },
+                1,
+            )
+        };
+        assert!(xdp(&|options| options.bpf = Some("tcp".to_owned())).contains("no filters"));
+        assert!(xdp(&|options| options.timestamps = Timestamps::Hardware).starts_with("timestamps: "));
+        xdp(&|options| options.interfaces = (0..=INTERFACES_MAX).map(|number| format!("tap{number}")).collect());
         wrong(&|options| options.block_bytes = 5000, 1);
         wrong(&|options| options.block_bytes = 1024, 1);
         wrong(&|options| options.ring_bytes_per_worker = options.block_bytes, 1);

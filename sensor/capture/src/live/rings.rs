@@ -1,18 +1,16 @@
 //! The rings of one worker: it merges their frames by time and watches their interfaces.
 //!
-//! **Merging.** Of the frames that are ready the oldest goes first. But the kernel hands frames over in blocks, so a ring
-//! with no frame ready may hold frames that are older than those of another ring. Therefore a frame waits until every ring
-//! has one ready, or until it is so old that any older frame must have been handed over: the time-out of a block and a
-//! margin. A frame does not wait if its ring is half full, or if it has a hardware timestamp, whose clock may differ. With
-//! one interface nothing waits.
+//! A frame waits for older ones ([`merge`](super::merge)) as long as the time-out of a block and a margin, unless it has a
+//! hardware timestamp, whose clock may differ.
 
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 
 use super::link::{Link, Links};
+use super::merge::{self, FrameQueue, now_ns};
 use super::program::FilterPrograms;
 use super::ring::{Ring, RingCounts};
 use super::shunt::ShuntCounts;
@@ -171,20 +169,7 @@ impl Rings {
     /// Shows the frames that are ready and need not wait. Returns false if there are none.
     fn visit_ready(&mut self, visit: &mut dyn FnMut(&[Frame<'_>])) -> bool {
         let mut batch: ArrayVec<Frame<'_>, BATCH_FRAMES_MAX> = ArrayVec::new();
-        if let [open] = self.rings.as_slice() {
-            while !batch.is_full()
-                && let Some(frame) = open.ring.next()
-            {
-                batch.push(Frame { number: self.frames + 1 + batch.len() as u64, ..frame });
-            }
-        } else {
-            let now_ns = now_ns();
-            while !batch.is_full()
-                && let Some(frame) = oldest(&self.rings, now_ns, self.hold_ns).and_then(|open| open.ring.next())
-            {
-                batch.push(Frame { number: self.frames + 1 + batch.len() as u64, ..frame });
-            }
-        }
+        merge::fill(&mut batch, &self.rings, self.frames, self.hold_ns);
         let frames = batch.len();
         if frames > 0 {
             visit(&batch);
@@ -345,34 +330,29 @@ impl Rings {
     }
 }
 
-/// The ring whose frame is next.
-#[inline]
-fn oldest(rings: &[OpenRing], now_ns: u64, hold_ns: u64) -> Option<&OpenRing> {
-    let mut oldest: Option<(u64, &OpenRing)> = None;
-    let mut all_ready = true;
-    for open in rings {
-        match open.ring.peek_ns() {
-            Some(ns) if oldest.is_none_or(|(least, _)| ns < least) => oldest = Some((ns, open)),
-            Some(_) => {}
-            None => all_ready = false,
-        }
+impl FrameQueue for OpenRing {
+    #[inline]
+    fn peek_ns(&self) -> Option<u64> {
+        self.ring.peek_ns()
     }
-    let (ns, open) = oldest?;
-    // A frame from the future means that the clock was set back; it does not wait.
-    let may_wait = !all_ready && now_ns.checked_sub(ns).is_some_and(|age_ns| age_ns < hold_ns);
-    if may_wait && !open.ring.is_half_full() { None } else { Some(open) }
+
+    #[inline]
+    fn next(&self) -> Option<Frame<'_>> {
+        self.ring.next()
+    }
+
+    fn is_half_full(&self) -> bool {
+        self.ring.is_half_full()
+    }
 }
 
-const fn state(link: &Link) -> State {
+/// The state of a link that is captured.
+pub(super) const fn state(link: &Link) -> State {
     match (link.is_up(), link.has_carrier()) {
         (false, _) => State::Down,
         (true, false) => State::NoCarrier,
         (true, true) => State::Up,
     }
-}
-
-fn now_ns() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }
 
 #[inline]
@@ -402,7 +382,7 @@ fn count_interface(counts: &mut InterfaceCounts, before: Option<&Link>, now: &Li
     counts.interface_missed += now.missed.saturating_sub(missed);
 }
 
-fn not_there(name: &str, reason: &str, mend: String) -> CaptureError {
+pub(super) fn not_there(name: &str, reason: &str, mend: String) -> CaptureError {
     CaptureError::Interface { interface: name.to_owned(), reason: reason.to_owned(), mend }
 }
 

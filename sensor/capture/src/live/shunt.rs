@@ -5,7 +5,8 @@
 //! * Out: what was counted of each direction; packets and bytes that were shunted on each interface.
 //! * Not here: which flows are settled (that is the worker's), and frames (those that go up come by the rings).
 //!
-//! `program` loads and attaches `xdp/shunt.c`; `object` reads what clang made of that, `bpf` has the calls of the kernel.
+//! `program` loads and attaches `xdp/shunt.c`, also for AF_XDP sockets without a shunt; `suited` says which interfaces it may
+//! have; `object` reads what clang made of that, `bpf` has the calls of the kernel.
 //! `table` is the half of the table that workers write, `packet` what the program reads in a frame, `grace` the wait before
 //! a slot is used again, `memory` the memory shared with the program. `measure` runs the program on frames without an
 //! interface.
@@ -18,7 +19,8 @@ pub mod measure;
 mod memory;
 mod object;
 mod packet;
-mod program;
+pub(super) mod program;
+mod suited;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -31,17 +33,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use self::grace::Grace;
 use self::memory::SharedWords;
 use self::packet::TagKey;
-use self::program::Program;
+use self::program::{Attached, Program, ProgramOptions, Purpose};
 use self::table::Shared;
 use crate::CaptureError;
 
 pub use self::packet::Direction;
-pub use self::program::check;
 pub use self::table::{Counted, Freed, Insertion, Opening, ShuntTable, table_bytes};
 
 /// Interfaces that a shunt can have.
 pub const INTERFACES_MAX: usize = 16;
-/// Words of the counts of a processor on an interface: packets and bytes up, packets and bytes shunted, the epoch.
+/// Words of the counts of a processor on an interface: packets and bytes up, packets and bytes shunted, the epoch, packets
+/// for which there was no AF_XDP socket.
 const COUNTS_WORDS: usize = 8;
 /// Which of them the workers write.
 const EPOCH_WORD: usize = 4;
@@ -53,12 +55,20 @@ pub struct ShuntOptions {
     pub interfaces: Vec<String>,
     /// Flows that the table has room for, both directions of each.
     pub flows_max: usize,
+    /// Whether all other packets go to AF_XDP sockets; if not, they go to packet sockets.
+    pub to_sockets: bool,
+}
+
+impl ShuntOptions {
+    const fn purpose(&self) -> Purpose {
+        if self.to_sockets { Purpose::Sockets } else { Purpose::Shunt }
+    }
 }
 
 /// A shunt in use. It ends when this is dropped; then all packets go up.
 #[derive(Debug)]
 pub struct Shunt {
-    program: Program,
+    program: Arc<Program>,
     shared: Arc<Shared>,
     counts: ShuntCounts,
 }
@@ -67,16 +77,15 @@ pub struct Shunt {
 #[derive(Clone, Debug)]
 pub struct ShuntCounts {
     shared: Arc<Shared>,
+    counts: ProgramCounts,
+}
+
+/// What the program counted.
+#[derive(Clone, Debug)]
+pub(super) struct ProgramCounts {
     words: Arc<SharedWords>,
     interfaces: Arc<[Attached]>,
     processors: usize,
-}
-
-/// An interface with the program.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Attached {
-    pub(super) name: String,
-    pub(super) index: u32,
 }
 
 /// Packets and bytes on an interface, as its driver saw them.
@@ -90,6 +99,13 @@ pub struct InterfaceShunt {
     pub packets: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Packets that were to go to an AF_XDP socket, but came in a queue that has none.
+    pub unclaimed_packets: u64,
+}
+
+/// What keeps these interfaces from being shunted, as far as that can be known without attaching anything to them.
+pub fn check(options: &ShuntOptions) -> Vec<CaptureError> {
+    program::check(&options.interfaces, options.purpose())
 }
 
 impl Shunt {
@@ -100,13 +116,18 @@ impl Shunt {
     pub fn attach(options: &ShuntOptions) -> Result<Self, CaptureError> {
         let random = RandomState::new();
         let key = TagKey { low: random.hash_one(0_u64), high: random.hash_one(1_u64) };
-        let program = Program::attach(options, &key)?;
-        let words = Arc::new(program.map_counts()?);
-        let shared = Shared::new(program.map_flows()?, Arc::clone(&words), key, Grace::default());
+        let ShuntOptions { interfaces, flows_max, .. } = options;
+        let program = ProgramOptions { interfaces, flows_max: Some(*flows_max), purpose: options.purpose() };
+        let program = Arc::new(Program::attach(&program, &key)?);
+        let counts = ProgramCounts::of_program(&program)?;
+        let shared = Shared::new(program.map_flows()?, Arc::clone(&counts.words), key, Grace::default());
         let shared = Arc::new(shared);
-        let interfaces = program.attached().into();
-        let counts = ShuntCounts { shared: Arc::clone(&shared), words, interfaces, processors: program.processors() };
+        let counts = ShuntCounts { shared: Arc::clone(&shared), counts };
         Ok(Self { program, shared, counts })
+    }
+
+    pub(super) fn program(&self) -> Arc<Program> {
+        Arc::clone(&self.program)
     }
 
     /// A worker's hold on the table.
@@ -131,31 +152,55 @@ impl Shunt {
     }
 }
 
+/// A program that only hands packets to AF_XDP sockets.
+pub(super) fn attach_for_sockets(interfaces: &[String]) -> Result<Program, CaptureError> {
+    let options = ProgramOptions { interfaces, flows_max: None, purpose: Purpose::Sockets };
+    Program::attach(&options, &TagKey { low: 0, high: 0 })
+}
+
 impl ShuntCounts {
     /// The counts of an interface; none if its packets are not shunted.
     pub fn of(&self, interface: &str) -> Option<InterfaceShunt> {
-        let place = self.interfaces.iter().position(|attached| attached.name == interface)?;
-        let bytes_of_interface = self.processors * COUNTS_WORDS;
-        let words = self.words.words().get(place * bytes_of_interface..(place + 1) * bytes_of_interface)?;
-        let mut sum = InterfaceShunt::default();
-        for counts in words.chunks(COUNTS_WORDS) {
-            if let [up_packets, up_bytes, packets, bytes, ..] = counts {
-                sum.up_packets += up_packets.load(Ordering::Relaxed);
-                sum.up_bytes += up_bytes.load(Ordering::Relaxed);
-                sum.packets += packets.load(Ordering::Relaxed);
-                sum.bytes += bytes.load(Ordering::Relaxed);
-            }
-        }
-        Some(sum)
+        self.counts.of(interface)
     }
 
     /// Whether packets of the interface with this number are shunted. An interface that was made anew has another number.
     pub fn is_attached(&self, interface: &str, index: u32) -> bool {
-        self.interfaces.iter().any(|attached| attached.name == interface && attached.index == index)
+        let interfaces = &self.counts.interfaces;
+        interfaces.iter().any(|attached| attached.name == interface && attached.index == index)
     }
 
     /// Directions of flows in the table, retired ones too, and its slots.
     pub fn slots(&self) -> (u64, u64) {
         (self.shared.slots_in_use(), self.shared.slots())
+    }
+}
+
+impl ProgramCounts {
+    /// The counts of a program.
+    ///
+    /// # Errors
+    /// They cannot be mapped.
+    pub(super) fn of_program(program: &Program) -> Result<Self, CaptureError> {
+        let words = Arc::new(program.map_counts()?);
+        Ok(Self { words, interfaces: program.attached().into(), processors: program.processors() })
+    }
+
+    /// The counts of an interface; none if the program is not there.
+    pub(super) fn of(&self, interface: &str) -> Option<InterfaceShunt> {
+        let place = self.interfaces.iter().position(|attached| attached.name == interface)?;
+        let bytes_of_interface = self.processors * COUNTS_WORDS;
+        let words = self.words.words().get(place * bytes_of_interface..(place + 1) * bytes_of_interface)?;
+        let mut sum = InterfaceShunt::default();
+        for counts in words.chunks(COUNTS_WORDS) {
+            if let [up_packets, up_bytes, packets, bytes, _, unclaimed_packets, ..] = counts {
+                sum.up_packets += up_packets.load(Ordering::Relaxed);
+                sum.up_bytes += up_bytes.load(Ordering::Relaxed);
+                sum.packets += packets.load(Ordering::Relaxed);
+                sum.bytes += bytes.load(Ordering::Relaxed);
+                sum.unclaimed_packets += unclaimed_packets.load(Ordering::Relaxed);
+            }
+        }
+        Some(sum)
     }
 }

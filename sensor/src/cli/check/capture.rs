@@ -5,15 +5,17 @@ use std::fs;
 
 use super::requirements::Requirement;
 use crate::cli::run::{FILTER_MEND, wrong_filter};
-use crate::cli::words::{counted, quoted};
-use crate::settings::Settings;
+use crate::cli::words::{bytes, counted, quoted};
+use crate::settings::{MemoryNeed, Settings};
 use vigie_capture::CaptureError;
 use vigie_capture::live::interfaces::{Interface, list};
 use vigie_capture::live::shunt::{check, table_bytes};
-use vigie_capture::live::{LiveOptions, State};
+use vigie_capture::live::{Backend, LiveOptions, State, xdp};
 
 /// File descriptors beside those of capture sockets, workers and metrics connections.
 const DESCRIPTORS_OTHER: u64 = 64;
+/// Queues that an interface may have.
+const QUEUES_OF_INTERFACE: u64 = 64;
 /// File descriptors of a worker.
 const DESCRIPTORS_PER_WORKER: u64 = 2;
 
@@ -24,11 +26,14 @@ pub(super) fn all(settings: &Settings, filter_origin: &str) -> Vec<Requirement> 
         options_requirement(&options, settings.capture.workers).into_iter().collect();
     let known = list();
     let interfaces = &settings.capture.interfaces;
-    requirements.extend(interfaces.iter().flat_map(|name| interface(name, &known, options.wait_for_interfaces)));
+    let waits = options.wait_for_interfaces && options.backend != Backend::Xdp;
+    requirements.extend(interfaces.iter().flat_map(|name| interface(name, &known, waits)));
+    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    requirements.extend(sockets(settings));
+    requirements.extend(locked_memory(settings, &limits, may_lock_memory()));
     requirements.extend(shunt(settings));
     requirements.extend(filter(options.bpf.as_deref(), filter_origin));
-    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    requirements.push(descriptors(settings, descriptors_max(&limits)));
+    requirements.push(descriptors(settings, limit_of(&limits, "Max open files")));
     requirements
 }
 
@@ -70,11 +75,50 @@ fn interface(name: &str, known: &[Interface], waits: bool) -> Vec<Requirement> {
     requirements
 }
 
+/// What AF_XDP requires, if it is to be used.
+fn sockets(settings: &Settings) -> Vec<Requirement> {
+    const PART: &str = "xdp";
+    let capture = &settings.capture;
+    if capture.backend != Backend::Xdp {
+        return Vec::new();
+    }
+    let lacking: Vec<_> = xdp::check(&capture.interfaces).into_iter().map(|error| lacks(PART, error)).collect();
+    if !lacking.is_empty() {
+        return lacking;
+    }
+    let mib = MemoryNeed::of(settings).rings_bytes >> 20;
+    let what = format!(
+        "the program loads; its rings take {mib} MiB of locked memory; whether the driver runs it, the start shows"
+    );
+    vec![Requirement::ok(PART, what)]
+}
+
+/// Whether the limit of locked memory suffices for the rings of AF_XDP. As of descriptors, a low limit is this shell's.
+fn locked_memory(settings: &Settings, limits: &str, is_exempt: bool) -> Option<Requirement> {
+    let needed = MemoryNeed::of(settings).rings_bytes;
+    let limit = limit_of(limits, "Max locked memory").filter(|&limit| limit < needed)?;
+    if settings.capture.backend != Backend::Xdp || is_exempt {
+        return None;
+    }
+    let what = format!("{} of locked memory are needed, {} are allowed in this shell", bytes(needed), bytes(limit));
+    Some(Requirement::warning("xdp", what, "ulimit -l unlimited, or LimitMEMLOCK=infinity in the unit"))
+}
+
+/// Whether this process has CAP_IPC_LOCK (capabilities(7)), as root has.
+fn may_lock_memory() -> bool {
+    const IPC_LOCK: u64 = 1 << 14;
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    effective.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).is_some_and(|set| set & IPC_LOCK != 0)
+}
+
 /// What the shunt requires, if there is to be one.
 fn shunt(settings: &Settings) -> Vec<Requirement> {
     const PART: &str = "shunt";
     let Some(options) = settings.capture.shunt_options(settings.limits.shunt_flows_max) else { return Vec::new() };
-    let lacking: Vec<_> = check(&options).into_iter().map(|error| lacks(PART, error)).collect();
+    // What AF_XDP lacks is said already.
+    let lacking = if options.to_sockets { Vec::new() } else { check(&options) };
+    let lacking: Vec<_> = lacking.into_iter().map(|error| lacks(PART, error)).collect();
     if !lacking.is_empty() {
         return lacking;
     }
@@ -114,7 +158,11 @@ fn descriptors(settings: &Settings, limit: Option<u64>) -> Requirement {
     const PART: &str = "descriptors";
     let capture = &settings.capture;
     let (workers, interfaces) = (capture.workers as u64, capture.interfaces.len() as u64);
-    let sockets = workers * interfaces * (1 + capture.spare_sockets as u64);
+    let sockets = match capture.backend {
+        // How many queues an interface has is known at the start only.
+        Backend::Xdp => interfaces * QUEUES_OF_INTERFACE,
+        Backend::Ring | Backend::Pcap => workers * interfaces * (1 + capture.spare_sockets as u64),
+    };
     let needed =
         sockets + DESCRIPTORS_PER_WORKER * workers + DESCRIPTORS_OTHER + settings.metrics.connections_max as u64;
     match limit {
@@ -128,9 +176,9 @@ fn descriptors(settings: &Settings, limit: Option<u64>) -> Requirement {
     }
 }
 
-/// The soft limit in /proc/self/limits (proc(5)); `None` if unlimited.
-fn descriptors_max(limits: &str) -> Option<u64> {
-    let rest = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+/// A soft limit in /proc/self/limits (proc(5)); `None` if unlimited.
+fn limit_of(limits: &str, name: &str) -> Option<u64> {
+    let rest = limits.lines().find_map(|line| line.strip_prefix(name))?;
     rest.split_whitespace().next()?.parse().ok()
 }
 
@@ -208,8 +256,8 @@ mod tests {
     #[test]
     fn descriptors_are_counted() {
         let limits = "Limit  Soft Limit  Hard Limit  Units\nMax open files            100  4096  files\n";
-        assert_eq!(descriptors_max(limits), Some(100));
-        assert_eq!(descriptors_max("Max open files  unlimited  unlimited  files\n"), None);
+        assert_eq!(limit_of(limits, "Max open files"), Some(100));
+        assert_eq!(limit_of("Max open files  unlimited  unlimited  files\n", "Max open files"), None);
         let mut settings = Settings::default();
         settings.capture.interfaces = vec!["a".to_owned(), "b".to_owned()];
         (settings.capture.workers, settings.capture.spare_sockets, settings.metrics.connections_max) = (4, 8, 32);
@@ -222,5 +270,21 @@ mod tests {
             "{requirement}"
         );
         assert_eq!(descriptors(&settings, None).exit(), Exit::Success);
+    }
+
+    #[test]
+    fn locked_memory_is_needed_for_af_xdp_only() {
+        let mut settings = Settings::default();
+        settings.capture.interfaces = vec!["a".to_owned()];
+        settings.capture.workers = 1;
+        let limits = "Max locked memory         8388608              8388608              bytes     \n";
+        assert_eq!(locked_memory(&settings, limits, false), None);
+        settings.capture.backend = Backend::Xdp;
+        let said = locked_memory(&settings, limits, false).unwrap().to_string();
+        let expected = "xdp: warning: 75 MB of locked memory are needed, 8.3 MB are allowed in this shell; ulimit -l \
+                        unlimited, or LimitMEMLOCK=infinity in the unit";
+        assert_eq!(said, expected);
+        assert_eq!(locked_memory(&settings, limits, true), None);
+        assert_eq!(locked_memory(&settings, "Max locked memory  unlimited  unlimited  bytes\n", false), None);
     }
 }

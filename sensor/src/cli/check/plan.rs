@@ -20,6 +20,7 @@ pub(super) fn lines(settings: &Settings) -> String {
     };
     let how = match capture.backend {
         Backend::Ring => format!("rings of {}, fanout {}", bytes(capture.ring_bytes as u64), capture.fanout),
+        Backend::Xdp => format!("AF_XDP, rings of {}", bytes(capture.ring_bytes as u64)),
         Backend::Pcap => "libpcap".to_owned(),
     };
     let mut types = vec!["alert"];
@@ -126,6 +127,13 @@ would run as vigie: sensor tap, 2 workers on CPUs 2, 3
   journal: alerts 30 days, incidents 180 days, at most 21 GB; sealed, 'vigie journal verify' finds changes\n";
         assert!(lines(&settings).contains(expected), "{}", lines(&settings));
         settings.metrics.listen = None;
+        settings.capture.backend = Backend::Xdp;
+        let expected = "capture: eth0, eth1 with AF_XDP, rings of 67 MB\n";
+        assert!(
+            lines(&settings).contains(expected) && lines(&settings).contains("rings 301 MB,"),
+            "{}",
+            lines(&settings)
+        );
         settings.capture.backend = Backend::Pcap;
         assert!(lines(&settings).contains("with libpcap\n") && lines(&settings).ends_with("metrics: not served\n"));
     }

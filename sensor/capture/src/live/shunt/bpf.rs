@@ -1,4 +1,4 @@
-//! The calls of bpf(2) that the shunt makes: maps, a program, its links to interfaces. Each descriptor is owned, and what it
+//! The calls of bpf(2) that are made for the XDP program: maps, a program, its links to interfaces. Each descriptor is owned, and what it
 //! stands for ends with it.
 #![allow(unsafe_code)]
 
@@ -20,8 +20,14 @@ const PROGRAM_XDP: u32 = 6;
 const ATTACH_XDP: u32 = 37;
 /// `BPF_F_XDP_HAS_FRAGS`: the program takes packets in several buffers.
 const TAKES_FRAGMENTS: u32 = 1 << 5;
-/// `XDP_FLAGS_DRV_MODE`: in the driver, or not at all.
-const IN_DRIVER: u32 = 1 << 2;
+/// Where an XDP program runs (`XDP_FLAGS_…`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Mode {
+    /// In the kernel's own code, behind any driver.
+    Generic = 1 << 1,
+    /// In the driver, or not at all.
+    Native = 1 << 2,
+}
 /// What the kernel says of a program that it refuses, at most.
 const LOG_BYTES: usize = 1 << 20;
 
@@ -30,6 +36,7 @@ const LOG_BYTES: usize = 1 << 20;
 pub(super) enum MapKind {
     Array = 2,
     LruHash = 9,
+    Sockets = 17,
 }
 
 /// `BPF_F_MMAPABLE`: the map can be mapped into the memory of this process.
@@ -187,9 +194,9 @@ pub(super) fn load(
     }
 }
 
-/// Attaches a program to the driver of an interface.
-pub(super) fn attach(program: BorrowedFd<'_>, interface: u32) -> io::Result<OwnedFd> {
-    let mut arguments = LinkCreate { program: number(program), interface, attach_type: ATTACH_XDP, flags: IN_DRIVER };
+/// Attaches a program to an interface.
+pub(super) fn attach(program: BorrowedFd<'_>, interface: u32, mode: Mode) -> io::Result<OwnedFd> {
+    let mut arguments = LinkCreate { program: number(program), interface, attach_type: ATTACH_XDP, flags: mode as u32 };
     // SAFETY: the command takes numbers only.
     unsafe { bpf(LINK_CREATE, &mut arguments) }.map(owned)
 }

@@ -122,7 +122,8 @@ impl Measure {
 fn constants(flows_max: usize) -> io::Result<Constants> {
     let key = TagKey { low: 0x0123_4567_89ab_cdef, high: 0xfedc_ba98_7654_3210 };
     let processors = possible_processors()?;
-    Ok(Constants { key, lines: lines_for(flows_max), processors, interfaces: INTERFACES })
+    let (lines, interfaces) = (lines_for(flows_max), INTERFACES);
+    Ok(Constants { key, lines, processors, interfaces, shunts: true, sockets: None })
 }
 
 /// A frame that the program may shunt if it has two tags of VLANs at most: TCP data, or a datagram of UDP, with a payload of

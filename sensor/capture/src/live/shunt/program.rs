@@ -1,117 +1,230 @@
-//! Loads the XDP program and attaches it to interfaces. Says in words what the kernel refuses.
+//! Loads the XDP program and attaches it to interfaces: to shunt, to hand packets to AF_XDP sockets, or both. Says in words
+//! what the kernel refuses.
 
+use std::collections::hash_map::RandomState;
 use std::fs;
+use std::hash::BuildHasher;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use super::bpf::{self, MAPPABLE, MapKind, MapSpec, READ_ONLY};
+use super::bpf::{self, MAPPABLE, MapKind, MapSpec, Mode, READ_ONLY};
 use super::memory::SharedWords;
 use super::object::Object;
 use super::packet::TagKey;
+use super::suited::suits;
 use super::table::{LINE_WORDS, line_shift, lines_for};
-use super::{Attached, COUNTS_WORDS, INTERFACES_MAX, ShuntOptions};
+use super::{COUNTS_WORDS, INTERFACES_MAX};
 use crate::CaptureError;
-use crate::live::interfaces::{Interface, list};
+use crate::live::interfaces::list;
 use crate::live::link::Links;
-use vigie_wire::LinkType;
+use crate::live::system::Device;
 
 /// Made from `xdp/shunt.c`, as `make -C xdp check` proves.
 pub(super) static OBJECT: &[u8] = include_bytes!("../../../xdp/shunt.o");
 const PROGRAM: &str = "shunt";
 const FLOWS: &str = "shunt_flows";
 const COUNTS: &str = "shunt_counts";
+const SOCKETS: &str = "shunt_sockets";
 /// The processors that the machine may have, as ranges.
 const PROCESSORS: &str = "/sys/devices/system/cpu/possible";
 
+/// What the program is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Purpose {
+    /// To shunt settled flows in front of packet sockets.
+    Shunt,
+    /// To hand packets to AF_XDP sockets; it may shunt too.
+    Sockets,
+}
+
+impl Purpose {
+    /// How to do without it.
+    pub(in super::super) const fn otherwise(self) -> &'static str {
+        match self {
+            Self::Shunt => "set capture.shunt = \"off\"",
+            Self::Sockets => "set capture.backend = \"ring\"",
+        }
+    }
+
+    /// The program in words.
+    const fn program(self) -> &'static str {
+        match self {
+            Self::Shunt => "the shunt's program",
+            Self::Sockets => "the program for AF_XDP sockets",
+        }
+    }
+
+    /// The first kernel that has what it uses.
+    const fn kernel(self) -> &'static str {
+        match self {
+            Self::Shunt => "Linux 5.18",
+            Self::Sockets => "Linux 6.1 with AF_XDP sockets (CONFIG_XDP_SOCKETS)",
+        }
+    }
+}
+
+/// What a program is to do.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct ProgramOptions<'o> {
+    pub(in super::super) interfaces: &'o [String],
+    /// Flows that can be shunted, if any are to be.
+    pub(in super::super) flows_max: Option<usize>,
+    pub(in super::super) purpose: Purpose,
+}
+
+/// An interface with the program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in super::super) struct Attached {
+    pub(in super::super) name: String,
+    pub(in super::super) index: u32,
+    /// Queues in which its packets are received.
+    pub(in super::super) queues: u32,
+}
+
 /// The program in the kernel. When it is dropped, it goes from all interfaces.
 #[derive(Debug)]
-pub(super) struct Program {
+pub(in super::super) struct Program {
     loaded: Loaded,
     /// The links to the interfaces, which end with their descriptors.
-    _links: Vec<OwnedFd>,
+    links: Vec<(OwnedFd, Mode)>,
     attached: Vec<Attached>,
     passed_over: Vec<String>,
-    lines: u64,
-    processors: usize,
+    constants: Constants,
+    purpose: Purpose,
 }
 
 /// The values that are constant once the program is loaded.
+#[derive(Clone, Debug)]
 pub(super) struct Constants {
     pub(super) key: TagKey,
     pub(super) lines: u64,
     pub(super) processors: usize,
     pub(super) interfaces: [u32; INTERFACES_MAX],
+    pub(super) shunts: bool,
+    /// Of AF_XDP sockets, if packets go to such.
+    pub(super) sockets: Option<Sockets>,
+}
+
+/// The sockets that packets go to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sockets {
+    /// Of each interface, one for each queue.
+    queues: u32,
+    /// By what a time stamp is known.
+    mark: u64,
 }
 
 impl Program {
     /// Loads the program for the interfaces that exist, and attaches it.
-    pub(super) fn attach(options: &ShuntOptions, key: &TagKey) -> Result<Self, CaptureError> {
-        let first = options.interfaces.first().map(String::as_str).unwrap_or_default();
-        let processors = processors(first)?;
-        let (attached, passed_over) = find(&options.interfaces)?;
+    pub(super) fn attach(options: &ProgramOptions<'_>, key: &TagKey) -> Result<Self, CaptureError> {
+        let (purpose, first) = (options.purpose, options.interfaces.first().map_or("", String::as_str));
+        let (attached, passed_over) = find(options.interfaces, purpose)?;
         let mut interfaces = [0; INTERFACES_MAX];
         for (place, attached) in interfaces.iter_mut().zip(&attached) {
             *place = attached.index;
         }
-        let lines = lines_for(options.flows_max);
-        let constants = Constants { key: *key, lines, processors, interfaces };
-        let loaded = load(OBJECT, &constants, &[], &[]).map_err(|refusal| refusal.of(first))?;
-        let attach = |to: &Attached| {
-            bpf::attach(loaded.program.as_fd(), to.index).map_err(|error| not_attached(&to.name, error))
+        let queues = attached.iter().map(|attached| attached.queues).max().unwrap_or_default();
+        let constants = Constants {
+            key: *key,
+            lines: lines_for(options.flows_max.unwrap_or_default()),
+            processors: processors(first, purpose)?,
+            interfaces,
+            shunts: options.flows_max.is_some(),
+            sockets: (purpose == Purpose::Sockets).then(|| Sockets { queues, mark: random_mark() }),
         };
-        let links = attached.iter().map(attach).collect::<Result<_, _>>()?;
-        Ok(Self { loaded, _links: links, attached, passed_over, lines, processors })
+        let loaded = load(OBJECT, &constants, &[], &[]).map_err(|refusal| refusal.of(first, purpose))?;
+        let links = attached.iter().map(|to| attach(&loaded, to, purpose)).collect::<Result<_, _>>()?;
+        Ok(Self { loaded, links, attached, passed_over, constants, purpose })
     }
 
-    pub(super) fn attached(&self) -> Vec<Attached> {
-        self.attached.clone()
+    pub(in super::super) fn attached(&self) -> &[Attached] {
+        &self.attached
     }
 
-    pub(super) fn passed_over(&self) -> &[String] {
+    /// Whether it runs in the driver of an interface.
+    pub(in super::super) fn is_native(&self, place: usize) -> bool {
+        self.links.get(place).is_some_and(|(_, mode)| *mode == Mode::Native)
+    }
+
+    /// By what a time stamp in front of a frame is known; none if packets do not go to AF_XDP sockets.
+    pub(in super::super) fn stamp_mark(&self) -> Option<u64> {
+        self.constants.sockets.map(|sockets| sockets.mark)
+    }
+
+    /// Has packets of a queue of an interface go to this AF_XDP socket.
+    pub(in super::super) fn hand_to(&self, socket: BorrowedFd<'_>, place: usize, queue: u32) -> io::Result<()> {
+        let (spec, map) = self.loaded.find(SOCKETS)?;
+        let queues = self.constants.sockets.map_or(0, |sockets| sockets.queues);
+        let key = place as u32 * queues + queue;
+        bpf::update(map.as_fd(), spec, &key.to_ne_bytes(), &socket.as_raw_fd().to_ne_bytes())
+    }
+
+    pub(in super::super) fn passed_over(&self) -> &[String] {
         &self.passed_over
     }
 
     pub(super) const fn processors(&self) -> usize {
-        self.processors
+        self.constants.processors
     }
 
     /// The table of flows.
     pub(super) fn map_flows(&self) -> Result<SharedWords, CaptureError> {
-        self.map(FLOWS, self.lines as usize * LINE_WORDS)
+        self.map(FLOWS, self.constants.lines as usize * LINE_WORDS)
     }
 
     /// The counts of all processors, for each interface.
     pub(super) fn map_counts(&self) -> Result<SharedWords, CaptureError> {
-        self.map(COUNTS, INTERFACES_MAX * self.processors * COUNTS_WORDS)
+        self.map(COUNTS, INTERFACES_MAX * self.constants.processors * COUNTS_WORDS)
     }
 
     fn map(&self, name: &str, words: usize) -> Result<SharedWords, CaptureError> {
         let first = self.attached.first().map_or("", |attached| attached.name.as_str());
-        self.loaded.map(name, words).map_err(|error| Refusal::from(error).of(first))
+        self.loaded.map(name, words).map_err(|error| Refusal::from(error).of(first, self.purpose))
     }
 }
 
-/// What keeps these interfaces from being shunted, as far as that can be known without attaching anything to them.
-pub fn check(options: &ShuntOptions) -> Vec<CaptureError> {
-    let first = options.interfaces.first().map(String::as_str).unwrap_or_default();
+/// What keeps the program from serving these interfaces, as far as that can be known without attaching anything to them.
+pub(in super::super) fn check(interfaces: &[String], purpose: Purpose) -> Vec<CaptureError> {
+    let first = interfaces.first().map(String::as_str).unwrap_or_default();
     let known = list();
-    let named = known.iter().filter(|interface| options.interfaces.contains(&interface.name));
-    let unsuited = named.filter_map(|interface| suits(interface).err());
+    let named = known.iter().filter(|interface| interfaces.contains(&interface.name));
+    let unsuited = named.filter_map(|interface| suits(interface, purpose).err());
     let loads = || {
         let constants = Constants {
             key: TagKey { low: 0, high: 0 },
             lines: lines_for(0),
-            processors: processors(first)?,
+            processors: processors(first, purpose)?,
             interfaces: [0; INTERFACES_MAX],
+            shunts: purpose == Purpose::Shunt,
+            sockets: (purpose == Purpose::Sockets).then_some(Sockets { queues: 1, mark: 0 }),
         };
-        load(OBJECT, &constants, &[], &[]).map_err(|refusal| refusal.of(first))
+        load(OBJECT, &constants, &[], &[]).map_err(|refusal| refusal.of(first, purpose))
     };
     unsuited.chain(loads().err()).collect()
 }
 
+fn attach(loaded: &Loaded, to: &Attached, purpose: Purpose) -> Result<(OwnedFd, Mode), CaptureError> {
+    let in_mode = |mode| Ok((bpf::attach(loaded.program.as_fd(), to.index, mode)?, mode));
+    let attached = match (in_mode(Mode::Native), purpose) {
+        (Err(error), Purpose::Sockets) if is_unknown_to_driver(&error) => in_mode(Mode::Generic),
+        (outcome, _) => outcome,
+    };
+    attached.map_err(|error: io::Error| not_attached(&to.name, error, purpose))
+}
+
+/// Whether the driver cannot run XDP programs.
+fn is_unknown_to_driver(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EOPNOTSUPP)
+}
+
+fn random_mark() -> u64 {
+    RandomState::new().hash_one(0_u64)
+}
+
 impl Constants {
-    fn values(&self) -> [(&'static str, Vec<u8>); 6] {
-        let Self { key, lines, processors, interfaces } = self;
+    fn values(&self) -> [(&'static str, Vec<u8>); 10] {
+        let Self { key, lines, processors, interfaces, shunts, sockets } = self;
+        let Sockets { queues, mark } = sockets.unwrap_or(Sockets { queues: 0, mark: 0 });
         [
             ("key_low", key.low.to_ne_bytes().to_vec()),
             ("key_high", key.high.to_ne_bytes().to_vec()),
@@ -119,18 +232,31 @@ impl Constants {
             ("line_mask", ((*lines - 1) as u32).to_ne_bytes().to_vec()),
             ("processors", (*processors as u32).to_ne_bytes().to_vec()),
             ("interfaces", interfaces.iter().flat_map(|index| index.to_ne_bytes()).collect()),
+            ("shunts", u32::from(*shunts).to_ne_bytes().to_vec()),
+            ("to_sockets", u32::from(sockets.is_some()).to_ne_bytes().to_vec()),
+            ("queues", queues.to_ne_bytes().to_vec()),
+            ("stamp_mark", mark.to_ne_bytes().to_vec()),
         ]
     }
 
-    fn maps(&self) -> [MapSpec; 2] {
+    fn maps(&self) -> Vec<MapSpec> {
         let array = |name, words, entries| {
             let value_bytes = (words * size_of::<u64>()) as u32;
             MapSpec { name, kind: MapKind::Array, key_bytes: 4, value_bytes, entries, flags: MAPPABLE }
         };
-        [
+        let mut maps = vec![
             array(FLOWS, LINE_WORDS, self.lines as u32),
             array(COUNTS, COUNTS_WORDS, (INTERFACES_MAX * self.processors) as u32),
-        ]
+        ];
+        maps.extend(self.sockets.map(|sockets| MapSpec {
+            name: SOCKETS,
+            kind: MapKind::Sockets,
+            key_bytes: 4,
+            value_bytes: 4,
+            entries: INTERFACES_MAX as u32 * sockets.queues.max(1),
+            flags: 0,
+        }));
+        maps
     }
 }
 
@@ -183,7 +309,11 @@ pub(super) fn load(
     let held = bpf::make_map(&values)?;
     bpf::update(held.as_fd(), &values, &[0; 4], object.constants())?;
     bpf::freeze(held.as_fd())?;
-    let number = |name: &str| maps.iter().find(|(spec, _)| spec.name == name).map(|(_, map)| map.as_raw_fd());
+    // What hands packets to sockets is left out where there are none, and its map with it; but the kernel wants some map there.
+    let is_it = |spec: &MapSpec, name: &str| {
+        spec.name == if constants.sockets.is_none() && name == SOCKETS { COUNTS } else { name }
+    };
+    let number = |name: &str| maps.iter().find(|(spec, _)| is_it(spec, name)).map(|(_, map)| map.as_raw_fd());
     let instructions = object.linked(held.as_raw_fd(), number).ok_or_else(odd)?;
     let program = bpf::load(PROGRAM, &instructions, object.license());
     let program = program.map_err(|(error, log)| Refusal { error, log })?;
@@ -206,19 +336,21 @@ impl From<io::Error> for Refusal {
 
 impl Refusal {
     /// As the error of an interface.
-    fn of(&self, name: &str) -> CaptureError {
-        const RIGHTS: &str =
-            "start as root or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, or set capture.shunt = \"off\"";
-        const OFF: &str = "set capture.shunt = \"off\"";
+    fn of(&self, name: &str, purpose: Purpose) -> CaptureError {
+        let (program, otherwise) = (purpose.program(), purpose.otherwise());
+        let rights = || format!("start as root or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, or {otherwise}");
+        let is_old = self.log.is_empty() || self.log.contains("unknown func");
         let (reason, mend) = match self.error.raw_os_error() {
-            Some(libc::EPERM) => ("no permission to load the shunt's program".to_owned(), RIGHTS),
+            Some(libc::EPERM) => (format!("no permission to load {program}"), rights()),
             // The verifier refuses arithmetic with addresses to those who lack CAP_PERFMON.
-            Some(libc::EACCES) => (format!("the kernel refuses the shunt's program: {}", self.last_line()), RIGHTS),
-            Some(libc::EINVAL | libc::ENOSYS) if self.log.is_empty() => {
-                ("this kernel does not load the shunt's program; it needs Linux 5.18".to_owned(), OFF)
+            Some(libc::EACCES) => (format!("the kernel refuses {program}: {}", self.last_line()), rights()),
+            Some(libc::EINVAL | libc::ENOSYS) if is_old => {
+                (format!("this kernel does not load {program}; it needs {}", purpose.kernel()), otherwise.to_owned())
             }
-            Some(libc::ENOMEM) => ("no memory for the shunt's table".to_owned(), "make limits.shunt_flows_max smaller"),
-            _ => (format!("the shunt's program cannot be loaded: {}: {}", self.error, self.last_line()), OFF),
+            Some(libc::ENOMEM) => {
+                ("no memory for the shunt's table".to_owned(), "make limits.shunt_flows_max smaller".to_owned())
+            }
+            _ => (format!("{program} cannot be loaded: {}: {}", self.error, self.last_line()), otherwise.to_owned()),
         };
         error(name, &reason, mend)
     }
@@ -245,21 +377,22 @@ pub(super) fn possible_processors() -> io::Result<usize> {
     last.map(|last| last + 1).ok_or_else(|| io::Error::other(format!("{PROCESSORS} says {ranges:?}")))
 }
 
-fn processors(first: &str) -> Result<usize, CaptureError> {
-    possible_processors().map_err(|error| Refusal::from(error).of(first))
+fn processors(first: &str, purpose: Purpose) -> Result<usize, CaptureError> {
+    possible_processors().map_err(|error| Refusal::from(error).of(first, purpose))
 }
 
-/// The interfaces that exist and can be shunted, and the names of those that do not exist.
-fn find(names: &[String]) -> Result<(Vec<Attached>, Vec<String>), CaptureError> {
+/// The interfaces that exist and suit, and the names of those that do not exist.
+fn find(names: &[String], purpose: Purpose) -> Result<(Vec<Attached>, Vec<String>), CaptureError> {
     let known = list();
     let (mut attached, mut passed_over) = (Vec::new(), Vec::new());
     for name in names {
         let interface = known.iter().find(|interface| interface.name == *name);
         let links = || Links::open().and_then(|mut links| links.find(name));
-        match (interface, links().map_err(|error| Refusal::from(error).of(name))?) {
+        match (interface, links().map_err(|error| Refusal::from(error).of(name, purpose))?) {
             (Some(interface), Some(link)) => {
-                suits(interface)?;
-                attached.push(Attached { name: name.clone(), index: link.index });
+                suits(interface, purpose)?;
+                let queues = Device::new(name).ok().and_then(|device| device.receive_queues()).unwrap_or(1);
+                attached.push(Attached { name: name.clone(), index: link.index, queues });
             }
             _ => passed_over.push(name.clone()),
         }
@@ -267,38 +400,21 @@ fn find(names: &[String]) -> Result<(Vec<Attached>, Vec<String>), CaptureError> 
     Ok((attached, passed_over))
 }
 
-/// Whether packets of an interface can be shunted at all.
-pub(super) fn suits(interface: &Interface) -> Result<(), CaptureError> {
-    // A tag that the card has taken out is out of the program's sight: flows of several VLANs would be one.
-    if interface.offloads.rx_vlan == Some(true) {
-        let name = &interface.name;
-        return Err(error(
-            name,
-            "its packets cannot be shunted while the card takes VLAN tags out",
-            format!("ethtool -K {name} rxvlan off"),
-        ));
-    }
-    if interface.link_type.is_some_and(|link_type| link_type != LinkType::ETHERNET) {
-        let reason = format!("packets of its link type ({}) cannot be shunted", interface.kind);
-        return Err(error(&interface.name, &reason, "set capture.shunt = \"off\""));
-    }
-    Ok(())
-}
-
-fn not_attached(name: &str, cause: io::Error) -> CaptureError {
+fn not_attached(name: &str, cause: io::Error, purpose: Purpose) -> CaptureError {
+    let otherwise = purpose.otherwise();
     match cause.raw_os_error() {
         Some(libc::EBUSY) => {
-            let reason = "another XDP program is attached to it";
-            error(name, reason, "end the program that attached it ('ip link' shows it), or set capture.shunt = \"off\"")
+            let mend = format!("end the program that attached it ('ip link' shows it), or {otherwise}");
+            error(name, "another XDP program is attached to it", mend)
         }
         Some(libc::EOPNOTSUPP) => {
-            let reason = "its driver cannot run the shunt's program";
-            error(name, reason, "set capture.shunt = \"off\"; the generic mode, which any driver has, does not pay")
+            let reason = format!("its driver cannot run {}", purpose.program());
+            error(name, &reason, format!("{otherwise}; the generic mode, which any driver has, does not pay"))
         }
-        _ => Refusal::from(cause).of(name),
+        _ => Refusal::from(cause).of(name, purpose),
     }
 }
 
-fn error(name: &str, reason: &str, mend: impl Into<String>) -> CaptureError {
+pub(super) fn error(name: &str, reason: &str, mend: impl Into<String>) -> CaptureError {
     CaptureError::Interface { interface: name.to_owned(), reason: reason.to_owned(), mend: mend.into() }
 }

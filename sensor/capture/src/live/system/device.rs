@@ -14,6 +14,7 @@ const GET_TSO: u32 = 0x1e;
 const GET_GSO: u32 = 0x23;
 const GET_FLAGS: u32 = 0x25;
 const GET_GRO: u32 = 0x2b;
+const GET_CHANNELS: u32 = 0x3c;
 const FLAG_RX_VLAN: u32 = 1 << 8;
 const FLAG_LRO: u32 = 1 << 15;
 
@@ -55,6 +56,18 @@ struct Driver {
     command: u32,
     driver: [u8; 32],
     rest: [u8; 160],
+}
+
+/// `struct ethtool_channels`: numbers of queues, at most and now.
+#[repr(C)]
+#[derive(Default)]
+struct Channels {
+    command: u32,
+    most: [u32; 4],
+    received: u32,
+    sent: u32,
+    other: u32,
+    combined: u32,
 }
 
 /// `struct hwtstamp_config`.
@@ -121,6 +134,14 @@ impl Device {
         (speed != 0 && speed != u32::MAX && speed != 0xffff).then_some(speed)
     }
 
+    /// How many queues frames are received in, if the driver tells it.
+    pub(in super::super) fn receive_queues(&self) -> Option<u32> {
+        let mut channels = Channels { command: GET_CHANNELS, ..Channels::default() };
+        // SAFETY: `Channels` is the structure that the command takes.
+        unsafe { self.request(libc::SIOCETHTOOL as _, &mut channels) }.ok()?;
+        Some(channels.received.saturating_add(channels.combined)).filter(|&queues| queues > 0)
+    }
+
     /// The name of the driver.
     pub(in super::super) fn driver(&self) -> Option<String> {
         let mut driver = Driver { command: GET_DRIVER, driver: [0; 32], rest: [0; 160] };
@@ -166,4 +187,4 @@ impl Device {
 }
 
 const _: () = assert!(size_of::<Request>() == size_of::<libc::ifreq>() && size_of::<Settings>() == 44);
-const _: () = assert!(size_of::<Driver>() == 196);
+const _: () = assert!(size_of::<Driver>() == 196 && size_of::<Channels>() == 36);

@@ -1,10 +1,11 @@
-//! System calls of live capture: packet sockets, route netlink, device ioctls, poll. Each is wrapped so that its callers
+//! System calls of live capture: packet sockets, AF_XDP sockets, route netlink, device ioctls, poll. Each is wrapped so that its callers
 //! need no unsafe code. What the answers mean is not decided here.
 #![allow(unsafe_code)]
 
 mod device;
 mod netlink;
 mod packet;
+mod xsk;
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -14,6 +15,7 @@ use libc::{c_int, socklen_t};
 pub(super) use device::Device;
 pub(super) use netlink::Netlink;
 pub(super) use packet::{Instruction, PacketSocket, RingLayout};
+pub(super) use xsk::{RingOffsets, XskSocket, XskStatistics};
 
 /// A descriptor to wait for. A negative one is ignored (poll(2)).
 #[derive(Clone, Copy, Debug)]
