@@ -339,7 +339,7 @@ impl Refusal {
     fn of(&self, name: &str, purpose: Purpose) -> CaptureError {
         let (program, otherwise) = (purpose.program(), purpose.otherwise());
         let rights = || format!("start as root or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, or {otherwise}");
-        let is_old = self.log.is_empty() || self.log.contains("unknown func");
+        let is_old = self.log.is_empty() || ["unknown func", "invalid func"].iter().any(|said| self.log.contains(said));
         let (reason, mend) = match self.error.raw_os_error() {
             Some(libc::EPERM) => (format!("no permission to load {program}"), rights()),
             // The verifier refuses arithmetic with addresses to those who lack CAP_PERFMON.
@@ -417,4 +417,37 @@ fn not_attached(name: &str, cause: io::Error, purpose: Purpose) -> CaptureError 
 
 pub(super) fn error(name: &str, reason: &str, mend: impl Into<String>) -> CaptureError {
     CaptureError::Interface { interface: name.to_owned(), reason: reason.to_owned(), mend: mend.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+
+    /// A call of `bpf_ktime_get_tai_ns`, which Linux 6.1 has, and what an older kernel makes of it: a call of nothing.
+    const CALL: [u8; 8] = [0x85, 0, 0, 0, 208, 0, 0, 0];
+    const CALL_OF_NOTHING: [u8; 8] = [0x85, 0, 0, 0, 0xff, 0xff, 0, 0];
+
+    /// The shunt alone loads on kernels that do not have what AF_XDP needs: the kernel leaves out what is not used.
+    #[test]
+    fn without_sockets_their_calls_are_not_needed() {
+        let constants = |sockets| Constants {
+            key: TagKey { low: 1, high: 2 },
+            lines: lines_for(0),
+            processors: possible_processors().unwrap(),
+            interfaces: [0; INTERFACES_MAX],
+            shunts: true,
+            sockets,
+        };
+        if let Err(refusal) = load(OBJECT, &constants(None), &[], &[]) {
+            return vigie_skip::skipped(format_args!("the XDP program cannot be loaded: {refusal}"));
+        }
+        let mut object = OBJECT.to_vec();
+        let place = object.windows(CALL.len()).position(|bytes| bytes == CALL).unwrap();
+        object[place..place + CALL.len()].copy_from_slice(&CALL_OF_NOTHING);
+        load(&object, &constants(None), &[], &[]).unwrap();
+        let refusal = load(&object, &constants(Some(Sockets { queues: 1, mark: 0 })), &[], &[]).unwrap_err();
+        let said = refusal.of("tap0", Purpose::Sockets).to_string();
+        assert!(said.contains("Linux 6.1") && said.contains("capture.backend = \"ring\""), "{said}: {refusal}");
+    }
 }
