@@ -409,12 +409,12 @@ impl Worker {
                 continue;
             }
             let (slot, side) = owner_of(&freed);
+            // Flows that had ended when it was retired are passed over: they stand in front.
+            let first = shunt.ending.partition_point(|flow| flow.retirements <= freed.number);
             let is_of = |flow: &&mut EndingFlow| {
-                flow.record.slot == slot
-                    && freed.number < flow.retirements
-                    && freed.hash == shunt.table.hash(&direction(&flow.entry.key(), side))
+                flow.record.slot == slot && freed.hash == shunt.table.hash(&direction(&flow.entry.key(), side))
             };
-            if let Some(flow) = shunt.ending.iter_mut().find(is_of) {
+            if let Some(flow) = shunt.ending.range_mut(first..).find(is_of) {
                 add(Some(&mut flow.record), side, &freed.counted, epochs);
             } else if let Some(entry) = table.get(slot)
                 && freed.hash == shunt.table.hash(&direction(&entry.key(), side))
