@@ -73,6 +73,15 @@ fn connections_that_only_open() {
 }
 
 #[test]
+fn connections_that_open_again_elsewhere() {
+    for syns in [2, 5, 40] {
+        flood(&format!("{syns} SYNs each"), true, &|from| {
+            (0..syns).map(|number| tcp(from).isn(number * 100_000_000).syn()).collect()
+        });
+    }
+}
+
+#[test]
 fn hellos_of_which_half_came() {
     let stream = Hello::post_quantum("www.example.org").record();
     flood("half hellos", true, &|from| vec![tcp(from).syn(), tcp(from).from_client(0, &stream[..900])]);

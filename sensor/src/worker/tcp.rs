@@ -108,7 +108,10 @@ impl Worker {
             }
             match &mut record.inspection {
                 Inspection::Tcp(inspector) => {
+                    let bytes_before = inspector.memory_bytes();
                     inspector.open_again(opening, &self.handshake_limits, &mut self.handshake_counters);
+                    remeasure(&mut self.inspection_bytes, bytes_before, inspector.memory_bytes());
+                    self.enforce_memory_limit(emit);
                 }
                 Inspection::Opening(known) => *known = opening.after(known),
                 _ => record.inspection = Inspection::Opening(opening),
