@@ -291,6 +291,12 @@ impl Stream {
             || self.assembly.overlaps(offset, segment.payload.len().saturating_sub(before))
     }
 
+    /// Whether a segment lies within the bytes that came without a gap, or right behind them.
+    pub fn is_reached_by(&self, sequence: u32) -> bool {
+        let known = self.assembly.contiguous().len();
+        known > 0 && sequence.wrapping_sub(self.origin) as usize <= known
+    }
+
     /// Whether the stream holds bytes that a later segment could contradict.
     pub fn holds_bytes(&self) -> bool {
         !self.assembly.is_empty()
@@ -411,7 +417,8 @@ impl Stream {
     }
 
     /// If the stream's first bytes are missing, starts at the segment around `offset` if an unmistakable hello begins
-    /// there. In records of one byte nearly any place looks like a hello's start, so those do not count.
+    /// there. In records of one byte nearly any place looks like a hello's start, so those do not count. The bytes may be a
+    /// decoy's: then the first ones are still to come.
     fn skip_gap_at_start(&mut self, offset: usize) {
         if !self.assembly.contiguous().is_empty() {
             return;
@@ -421,7 +428,7 @@ impl Stream {
             self.assembly.rebase(start);
             self.versions = None;
             self.origin = self.origin.wrapping_add(start as u32);
-            self.is_start_provisional = false;
+            self.is_start_provisional = true;
             self.stage = None;
         }
     }

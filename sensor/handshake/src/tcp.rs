@@ -214,9 +214,11 @@ impl TcpInspector {
         let distance = |opening: Opening| segment.sequence.wrapping_sub(opening.client_first()) as usize;
         let is_near = |opening: Opening| distance(opening) < limits.stream_bytes_max;
         let is_acknowledged = opening.is_acknowledged_by(segment);
+        let is_reached = self.stream(side).is_reached_by(segment.sequence);
         let place_by =
             |fits: &dyn Fn(Opening) -> bool| self.other_openings.iter().rposition(|other| fits(other.opening));
-        let there = match is_acknowledged || distance(opening) == 0 {
+        let stays = is_acknowledged || distance(opening) == 0 || is_reached;
+        let there = match stays {
             true => None,
             false if is_near(opening) => place_by(&|other| distance(other) == 0),
             false => place_by(&is_near),
@@ -312,7 +314,8 @@ impl TcpInspector {
         // Made-up captures acknowledge 0, which decides nothing.
         let acknowledgment = syn_ack.acknowledgment().filter(|&number| number != 0);
         let answers_this = self.opening.is_some_and(|known| acknowledgment == Some(known.client_first()));
-        let answered = self.other_openings.iter().rposition(|other| other.opening.is_answered_by(syn_ack));
+        let is_answered = |opening: &Opening| opening.client() != server && opening.is_answered_by(syn_ack);
+        let answered = self.other_openings.iter().rposition(|other| is_answered(&other.opening));
         if let Some(place) = answered.filter(|_| acknowledgment.is_some() && !answers_this) {
             let other = self.other_openings.swap_remove(place);
             self.reopen(other.opening);

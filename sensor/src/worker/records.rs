@@ -67,6 +67,17 @@ impl Inspection {
         }
     }
 
+    /// How a TCP connection was opened, if that is known and still of use.
+    pub fn opening_mut(&mut self) -> Option<&mut Opening> {
+        match self {
+            Self::Opening(opening) => Some(opening),
+            Self::SplitHello(split) => split.opening_mut(),
+            Self::Tcp(inspector) => inspector.opening_mut(),
+            Self::Http(http) => http.opening_mut(),
+            Self::None | Self::Udp(_) => None,
+        }
+    }
+
     /// Bytes of memory that the parts of a hello hold.
     #[inline]
     pub fn split_bytes(&self) -> usize {

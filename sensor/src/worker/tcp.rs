@@ -80,7 +80,9 @@ impl Worker {
         let mut watched = None;
         if entry.marks & SETTLED != 0 {
             if entry.spare == connection {
-                self.update_last_seen(entry.record, &packet.frame);
+                let record_id = entry.record;
+                self.update_last_seen(record_id, &packet.frame);
+                self.note_syn_again(record_id, &Opening::new(side, segment));
                 return false;
             }
             watched = self.watched_opening(entry.marks, entry.record);
@@ -120,6 +122,18 @@ impl Worker {
         true
     }
 
+    /// Takes note of a SYN of a connection whose hello was reported: the one before may have been a decoy.
+    fn note_syn_again(&mut self, record_id: u32, syn: &Opening) {
+        let known = match self.records.get_mut(record_id).map(|record| &mut record.inspection) {
+            Some(Inspection::Opening(opening)) => Some(opening),
+            Some(Inspection::Tcp(inspector)) => inspector.opening_mut(),
+            _ => None,
+        };
+        if let Some(known) = known.filter(|known| !known.doubts(syn) && known.client() == syn.client()) {
+            *known = syn.after(known);
+        }
+    }
+
     /// How a connection was opened whose server has not answered yet: the client may go on in it after a SYN elsewhere.
     fn watched_opening(&self, marks: u8, record_id: u32) -> Option<Opening> {
         match &self.records.get(record_id).filter(|_| marks & WATCHED != 0)?.inspection {
@@ -132,24 +146,23 @@ impl Worker {
     /// Whether a SYN is a decoy within an established connection. It is counted.
     fn is_forged_syn(&mut self, segment: &Segment<'_>, slot: Slot, side: Side) -> bool {
         let record_id = self.table.get(slot).map_or(0, |entry| entry.record);
-        let opening = match self.records.get_mut(record_id).map(|record| &mut record.inspection) {
-            Some(Inspection::Opening(opening)) => Some(opening),
-            Some(Inspection::SplitHello(split)) => split.opening_mut(),
-            Some(Inspection::Tcp(inspector)) => inspector.opening_mut(),
-            Some(Inspection::Http(http)) => http.opening_mut(),
-            _ => None,
-        };
+        let opening = self.records.get_mut(record_id).and_then(|record| record.inspection.opening_mut());
         let Some(opening) = opening.filter(|opening| opening.is_forged_syn(side, segment)) else { return false };
         opening.note(Desync::SYN_FLAG);
         self.handshake_counters.count_void(Desync::SYN_FLAG);
         true
     }
 
-    /// Handles a SYN-ACK: its sender is the server, and its stream begins here.
+    /// Handles a SYN-ACK: its sender is the server, and its stream begins here. One of the side that sent the SYN is a decoy.
     fn handle_syn_ack(&mut self, segment: &Segment<'_>, slot: Slot, server: Side) {
         let Some(entry) = self.table.get_mut(slot) else { return };
+        let mut record = self.records.get_mut(entry.record);
+        let opening = record.as_mut().and_then(|record| record.inspection.opening_mut());
+        if let Some(opening) = opening.filter(|opening| opening.client() == server) {
+            return opening.note(Desync::SYN_FLAG);
+        }
         entry.marks = with_client(entry.marks, server.opposite()) | CLIENT_KNOWN;
-        let Some(record) = self.records.get_mut(entry.record) else { return };
+        let Some(record) = record else { return };
         if matches!(&record.inspection, Inspection::SplitHello(_)) {
             tcp_inspector(
                 record,
@@ -160,7 +173,7 @@ impl Worker {
             );
         }
         match &mut record.inspection {
-            Inspection::Opening(opening) if opening.client() != server => opening.answer(segment),
+            Inspection::Opening(opening) => opening.answer(segment),
             Inspection::Tcp(inspector) => inspector.answer(server, segment),
             _ => {}
         }

@@ -177,6 +177,12 @@ impl Worker {
             Inspection::Tcp(inspector) if inspector.must_be_kept() => {
                 let bytes_before = inspector.memory_bytes();
                 inspector.keep_bytes();
+                if let Some(client) = inspector.opening().map(|opening| opening.client())
+                    && inspector.is_done_with(client)
+                    && !inspector.holds_bytes(client)
+                {
+                    inspector.restart(client);
+                }
                 remeasure(&mut self.inspection_bytes, bytes_before, inspector.memory_bytes());
             }
             Inspection::Tcp(inspector) => {

@@ -1,6 +1,7 @@
 //! Traps that sensors fall into, one small case each: what is on the wire, and what has to be said of it. The packets are
 //! built by hand; real ones are in the captures.
 
+mod adversary;
 mod checksums;
 mod decoys;
 mod flows;

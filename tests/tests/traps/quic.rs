@@ -12,7 +12,7 @@ const ID: &[u8] = b"\x83\x94\xc8\xf0\x3e\x51\x57\x08";
 const OTHER_ID: &[u8] = b"another!";
 const SERVER_ID: &[u8] = b"server's";
 
-fn from_client(payload: &[u8]) -> Vec<u8> {
+pub fn from_client(payload: &[u8]) -> Vec<u8> {
     udp(CLIENT, SERVER, payload)
 }
 

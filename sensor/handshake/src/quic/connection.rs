@@ -387,24 +387,36 @@ impl Candidate {
         }
     }
 
-    /// Adds a version of the stream for a packet that fits none. What the packet leaves open may be as in the first version.
-    /// If that is complete, it may also come anew.
+    /// Adds versions of the stream for a packet that fits none: what the packet leaves open may be as in each of them, or come
+    /// anew. Versions that were reported make room for others.
     fn add_version(
         &mut self,
         gather: impl Fn(&mut CryptoStream, &mut QuicCounters),
         limits: &QuicLimits,
         counters: &mut QuicCounters,
     ) {
-        let versions = if self.stream.is_reported { 2 } else { 1 };
-        if self.versions.len() + versions >= limits.stream_versions_max {
-            counters.stream_versions_exceeded += 1;
-            return;
+        let mut anew = CryptoStream { base: self.stream.base, ..CryptoStream::default() };
+        gather(&mut anew, counters);
+        let mut added = Vec::new();
+        if !hello_of(self.version, anew.bytes.contiguous()).is_some_and(|hello| hello.complete) {
+            for known in std::iter::once(&self.stream).chain(&self.versions) {
+                let mut version = CryptoStream { base: self.stream.base, ..CryptoStream::default() };
+                gather(&mut version, counters);
+                let _ = version.bytes.insert(0, known.bytes.contiguous(), limits.crypto_bytes_max);
+                let is_new = |other: &CryptoStream| other.bytes.contiguous() != version.bytes.contiguous();
+                if is_new(&anew) && added.iter().all(is_new) {
+                    added.push(version);
+                }
+            }
         }
-        for number in 0..versions {
-            let mut version = CryptoStream { base: self.stream.base, ..CryptoStream::default() };
-            gather(&mut version, counters);
-            if number == 0 {
-                let _ = version.bytes.insert(0, self.stream.bytes.contiguous(), limits.crypto_bytes_max);
+        added.push(anew);
+        for version in added {
+            if self.versions.len() + 1 >= limits.stream_versions_max {
+                let Some(place) = self.versions.iter().position(|version| version.is_reported) else {
+                    counters.stream_versions_exceeded += 1;
+                    return;
+                };
+                self.versions.swap_remove(place);
             }
             self.versions.push(version);
         }
