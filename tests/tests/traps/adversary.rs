@@ -1,5 +1,5 @@
-//! A client that tries to hide a name: around what reaches the server it sends packets that do not, of any form. Whatever they
-//! are, the name is told.
+//! A client that tries to hide a name: among what reaches the server it sends a packet that does not, of any form and at any place.
+//! Whatever it is, the name is told.
 
 use proptest::prelude::*;
 use proptest::sample::select;
