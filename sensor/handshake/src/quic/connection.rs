@@ -395,6 +395,11 @@ impl Candidate {
         limits: &QuicLimits,
         counters: &mut QuicCounters,
     ) {
+        let is_full = |versions: &[CryptoStream]| versions.len() + 1 >= limits.stream_versions_max;
+        if is_full(&self.versions) && !self.versions.iter().any(|version| version.is_reported) {
+            counters.stream_versions_exceeded += 1;
+            return;
+        }
         let mut anew = CryptoStream { base: self.stream.base, ..CryptoStream::default() };
         gather(&mut anew, counters);
         let mut added = Vec::new();
@@ -411,7 +416,7 @@ impl Candidate {
         }
         added.push(anew);
         for version in added {
-            if self.versions.len() + 1 >= limits.stream_versions_max {
+            if is_full(&self.versions) {
                 let Some(place) = self.versions.iter().position(|version| version.is_reported) else {
                     counters.stream_versions_exceeded += 1;
                     return;
