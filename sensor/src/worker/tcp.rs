@@ -98,15 +98,11 @@ impl Worker {
             if let Some(watched) = watched {
                 record.inspection = Inspection::Opening(watched);
             }
-            let doubts = matches!(&record.inspection, Inspection::Opening(known) if known.doubts(&opening));
-            if doubts || matches!(&record.inspection, Inspection::SplitHello(_)) {
-                tcp_inspector(
-                    record,
-                    &mut self.tcp_pool,
-                    &mut self.inspection_bytes,
-                    &self.handshake_limits,
-                    &mut self.handshake_counters,
-                );
+            let (pool, bytes, limits) = (&mut self.tcp_pool, &mut self.inspection_bytes, &self.handshake_limits);
+            if matches!(&record.inspection, Inspection::Opening(known) if known.doubts(&opening)) {
+                tcp_inspector(record, pool, bytes, limits, &mut self.handshake_counters);
+            } else {
+                leave_split_hello(record, pool, bytes, limits, &mut self.handshake_counters);
             }
             match &mut record.inspection {
                 Inspection::Tcp(inspector) => {
@@ -163,15 +159,8 @@ impl Worker {
         }
         entry.marks = with_client(entry.marks, server.opposite()) | CLIENT_KNOWN;
         let Some(record) = record else { return };
-        if matches!(&record.inspection, Inspection::SplitHello(_)) {
-            tcp_inspector(
-                record,
-                &mut self.tcp_pool,
-                &mut self.inspection_bytes,
-                &self.handshake_limits,
-                &mut self.handshake_counters,
-            );
-        }
+        let (pool, bytes, limits) = (&mut self.tcp_pool, &mut self.inspection_bytes, &self.handshake_limits);
+        leave_split_hello(record, pool, bytes, limits, &mut self.handshake_counters);
         match &mut record.inspection {
             Inspection::Opening(opening) => opening.answer(segment),
             Inspection::Tcp(inspector) => inspector.answer(server, segment),
@@ -429,6 +418,20 @@ impl Worker {
 
     fn has_mark(&self, slot: Slot, mark: u8) -> bool {
         self.table.get(slot).is_some_and(|entry| entry.marks & mark != 0)
+    }
+}
+
+/// Has the parts of a hello that came in order go on in an inspector.
+#[allow(clippy::vec_box)]
+fn leave_split_hello(
+    record: &mut FlowRecord,
+    pool: &mut Vec<Box<TcpInspector>>,
+    inspection_bytes: &mut usize,
+    limits: &Limits,
+    counts: &mut Counts,
+) {
+    if matches!(&record.inspection, Inspection::SplitHello(_)) {
+        tcp_inspector(record, pool, inspection_bytes, limits, counts);
     }
 }
 

@@ -9,14 +9,13 @@ use std::time::{Duration, Instant};
 use ::pcap::{Active, Capture, Precision};
 use arrayvec::ArrayVec;
 
-use super::link::{Link, Links};
+use super::link::{CHECK_EVERY, Link, Links};
 use super::system::{PollEntry, poll};
 use super::tap::{refused, unsupported};
 use super::{Changes, InterfaceCounts, LiveOptions, State};
 use crate::{BATCH_FRAMES_MAX, CaptureError, SourceStatistics};
 use vigie_wire::{Frame, LinkType};
 
-const CHECK_EVERY: Duration = Duration::from_millis(250);
 /// Bytes of the arena at the start; it grows to what a batch needs.
 const ARENA_BYTES: usize = BATCH_FRAMES_MAX * 2048;
 

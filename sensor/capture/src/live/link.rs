@@ -3,10 +3,15 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use super::system::Netlink;
 use vigie_wire::LinkType;
 
+/// How often the kernel is asked for its counts.
+pub(super) const CHECK_EVERY: Duration = Duration::from_millis(250);
+/// How often the states of interfaces are asked for although no change was announced.
+pub(super) const STATE_EVERY: Duration = Duration::from_secs(1);
 /// Room for an answer. One about a link takes some 2 kB.
 const MESSAGE_BYTES_MAX: usize = 32_768;
 

@@ -9,21 +9,17 @@ use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 
-use super::link::{Link, Links};
+use super::link::{CHECK_EVERY, Link, Links, STATE_EVERY};
 use super::merge::{self, FrameQueue, now_ns};
 use super::program::FilterPrograms;
 use super::ring::{Ring, RingCounts};
 use super::shunt::ShuntCounts;
-use super::system::{PollEntry, poll};
+use super::system::{PollEntry, poll_or_pause};
 use super::tap::{Tap, refused, unsupported};
 use super::{Changes, InterfaceCounts, LiveOptions, State, Timestamps};
 use crate::{BATCH_FRAMES_MAX, CaptureError, SourceStatistics};
 use vigie_wire::Frame;
 
-/// How often the kernel is asked for its counts.
-const CHECK_EVERY: Duration = Duration::from_millis(250);
-/// How often the states of interfaces are asked for although no change was announced.
-const STATE_EVERY: Duration = Duration::from_secs(1);
 /// How much later than its time-out a block may be handed over: the kernel's timer may be as coarse as 10 ms.
 const TIMER_MARGIN_MS: u32 = 12;
 
@@ -202,10 +198,7 @@ impl Rings {
             // A ring whose frame has to wait is left out: it would end the sleep at once.
             self.poll_entries.push(PollEntry::readable(ready.is_none().then(|| open.ring.as_fd())));
         }
-        if poll(&mut self.poll_entries, timeout_ms).is_err() {
-            // The only possible reason (poll(2)) is lack of memory in the kernel; this must not become a busy loop.
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        poll_or_pause(&mut self.poll_entries, timeout_ms);
         let mut changed = self.poll_entries.first().is_some_and(PollEntry::is_readable);
         for (entry, open) in self.poll_entries.iter().skip(1).zip(&self.rings) {
             if entry.has_error() {

@@ -26,21 +26,18 @@ use std::time::{Duration, Instant};
 use arrayvec::ArrayVec;
 
 use self::queue::Queue;
-use super::link::{Link, Links};
+use super::link::{CHECK_EVERY, Link, Links, STATE_EVERY};
 use super::merge::{self, now_ns};
 use super::rings::state;
 use super::shunt::program::Program;
 use super::shunt::{ProgramCounts, ShuntCounts};
-use super::system::{PacketSocket, PollEntry, poll};
+use super::system::{PacketSocket, PollEntry, poll_or_pause};
 use super::{Changes, InterfaceCounts, State};
 use crate::{BATCH_FRAMES_MAX, SourceStatistics};
 use vigie_wire::Frame;
 
 pub use self::open::check;
 
-/// How often the kernel is asked for its counts, and for the states of interfaces although no change was announced.
-const CHECK_EVERY: Duration = Duration::from_millis(250);
-const STATE_EVERY: Duration = Duration::from_secs(1);
 /// How long the reader sleeps before it looks again, and how often before it waits for a call of the kernel. A call for each
 /// few frames takes longer than what they need (it wakes the reader, and the driver has to make it).
 const NAP: Duration = Duration::from_micros(500);
@@ -172,10 +169,7 @@ impl Sockets {
         self.poll_entries.clear();
         self.poll_entries.push(PollEntry::readable(Some(self.links.changes())));
         self.poll_entries.extend(self.queues.iter().map(|queue| PollEntry::readable(Some(queue.as_fd()))));
-        if poll(&mut self.poll_entries, self.wait_ms).is_err() {
-            // The only possible reason (poll(2)) is lack of memory in the kernel; this must not become a busy loop.
-            thread::sleep(Duration::from_millis(1));
-        }
+        poll_or_pause(&mut self.poll_entries, self.wait_ms);
         let mut changed = self.poll_entries.first().is_some_and(PollEntry::is_readable);
         for (entry, queue) in self.poll_entries.iter().skip(1).zip(&self.queues) {
             if entry.has_error() {

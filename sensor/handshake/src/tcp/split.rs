@@ -117,7 +117,7 @@ impl SplitHello {
         let _ = self.parts.try_push(Part { network_end, header_end, payload_end, wire_length });
     }
 
-    /// Forgets all segments but the first.
+    /// Forgets all but so many segments, the first ones.
     fn keep_only(&mut self, segments: usize) {
         self.parts.truncate(segments);
         let (headers, bytes) = self.parts.last().map_or((0, 0), |part| (part.header_end, part.payload_end));

@@ -9,6 +9,8 @@ mod xsk;
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::thread;
+use std::time::Duration;
 
 use libc::{c_int, socklen_t};
 
@@ -49,6 +51,14 @@ pub(crate) fn poll(entries: &mut [PollEntry], timeout_ms: u32) -> io::Result<()>
     match check(ready) {
         Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
         _ => Ok(()),
+    }
+}
+
+/// Waits as [`poll`] does. Where the kernel lacks the memory for that, the only error it can have (poll(2)), it pauses, so that the
+/// caller's loop is not a busy one.
+pub(super) fn poll_or_pause(entries: &mut [PollEntry], timeout_ms: u32) {
+    if poll(entries, timeout_ms).is_err() {
+        thread::sleep(Duration::from_millis(1));
     }
 }
 
