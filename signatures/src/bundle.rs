@@ -161,14 +161,14 @@ impl Bundle {
 
     /// The rule for a name seen on a flow, in normal form (see [`normalise`](crate::normalise)).
     #[inline]
-    pub fn name(&self, name: &str) -> Option<&Arc<Rule>> {
-        self.answer(self.names.find(name, Asked::Flow)?, name)
+    pub fn name(&self, name: impl AsRef<[u8]>) -> Option<&Arc<Rule>> {
+        self.answer(self.names.find(name.as_ref(), Asked::Flow)?, name.as_ref())
     }
 
     /// The rule for a name in a DNS answer, in normal form: those for CNAME chains answer too.
     #[inline]
-    pub fn dns_name(&self, name: &str) -> Option<&Arc<Rule>> {
-        self.answer(self.names.find(name, Asked::Dns)?, name)
+    pub fn dns_name(&self, name: impl AsRef<[u8]>) -> Option<&Arc<Rule>> {
+        self.answer(self.names.find(name.as_ref(), Asked::Dns)?, name.as_ref())
     }
 
     /// The rule for an address: the most specific prefix, the surest of equal ones.
@@ -224,7 +224,7 @@ impl Bundle {
     }
 
     #[inline]
-    fn answer(&self, number: u32, name: &str) -> Option<&Arc<Rule>> {
+    fn answer(&self, number: u32, name: &[u8]) -> Option<&Arc<Rule>> {
         let silenced = self.partly_silent.as_ref().and_then(|silent| silent.instead(number, name));
         silenced.or_else(|| self.rule(number))
     }

@@ -81,7 +81,7 @@ impl Bundle {
             return self.explanation(query, &lower, QueryKind::Ja4, rule, Vec::new());
         }
         match normalise(trimmed.as_bytes(), &mut buffer) {
-            Name::Host(name) => self.explain_name(query, name),
+            Name::Host(name) => self.explain_name(query, name.as_str()),
             Name::IpLiteral(address) => {
                 self.explanation(query, &address.to_string(), QueryKind::Address, self.address(address), Vec::new())
             }

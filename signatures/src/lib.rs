@@ -29,6 +29,6 @@ pub use clients::{Clients, Stack, StackKind};
 pub use diagnostic::{Diagnostic, Severity, missing_keys};
 pub use explain::{Explanation, QueryKind};
 pub use id::{SERVICE_IDS, signature_id};
-pub use normalise::{LABEL_BYTES_MAX, NAME_BYTES_MAX, Name, normalise};
+pub use normalise::{HostName, LABEL_BYTES_MAX, NAME_BYTES_MAX, Name, normalise};
 pub use rule::Rule;
 pub use words::{Class, Confidence, MatchKind, Role, Trait, Verdict};

@@ -279,8 +279,8 @@ impl NameTable {
     }
 
     /// The rule that answers for a name in normal form.
-    pub(crate) fn find(&self, name: &str, asked: Asked) -> Option<u32> {
-        let name = name.as_bytes();
+    pub(crate) fn find(&self, name: impl AsRef<[u8]>, asked: Asked) -> Option<u32> {
+        let name = name.as_ref();
         if name.len() > NAME_BYTES_MAX {
             return None;
         }
@@ -445,7 +445,7 @@ mod tests {
         let table = NameTable::build(&[suffix(0, "a.a")]).unwrap();
         let deep = "a.".repeat(126) + "a";
         assert_eq!(table.find(&deep, Asked::Flow), Some(0));
-        assert_eq!(table.find(&format!("a.{deep}"), Asked::Flow), None, "255 bytes are no name");
+        assert_eq!(table.find(format!("a.{deep}"), Asked::Flow), None, "255 bytes are no name");
     }
 
     fn small_name() -> impl Strategy<Value = String> {

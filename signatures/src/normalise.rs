@@ -16,11 +16,28 @@ const RAW_BYTES_MAX: usize = 512;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Name<'a> {
     /// A host name in normal form.
-    Host(&'a str),
+    Host(HostName<'a>),
     /// An address written where a name belongs.
     IpLiteral(IpAddr),
     /// Neither.
     NotAHostName,
+}
+
+/// A host name in normal form: ASCII.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostName<'a>(&'a [u8]);
+
+impl<'a> HostName<'a> {
+    /// The name as text. Look-ups take its bytes, and so are spared the look at each of them.
+    pub fn as_str(self) -> &'a str {
+        str::from_utf8(self.0).unwrap_or_default()
+    }
+}
+
+impl AsRef<[u8]> for HostName<'_> {
+    fn as_ref(&self) -> &[u8] {
+        self.0
+    }
 }
 
 /// Brings a name to normal form, in `buffer`. Plain ASCII names cost one pass and no allocation.
@@ -56,65 +73,60 @@ fn lower_case(raw: &[u8], buffer: &mut [u8; 256]) -> Option<Shape> {
         return None;
     }
     let padded = buffer.get_mut(..raw.len().next_multiple_of(CHUNK_BYTES))?;
-    let (name, padding) = padded.split_at_mut_checked(raw.len())?;
-    name.copy_from_slice(raw);
-    padding.fill(b'a');
-    for bytes in padded.as_chunks_mut().0 {
-        *bytes = to_lower_case(u64::from_le_bytes(*bytes))?.to_le_bytes();
+    *padded.last_chunk_mut()? = [b'a'; CHUNK_BYTES];
+    padded.get_mut(..raw.len())?.copy_from_slice(raw);
+    for chunk in padded.as_chunks_mut().0 {
+        *chunk = to_lower_case(chunk)?;
     }
-    let (mut start, mut encoded, mut numeric_end) = (0, false, false);
+    let (mut start, mut encoded) = (0, false);
     let mut label = |end: usize| {
         let label = padded.get(start..end).filter(|label| (1..=LABEL_BYTES_MAX).contains(&label.len()))?;
         encoded |= label.starts_with(b"xn--");
-        numeric_end = label.iter().all(u8::is_ascii_digit);
         start = end + 1;
-        Some(())
+        Some(label)
     };
-    for (at, &bytes) in (0..).step_by(CHUNK_BYTES).zip(padded.as_chunks().0) {
-        let mut dots = between(u64::from_le_bytes(bytes), b'.', b'.');
+    for (at, &word) in (0..).step_by(WORD_BYTES).zip(padded.as_chunks().0) {
+        let mut dots = dots_in(u64::from_le_bytes(word));
         while dots != 0 {
             label(at + dots.trailing_zeros() as usize / 8)?;
             dots &= dots - 1;
         }
     }
-    label(raw.len())?;
+    let numeric_end = label(raw.len())?.iter().all(u8::is_ascii_digit);
     Some(Shape { length: raw.len(), numeric_end, encoded })
 }
 
-/// Bytes that are looked at together.
-const CHUNK_BYTES: usize = 8;
-
-/// A chunk of which each byte is this one.
-const fn each(byte: u8) -> u64 {
-    u64::from_ne_bytes([byte; CHUNK_BYTES])
-}
-
-/// The highest bit of each byte of an ASCII chunk that is from `first` to `last`.
-const fn between(chunk: u64, first: u8, last: u8) -> u64 {
-    // No sum reaches the next byte: none is above 127 + 128.
-    let from_first = chunk + each(128 - first);
-    let behind_last = chunk + each(127 - last);
-    from_first & !behind_last & each(128)
-}
+/// Bytes that are brought to lower case together.
+const CHUNK_BYTES: usize = 16;
 
 /// A chunk of a name in lower case; `None` if it has a byte that a plain name has not.
 #[inline]
-const fn to_lower_case(chunk: u64) -> Option<u64> {
-    if chunk & each(128) != 0 {
-        return None;
+fn to_lower_case(chunk: &[u8; CHUNK_BYTES]) -> Option<[u8; CHUNK_BYTES]> {
+    // Without a branch, all bytes are done at once.
+    let mut lower = *chunk;
+    let mut is_plain = true;
+    for byte in &mut lower {
+        *byte |= u8::from(byte.is_ascii_uppercase()) << 5;
+        is_plain &=
+            byte.is_ascii_lowercase() | byte.is_ascii_digit() | (*byte == b'-') | (*byte == b'.') | (*byte == b'_');
     }
-    // An upper case letter lacks the bit of 32.
-    let lower = chunk | between(chunk, b'A', b'Z') >> 2;
-    let letters_and_digits = between(lower, b'a', b'z') | between(lower, b'0', b'9');
-    let plain = letters_and_digits | between(lower, b'-', b'.') | between(lower, b'_', b'_');
-    if plain == each(128) { Some(lower) } else { None }
+    is_plain.then_some(lower)
+}
+
+/// Bytes in which dots are looked for together.
+const WORD_BYTES: usize = 8;
+
+/// The highest bit of each byte of an ASCII word that is a dot.
+const fn dots_in(word: u64) -> u64 {
+    const fn each(byte: u8) -> u64 {
+        u64::from_ne_bytes([byte; WORD_BYTES])
+    }
+    // A byte that is no dot gets its highest bit from the sum, which never reaches the next byte.
+    !((word ^ each(b'.')) + each(127)) & each(128)
 }
 
 fn host(buffer: &[u8; 256], length: usize) -> Name<'_> {
-    match buffer.get(..length).map(str::from_utf8) {
-        Some(Ok(name)) => Name::Host(name),
-        _ => Name::NotAHostName,
-    }
+    Name::Host(HostName(buffer.get(..length).unwrap_or_default()))
 }
 
 /// What is not plain: IPv6 literals, international names, or rubbish.
@@ -236,7 +248,7 @@ mod tests {
     fn of(raw: &[u8]) -> String {
         let mut buffer = [0; 256];
         match normalise(raw, &mut buffer) {
-            Name::Host(name) => name.to_owned(),
+            Name::Host(name) => name.as_str().to_owned(),
             Name::IpLiteral(address) => format!("<{address}>"),
             Name::NotAHostName => "-".to_owned(),
         }

@@ -48,9 +48,9 @@ pub(crate) struct PartlySilent {
 
 impl PartlySilent {
     /// The silenced rule that answers for a name instead of another, if one does.
-    pub(crate) fn instead(&self, number: u32, name: &str) -> Option<&Arc<Rule>> {
+    pub(crate) fn instead(&self, number: u32, name: &[u8]) -> Option<&Arc<Rule>> {
         let (layer, twin) = self.twins.get(&number)?;
-        self.suffixes.silence(name, *layer).then_some(twin)
+        self.suffixes.silence(str::from_utf8(name).ok()?, *layer).then_some(twin)
     }
 }
 

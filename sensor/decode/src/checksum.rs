@@ -113,7 +113,7 @@ impl<'a> NetworkHeader<'a> {
         if !self.is_v4() || self.bytes.get(10..12) == Some(&[0, 0]) {
             return Checksum::NotComputed;
         }
-        if fold(sum(self.bytes)) == ALL_ONES { Checksum::Right } else { Checksum::Wrong }
+        if fold(sum_of_header(self.bytes)) == ALL_ONES { Checksum::Right } else { Checksum::Wrong }
     }
 
     fn is_v4(&self) -> bool {
@@ -121,9 +121,10 @@ impl<'a> NetworkHeader<'a> {
     }
 
     /// Sum of the pseudo-header's addresses and protocol (RFC 9293 §3.1, RFC 8200 §8.1).
+    #[inline]
     fn pseudo_sum(&self, protocol: u8) -> Option<u64> {
         let addresses = if self.is_v4() { self.bytes.get(12..20) } else { self.bytes.get(8..40) }?;
-        Some(sum(addresses) + words_of(u32::from(protocol)))
+        Some(sum_of_header(addresses) + words_of(u32::from(protocol)))
     }
 }
 
@@ -158,16 +159,22 @@ pub(crate) struct Covered<'a> {
 }
 
 impl Covered<'_> {
+    #[inline]
     pub fn state(&self) -> Checksum {
         let Some(addresses) = self.network.pseudo_sum(self.protocol) else {
             return Checksum::NotCaptured;
         };
         let pseudo = addresses + words_of(self.length as u32);
         let is_captured = self.header.len() + self.payload.len() >= self.length;
-        // The header has an even number of bytes.
-        if is_captured && fold(pseudo + sum(self.header) + sum(self.payload)) == ALL_ONES {
+        let of_payload = if self.payload.is_empty() { 0 } else { sum(self.payload) };
+        if is_captured && fold(pseudo + sum_of_header(self.header) + of_payload) == ALL_ONES {
             return Checksum::Right;
         }
+        self.unless_right(addresses, pseudo, is_captured)
+    }
+
+    #[cold]
+    fn unless_right(&self, addresses: u64, pseudo: u64, is_captured: bool) -> Checksum {
         let stored = u16::from_ne_bytes(self.stored);
         // Cards complete the sum of the pseudo-header; for segmentation offload some drivers leave the length out of it.
         if stored == 0 || stored == fold(pseudo) || stored == fold(addresses) {
@@ -180,24 +187,30 @@ impl Covered<'_> {
 /// The sum of what was added up without a fault.
 const ALL_ONES: u16 = u16::MAX;
 
-/// Sum of sixteen-bit words, not folded; an odd byte at the end is the high one of a word. The words are those of the machine's
-/// byte order: the folded sum is the same but for the order of its bytes (RFC 1071 §2).
-fn sum(bytes: &[u8]) -> u64 {
-    let (words, rest) = bytes.as_chunks::<8>();
-    let sum = words.iter().map(|&word| u128::from(u64::from_ne_bytes(word))).sum::<u128>();
+/// Sum of the sixteen-bit words of a header, not folded; what is behind the last four bytes that are whole is left out. The
+/// words are those of the machine's byte order: the folded sum is the same but for the order of its bytes (RFC 1071 §2).
+#[inline]
+fn sum_of_header(bytes: &[u8]) -> u64 {
+    let (words, rest) = bytes.as_chunks();
+    // The carry comes back at the other end: it counts as one there too.
+    let sum = words.iter().fold(0_u64, |sum, &word| {
+        let (sum, carries) = sum.overflowing_add(u64::from_ne_bytes(word));
+        sum + u64::from(carries)
+    });
+    let last = rest.first_chunk().map_or(0, |&word| u32::from_ne_bytes(word));
     // Halves that are folded by themselves leave room for the carries.
-    let halves = |sum: u64| (sum >> 32) + (sum & 0xffff_ffff);
-    let mut sum = halves(sum as u64) + (sum >> 64) as u64;
-    let (word, rest) = rest.split_first_chunk().map_or((0, rest), |(&word, rest)| (u32::from_ne_bytes(word), rest));
-    sum += u64::from(word);
-    if !rest.is_empty() {
-        let mut last = [0; 4];
-        for (to, from) in last.iter_mut().zip(rest) {
-            *to = *from;
-        }
-        sum += u64::from(u32::from_ne_bytes(last));
+    (sum >> 32) + (sum & 0xffff_ffff) + u64::from(last)
+}
+
+/// The same of any bytes: an odd one at the end is the high one of a word.
+fn sum(bytes: &[u8]) -> u64 {
+    let sum = sum_of_header(bytes);
+    let (_, rest) = bytes.as_chunks::<4>();
+    let mut last = [0; 4];
+    for (to, from) in last.iter_mut().zip(rest) {
+        *to = *from;
     }
-    sum
+    sum + u64::from(u32::from_ne_bytes(last))
 }
 
 /// The two words of a number in a header, as [`sum`] adds them.

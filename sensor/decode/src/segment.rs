@@ -91,7 +91,7 @@ impl<'a> Segment<'a> {
     }
 
     /// The options for which a receiver may drop the segment.
-    #[inline]
+    #[inline(always)]
     pub fn checked_options(&self) -> CheckedOptions {
         CheckedOptions::of(self.header.get(FIXED_HEADER_LENGTH..).unwrap_or_default())
     }

@@ -27,6 +27,7 @@ pub mod dtls;
 pub mod quic;
 
 pub mod opening;
+pub mod name_hash;
 mod held;
 mod stage;
 pub mod stream;

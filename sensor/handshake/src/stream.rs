@@ -7,12 +7,13 @@
 
 mod partial;
 
+use super::name_hash::name_hash;
 use super::opening::Desync;
 use super::prelude::{self, Match, Place};
 pub use super::stage::Findings;
 use super::stage::{Stage, State, current};
 use super::tls;
-use super::versions::{Versions, name_hash};
+use super::versions::Versions;
 use super::{Counts, Limits, http};
 use vigie_decode::Segment;
 use vigie_wire::assembly::{Assembly, InsertError};

@@ -8,6 +8,7 @@
 use vigie_wire::assembly::Assembly;
 
 use crate::Limits;
+use crate::name_hash::name_hash;
 use crate::opening::Desync;
 use crate::stage::{Findings, Stage};
 
@@ -397,14 +398,6 @@ impl Walk<'_> {
         }
         Ok(())
     }
-}
-
-/// 32 bits that tell names apart, without regard to case.
-pub fn name_hash(name: &[u8]) -> u32 {
-    let mixed = name.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x100_0000_01b3)
-    });
-    ((mixed >> 32) as u32 ^ mixed as u32).max(1)
 }
 
 #[cfg(test)]

@@ -47,6 +47,7 @@ fn judge(recogniser: &Recogniser, contacts: &[Contacted]) -> BTreeMap<String, Ju
     for contact in contacts {
         let mut buffer = [0; 256];
         let Name::Host(host) = normalise(contact.name.as_bytes(), &mut buffer) else { continue };
+        let host = host.as_str();
         let Some(rule) = recogniser.flow(Some(host), None) else { continue };
         let Some(attribution) = recogniser.attribute(rule) else { continue };
         let time_ns = (contact.seconds * 1e9) as u64;

@@ -338,7 +338,7 @@ impl Reader<'_> {
     fn contact(&self, seen: &Seen<'_>) -> Option<Contact> {
         let mut buffer = [0; 256];
         let (name, server) = match seen.name.map(|name| normalise(name.as_bytes(), &mut buffer)) {
-            Some(Name::Host(host)) => (Some(host), seen.server),
+            Some(Name::Host(host)) => (Some(host.as_str()), seen.server),
             Some(Name::IpLiteral(address)) => (None, Some(address)),
             Some(Name::NotAHostName) => return None,
             None => (None, seen.server),

@@ -38,6 +38,7 @@ use crate::worker::{EventTypes, Share, Worker};
 use vigie_capture::live::shunt::Shunt;
 use vigie_flow::HashKey;
 use vigie_handshake::address_names::{self, AddressNames};
+use vigie_handshake::name_hash;
 use vigie_journal::{EventFile, Journal, JournalOptions, Retention};
 use vigie_metrics::{Server, ServerError, ServerOptions};
 use vigie_privilege::Confinement;
@@ -65,7 +66,10 @@ impl Prepared {
             neighbours_max: settings.limits.neighbours_max,
             ..address_names::Limits::default()
         }));
-        let secret = HashKey::random().map_err(|error| system("get random numbers", &error))?;
+        let random = || HashKey::random().map_err(|error| system("get random numbers", &error));
+        let secret = random()?;
+        let HashKey([name_secret, ..]) = random()?;
+        name_hash::set_secret(name_secret);
         let event_types = EventTypes {
             clients: settings.policy.assets.is_some(),
             clock: true,

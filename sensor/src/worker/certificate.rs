@@ -19,7 +19,7 @@ use crate::event::{Event, Hello};
 impl Worker {
     /// Reads the server's side for its certificate from now on, because the hello hides its name.
     #[cold]
-    pub(super) fn await_certificate(&mut self, slot: Slot, record_id: u32, nameless_hello: Option<Hello>) {
+    pub(super) fn await_certificate(&mut self, slot: Slot, record_id: u32, nameless_hello: Option<Box<Hello>>) {
         let client = self.table.get(slot).map_or(Side::Low, |entry| client_of(entry.marks));
         let Self { records, tcp_pool, inspection_bytes, .. } = self;
         let Some(record) = records.get_mut(record_id) else { return };
@@ -29,9 +29,9 @@ impl Worker {
             return;
         };
         let bytes_before = inspector.memory_bytes();
-        inspector.await_certificate(client, nameless_hello.as_ref().map_or(0, Hello::memory_bytes));
+        inspector.await_certificate(client, nameless_hello.as_deref().map_or(0, Hello::memory_bytes));
         remeasure(inspection_bytes, bytes_before, inspector.memory_bytes());
-        record.hello = nameless_hello.map(Box::new);
+        record.hello = nameless_hello;
     }
 
     /// Inspects a segment of the client while the server's certificate is awaited, because its hello had no usable name: a
@@ -99,7 +99,7 @@ impl Worker {
         if is_awaited {
             return self.enforce_memory_limit(emit);
         }
-        let hello = record.hello.take().map(|hello| *hello);
+        let hello = record.hello.take();
         self.counters.add(Counter::Certificates, u64::from(has_names));
         match matched {
             Some(matched) => {

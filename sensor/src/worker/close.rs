@@ -78,7 +78,7 @@ impl Worker {
         emit: &mut dyn FnMut(Event),
     ) {
         let mut entry = *entry;
-        let mut pending_hello = record.hello.take().map(|hello| *hello);
+        let mut pending_hello = record.hello.take();
         let mut awaits_names = false;
         let mut lent = Lent {
             scratch: &mut self.quic_scratch,

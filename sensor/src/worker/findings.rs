@@ -44,7 +44,7 @@ pub struct HandshakeFinding {
     /// The hello that was read and is not counted yet.
     pub seen: Option<HelloSeen>,
     /// The hello, if an event may show it.
-    pub hello: Option<Hello>,
+    pub hello: Option<Box<Hello>>,
     /// Hellos of this kind are reported, alert or not.
     pub reports_hello: bool,
     /// The HTTP request, if requests are reported.
@@ -87,7 +87,7 @@ impl HandshakeFinding {
             let mut cut = CutTexts::default();
             let (alpn, alpn_is_cut) = escaped_list(hello.alpn(), event_types.texts.alpn_bytes_max);
             cut.alpn = alpn_is_cut;
-            finding.hello = Some(Hello {
+            finding.hello = Some(Box::new(Hello {
                 transport,
                 server_name: printable_name(hello.server_name(), &event_types.texts, &mut cut),
                 alpn,
@@ -101,7 +101,7 @@ impl HandshakeFinding {
                 partial: !hello.is_complete(),
                 user_agent: None,
                 cut,
-            });
+            }));
             count_cut(cut, counters);
         }
         finding
@@ -121,7 +121,7 @@ impl HandshakeFinding {
                 cut.user_agent = agent.is_cut;
                 agent.text
             });
-            finding.hello = Some(Hello {
+            finding.hello = Some(Box::new(Hello {
                 transport,
                 server_name: printable_name(chlo.sni(), &event_types.texts, &mut cut),
                 alpn: Vec::new(),
@@ -131,7 +131,7 @@ impl HandshakeFinding {
                 partial: !chlo.complete(),
                 user_agent,
                 cut,
-            });
+            }));
             count_cut(cut, counters);
         }
         finding
@@ -178,6 +178,8 @@ impl HandshakeFinding {
     }
 
     /// Matches the server name of a hello, and counts the hello.
+    // What it returns is too big to be copied from call to call.
+    #[inline(always)]
     fn from_server_name(
         name: Option<&[u8]>,
         is_complete: bool,
@@ -237,7 +239,7 @@ fn printable_name(raw: Option<&[u8]>, limits: &TextLimits, cut: &mut CutTexts) -
     let raw = raw?;
     let mut buffer = [0; 256];
     if let Name::Host(host) = normalise(raw, &mut buffer) {
-        return Some(host.to_owned());
+        return Some(host.as_str().to_owned());
     }
     let BoundedText { text, is_cut } = BoundedText::escaped(raw, limits.name_bytes_max);
     cut.server_name = is_cut;
@@ -248,7 +250,7 @@ fn printable_name(raw: Option<&[u8]>, limits: &TextLimits, cut: &mut CutTexts) -
 fn printable_host(raw: &[u8]) -> String {
     let mut buffer = [0; 256];
     match normalise(raw, &mut buffer) {
-        Name::Host(host) => host.to_owned(),
+        Name::Host(host) => host.as_str().to_owned(),
         _ => raw.escape_ascii().to_string(),
     }
 }

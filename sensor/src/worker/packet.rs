@@ -290,16 +290,16 @@ impl Worker {
         if is_full {
             self.move_counts_to_record(slot);
         }
-        match packet.transport {
+        match &packet.transport {
             Transport::Tcp(segment) => {
                 let is_syn = segment.flags & (Segment::SYN | Segment::ACK) == Segment::SYN;
                 if marks & SETTLED != 0 && !is_syn {
                     self.update_last_seen(record_id, &packet.frame);
                     return if marks & WATCHED != 0 {
-                        self.watch_segment(packet, &segment, slot, emit)
+                        self.watch_segment(packet, segment, slot, emit)
                     };
                 }
-                self.handle_tcp(packet, &segment, slot, emit);
+                self.handle_tcp(packet, segment, slot, emit);
             }
             Transport::Udp(datagram) => {
                 if marks & SETTLED != 0 {
@@ -308,7 +308,7 @@ impl Worker {
                     }
                     self.restart_flow(slot, packet, FlowEnd::Timeout, emit);
                 }
-                self.handle_udp(packet, &datagram, slot, emit);
+                self.handle_udp(packet, datagram, slot, emit);
             }
             // No other transport carries a hello.
             Transport::Other => {

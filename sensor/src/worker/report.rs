@@ -76,7 +76,7 @@ impl Worker {
         frame: &FrameInfo,
         slot: Slot,
         record_id: u32,
-        hello: Option<Hello>,
+        hello: Option<Box<Hello>>,
         emit: &mut dyn FnMut(Event),
     ) {
         if self.awaits_names_of(frame.timestamp_ns) {
@@ -100,7 +100,7 @@ impl Worker {
         &self,
         entry: &FlowEntry,
         now_ns: u64,
-        hello: Option<Hello>,
+        hello: Option<Box<Hello>>,
     ) -> Option<HandshakeFinding> {
         let matched = self.match_without_name(entry, now_ns)?;
         Some(HandshakeFinding { matched: Some(matched), hello, ..HandshakeFinding::default() })
@@ -134,6 +134,7 @@ impl Worker {
     }
 
     /// Reports a finding of a flow.
+    #[inline]
     pub(super) fn report(
         &mut self,
         frame: &FrameInfo,
@@ -225,7 +226,7 @@ impl Worker {
         self.count_match(&finding);
         let HandshakeFinding { hello, reports_hello, request, matched, desync, is_other_name, .. } = finding;
         if reports_hello && let Some(hello) = &hello {
-            self.emit(frame, Fact::Hello(Box::new(flow.clone()), Box::new(hello.clone())), emit);
+            self.emit(frame, Fact::Hello(Box::new(flow.clone()), hello.clone()), emit);
         }
         if let Some(request) = request {
             self.emit(frame, Fact::Http(Box::new(flow.clone()), Box::new(request)), emit);
@@ -249,7 +250,7 @@ impl Worker {
         *sighted = Some(Arc::clone(&rule));
         self.counters.add(Counter::Sightings, 1);
         let client_mac = self.client_macs.get(flow.client);
-        let flow = flow.clone();
+        let (flow, hello) = (flow.clone(), hello.map(|hello| *hello));
         let sighting = Sighting { flow, client_mac, evidence, name, name_as_sent, rule, hello, desync, summarised: 0 };
         self.emit(frame, Fact::Sighting(Box::new(sighting)), emit);
     }

@@ -5,8 +5,8 @@ use vigie_decode::Segment;
 use vigie_flow::{Side, Slot};
 use vigie_handshake::Limits;
 use vigie_handshake::http::Progress;
+use vigie_handshake::name_hash::name_hash;
 use vigie_handshake::tcp::TcpInspector;
-use vigie_handshake::versions::name_hash;
 use vigie_signatures::Bundle;
 
 use super::Worker;

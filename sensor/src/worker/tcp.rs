@@ -5,11 +5,11 @@ use smallvec::SmallVec;
 use vigie_decode::{Encapsulation, Segment, Transport};
 use vigie_flow::{Side, Slot};
 use vigie_handshake::http::Progress;
+use vigie_handshake::name_hash::name_hash;
 use vigie_handshake::opening::{Desync, Opening};
 use vigie_handshake::stream::Findings;
 use vigie_handshake::tcp::{Addition, HeldSegment, TcpInspector};
 use vigie_handshake::tls;
-use vigie_handshake::versions::name_hash;
 use vigie_handshake::{Counts, Limits};
 
 use super::dns::is_dns_elsewhere;

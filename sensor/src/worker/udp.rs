@@ -78,7 +78,7 @@ impl Worker {
         let nameless = nameless.find_map(|finding| finding.hello.clone());
         if let Some(hello) = nameless {
             inspector.charge(hello.memory_bytes());
-            record.hello = Some(Box::new(hello));
+            record.hello = Some(hello);
         }
         remeasure(inspection_bytes, bytes_before, inspector.memory_bytes());
         let (client, is_done) = (inspector.client(), inspector.is_done());
@@ -111,7 +111,7 @@ impl Worker {
             return self.settle(slot, record_id);
         }
         let hello = self.records.get_mut(record_id).and_then(|record| record.hello.take());
-        self.settle_without_name(frame, slot, record_id, hello.map(|hello| *hello), emit);
+        self.settle_without_name(frame, slot, record_id, hello, emit);
     }
 
     /// Counts a datagram that is neither QUIC nor DTLS. After `undecided_datagrams_max` of them the flow is settled.

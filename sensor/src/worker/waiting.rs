@@ -41,7 +41,7 @@ pub(super) struct WaitingFlow {
     pub(super) flow: Flow,
     pub(super) client_mac: Option<MacAddress>,
     pub(super) frame: FrameInfo,
-    pub(super) hello: Option<Hello>,
+    pub(super) hello: Option<Box<Hello>>,
     pub(super) desync: Desync,
     /// Where the flow is and has its record; none if it has ended.
     pub(super) place: Option<(Slot, u32)>,
@@ -104,7 +104,7 @@ impl Worker {
         if self.is_foreign() {
             return;
         }
-        let hello_bytes = flow.hello.as_ref().map_or(0, Hello::memory_bytes);
+        let hello_bytes = flow.hello.as_deref().map_or(0, Hello::memory_bytes);
         if hello_bytes > WAITING_HELLO_BYTES_MAX {
             return self.resolve(flow, emit);
         }

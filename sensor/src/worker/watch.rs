@@ -4,10 +4,10 @@
 use vigie_decode::Segment;
 use vigie_flow::{Side, Slot};
 use vigie_handshake::http::Progress;
+use vigie_handshake::name_hash::name_hash;
 use vigie_handshake::opening::Desync;
 use vigie_handshake::stream::Findings;
 use vigie_handshake::tcp::is_hello_retry_request;
-use vigie_handshake::versions::name_hash;
 use vigie_signatures::Bundle;
 
 use super::findings::{EventTypes, HandshakeFinding};

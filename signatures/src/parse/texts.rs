@@ -10,9 +10,9 @@ pub(super) type Refusal = (String, String);
 pub(super) fn host(text: &str) -> Result<(), Refusal> {
     let mut buffer = [0; 256];
     let mend = match normalise(text.as_bytes(), &mut buffer) {
-        Name::Host(name) if name == text && name.contains('.') => return Ok(()),
-        Name::Host(name) if name == text => "give at least two labels".to_owned(),
-        Name::Host(name) => format!("write it as \"{name}\""),
+        Name::Host(name) if name.as_str() != text => format!("write it as \"{}\"", name.as_str()),
+        Name::Host(_) if text.contains('.') => return Ok(()),
+        Name::Host(_) => "give at least two labels".to_owned(),
         Name::IpLiteral(_) => "addresses belong under [[prefixes]]".to_owned(),
         Name::NotAHostName if text.contains('*') => "leave the star out: suffix matches everything below".to_owned(),
         Name::NotAHostName => format!(

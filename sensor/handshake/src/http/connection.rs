@@ -8,9 +8,9 @@ use vigie_decode::Segment;
 use vigie_wire::assembly::{Assembly, InsertError};
 
 use super::{HttpReader, Step, begins_request, is_line_space};
+use crate::name_hash::name_hash;
 use crate::opening::{Desync, Opening};
 use crate::prelude::HANDSHAKE_RECORD;
-use crate::versions::name_hash;
 use crate::{Counts, Limits};
 
 /// Segments behind a gap after which the gap is not waited for any more.

@@ -22,7 +22,7 @@ pub use limits::{HttpLimit, HttpLimits};
 pub use request_line::METHOD_BYTES_MAX;
 pub(crate) use request_line::behind_junk;
 
-use crate::versions::name_hash;
+use crate::name_hash::name_hash;
 use host::Host;
 use request_line::{RequestLine, is_absolute, is_blank, may_begin};
 

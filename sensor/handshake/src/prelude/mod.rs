@@ -22,7 +22,7 @@ pub use proxied::{Endpoint, Proxied};
 use message::Message;
 
 use crate::http::{HttpLimits, HttpReader};
-use crate::versions::name_hash;
+use crate::name_hash::name_hash;
 use crate::{Evidence, http, socks};
 
 /// Default for how far from its start a stream is searched for a hello.

@@ -6,8 +6,8 @@ use vigie_flow::Side;
 
 use super::TcpInspector;
 use crate::http::{HttpConnection, Progress, RequestedHost, Step, VisitHost, begins_request};
+use crate::name_hash::name_hash;
 use crate::opening::Desync;
-use crate::versions::name_hash;
 use crate::{Counts, Limits};
 
 /// Hosts of a connection's first HTTP segment that are told apart.

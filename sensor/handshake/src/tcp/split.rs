@@ -10,9 +10,9 @@ use vigie_decode::{NetworkHeader, Segment};
 use vigie_flow::Side;
 
 use super::TcpInspector;
+use crate::name_hash::name_hash;
 use crate::opening::{Desync, Opening};
 use crate::tls::{ClientHello, HELLO_HEADER_BYTES, HelloScan, HelloStart};
-use crate::versions::name_hash;
 use crate::{Counts, Limits};
 
 /// Segments of a hello. What comes in more of them goes on in an inspector.
