@@ -204,13 +204,21 @@ fn sum_of_header(bytes: &[u8]) -> u64 {
 
 /// The same of any bytes: an odd one at the end is the high one of a word.
 fn sum(bytes: &[u8]) -> u64 {
-    let sum = sum_of_header(bytes);
-    let (_, rest) = bytes.as_chunks::<4>();
+    let (chunks, rest) = bytes.as_chunks::<64>();
+    let sum = chunks.iter().fold(0_u64, |sum, chunk| {
+        let (sum, carries) = chunk.as_chunks().0.iter().fold((sum, false), |(sum, carries), &word| {
+            let (sum, first) = sum.overflowing_add(u64::from_ne_bytes(word));
+            let (sum, second) = sum.overflowing_add(u64::from(carries));
+            (sum, first | second)
+        });
+        sum + u64::from(carries)
+    });
+    let (_, odd) = rest.as_chunks::<4>();
     let mut last = [0; 4];
-    for (to, from) in last.iter_mut().zip(rest) {
+    for (to, from) in last.iter_mut().zip(odd) {
         *to = *from;
     }
-    sum + u64::from(u32::from_ne_bytes(last))
+    (sum >> 32) + (sum & 0xffff_ffff) + sum_of_header(rest) + u64::from(u32::from_ne_bytes(last))
 }
 
 /// The two words of a number in a header, as [`sum`] adds them.

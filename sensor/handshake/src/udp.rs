@@ -8,6 +8,7 @@
 use arrayvec::ArrayVec;
 
 use super::dtls::{self, DtlsHello, DtlsStep};
+use super::name_hash::name_hash;
 use super::opening::Desync;
 use super::quic::{self, Chlo, Connection, Progress, Scratch};
 use super::socks::Relayed;
@@ -346,8 +347,9 @@ struct Reported {
 
 impl Reported {
     /// Visits a hello, unless one with the same name was visited before.
+    #[inline]
     fn report(&mut self, hello: &Hello<'_>, hellos_max: usize, counts: &mut Counts, visit: Visit<'_>) {
-        let name = hello.name().map_or(0, hash_of);
+        let name = hello.name().map_or(0, name_hash);
         if self.first == Some(name) || self.others.contains(&name) {
             return;
         }
@@ -366,11 +368,6 @@ impl Reported {
         self.has_hello = true;
         visit(hello, self.desync);
     }
-}
-
-/// FNV-1a of a name in lower case.
-fn hash_of(name: &[u8]) -> u32 {
-    name.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0193))
 }
 
 #[cfg(test)]

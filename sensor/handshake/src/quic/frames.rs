@@ -39,11 +39,15 @@ fn skip_padding(cursor: &mut Cursor<'_>) -> bool {
     cursor.skip(padding).is_some() && !cursor.is_empty()
 }
 
-/// How many zero bytes stand in front, sixteen at a time.
+/// How many zero bytes stand in front, many at a time.
 fn zeros(bytes: &[u8]) -> usize {
-    let whole = bytes.as_chunks::<16>().0.iter().take_while(|chunk| **chunk == [0; 16]).count() * 16;
+    const CHUNK_BYTES: usize = 64;
+    let is_zero = |chunk: &[u8; CHUNK_BYTES]| chunk.iter().fold(0, |any, byte| any | byte) == 0;
+    let whole = bytes.as_chunks().0.iter().take_while(|chunk| is_zero(chunk)).count() * CHUNK_BYTES;
     let rest = bytes.get(whole..).unwrap_or_default();
-    whole + rest.iter().take_while(|&&byte| byte == 0).count()
+    let words = rest.as_chunks::<8>().0.iter().take_while(|word| **word == [0; 8]).count() * 8;
+    let rest = rest.get(words..).unwrap_or_default();
+    whole + words + rest.iter().take_while(|&&byte| byte == 0).count()
 }
 
 /// One frame; its type may be a varint longer than needed (RFC 9000 §12.4 forbids that, receivers may let it pass).

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use ring::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey, quic::HeaderProtectionKey};
-use ring::hkdf;
+use ring::hmac::{self, HMAC_SHA256};
 
 use super::versions::Schedule;
 
@@ -35,22 +35,16 @@ impl Scratch {
 
 /// The salt of each schedule with its half of the HMAC done.
 #[derive(Debug)]
-pub(super) struct Salts([hkdf::Salt; Schedule::COUNT]);
+pub(super) struct Salts([hmac::Key; Schedule::COUNT]);
 
 impl Default for Salts {
     fn default() -> Self {
-        Self(Schedule::ALL.map(|schedule| hkdf::Salt::new(hkdf::HKDF_SHA256, &schedule.salt())))
+        Self(Schedule::ALL.map(|schedule| hmac::Key::new(HMAC_SHA256, &schedule.salt())))
     }
 }
 
-/// A length for HKDF-Expand.
-struct Length(usize);
-
-impl hkdf::KeyType for Length {
-    fn len(&self) -> usize {
-        self.0
-    }
-}
+/// Bytes of an AES-128 key.
+const KEY_BYTES: usize = 16;
 
 /// The keys of one side's Initials.
 pub(super) struct Keys {
@@ -67,18 +61,18 @@ impl fmt::Debug for Keys {
 
 impl Keys {
     /// The client's keys for the destination connection id of its first Initial.
+    #[inline(always)]
     pub(super) fn client(salts: &Salts, schedule: Schedule, destination: &[u8]) -> Option<Self> {
         let labels = schedule.labels();
-        let initial = salts.0.get(schedule as usize)?.extract(destination);
-        let client = [labels.client];
-        let client = hkdf::Prk::from(initial.expand(&client, hkdf::HKDF_SHA256).ok()?);
-        let (key, header, iv_label) = ([labels.key], [labels.header], [labels.iv]);
-        let mut iv = [0; aead::NONCE_LEN];
-        client.expand(&iv_label, Length(aead::NONCE_LEN)).ok()?.fill(&mut iv).ok()?;
+        // HKDF (RFC 5869): extracted from the id, and expanded to one block each.
+        let initial = hmac::sign(salts.0.get(schedule as usize)?, destination);
+        let client = hmac::sign(&hmac::Key::new(HMAC_SHA256, initial.as_ref()), labels.client);
+        let client = hmac::Key::new(HMAC_SHA256, client.as_ref());
+        let [key, header, iv] = [labels.key, labels.header, labels.iv].map(|label| hmac::sign(&client, label));
         Some(Self {
-            header: HeaderProtectionKey::from(client.expand(&header, &aead::quic::AES_128).ok()?),
-            packet: LessSafeKey::new(UnboundKey::from(client.expand(&key, &aead::AES_128_GCM).ok()?)),
-            iv,
+            header: HeaderProtectionKey::new(&aead::quic::AES_128, header.as_ref().get(..KEY_BYTES)?).ok()?,
+            packet: LessSafeKey::new(UnboundKey::new(&aead::AES_128_GCM, key.as_ref().get(..KEY_BYTES)?).ok()?),
+            iv: *iv.as_ref().first_chunk()?,
         })
     }
 

@@ -28,7 +28,8 @@ pub(super) enum Schedule {
     T051,
 }
 
-/// The four HKDF-Expand-Label inputs of RFC 8446 §7.1, written out: length, label with its prefix, empty context.
+/// The four HKDF-Expand-Label inputs of RFC 8446 §7.1, written out: length, label with its prefix, empty context; and behind
+/// them the number of HKDF-Expand's only block (RFC 5869 §2.3).
 #[derive(Debug)]
 pub(super) struct Labels {
     pub(super) client: &'static [u8],
@@ -39,18 +40,18 @@ pub(super) struct Labels {
 
 /// RFC 9001 §5.1 and §5.2.
 const LABELS_V1: Labels = Labels {
-    client: b"\x00\x20\x0ftls13 client in\x00",
-    key: b"\x00\x10\x0etls13 quic key\x00",
-    iv: b"\x00\x0c\x0dtls13 quic iv\x00",
-    header: b"\x00\x10\x0dtls13 quic hp\x00",
+    client: b"\x00\x20\x0ftls13 client in\x00\x01",
+    key: b"\x00\x10\x0etls13 quic key\x00\x01",
+    iv: b"\x00\x0c\x0dtls13 quic iv\x00\x01",
+    header: b"\x00\x10\x0dtls13 quic hp\x00\x01",
 };
 
 /// RFC 9369 §3.3.2; the label of the client secret is that of version 1.
 const LABELS_V2: Labels = Labels {
     client: LABELS_V1.client,
-    key: b"\x00\x10\x10tls13 quicv2 key\x00",
-    iv: b"\x00\x0c\x0ftls13 quicv2 iv\x00",
-    header: b"\x00\x10\x0ftls13 quicv2 hp\x00",
+    key: b"\x00\x10\x10tls13 quicv2 key\x00\x01",
+    iv: b"\x00\x0c\x0ftls13 quicv2 iv\x00\x01",
+    header: b"\x00\x10\x0ftls13 quicv2 hp\x00\x01",
 };
 
 impl Schedule {
@@ -217,7 +218,8 @@ mod tests {
             let labels = schedule.labels();
             for (label, length) in [(labels.client, 32), (labels.key, 16), (labels.iv, 12), (labels.header, 16)] {
                 assert_eq!(label[1], length);
-                assert_eq!(usize::from(label[2]), label.len() - 4);
+                assert_eq!(usize::from(label[2]), label.len() - 5);
+                assert_eq!(label[label.len() - 2..], [0, 1]);
             }
         }
     }
