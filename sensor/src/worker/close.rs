@@ -20,6 +20,11 @@ const HELLO_POOL_MAX: usize = 2_048;
 /// One of them that holds more bytes than this is freed, not reused.
 const HELLO_BYTES_MAX: usize = 4_096;
 
+/// One part in so many of the memory for inspections is set free when it is full.
+const SPARE_SHARE: usize = 256;
+/// Of the records that a search compares, at most so many are evicted.
+const EVICTED_OF_CANDIDATES: usize = 4;
+
 impl Worker {
     /// Closes a flow that left the table.
     pub(super) fn close_flow(&mut self, entry: &FlowEntry, reason: FlowEnd, emit: &mut dyn FnMut(Event)) {
@@ -173,15 +178,34 @@ impl Worker {
         }
     }
 
-    /// Evicts the stalest inspections while all of them together hold more than `reassembly_bytes_max`.
+    /// Evicts the stalest inspections if all of them together hold more than `reassembly_bytes_max`: a few more than needed,
+    /// so that not each packet after that searches for some.
     pub(super) fn enforce_memory_limit(&mut self, emit: &mut dyn FnMut(Event)) {
-        while self.inspection_bytes > self.limits.reassembly_bytes_max {
-            let Some(record_id) = self.records.stalest_inspection(&self.table) else { return };
-            let Some(record) = self.records.remove(record_id) else { return };
-            self.make_room(|worker| {
-                worker.counters.add(Counter::ReassemblyBytes, 1);
-                worker.end_inspection(record, emit);
-            });
+        let bytes_max = self.limits.reassembly_bytes_max;
+        if self.inspection_bytes > bytes_max {
+            self.evict_inspections(bytes_max - bytes_max / SPARE_SHARE, emit);
+        }
+    }
+
+    /// Evicts the stalest inspections until no more than so many bytes are held.
+    #[cold]
+    fn evict_inspections(&mut self, bytes_max: usize, emit: &mut dyn FnMut(Event)) {
+        while self.inspection_bytes > bytes_max {
+            let mut candidates = self.records.candidates_with_bytes(&self.table);
+            let mut evicted = 0;
+            while evicted < EVICTED_OF_CANDIDATES
+                && self.inspection_bytes > bytes_max
+                && let Some(record) = candidates.take_stalest().and_then(|id| self.records.remove(id))
+            {
+                evicted += 1;
+                self.make_room(|worker| {
+                    worker.counters.add(Counter::ReassemblyBytes, 1);
+                    worker.end_inspection(record, emit);
+                });
+            }
+            if evicted == 0 {
+                return;
+            }
         }
     }
 }

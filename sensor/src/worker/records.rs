@@ -252,7 +252,7 @@ impl Records {
                 self.records.len() as u32
             }
             None => {
-                let Some(id) = self.stalest(table, |_| true) else { return Insertion::Full };
+                let Some(id) = self.candidates(table, |_| true).take_stalest() else { return Insertion::Full };
                 evicted = self.remove(id).map(Box::new);
                 self.free.pop();
                 id
@@ -292,16 +292,15 @@ impl Records {
         inspection.unwrap_or_default()
     }
 
-    /// The record to be given up whose inspection holds bytes.
-    pub fn stalest_inspection(&mut self, table: &FlowTable) -> Option<u32> {
-        self.stalest(table, |record| record.inspection.holds_bytes())
+    /// Records of which some are to be given up whose inspection holds bytes.
+    pub fn candidates_with_bytes(&mut self, table: &FlowTable) -> Candidates {
+        self.candidates(table, |record| record.inspection.holds_bytes())
     }
 
-    /// The record to be given up among the next [`CANDIDATES`] that may be: the one that is longest without a packet, where
-    /// what a flood looks like counts as staler. Records of sighted flows may be evicted too, or a flood of them would leave no
-    /// room for other flows.
+    /// The next [`CANDIDATES`] records that may be given up. Those of sighted flows are among them, or a flood of such flows
+    /// would leave no room for others.
     #[cold]
-    fn stalest(&mut self, table: &FlowTable, may_evict: impl Fn(&FlowRecord) -> bool) -> Option<u32> {
+    fn candidates(&mut self, table: &FlowTable, may_evict: impl Fn(&FlowRecord) -> bool) -> Candidates {
         let mut places: ArrayVec<usize, CANDIDATES> = ArrayVec::new();
         for _ in 0..self.records.len().min(CANDIDATES * 64) {
             if places.is_full() {
@@ -321,16 +320,27 @@ impl Records {
             let record = self.records.get(place).and_then(Option::as_ref)?;
             Some(Candidate::new(place, record, table))
         };
-        let candidates: ArrayVec<Candidate, CANDIDATES> = places.iter().filter_map(candidate).collect();
-        let of_client = |client: Address| candidates.iter().filter(|other| other.client == client).count();
-        let mut stalest = candidates.iter().map(|candidate| (candidate.as_if_seen_ns, candidate.place)).min()?;
-        for candidate in &candidates {
+        Candidates(places.iter().filter_map(candidate).collect())
+    }
+}
+
+/// Records that may be given up.
+#[derive(Debug)]
+pub struct Candidates(ArrayVec<Candidate, CANDIDATES>);
+
+impl Candidates {
+    /// Takes the id of the one that is longest without a packet, where what a flood looks like counts as staler.
+    pub fn take_stalest(&mut self) -> Option<u32> {
+        let of_client = |client: Address| self.0.iter().filter(|other| other.client == client).count();
+        let mut stalest = self.0.iter().map(|candidate| (candidate.as_if_seen_ns, candidate.place)).min()?;
+        for candidate in &self.0 {
             // Only those are counted that the penalty would make stalest.
             let penalised = (candidate.as_if_seen_ns - CLIENT_PENALTY_NS, candidate.place);
             if penalised < stalest && of_client(candidate.client) > SHARE_MAX {
                 stalest = penalised;
             }
         }
+        self.0.retain(|candidate| candidate.place != stalest.1);
         Some(stalest.1 as u32 + 1)
     }
 }
