@@ -24,7 +24,7 @@ const POLICY: &str = "[[ban]]\nuse = \"be-federal\"\n";
 const BURST_FRAMES: usize = 64;
 /// Long enough for frames to reach the worker, and for their flows to be inserted.
 const SETTLING: Duration = Duration::from_millis(150);
-const TALKS: usize = 6;
+const TALKS: usize = 3;
 const TALK_PACKETS: usize = 8;
 
 /// What each device says, one connection for each name, in this order.

@@ -1,8 +1,9 @@
 //! Settled flows whose packets the XDP program counts and drops ([`vigie_capture::live::shunt`]), so that the worker has no
 //! work with them.
 //!
-//! Each direction of a settled flow is inserted when one of its packets comes up, and opened when all packets from before have
-//! come: a connection that began anew among them must be known first. What was counted there joins the counts of the flow's
+//! Each direction of a settled flow is inserted at the end of the batch in which one of its packets comes up, so that its line of
+//! the table has come from memory by then. It is opened when all packets from before have come: a connection that began anew
+//! among them must be known first. What was counted there joins the counts of the flow's
 //! record: once a minute for a sighted flow, when the program has closed the direction, and when the flow
 //! ends. A flow is not idle while one of its directions moves. When a flow ends, its directions are retired; its event waits
 //! until no packet can be added to them any more.
