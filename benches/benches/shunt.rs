@@ -48,8 +48,8 @@ fn measured(flows: u32, sources: &[u32]) -> Result<[Times; 3], Box<dyn Error + S
     let [_, shunt, lru] = &mut programs;
     let mut table = shunt.table();
     let directions = || (FIRST_SOURCE..FIRST_SOURCE + flows).map(direction);
-    let mut has_no_place = |direction: &Direction| match table.insert(direction, 0) {
-        Insertion::Inserted(number) => table.open(direction, number) != Opening::Opened,
+    let mut has_no_place = |direction: &Direction| match table.insert(table.hash(direction), 0) {
+        Insertion::Inserted(inserted) => table.open(inserted) != Opening::Opened,
         _ => true,
     };
     let placeless = directions().filter(|direction| has_no_place(direction)).count();

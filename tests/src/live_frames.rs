@@ -20,8 +20,10 @@ use vigie_skip::skipped;
 pub const FRAME_BYTES_MAX: usize = 3072;
 /// The shortest: an Ethernet header.
 const FRAME_BYTES_MIN: usize = 14;
-/// Before each frame on a tape stands its length; each begins at a multiple of this.
+/// Before each frame on a tape stands how many of its bytes are there, and its length above that; each begins at a multiple
+/// of this.
 const LENGTH_BYTES: usize = 4;
+const LENGTH_SHIFT: i32 = 16;
 const ALIGNMENT: usize = 8;
 /// Before the tape stand two words: where on it the program is, and how many frames it let pass.
 const TAPE_AT: usize = 8;
@@ -44,9 +46,15 @@ pub fn lay(lengths: impl IntoIterator<Item = usize>) -> (Vec<Range<usize>>, usiz
 
 /// Writes a frame where it lies, with its length before it.
 pub fn put(tape: &mut [u8], place: &Range<usize>, frame: &[u8]) {
-    let length = u32::try_from(frame.len()).expect("a frame is short");
-    tape[place.start - LENGTH_BYTES..place.start].copy_from_slice(&length.to_ne_bytes());
-    tape[place.clone()].copy_from_slice(frame);
+    put_start(tape, place, frame, frame.len());
+}
+
+/// Writes the start of a frame that is longer. The rest of it is whatever lies in the kernel's memory.
+pub fn put_start(tape: &mut [u8], place: &Range<usize>, start: &[u8], frame_bytes: usize) {
+    assert!((start.len()..=FRAME_BYTES_MAX).contains(&frame_bytes), "a frame of {frame_bytes} bytes");
+    let lengths = (frame_bytes << LENGTH_SHIFT | start.len()) as u32;
+    tape[place.start - LENGTH_BYTES..place.start].copy_from_slice(&lengths.to_ne_bytes());
+    tape[place.clone()].copy_from_slice(start);
 }
 
 /// Gives an interface the frames of a tape.
@@ -90,10 +98,7 @@ impl LiveFrames {
             }
             Err(error) => panic!("no memory for a tape of {tape_bytes} bytes: {error}"),
         };
-        let name = CString::new(interface).expect("a name");
-        // SAFETY: `name` is a string that ends with a zero.
-        let interface = unsafe { libc::if_nametoindex(name.as_ptr()) };
-        assert_ne!(interface, 0, "no interface {name:?}");
+        let interface = number_of(interface);
         let through = are_sent.then_some(interface);
         let program = load(&program(memory.map.as_raw_fd(), memory.tape_bytes, through))?;
         Some(Self { memory, program, interface })
@@ -133,6 +138,33 @@ impl LiveFrames {
         let [_, passed] = self.memory.words();
         assert_eq!(*passed as usize, frames, "frames that the program let pass, and those that it was run for");
     }
+}
+
+/// Has an interface of the calling thread's namespace drop all packets in its driver, until what comes back is dropped. `None`
+/// where that is not permitted.
+///
+/// # Panics
+/// The kernel could, but refuses.
+pub fn drop_all(interface: &str) -> Option<OwnedFd> {
+    let instruction = |code, immediate| Instruction { code, registers: 0, offset: 0, immediate };
+    let program = load(&[instruction(MOVE, XDP_DROP), instruction(EXIT, 0)])?;
+    let mut link = LinkCreate {
+        program: program.as_raw_fd() as u32,
+        interface: number_of(interface),
+        kind: LinkCreate::XDP,
+        flags: LinkCreate::IN_DRIVER,
+    };
+    // SAFETY: `LinkCreate` is this command's part of `bpf_attr`, without pointers. A new descriptor comes back.
+    let link = unsafe { bpf(LinkCreate::COMMAND, &mut link).map(|link| OwnedFd::from_raw_fd(link)) };
+    Some(link.unwrap_or_else(|error| panic!("{interface} takes no program: {error}")))
+}
+
+fn number_of(interface: &str) -> u32 {
+    let name = CString::new(interface).expect("a name");
+    // SAFETY: `name` is a string that ends with a zero.
+    let number = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    assert_ne!(number, 0, "no interface {name:?}");
+    number
 }
 
 /// Memory that the test shares with the program.
@@ -209,6 +241,7 @@ const STORE_WORD: u8 = 0x63;
 const ADD: u8 = 0x07;
 const ADD_REGISTER: u8 = 0x0f;
 const AND: u8 = 0x57;
+const SHIFT_RIGHT: u8 = 0x77;
 const MOVE: u8 = 0xb7;
 const MOVE_REGISTER: u8 = 0xbf;
 const JUMP_IF_GREATER: u8 = 0x25;
@@ -223,6 +256,7 @@ const REDIRECT: i32 = 23;
 const XDP_ADJUST_TAIL: i32 = 65;
 const XDP_STORE_BYTES: i32 = 190;
 const XDP_ABORTED: i32 = 0;
+const XDP_DROP: i32 = 1;
 const XDP_PASS: i32 = 2;
 
 /// The program: makes the frame into the next of the tape, goes on there, counts it and lets it pass. All jumps lead to the
@@ -239,12 +273,17 @@ fn program(map: i32, tape_bytes: usize, through: Option<u32>) -> Vec<Instruction
         op(MOVE_REGISTER, [6, 1], 0, 0),
         op(LOAD_64, [9, OF_MAP_VALUE], 0, map),
         op(0, [0, 0], 0, 0),
-        // r8: where the next frame lies, r7: its length.
+        // r8: where the next frame lies, r2: its length, r7: how many of its bytes lie there.
         op(LOAD_WORD, [7, 9], 0, 0),
         op(JUMP_IF_GREATER, [7, 0], 0, last as i32),
         op(MOVE_REGISTER, [8, 9], 0, 0),
         op(ADD_REGISTER, [8, 7], 0, 0),
         op(LOAD_WORD, [7, 8], 0, 0),
+        op(MOVE_REGISTER, [2, 7], 0, 0),
+        op(SHIFT_RIGHT, [2, 0], 0, LENGTH_SHIFT),
+        op(JUMP_IF_GREATER, [2, 0], 0, most),
+        op(JUMP_IF_LESS, [2, 0], 0, least),
+        op(AND, [7, 0], 0, (1 << LENGTH_SHIFT) - 1),
         op(JUMP_IF_GREATER, [7, 0], 0, most),
         op(JUMP_IF_LESS, [7, 0], 0, least),
         // The one after it.
@@ -255,7 +294,6 @@ fn program(map: i32, tape_bytes: usize, through: Option<u32>) -> Vec<Instruction
         op(STORE_WORD, [9, 1], 0, 0),
         // The frame gets that length,
         op(MOVE_REGISTER, [1, 6], 0, 0),
-        op(MOVE_REGISTER, [2, 7], 0, 0),
         op(ADD, [2, 0], 0, -most),
         op(CALL, [0, 0], 0, XDP_ADJUST_TAIL),
         op(JUMP_IF_OTHER, [0, 0], 0, 0),
@@ -346,6 +384,21 @@ struct Load {
 impl Load {
     const COMMAND: i32 = 5;
     const XDP: u32 = 6;
+}
+
+/// What `BPF_LINK_CREATE` reads of it.
+#[repr(C)]
+struct LinkCreate {
+    program: u32,
+    interface: u32,
+    kind: u32,
+    flags: u32,
+}
+
+impl LinkCreate {
+    const COMMAND: i32 = 28;
+    const XDP: u32 = 37;
+    const IN_DRIVER: u32 = 1 << 2;
 }
 
 /// What `BPF_PROG_TEST_RUN` reads of it.

@@ -9,7 +9,7 @@
 //! warnings are shown to people.
 //!
 //! Unsafe code is in `live/ring.rs`, `live/ring/memory.rs`, `live/shunt/memory.rs`, `live/shunt/grace.rs`,
-//! `live/shunt/bpf.rs` and `live/system/` only.
+//! `live/shunt/bpf.rs`, `live/xdp/queue.rs`, `live/xdp/memory.rs`, `live/xdp/clock.rs`, `live/prefetch.rs` and `live/system/` only.
 
 mod block;
 mod classic;

@@ -88,7 +88,13 @@ impl Worker {
                 self.find_displaced_flows(&mut displaced, &parsed, &mut positions);
                 self.parse_headers(frames, &step.parse, &mut parsed, &mut positions, &mut decoded);
                 self.find_flows(&step.find, &parsed, &mut positions, &mut displaced);
+                if SHUNTS {
+                    self.prefetch_shunt_states(slice(&positions, &step.find));
+                }
                 self.handle_packets::<SHUNTS>(frames, &step.handle, &parsed, &positions, &decoded, emit);
+            }
+            if SHUNTS {
+                self.insert_offered();
             }
         }
         (self.parsed, self.positions) = (parsed, positions);
@@ -170,6 +176,14 @@ impl Worker {
                     let _ = displaced.try_push(index);
                 }
             }
+        }
+    }
+
+    /// Prefetches what the shunt has of some flows.
+    #[inline]
+    fn prefetch_shunt_states(&self, positions: &[TablePosition]) {
+        if let Some(shunt) = &self.shunt {
+            positions.iter().filter_map(|position| position.slot).for_each(|slot| shunt.prefetch_state(slot));
         }
     }
 

@@ -131,9 +131,7 @@ impl Worker {
                     swept.push((u64::from(entry.record), slot));
                 }
             });
-            for (slot, entry) in shunted {
-                self.retire_flow(slot, &entry);
-            }
+            self.retire_flows(&shunted);
             self.close_silent_flows(&mut swept, first);
         }
         if reason == FlowEnd::Timeout {

@@ -1,8 +1,9 @@
 //! Settled flows whose packets the XDP program counts and drops ([`vigie_capture::live::shunt`]), so that the worker has no
 //! work with them.
 //!
-//! Each direction of a settled flow is inserted when one of its packets comes up, and opened when all packets from before have
-//! come: a connection that began anew among them must be known first. What was counted there joins the counts of the flow's
+//! Each direction of a settled flow is inserted at the end of the batch in which one of its packets comes up, so that its line of
+//! the table has come from memory by then. It is opened when all packets from before have come: a connection that began anew
+//! among them must be known first. What was counted there joins the counts of the flow's
 //! record: once a minute for a sighted flow, when the program has closed the direction, and when the flow
 //! ends. A flow is not idle while one of its directions moves. When a flow ends, its directions are retired; its event waits
 //! until no packet can be added to them any more.
@@ -12,13 +13,16 @@
 
 use std::collections::VecDeque;
 
-use vigie_capture::live::shunt::{Counted, Direction, Freed, Insertion, Opening, ShuntTable};
+use arrayvec::ArrayVec;
+use vigie_capture::BATCH_FRAMES_MAX;
+use vigie_capture::live::shunt::{Counted, Direction, Freed, Inserted, Insertion, Opening, ShuntTable};
 use vigie_decode::may_be_tunnel_port;
-use vigie_flow::{FlowEntry, FlowKey, PacketHeaders, Side, Slot};
+use vigie_flow::memory::prefetch;
+use vigie_flow::{FlowEntry, FlowKey, FlowTable, PacketHeaders, Side, Slot};
 use vigie_wire::Frame;
 
 use super::clock::EPOCH_NS;
-use super::flows::FOREIGN;
+use super::flows::{FOREIGN, SETTLED, WATCHED};
 use super::records::{FlowRecord, Records};
 use super::{Counter, Worker};
 use crate::event::{Event, FlowEnd, Order};
@@ -44,11 +48,18 @@ const EPOCHS_AHEAD_MAX: u8 = 8;
 /// The time stamps of packets may be so much out of order, and so much later than the program saw the packets.
 const DISORDER_NS: u64 = 10_000_000;
 
+/// A line of the table is fetched so many directions before its own is opened, and so many flows before theirs are retired.
+const OPENED_AHEAD: usize = 16;
+const RETIRED_AHEAD: usize = 8;
+const RETIRED_AT_ONCE: usize = 256;
+
 /// The shunt, as one worker uses it.
 pub(super) struct Shunt {
     table: ShuntTable,
     /// What is inserted of the flow in each slot of the flow table.
     states: Vec<u16>,
+    /// Directions that are to be inserted at the end of the batch, when the lines of the table have come from memory.
+    offered: ArrayVec<Offered, BATCH_FRAMES_MAX>,
     /// Directions that are inserted and not open, in the order of their insertions.
     held: VecDeque<Held>,
     ending: VecDeque<EndingFlow>,
@@ -56,12 +67,21 @@ pub(super) struct Shunt {
     grace_done: u64,
 }
 
+/// Flows whose lines of the table are fetched, with the hashes of their directions.
+type Fetched = ArrayVec<(Slot, ArrayVec<u64, 2>), 32>;
+
+/// A direction that is to be inserted.
+struct Offered {
+    slot: Slot,
+    side: Side,
+    direction: Direction,
+    hash: u64,
+}
+
 /// A direction that is inserted and not open.
 struct Held {
     slot: Slot,
-    side: Side,
-    /// The number of its insertion.
-    number: u64,
+    inserted: Inserted,
     /// When it had been inserted; 0 if that is not known yet.
     since_ns: u64,
 }
@@ -109,6 +129,12 @@ impl Shunt {
         self.states.get(slot.index()).is_some_and(|state| state & INSERTED != 0)
     }
 
+    /// Fetches the state of the flow in a slot.
+    #[inline]
+    pub(super) fn prefetch_state(&self, slot: Slot) {
+        prefetch(&self.states, slot.index());
+    }
+
     fn state(&mut self, slot: Slot) -> Option<&mut u16> {
         self.states.get_mut(slot.index())
     }
@@ -117,6 +143,12 @@ impl Shunt {
     fn inserted(&self) -> impl Iterator<Item = Slot> {
         let inserted = self.states.iter().enumerate().filter(|(_, state)| **state & INSERTED != 0);
         inserted.map(|(index, _)| Slot::at(index))
+    }
+
+    /// Fetches the lines of a flow's directions.
+    fn prefetch(&self, slot: Slot, entry: &FlowEntry) {
+        let state = self.states.get(slot.index()).copied().unwrap_or_default();
+        sides(state).for_each(|side| self.table.prefetch(self.table.hash(&direction(&entry.key(), side))));
     }
 
     /// Takes what was counted of a flow that goes on.
@@ -148,11 +180,25 @@ impl Shunt {
         retired
     }
 
-    /// The epoch of a flow's last shunted packet.
-    fn last_epoch(&self, slot: Slot, entry: &FlowEntry, epochs: Epochs) -> Option<u8> {
+    /// The hashes of a flow's directions, whose lines are fetched to be read.
+    fn fetch(&self, slot: Slot, entry: &FlowEntry) -> ArrayVec<u64, 2> {
         let state = self.states.get(slot.index()).copied().unwrap_or_default();
-        let last = sides(state).filter_map(|side| self.table.last_epoch(&direction(&entry.key(), side)));
-        last.min_by_key(|&epoch| epochs.age(epoch))
+        let hashes: ArrayVec<u64, 2> =
+            sides(state).map(|side| self.table.hash(&direction(&entry.key(), side))).collect();
+        hashes.iter().for_each(|&hash| self.table.prefetch_to_read(hash));
+        hashes
+    }
+
+    /// Gives flows the epoch of their last shunted packet, if they are not idle by that.
+    fn keep(&self, fetched: &mut Fetched, table: &mut FlowTable, epochs: Epochs, idle_epochs: u8) {
+        for (slot, hashes) in fetched.drain(..) {
+            let last = hashes.iter().filter_map(|&hash| self.table.last_epoch(hash));
+            if let Some(last) = last.min_by_key(|&epoch| epochs.age(epoch))
+                && epochs.age(last) <= idle_epochs
+            {
+                table.touch(slot, last);
+            }
+        }
     }
 }
 
@@ -161,8 +207,8 @@ impl Worker {
     pub fn use_shunt(&mut self, table: ShuntTable) {
         table.set_epoch(self.epoch as u8);
         let states = vec![0; self.table.capacity()];
-        self.shunt =
-            Some(Box::new(Shunt { table, states, held: VecDeque::new(), ending: VecDeque::new(), grace_done: 0 }));
+        let (offered, held, ending) = (ArrayVec::new(), VecDeque::new(), VecDeque::new());
+        self.shunt = Some(Box::new(Shunt { table, states, offered, held, ending, grace_done: 0 }));
     }
 
     const fn epochs(&self) -> Epochs {
@@ -213,33 +259,46 @@ impl Worker {
                 counters.add(Counter::ShuntRetired, retired);
             }
         } else {
-            self.insert_direction(slot, frame, headers);
+            let direction = direction(&headers.key, headers.side);
+            match Direction::of_frame(frame.data) {
+                // In a tunnel the key is that of the inner packet, which the program does not see.
+                Some((read, false)) if read == direction && !may_be_tunnel(&direction) => {
+                    let hash = shunt.table.hash(&direction);
+                    shunt.table.prefetch(hash);
+                    // Never full: a batch has no more frames.
+                    let _ = shunt.offered.try_push(Offered { slot, side: headers.side, direction, hash });
+                }
+                Some((_, true)) => *state |= AGAIN_AFTER,
+                _ => *state |= ORDINARY_AFTER,
+            }
         }
     }
 
-    fn insert_direction(&mut self, slot: Slot, frame: &Frame<'_>, headers: &PacketHeaders) {
-        let Some(shunt) = &mut self.shunt else { return };
-        let direction = direction(&headers.key, headers.side);
-        let (outcome, counter) = match Direction::of_frame(frame.data) {
-            // In a tunnel the key is that of the inner packet, which the program does not see.
-            Some((read, false)) if read == direction && !may_be_tunnel(&direction) => {
-                match shunt.table.insert(&direction, self.epoch as u8) {
-                    Insertion::Inserted(number) => {
-                        shunt.held.push_back(Held { slot, side: headers.side, number, since_ns: 0 });
-                        (bit(headers.side), Some(Counter::ShuntInserted))
-                    }
-                    Insertion::Known => (AGAIN_AFTER, None),
-                    Insertion::Full => (ROOM_AFTER, Some(Counter::ShuntFull)),
+    /// Inserts the directions of the flows that are still settled.
+    #[inline]
+    pub(super) fn insert_offered(&mut self) {
+        let epoch = self.epoch as u8;
+        let Self { shunt, table, counters, .. } = self;
+        let Some(Shunt { table: shunted, states, offered, held, .. }) = shunt.as_deref_mut() else { return };
+        for Offered { slot, side, direction: offered, hash } in offered.drain(..) {
+            let (Some(entry), Some(state)) = (table.get(slot), states.get_mut(slot.index())) else { continue };
+            // A later packet of the batch may have been the first of another connection, or of the same direction.
+            let is_settled = entry.marks & (SETTLED | WATCHED) == SETTLED && direction(&entry.key(), side) == offered;
+            if !is_settled || *state >= ONE_PACKET || *state & bit(side) != 0 {
+                continue;
+            }
+            match shunted.insert(hash, epoch) {
+                Insertion::Inserted(inserted) => {
+                    *state |= bit(side);
+                    held.push_back(Held { slot, inserted, since_ns: 0 });
+                    counters.add(Counter::ShuntInserted, 1);
+                }
+                Insertion::Known => *state |= AGAIN_AFTER,
+                Insertion::Full => {
+                    *state |= ROOM_AFTER;
+                    counters.add(Counter::ShuntFull, 1);
                 }
             }
-            Some((_, true)) => (AGAIN_AFTER, None),
-            _ => (ORDINARY_AFTER, None),
-        };
-        if let Some(state) = shunt.state(slot) {
-            *state |= outcome;
-        }
-        if let Some(counter) = counter {
-            self.counters.add(counter, 1);
         }
     }
 
@@ -264,8 +323,12 @@ impl Worker {
         while shunt.held.front().is_some_and(|held| held.since_ns.saturating_add(DISORDER_NS) < seen_ns)
             && let Some(held) = shunt.held.pop_front()
         {
-            let Some(entry) = table.get(held.slot) else { continue };
-            if shunt.table.open(&direction(&entry.key(), held.side), held.number) == Opening::Closed {
+            if let Some(later) = shunt.held.get(OPENED_AHEAD) {
+                shunt.table.prefetch_inserted(later.inserted);
+            }
+            if shunt.table.open(held.inserted) == Opening::Closed
+                && let Some(entry) = table.get(held.slot)
+            {
                 let retired = shunt.retire(held.slot, entry, records, epochs);
                 counters.add(Counter::ShuntRetired, retired);
                 if let Some(state) = shunt.state(held.slot) {
@@ -275,21 +338,24 @@ impl Worker {
         }
     }
 
-    /// Gives flows that are idle by the flow table, but not by the shunt, the time of their last packet there.
+    /// Before a sweep: gives flows that are idle by the flow table, but not by the shunt, the time of their last packet there.
     pub(super) fn keep_shunted_flows(&mut self) {
         let (epochs, idle_epochs) = (self.epochs(), self.idle_epochs);
         let Self { shunt, table, .. } = self;
         let Some(shunt) = shunt else { return };
+        // The flows of some may end now.
+        shunt.offered.clear();
+        let mut fetched = Fetched::new();
         for slot in shunt.inserted() {
             let is_idle = table.last_epoch(slot).is_some_and(|last| epochs.age(last) > idle_epochs);
-            if is_idle
-                && let Some(entry) = table.get(slot)
-                && let Some(last) = shunt.last_epoch(slot, entry, epochs)
-                && epochs.age(last) <= idle_epochs
-            {
-                table.touch(slot, last);
+            if is_idle && let Some(entry) = table.get(slot) {
+                fetched.push((slot, shunt.fetch(slot, entry)));
+                if fetched.is_full() {
+                    shunt.keep(&mut fetched, table, epochs, idle_epochs);
+                }
             }
         }
+        shunt.keep(&mut fetched, table, epochs, idle_epochs);
     }
 
     /// Takes what was counted of the sighted flows.
@@ -346,6 +412,16 @@ impl Worker {
         true
     }
 
+    /// Retires the directions of flows that left the table.
+    pub(super) fn retire_flows(&mut self, flows: &[(Slot, FlowEntry)]) {
+        for (index, (slot, entry)) in flows.iter().enumerate() {
+            if let (Some((later, entry)), Some(shunt)) = (flows.get(index + RETIRED_AHEAD), &self.shunt) {
+                shunt.prefetch(*later, entry);
+            }
+            self.retire_flow(*slot, entry);
+        }
+    }
+
     /// Retires the directions of a flow.
     pub(super) fn retire_flow(&mut self, slot: Slot, entry: &FlowEntry) {
         let epochs = self.epochs();
@@ -365,10 +441,9 @@ impl Worker {
     /// Retires the directions of all flows, as before the end of the worker.
     pub fn retire_all_flows(&mut self) {
         let shunted: Vec<Slot> = self.shunt.iter().flat_map(|shunt| shunt.inserted()).collect();
-        for slot in shunted {
-            if let Some(entry) = self.table.get(slot).copied() {
-                self.retire_flow(slot, &entry);
-            }
+        for slots in shunted.chunks(RETIRED_AT_ONCE) {
+            let flows = slots.iter().filter_map(|&slot| Some((slot, *self.table.get(slot)?)));
+            self.retire_flows(&flows.collect::<ArrayVec<_, RETIRED_AT_ONCE>>());
         }
     }
 
@@ -377,6 +452,7 @@ impl Worker {
         self.retire_all_flows();
         let mut shunt = self.shunt.take()?;
         shunt.states.fill(0);
+        shunt.offered.clear();
         shunt.held.clear();
         Some(shunt)
     }

@@ -9,6 +9,7 @@ mod libpcap;
 mod link;
 mod merge;
 pub mod options;
+mod prefetch;
 mod program;
 mod ring;
 mod rings;

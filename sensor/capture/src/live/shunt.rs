@@ -38,7 +38,7 @@ use self::table::Shared;
 use crate::CaptureError;
 
 pub use self::packet::Direction;
-pub use self::table::{Counted, Freed, Insertion, Opening, ShuntTable, table_bytes};
+pub use self::table::{Counted, Freed, Inserted, Insertion, Opening, ShuntTable, table_bytes};
 
 /// Interfaces that a shunt can have.
 pub const INTERFACES_MAX: usize = 16;

@@ -40,8 +40,8 @@ pub use self::open::check;
 
 /// How long the reader sleeps before it looks again, and how often before it waits for a call of the kernel. A call for each
 /// few frames takes longer than what they need (it wakes the reader, and the driver has to make it).
-const NAP: Duration = Duration::from_micros(500);
-const NAPS_MAX: u32 = 8;
+const NAP: Duration = Duration::from_millis(1);
+const NAPS_MAX: u32 = 4;
 /// How long a frame waits for older ones from other queues. The driver hands frames over at the end of each poll.
 const HOLD_NS: u64 = 3_000_000;
 

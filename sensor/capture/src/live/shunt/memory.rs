@@ -7,6 +7,8 @@ use std::ptr::{self, NonNull};
 use std::slice;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::super::prefetch::{prefetch_to_read, prefetch_to_write};
+
 /// A word that the XDP program or other threads use at the same time. In tests each change of one can be interleaved with
 /// what others do ([`steps`]).
 #[derive(Debug, Default)]
@@ -141,6 +143,18 @@ impl SharedWords {
         // any time, which `Word` allows: its 64-bit accesses are atomic, and its one access to a single byte (the epoch)
         // changes no bit that this process relies on.
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.words) }
+    }
+
+    /// Fetches the cache line of a word, to be read. A hint: any place is allowed, even beyond the end.
+    #[inline]
+    pub(super) fn prefetch_to_read(&self, place: usize) {
+        prefetch_to_read(self.start.as_ptr().wrapping_add(place));
+    }
+
+    /// Fetches the cache line of a word, to be written to. The program may have read it on another processor. A hint as well.
+    #[inline]
+    pub(super) fn prefetch_to_write(&self, place: usize) {
+        prefetch_to_write(self.start.as_ptr().wrapping_add(place));
     }
 }
 

@@ -40,6 +40,9 @@ const BYTE_BITS: u32 = 40;
 /// The numbers of insertions are below that.
 const NUMBERS: u64 = 1 << 39;
 
+/// A line is fetched so many retired slots before its own is freed.
+const FREED_AHEAD: usize = 16;
+
 /// What was counted of one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
@@ -69,11 +72,19 @@ impl Counted {
     }
 }
 
+/// A direction in the table, as it was inserted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inserted {
+    slot: usize,
+    /// No other insertion has it, so whoever finds it in the slot knows that this direction is still there.
+    number: u64,
+}
+
 /// What became of an insertion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Insertion {
-    /// The program shunts the direction as soon as it is [opened](ShuntTable::open) with this number.
-    Inserted(u64),
+    /// The program shunts the direction as soon as it is [opened](ShuntTable::open).
+    Inserted(Inserted),
     /// It is in the table already.
     Known,
     /// There is no free slot where it may stand.
@@ -201,10 +212,33 @@ impl ShuntTable {
         direction.hash(&self.shared.key)
     }
 
-    /// Puts a direction into the table, which had a packet in this epoch.
-    pub fn insert(&mut self, direction: &Direction, epoch: u8) -> Insertion {
+    /// Fetches the lines in which the direction with this hash may stand, to be inserted or retired soon.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        let lines = self.shared.lines();
+        let home = hash >> line_shift(lines);
+        self.shared.flows.prefetch_to_write(home as usize * LINE_WORDS);
+        for step in 1..LINES {
+            self.shared.flows.prefetch_to_read(((home + step) & (lines - 1)) as usize * LINE_WORDS);
+        }
+    }
+
+    /// Fetches the line in which the direction with this hash stands most likely, to be looked at soon.
+    #[inline]
+    pub fn prefetch_to_read(&self, hash: u64) {
+        let home = hash >> line_shift(self.shared.lines());
+        self.shared.flows.prefetch_to_read(home as usize * LINE_WORDS);
+    }
+
+    /// Fetches the line of a direction, to be opened soon.
+    #[inline]
+    pub fn prefetch_inserted(&self, inserted: Inserted) {
+        self.shared.flows.prefetch_to_write(inserted.slot * SLOT_WORDS);
+    }
+
+    /// Puts the direction with this hash into the table, which had a packet in this epoch.
+    pub fn insert(&mut self, hash: u64, epoch: u8) -> Insertion {
         let shared = &*self.shared;
-        let hash = self.hash(direction);
         if shared.find(hash).is_some() {
             return Insertion::Known;
         }
@@ -217,17 +251,16 @@ impl ShuntTable {
                 count.store(number, Ordering::Relaxed);
                 tag.store(word, Ordering::Release);
                 shared.slots_in_use.fetch_add(1, Ordering::Relaxed);
-                return Insertion::Inserted(number);
+                return Insertion::Inserted(Inserted { slot, number });
             }
         }
         Insertion::Full
     }
 
-    /// Has the program shunt a direction that was inserted with this number. All its packets that the program let up before
-    /// the insertion were seen by the worker.
-    pub fn open(&mut self, direction: &Direction, number: u64) -> Opening {
-        let slot = self.shared.find(self.hash(direction));
-        let Some((_, count)) = slot.and_then(|slot| self.shared.slot(slot)) else { return Opening::Gone };
+    /// Has the program shunt a direction. All its packets that the program let up before the insertion were seen by the worker.
+    pub fn open(&mut self, inserted: Inserted) -> Opening {
+        let Inserted { slot, number } = inserted;
+        let Some((_, count)) = self.shared.slot(slot) else { return Opening::Gone };
         match count.replace(number, OPEN) {
             Ok(()) => Opening::Opened,
             Err(other) if other == number | CLOSED => Opening::Closed,
@@ -235,9 +268,9 @@ impl ShuntTable {
         }
     }
 
-    /// The epoch of a direction's last packet.
-    pub fn last_epoch(&self, direction: &Direction) -> Option<u8> {
-        let slot = self.shared.find(self.hash(direction))?;
+    /// The epoch of the last packet of the direction with this hash.
+    pub fn last_epoch(&self, hash: u64) -> Option<u8> {
+        let slot = self.shared.find(hash)?;
         let (tag, _) = self.shared.slot(slot)?;
         Some((tag.load(Ordering::Relaxed) >> TAG_BITS) as u8)
     }
@@ -289,6 +322,9 @@ impl ShuntTable {
 
     /// Frees the slot that was retired first, if the waiting was over for it at `done`. What is said of it is final.
     pub fn next_freed(&mut self, done: u64) -> Option<Freed> {
+        if let Some(later) = self.retired.get(FREED_AHEAD) {
+            self.shared.flows.prefetch_to_write(later.slot * SLOT_WORDS);
+        }
         let retired = {
             self.retired.front().filter(|retired| retired.ticket <= done)?;
             self.retired.pop_front()?

@@ -15,6 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::super::merge::FrameQueue;
+use super::super::prefetch::prefetch_to_write;
 use super::super::system::{XskSocket, XskStatistics};
 use super::memory::{Descriptor, Mapping};
 use super::ring::{Free, Received};
@@ -27,6 +28,9 @@ const CHUNKS_BYTES: [u32; 2] = [2_048, 4_096];
 /// A queue may still be in use for a moment after its last socket was closed.
 const BUSY_RETRIES: u32 = 100;
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
+
+/// A stamp is fetched so many frames before its own is read.
+const STAMPS_AHEAD: u32 = 12;
 
 /// What a queue is made of.
 #[derive(Clone, Copy, Debug)]
@@ -195,6 +199,15 @@ impl Queue {
         let _ = self.socket.take_error();
     }
 
+    /// Fetches the stamp in front of a frame, which is read and cleared.
+    #[inline]
+    fn prefetch_stamp(&self, descriptor: &Descriptor) {
+        let at = (descriptor.address as usize).wrapping_sub(size_of::<Stamp>());
+        if let Some(place) = self.chunks.at(at, size_of::<Stamp>()) {
+            prefetch_to_write(place.as_ptr());
+        }
+    }
+
     /// When a frame was received; none if it has no time stamp.
     #[inline]
     fn stamped_ns(&self, descriptor: &Descriptor) -> Option<u64> {
@@ -263,6 +276,9 @@ impl FrameQueue for Queue {
     fn next(&self) -> Option<Frame<'_>> {
         loop {
             let descriptor = self.received.next()?;
+            if let Some(later) = self.received.ahead(STAMPS_AHEAD) {
+                self.prefetch_stamp(&later);
+            }
             let mut counts = self.counts.get();
             let frame = self.frame(&descriptor, &mut counts);
             self.counts.set(counts);

@@ -62,6 +62,13 @@ impl Received {
         Some(descriptor)
     }
 
+    /// The frame so many behind the next one, if the kernel had written it when it was last asked.
+    #[inline]
+    pub(super) fn ahead(&self, frames: u32) -> Option<Descriptor> {
+        let read = self.read.get();
+        (self.written.get().wrapping_sub(read) > frames).then(|| self.memory.read(read.wrapping_add(frames)))
+    }
+
     /// Whether half of the ring waits to be read.
     pub(super) fn is_half_full(&self) -> bool {
         let written = self.memory.producer().load(Ordering::Relaxed);
@@ -189,6 +196,8 @@ mod tests {
             // Not all that is ready is read each time.
             for _ in 0..=round % 5 {
                 let Some(peeked) = kernel.received.peek() else { break };
+                assert_eq!(kernel.received.ahead(0), Some(peeked));
+                assert!(kernel.received.ahead(1).is_none_or(|later| later.length == peeked.length + 1));
                 assert_eq!(kernel.received.next(), Some(peeked));
                 assert_eq!(peeked.length, seen);
                 seen += 1;

@@ -261,8 +261,8 @@ fn freed(table: &mut ShuntTable, go_on: &dyn Fn()) -> Counted {
 
 /// Has a direction shunted.
 fn begin(table: &mut ShuntTable, direction: &Direction) -> Opening {
-    let Insertion::Inserted(number) = table.insert(direction, 0) else { panic!("it has no place") };
-    table.open(direction, number)
+    let Insertion::Inserted(inserted) = table.insert(table.hash(direction), 0) else { panic!("it has no place") };
+    table.open(inserted)
 }
 
 /// A slot goes from one flow to another while a processor counts packets of both.
@@ -309,8 +309,8 @@ fn begins_anew(opens_at_once: bool) -> (u64, u64, u64) {
     let (mut orders, mut shunts, mut lost) = (0, 0, 0);
     let worker = |table: &mut ShuntTable, directions: &[Direction], others: &RefCell<Others>, _: &mut [u64]| {
         let direction = &directions[0];
-        // The number of the insertion, and the first packet that comes after it.
-        let (mut inserted, mut is_open): (Option<(u64, usize)>, bool) = (None, false);
+        // The insertion, and the first packet that comes after it.
+        let (mut inserted, mut is_open): (Option<(Inserted, usize)>, bool) = (None, false);
         loop {
             let next = others.borrow_mut().ring.front().copied();
             let Some(number) = next else {
@@ -324,19 +324,19 @@ fn begins_anew(opens_at_once: bool) -> (u64, u64, u64) {
                 (inserted, is_open) = (None, false);
             } else if let Some((insertion, first)) = inserted {
                 if !is_open && number >= first {
-                    is_open = table.open(direction, insertion) == Opening::Opened;
+                    is_open = table.open(insertion) == Opening::Opened;
                     if !is_open {
                         table.retire(direction, 0);
                         inserted = None;
                     }
                 }
-            } else if let Insertion::Inserted(insertion) = table.insert(direction, 0) {
+            } else if let Insertion::Inserted(insertion) = table.insert(table.hash(direction), 0) {
                 // A run that is under way may have looked for the tag before it was there.
                 let others = others.borrow();
                 let is_under_way = others.processors[0].run != Run::Begins;
                 inserted = Some((insertion, others.processors[0].next + usize::from(is_under_way)));
                 drop(others);
-                is_open = opens_at_once && table.open(direction, insertion) == Opening::Opened;
+                is_open = opens_at_once && table.open(insertion) == Opening::Opened;
             }
             others.borrow_mut().ring.pop_front();
         }
