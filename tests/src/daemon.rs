@@ -38,7 +38,7 @@ pub fn binary() -> &'static Path {
         let profile = test.ancestors().nth(2).expect("tests lie in a folder of their profile").to_owned();
         let binary = profile.join("vigie");
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let sources = ["sensor/src", "signatures/src", "signatures/services"].map(|folder| newest(&root.join(folder)));
+        let sources = ["sensor", "signatures"].map(|folder| newest(&root.join(folder)));
         let built = fs::metadata(&binary).and_then(|metadata| metadata.modified()).ok();
         if built < sources.into_iter().max() {
             let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
