@@ -22,7 +22,7 @@ const HELLO_BYTES_MAX: usize = 4_096;
 
 /// One part in so many of the memory for inspections is set free when it is full.
 const SPARE_SHARE: usize = 256;
-/// Of the records that a search compares, at most so many are evicted.
+/// Of the records that a search for the stalest compares, at most so many are evicted.
 const EVICTED_OF_CANDIDATES: usize = 4;
 
 impl Worker {
@@ -191,11 +191,11 @@ impl Worker {
     #[cold]
     fn evict_inspections(&mut self, bytes_max: usize, emit: &mut dyn FnMut(Event)) {
         while self.inspection_bytes > bytes_max {
-            let mut candidates = self.records.candidates_with_bytes(&self.table);
+            let mut stalest = self.records.stalest_with_bytes(&self.table);
             let mut evicted = 0;
             while evicted < EVICTED_OF_CANDIDATES
                 && self.inspection_bytes > bytes_max
-                && let Some(record) = candidates.take_stalest().and_then(|id| self.records.remove(id))
+                && let Some(record) = stalest.pop().and_then(|id| self.records.remove(id))
             {
                 evicted += 1;
                 self.make_room(|worker| {

@@ -25,18 +25,18 @@ const RECENT_TUNNELS: usize = 8;
 
 /// A connection without payload counts as this much staler than it is. So a SYN flood evicts its own connections first,
 /// and otherwise only what has been silent.
-const OPENING_PENALTY_NS: i128 = 30_000_000_000;
+const OPENING_PENALTY_NS: i64 = 30_000_000_000;
 
 /// A flow whose server has sent nothing counts as this much staler than it is, and twice as much if no hello has begun in it:
 /// anybody can forge packets, but not the answers of others.
-const ONE_WAY_PENALTY_NS: i128 = 15_000_000_000;
+const ONE_WAY_PENALTY_NS: i64 = 15_000_000_000;
 
 /// A flow whose name was reported counts as this much staler than it is: more than any that has yet to show one.
-const NAMED_PENALTY_NS: i128 = 120_000_000_000;
+const NAMED_PENALTY_NS: i64 = 120_000_000_000;
 
 /// A client may have so many of the records that a search compares; more of them count as staler.
 const SHARE_MAX: usize = 4;
-const CLIENT_PENALTY_NS: i128 = 60_000_000_000;
+const CLIENT_PENALTY_NS: i64 = 60_000_000_000;
 
 /// The inspection of a flow's payload.
 #[derive(Debug, Default)]
@@ -252,7 +252,7 @@ impl Records {
                 self.records.len() as u32
             }
             None => {
-                let Some(id) = self.candidates(table, |_| true).take_stalest() else { return Insertion::Full };
+                let Some(id) = self.stalest(table, |_| true).pop() else { return Insertion::Full };
                 evicted = self.remove(id).map(Box::new);
                 self.free.pop();
                 id
@@ -292,15 +292,16 @@ impl Records {
         inspection.unwrap_or_default()
     }
 
-    /// Records of which some are to be given up whose inspection holds bytes.
-    pub fn candidates_with_bytes(&mut self, table: &FlowTable) -> Candidates {
-        self.candidates(table, |record| record.inspection.holds_bytes())
+    /// Records that may be given up and whose inspection holds bytes, as [`stalest`](Self::stalest) gives them.
+    pub fn stalest_with_bytes(&mut self, table: &FlowTable) -> ArrayVec<u32, CANDIDATES> {
+        self.stalest(table, |record| record.inspection.holds_bytes())
     }
 
-    /// The next [`CANDIDATES`] records that may be given up. Those of sighted flows are among them, or a flood of such flows
+    /// The next [`CANDIDATES`] records that may be given up, the stalest last: that is the one which is longest without a
+    /// packet, where what a flood looks like counts as staler. Those of sighted flows are among them, or a flood of such flows
     /// would leave no room for others.
     #[cold]
-    fn candidates(&mut self, table: &FlowTable, may_evict: impl Fn(&FlowRecord) -> bool) -> Candidates {
+    fn stalest(&mut self, table: &FlowTable, may_evict: impl Fn(&FlowRecord) -> bool) -> ArrayVec<u32, CANDIDATES> {
         let mut places: ArrayVec<usize, CANDIDATES> = ArrayVec::new();
         for _ in 0..self.records.len().min(CANDIDATES * 64) {
             if places.is_full() {
@@ -320,28 +321,17 @@ impl Records {
             let record = self.records.get(place).and_then(Option::as_ref)?;
             Some(Candidate::new(place, record, table))
         };
-        Candidates(places.iter().filter_map(candidate).collect())
-    }
-}
-
-/// Records that may be given up.
-#[derive(Debug)]
-pub struct Candidates(ArrayVec<Candidate, CANDIDATES>);
-
-impl Candidates {
-    /// Takes the id of the one that is longest without a packet, where what a flood looks like counts as staler.
-    pub fn take_stalest(&mut self) -> Option<u32> {
-        let of_client = |client: Address| self.0.iter().filter(|other| other.client == client).count();
-        let mut stalest = self.0.iter().map(|candidate| (candidate.as_if_seen_ns, candidate.place)).min()?;
-        for candidate in &self.0 {
-            // Only those are counted that the penalty would make stalest.
-            let penalised = (candidate.as_if_seen_ns - CLIENT_PENALTY_NS, candidate.place);
-            if penalised < stalest && of_client(candidate.client) > SHARE_MAX {
-                stalest = penalised;
-            }
-        }
-        self.0.retain(|candidate| candidate.place != stalest.1);
-        Some(stalest.1 as u32 + 1)
+        let candidates: ArrayVec<Candidate, CANDIDATES> = places.iter().filter_map(candidate).collect();
+        let of_client = |client: Address| candidates.iter().filter(|other| other.client == client).count();
+        let mut stalest: ArrayVec<(i64, u32), CANDIDATES> = candidates
+            .iter()
+            .map(|candidate| {
+                let penalty_ns = if of_client(candidate.client) > SHARE_MAX { CLIENT_PENALTY_NS } else { 0 };
+                (candidate.as_if_seen_ns.saturating_sub(penalty_ns), candidate.place as u32 + 1)
+            })
+            .collect();
+        stalest.sort_unstable_by_key(|&(as_if_seen_ns, id)| std::cmp::Reverse((as_if_seen_ns, id)));
+        stalest.into_iter().map(|(_, id)| id).collect()
     }
 }
 
@@ -356,7 +346,7 @@ struct Candidate {
     place: usize,
     client: Address,
     /// When its last packet came, or earlier if it looks like a flood.
-    as_if_seen_ns: i128,
+    as_if_seen_ns: i64,
 }
 
 impl Candidate {
@@ -376,7 +366,8 @@ impl Candidate {
             _ if !is_both_ways => ONE_WAY_PENALTY_NS,
             _ => 0,
         };
-        Self { place, client, as_if_seen_ns: i128::from(record.last_seen_ns) - penalty_ns }
+        let last_seen_ns = i64::try_from(record.last_seen_ns).unwrap_or(i64::MAX);
+        Self { place, client, as_if_seen_ns: last_seen_ns.saturating_sub(penalty_ns) }
     }
 }
 
