@@ -12,6 +12,9 @@ const ACKNOWLEDGED_BYTES_MAX: i32 = 1 << 24;
 /// The most data that a SYN carries: what fits into a datagram.
 const SYN_DATA_BYTES_MAX: u32 = 1 << 16;
 
+/// How far the timestamps of a connection's SYNs may lie apart. Farther ones show no order.
+const SYN_TICKS_MAX: u32 = 1 << 26;
+
 /// Why bytes of a connection contradict each other. A set of these is kept for each connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Desync(u16);
@@ -149,8 +152,12 @@ impl Opening {
         let mut both = *earlier;
         both.facts =
             (earlier.facts | self.facts & (HAS_MD5 | HAS_DATA)) & (self.facts | !(CHECKSUM_RIGHT | HAS_TIMESTAMPS));
-        if (self.timestamp.wrapping_sub(earlier.timestamp) as i32) < 0 {
+        let ticks = self.timestamp.wrapping_sub(earlier.timestamp) as i32;
+        if ticks < 0 {
             both.timestamp = self.timestamp;
+        }
+        if ticks.unsigned_abs() > SYN_TICKS_MAX {
+            both.facts &= !HAS_TIMESTAMPS;
         }
         both.desync.add(self.desync);
         both
@@ -210,6 +217,11 @@ impl Opening {
         self.client() == again.client() && self.client_first != again.client_first
     }
 
+    /// Whether both SYNs open the same connection.
+    pub fn is_of_same_syn(&self, again: &Self) -> bool {
+        self.client() == again.client() && self.client_first == again.client_first
+    }
+
     /// Whether a segment acknowledges what this connection's server sent. Another connection's would begin elsewhere.
     pub fn is_acknowledged_by(&self, segment: &Segment<'_>) -> bool {
         let bytes = segment.acknowledgment().map(|number| number.wrapping_sub(self.server_first) as i32);
@@ -266,6 +278,11 @@ impl Opening {
             reason = Some(Desync::CHECKSUM);
         }
         reason.inspect(|reason| self.note(*reason))
+    }
+
+    /// Whether a server that took this opening drops this segment of the client; nothing is noted.
+    pub(crate) fn is_void(&self, segment: &Segment<'_>) -> bool {
+        self.header_fault(segment, &segment.checked_options()).is_some() || self.has_wrong_checksum(segment)
     }
 
     /// From now on no acknowledgment and no timestamp proves a segment void: the connection may have gone on for long.

@@ -83,6 +83,7 @@ impl Stream {
     }
 
     /// Starts over and keeps the memory.
+    #[inline]
     pub fn reset(&mut self) {
         let mut assembly = std::mem::take(&mut self.assembly);
         assembly.clear();
@@ -104,10 +105,11 @@ impl Stream {
         self.assembly.is_empty() && !self.has_no_hello
     }
 
-    /// Frees memory that is not needed any more. Call it after the last [`Findings`] were used.
+    /// Frees memory that is not needed any more. Call it after the last [`Findings`] were used. `keeps_beginning` if decoys may
+    /// have come behind the first bytes.
     #[inline]
-    pub fn free_unused(&mut self) {
-        if self.may_be_contradicted() {
+    pub fn free_unused(&mut self, keeps_beginning: bool) {
+        if self.may_be_contradicted() || keeps_beginning && self.may_have_begun_well() {
             return;
         }
         if !(self.is_done || self.has_no_hello) {
@@ -146,8 +148,7 @@ impl Stream {
         counts: &mut Counts,
     ) -> Findings<'a> {
         if self.begins_a_request(segment) {
-            self.reset();
-            (self.has_start, self.origin) = (true, segment.sequence);
+            self.go_to_request(segment, has_other_hop_limit, limits, counts);
         }
         if (self.is_done || self.has_no_hello || self.dropped_bytes > 0) && self.begins_a_hello_anew(segment) {
             self.begin_anew(Desync::OVERLAP);
@@ -195,6 +196,78 @@ impl Stream {
         let Some((offset, payload)) = self.place(segment) else { return };
         self.note_versions(offset, payload, segment, has_other_hop_limit, limits, counts);
         let _ = self.assembly.insert(offset, payload, limits.stream_bytes_max);
+    }
+
+    /// Takes a segment for its readings alone, of which nothing is shown before [`find_readings`](Self::find_readings).
+    pub(crate) fn hold(
+        &mut self,
+        segment: &Segment<'_>,
+        has_other_hop_limit: bool,
+        limits: &Limits,
+        counts: &mut Counts,
+    ) {
+        self.versions.get_or_insert_default();
+        self.late_segment(segment, has_other_hop_limit, limits, counts);
+    }
+
+    /// From now on is read for its [readings](Self::hold) alone. Names with these hashes were reported.
+    pub(crate) fn hold_all(&mut self, reported: &[u32]) {
+        let versions = self.versions.get_or_insert_default();
+        versions.note_growth();
+        reported.iter().for_each(|&hash| versions.mark_reported_hash(hash));
+    }
+
+    /// Reads on at a segment that begins with a request.
+    #[cold]
+    fn go_to_request(
+        &mut self,
+        segment: &Segment<'_>,
+        has_other_hop_limit: bool,
+        limits: &Limits,
+        counts: &mut Counts,
+    ) {
+        let mut left = self.leave();
+        if let Some(left) = &mut left {
+            left.hold(segment, has_other_hop_limit, limits, counts);
+        }
+        self.reset();
+        (self.has_start, self.origin, self.versions) = (true, segment.sequence, left.map(Versions::behind));
+    }
+
+    /// Reads on at an island, where a hello begins.
+    #[cold]
+    fn go_to_island(&mut self, start: usize) {
+        let (origin, desync) = (self.origin.wrapping_add(start as u32), self.desync);
+        let island = self.assembly.island(start).map(|(_, bytes)| bytes.to_vec()).unwrap_or_default();
+        let left = self.leave();
+        if let Some(left) = &left {
+            *self = Self { has_start: true, has_other_hop_limit: left.has_other_hop_limit, desync, ..Self::default() };
+            self.assembly = Assembly::of(island);
+        } else {
+            self.assembly.rebase(start);
+        }
+        self.versions = left.map(Versions::behind);
+        (self.origin, self.is_start_provisional, self.stage) = (origin, true, None);
+    }
+
+    /// All that is known of the stream from its known beginning, before it is read from another place.
+    fn leave(&mut self) -> Option<Box<Self>> {
+        if let Some(left) = self.take_left() {
+            return Some(left);
+        }
+        let is_known = self.has_start && !self.is_start_provisional && self.dropped_bytes == 0;
+        is_known.then(|| Box::new(std::mem::take(self)))
+    }
+
+    /// Whether the stream from its known beginning was left.
+    #[inline]
+    pub(crate) fn has_left(&self) -> bool {
+        self.versions.as_ref().is_some_and(|versions| versions.left.is_some())
+    }
+
+    /// The stream from its known beginning, which is to be read on for its [readings](Self::hold) alone.
+    pub(crate) fn take_left(&mut self) -> Option<Box<Self>> {
+        self.versions.as_mut()?.left.take()
     }
 
     /// Whether a segment begins a hello where earlier bytes were no hello, and were dropped.
@@ -255,16 +328,40 @@ impl Stream {
         self.has_start.then(|| self.origin.wrapping_sub(self.dropped_bytes))
     }
 
-    /// What another reading of bytes that contradict each other shows, until there is none left.
-    pub fn next_reading(&mut self, limits: &Limits, counts: &mut Counts) -> Option<Findings<'_>> {
-        let versions = self.versions.as_deref_mut()?;
+    /// Looks for other readings of bytes that contradict each other. False if there is none to show.
+    pub fn find_readings(&mut self, limits: &Limits, counts: &mut Counts) -> bool {
+        let Some(versions) = self.versions.as_deref_mut() else { return false };
         let was_exhausted = versions.is_exhausted(limits);
         if self.reported_name != 0 {
             versions.mark_reported_hash(self.reported_name);
         }
         let has_reading = versions.find_readings(&self.assembly, limits);
         counts.stream_readings += u64::from(!was_exhausted && versions.is_exhausted(limits));
-        if has_reading { versions.next_reading(&self.assembly, limits) } else { None }
+        has_reading
+    }
+
+    /// How many readings were tried.
+    pub(crate) fn tried_readings(&self) -> usize {
+        self.versions.as_ref().map_or(0, |versions| versions.tried_readings())
+    }
+
+    /// What the next of the readings that were found shows.
+    pub fn found_reading(&mut self, limits: &Limits) -> Option<Findings<'_>> {
+        self.versions.as_deref_mut()?.next_reading(&self.assembly, limits)
+    }
+
+    /// Hash of the name that was reported; 0 for none.
+    pub(crate) const fn reported_name(&self) -> u32 {
+        self.reported_name
+    }
+
+    /// A name with this hash was reported of the connection; readings that give it again are not.
+    pub(crate) fn mark_reported(&mut self, hash: u32) {
+        if hash != 0
+            && let Some(versions) = &mut self.versions
+        {
+            versions.mark_reported_hash(hash);
+        }
     }
 
     /// Frees all but the bytes, and the state of HTTP.
@@ -347,13 +444,30 @@ impl Stream {
             if has_other_hop_limit || self.has_other_hop_limit {
                 desync.add(Desync::TTL);
             }
-            let is_full = self.versions.get_or_insert_default().add(offset, payload, desync, limits);
+            let is_full =
+                self.versions.get_or_insert_default().add(offset, payload, has_other_hop_limit, desync, limits);
             counts.stream_versions += u64::from(is_full);
         }
         self.has_other_hop_limit |= has_other_hop_limit;
         if let Some(versions) = &mut self.versions {
             versions.note_growth();
         }
+    }
+
+    /// Whether anything has come.
+    pub(crate) const fn has_begun(&self) -> bool {
+        self.stage.is_some() || self.has_no_hello || self.is_done
+    }
+
+    /// Whether the stream holds its bytes from this sequence number on, or would.
+    pub(crate) fn may_hold_from(&self, sequence: u32) -> bool {
+        self.origin == sequence && self.dropped_bytes == 0 && (self.holds_bytes() || !self.has_begun())
+    }
+
+    /// Whether the first byte may be a message's, though what follows it may not.
+    fn may_have_begun_well(&self) -> bool {
+        let first = self.assembly.contiguous().first();
+        self.dropped_bytes == 0 && first.is_some_and(|first| prelude::may_begin(std::slice::from_ref(first)))
     }
 
     /// Whether the bytes may be a hello's of which a decoy took the place of a part.
@@ -426,11 +540,7 @@ impl Stream {
         }
         let Some((start, bytes)) = self.assembly.island(offset) else { return };
         if prelude::client_hello_at(bytes, 0, Place::Anywhere) == Match::Yes {
-            self.assembly.rebase(start);
-            self.versions = None;
-            self.origin = self.origin.wrapping_add(start as u32);
-            self.is_start_provisional = true;
-            self.stage = None;
+            self.go_to_island(start);
         }
     }
 
@@ -500,7 +610,7 @@ mod tests {
         let segment = Segment::without_header(sequence, Segment::ACK, payload);
         let heard = stream.segment(&segment, false, &Limits::default(), &mut Counts::default());
         let name = heard.hello.and_then(|hello| Some(String::from_utf8_lossy(hello.server_name()?).into_owned()));
-        stream.free_unused();
+        stream.free_unused(false);
         name
     }
 

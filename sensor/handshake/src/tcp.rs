@@ -1,6 +1,7 @@
 //! Follows a TCP connection until its client's hello is read. Both directions are read, since the client's may not be
 //! known. If the hello has no name, the server's certificate may have one. DNS over TCP is read message by message.
 
+mod beginnings;
 mod checksums;
 mod requests;
 mod split;
@@ -14,6 +15,7 @@ use super::server_side::ServerSide;
 use super::stream::{Findings, Stream};
 use super::tls::ClientHello;
 use super::{Counts, Limits};
+use beginnings::OtherBeginning;
 use vigie_decode::Segment;
 use vigie_flow::Side;
 
@@ -23,13 +25,9 @@ pub use split::{Addition, SplitHello};
 /// Zeros that fill a frame of 60 bytes up behind the shortest headers of IPv4 and TCP, and some more.
 const PADDING_BYTES_MAX: usize = 18;
 
-/// A SYN that opened a connection elsewhere.
-#[derive(Debug)]
-struct OtherOpening {
-    opening: Opening,
-    /// It came after the one that counts.
-    is_later: bool,
-}
+/// Segments of a client whose server has not answered in which the first ones are kept, though they hold nothing known: decoys may
+/// have taken the place of what follows.
+const BEGINNING_SEGMENTS_MAX: u32 = 16;
 
 /// What becomes of a segment.
 enum Admission {
@@ -57,10 +55,12 @@ pub struct TcpInspector {
     dns: Option<Box<[DnsStream; 2]>>,
     http: Option<Box<HttpConnection>>,
     opening: Option<Opening>,
-    /// Other SYNs of the client, which opened the connection elsewhere and were not answered yet, the oldest first.
-    other_openings: Vec<OtherOpening>,
+    /// Other places where the client's bytes may begin, the oldest first.
+    others: Vec<OtherBeginning>,
     /// The server has asked for another hello.
     is_retried: bool,
+    /// The client's first bytes were read, and its server took them.
+    is_inside: bool,
     /// Segments of the client with a wrong checksum, which the server may acknowledge.
     held: Option<Box<HeldSegments>>,
 }
@@ -78,7 +78,7 @@ impl TcpInspector {
             + self.http.as_ref().map_or(0, |http| http.memory_bytes())
             + self.dns.as_ref().map_or(0, |streams| streams.iter().map(DnsStream::memory_bytes).sum())
             + self.held.as_ref().map_or(0, |held| held.memory_bytes())
-            + self.other_openings.capacity() * size_of::<OtherOpening>()
+            + self.others.iter().map(OtherBeginning::memory_bytes).sum::<usize>()
     }
 
     /// Bytes of memory that a segment of one side may change.
@@ -88,7 +88,8 @@ impl TcpInspector {
             Side::Low => self.low.memory_bytes(),
             Side::High => self.high.memory_bytes(),
         };
-        stream + self.held.as_ref().map_or(0, |held| held.memory_bytes())
+        let others = self.others.iter().map(OtherBeginning::memory_bytes).sum::<usize>();
+        stream + others + self.held.as_ref().map_or(0, |held| held.memory_bytes())
     }
 
     /// Starts over and keeps the memory.
@@ -102,8 +103,8 @@ impl TcpInspector {
         self.dns = None;
         self.http = None;
         self.opening = None;
-        self.other_openings.clear();
-        self.is_retried = false;
+        self.others.clear();
+        (self.is_retried, self.is_inside) = (false, false);
         self.held = None;
     }
 
@@ -111,6 +112,13 @@ impl TcpInspector {
         match side {
             Side::Low => &mut self.low,
             Side::High => &mut self.high,
+        }
+    }
+
+    const fn stream_of(&self, side: Side) -> &Stream {
+        match side {
+            Side::Low => &self.low,
+            Side::High => &self.high,
         }
     }
 
@@ -164,11 +172,8 @@ impl TcpInspector {
     /// Whether one side has more to show after a segment that showed nothing: another reading of bytes that contradict each
     /// other, or requests of HTTP. True too if no hello is expected any more.
     pub fn may_show_more(&self, side: Side) -> bool {
-        let stream = match side {
-            Side::Low => &self.low,
-            Side::High => &self.high,
-        };
-        self.is_done() || stream.has_versions() || stream.is_http()
+        let stream = self.stream_of(side);
+        self.is_done() || stream.has_versions() || stream.is_http() || self.has_other_beginnings() || stream.has_left()
     }
 
     /// Takes a segment with payload from one side; if there is a hello in it, that side is the client. A segment that the
@@ -180,8 +185,11 @@ impl TcpInspector {
         limits: &Limits,
         counts: &mut Counts,
     ) -> Findings<'a> {
-        if self.has_other_openings() {
+        if self.has_other_beginnings() {
             self.note_going_on(side, segment, limits);
+        }
+        if self.is_read_elsewhere(side, segment) && !self.read_elsewhere(side, segment, limits, counts) {
+            return Findings::default();
         }
         // The checksum of a whole hello is tested only if an event shows it: see `is_void_hello`.
         let tests_checksum = !(self.stream(side).is_empty() && is_whole_record(segment.payload));
@@ -207,44 +215,13 @@ impl TcpInspector {
         self.stream(side).segment(segment, has_other_hop_limit, limits, counts)
     }
 
-    /// Where the client goes on tells which of several SYNs were decoys.
-    #[cold]
-    pub fn note_going_on(&mut self, side: Side, segment: &Segment<'_>, limits: &Limits) {
-        let Some(opening) = self.opening.filter(|opening| opening.client() == side) else { return };
-        let distance = |opening: Opening| segment.sequence.wrapping_sub(opening.client_first()) as usize;
-        let is_near = |opening: Opening| distance(opening) < limits.stream_bytes_max;
-        let is_acknowledged = opening.is_acknowledged_by(segment);
-        let is_reached = self.stream(side).is_reached_by(segment.sequence);
-        let place_by =
-            |fits: &dyn Fn(Opening) -> bool| self.other_openings.iter().rposition(|other| fits(other.opening));
-        let stays = is_acknowledged || distance(opening) == 0 || is_reached;
-        let there = match stays {
-            true => None,
-            false if is_near(opening) => place_by(&|other| distance(other) == 0),
-            false => place_by(&is_near),
-        };
-        if let Some(place) = there {
-            let OtherOpening { opening: other, is_later } = self.other_openings.remove(place);
-            self.reopen(other);
-            self.other_openings.push(OtherOpening { opening, is_later: !is_later });
-        } else if (is_acknowledged || is_near(opening))
-            && self.other_openings.iter().any(|other| other.is_later)
-            && let Some(opening) = &mut self.opening
-        {
-            opening.note(Desync::SYN_FLAG);
-        }
-    }
-
-    /// Whether other SYNs opened the connection elsewhere, and the client may still go on there.
-    #[inline]
-    pub const fn has_other_openings(&self) -> bool {
-        !self.other_openings.is_empty()
-    }
-
     /// Takes a segment from the client after its hello was reported. Another version of its bytes shows in
     /// [`next_reading`](Self::next_reading). False if the server surely drops it.
     pub fn late_segment(&mut self, side: Side, segment: &Segment<'_>, limits: &Limits, counts: &mut Counts) -> bool {
         self.segments += 1;
+        if self.is_read_elsewhere(side, segment) && !self.read_elsewhere(side, segment, limits, counts) {
+            return false;
+        }
         let has_other_hop_limit = match self.admit(side, segment, true, counts) {
             Admission::Admitted { has_other_hop_limit } => has_other_hop_limit,
             Admission::WrongChecksum => {
@@ -259,7 +236,13 @@ impl TcpInspector {
 
     /// What another reading of one side's contradicting bytes shows, until there is none left.
     pub fn next_reading(&mut self, side: Side, limits: &Limits, counts: &mut Counts) -> Option<Findings<'_>> {
-        self.stream(side).next_reading(limits, counts)
+        if self.stream(side).find_readings(limits, counts) {
+            return self.stream(side).found_reading(limits);
+        }
+        if self.has_other_beginnings() || self.stream_of(side).has_left() {
+            return self.next_reading_elsewhere(side, limits, counts);
+        }
+        None
     }
 
     /// Whether one side's bytes are kept, which later segments could contradict.
@@ -272,65 +255,12 @@ impl TcpInspector {
 
     /// Whether what it holds may be needed again after its hello was reported.
     pub fn must_be_kept(&self) -> bool {
-        self.low.holds_bytes() || self.high.holds_bytes() || self.has_other_openings()
+        self.low.holds_bytes() || self.high.holds_bytes() || self.has_other_beginnings()
     }
 
     /// Segments with payload that were taken.
     pub const fn segments(&self) -> u32 {
         self.segments
-    }
-
-    /// The connection was opened like this: both sides' streams begin here.
-    pub fn open(&mut self, opening: Opening) {
-        self.begin(opening.client(), opening.client_first());
-        if let Some(server_first) = opening.server_first() {
-            self.begin(opening.client().opposite(), server_first);
-        }
-        self.opening = Some(opening);
-    }
-
-    /// The connection is opened again, by another SYN or by the same one.
-    pub fn open_again(&mut self, opening: Opening, limits: &Limits, counts: &mut Counts) {
-        if self.opening.is_none_or(|known| !known.doubts(&opening)) {
-            return self.reopen(opening);
-        }
-        let known = self.other_openings.iter().position(|other| !other.opening.doubts(&opening));
-        if let Some(place) = known {
-            self.other_openings.remove(place);
-        } else if self.other_openings.len() >= limits.stream_versions_max {
-            counts.stream_versions += 1;
-            self.other_openings.remove(0);
-        }
-        self.other_openings.push(OtherOpening { opening, is_later: true });
-    }
-
-    fn reopen(&mut self, opening: Opening) {
-        self.begin(opening.client(), opening.client_first());
-        self.opening = Some(self.opening.map_or(opening, |known| opening.after(&known)));
-    }
-
-    /// The server answers the opening.
-    pub fn answer(&mut self, server: Side, syn_ack: &Segment<'_>) {
-        // Made-up captures acknowledge 0, which decides nothing.
-        let acknowledgment = syn_ack.acknowledgment().filter(|&number| number != 0);
-        let answers_this = self.opening.is_some_and(|known| acknowledgment == Some(known.client_first()));
-        let is_answered = |opening: &Opening| opening.client() != server && opening.is_answered_by(syn_ack);
-        let answered = self.other_openings.iter().rposition(|other| is_answered(&other.opening));
-        if let Some(place) = answered.filter(|_| acknowledgment.is_some() && !answers_this) {
-            let other = self.other_openings.swap_remove(place);
-            self.reopen(other.opening);
-            self.other_openings.clear();
-        }
-        if let Some(opening) = self.opening.as_mut().filter(|opening| opening.client() != server) {
-            opening.answer(syn_ack);
-            if opening.has_void_data(syn_ack) && self.segments <= 1 {
-                opening.note(Desync::SYN_DATA);
-                let (client, first_byte) = (opening.client(), opening.client_first());
-                self.stream(client).reset();
-                self.begin(client, first_byte);
-            }
-        }
-        self.begin_answer(server, syn_ack.sequence.wrapping_add(1));
     }
 
     /// Frees all but the bytes that later segments could contradict.
@@ -347,9 +277,16 @@ impl TcpInspector {
         }
     }
 
+    /// A hello was reported, and another one is awaited, of this connection or of one that was opened elsewhere.
+    pub fn await_another_hello(&mut self) {
+        self.segments = 0;
+        self.is_given_up = false;
+        (self.server, self.dns, self.http) = (None, None, None);
+    }
+
     /// The server has asked the client for another hello, which begins at this sequence number: read that.
     pub fn await_second_hello(&mut self, client: Side, first_byte: u32) {
-        self.is_retried = true;
+        (self.is_retried, self.is_inside) = (true, true);
         let stream = self.stream(client);
         stream.reset();
         stream.begin(first_byte);
@@ -363,10 +300,7 @@ impl TcpInspector {
         if self.is_retried {
             return false;
         }
-        let stream = match side {
-            Side::Low => &self.low,
-            Side::High => &self.high,
-        };
+        let stream = self.stream_of(side);
         let first_byte = self.opening.filter(|opening| opening.client() == side).map(|opening| opening.client_first());
         first_byte == Some(segment.sequence) && stream.first_byte() != first_byte && !stream.is_http()
     }
@@ -430,7 +364,10 @@ impl TcpInspector {
 
     /// Frees one side's memory that is not needed any more. Call it after the last [`Findings`] were used.
     pub fn free_unused(&mut self, side: Side) {
-        self.stream(side).free_unused();
+        let is_client = self.opening.is_some_and(|opening| opening.client() == side);
+        let keeps_beginning =
+            is_client && self.segments <= BEGINNING_SEGMENTS_MAX && !self.stream_of(side.opposite()).has_begun();
+        self.stream(side).free_unused(keeps_beginning);
     }
 
     /// Whether part of a hello may have come that was not reported.
@@ -444,12 +381,6 @@ impl TcpInspector {
         let from_low = low.take_partial_hello(limits).map(|hello| (Side::Low, hello));
         let from_high = high.take_partial_hello(limits).map(|hello| (Side::High, hello));
         from_low.or(from_high)
-    }
-
-    /// From now on reads one side from this sequence number, as if the connection began there.
-    pub fn continue_at(&mut self, side: Side, first_byte: u32, opening: Option<Opening>) {
-        self.begin(side, first_byte);
-        self.opening = opening;
     }
 
     /// From now on reads the server's side for its certificate, after the hello that was found last. `caller_bytes` of memory

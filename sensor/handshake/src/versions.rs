@@ -7,15 +7,18 @@
 
 use vigie_wire::assembly::Assembly;
 
-use crate::Limits;
 use crate::name_hash::name_hash;
 use crate::opening::Desync;
 use crate::stage::{Findings, Stage};
+use crate::stream::Stream;
+use crate::{Limits, http};
 
 /// Names of a stream that are reported.
 const NAMES_MAX: usize = 64;
 /// Pieces whose own version is tried although no more readings are, for each reading that a stream may have.
 const LATE_PIECES_OF_READINGS: u32 = 2;
+/// First bytes of a stream at each of which it is tested whether they may be a request's.
+const REQUEST_START_BYTES: usize = 64;
 /// Urgent bytes kept of a stream.
 const URGENT_MAX: usize = 4;
 
@@ -23,6 +26,8 @@ const URGENT_MAX: usize = 4;
 #[derive(Debug)]
 struct Patch {
     offset: usize,
+    /// It came with another hop limit than the SYN.
+    has_other_hop_limit: bool,
     bytes: Box<[u8]>,
 }
 
@@ -69,14 +74,27 @@ pub struct Versions {
     /// The bytes of the reading that is being reported.
     bytes: Vec<u8>,
     stage: Option<Stage>,
+    /// The stream from its known beginning, until it is taken: this one is read from another place.
+    pub(crate) left: Option<Box<Stream>>,
 }
 
 impl Versions {
+    /// No versions yet of a stream that is read from another place than `left`.
+    pub(crate) fn behind(left: Box<Stream>) -> Box<Self> {
+        Box::new(Self { left: Some(left), ..Self::default() })
+    }
+
     /// Bytes of memory held, those of the struct itself among them.
     pub fn memory_bytes(&self) -> usize {
         let patches: usize = self.patches.iter().map(|patch| size_of::<Patch>() + patch.bytes.len()).sum();
         let stage = self.stage.as_ref().map_or(0, Stage::memory_bytes);
-        size_of::<Self>() + patches + self.bytes.capacity() + stage + 8 * (self.reported.len() + self.readings.len())
+        let left = self.left.as_ref().map_or(0, |left| size_of::<Stream>() + left.memory_bytes());
+        size_of::<Self>()
+            + left
+            + patches
+            + self.bytes.capacity()
+            + stage
+            + 8 * (self.reported.len() + self.readings.len())
     }
 
     /// Why the versions differ.
@@ -85,7 +103,14 @@ impl Versions {
     }
 
     /// Adds a piece that contradicts what is known. True if an older one had to go: the last place is for the latest.
-    pub fn add(&mut self, offset: usize, bytes: &[u8], desync: Desync, limits: &Limits) -> bool {
+    pub fn add(
+        &mut self,
+        offset: usize,
+        bytes: &[u8],
+        has_other_hop_limit: bool,
+        desync: Desync,
+        limits: &Limits,
+    ) -> bool {
         self.desync.add(desync);
         self.is_changed = true;
         if self.patches.iter().any(|patch| patch.offset == offset && *patch.bytes == *bytes) {
@@ -95,7 +120,7 @@ impl Versions {
         if is_full {
             self.patches.pop();
         }
-        self.patches.push(Patch { offset, bytes: bytes.into() });
+        self.patches.push(Patch { offset, has_other_hop_limit, bytes: bytes.into() });
         self.has_new_patch = true;
         is_full
     }
@@ -112,6 +137,11 @@ impl Versions {
     /// More bytes of the stream are known.
     pub const fn note_growth(&mut self) {
         self.is_changed = true;
+    }
+
+    /// How many readings were tried.
+    pub const fn tried_readings(&self) -> usize {
+        self.walks as usize
     }
 
     /// Whether no more readings are tried.
@@ -151,16 +181,16 @@ impl Versions {
 
     /// Finds the readings that give new names.
     fn search(&mut self, base: &[u8], limits: &Limits) {
-        // Behind many decoys the last piece is the true one: it is tried first, and when nothing else is.
+        // Behind many decoys the last piece is the true one, or those of one sender are: they are tried first, and when nothing
+        // else is.
         let tries_last = self.walks < LATE_PIECES_OF_READINGS.saturating_mul(limits.stream_readings_max as u32);
         if std::mem::take(&mut self.has_new_patch) && tries_last {
-            self.walks += 1;
-            let reading = Reading { applied: 1 << (self.patches.len() - 1), urgent: UrgentBytes::Kept };
-            if let Some(hash) = self.new_name_hash_of(reading, base, limits) {
-                self.offer(reading, hash, base, limits);
+            let from_elsewhere = self.patches_by(|patch| patch.has_other_hop_limit);
+            for applied in [1 << (self.patches.len() - 1), self.all() & !from_elsewhere, from_elsewhere] {
+                self.try_reading(Reading { applied, urgent: UrgentBytes::Kept }, base, limits);
             }
         }
-        self.search_hellos(base, limits);
+        self.search_structures(base, limits);
         let all = self.all();
         // Other protocols than TLS, and urgent bytes, by a few readings only.
         let treatments = [UrgentBytes::BeforePointer, UrgentBytes::AtPointer];
@@ -174,19 +204,30 @@ impl Versions {
             if self.is_exhausted(limits) {
                 return;
             }
-            self.walks += 1;
-            if let Some(hash) = self.new_name_hash_of(reading, base, limits) {
-                self.offer(reading, hash, base, limits);
-            }
+            self.try_reading(reading, base, limits);
         }
+    }
+
+    /// Keeps a reading to be reported, if it gives a new name.
+    fn try_reading(&mut self, reading: Reading, base: &[u8], limits: &Limits) {
+        self.walks += 1;
+        if let Some(hash) = self.new_name_hash_of(reading, base, limits) {
+            self.offer(reading, hash, base, limits);
+        }
+    }
+
+    /// The patches that are of a kind.
+    fn patches_by(&self, is_of_kind: impl Fn(&Patch) -> bool) -> u32 {
+        let places = self.patches.iter().enumerate().filter(|(_, patch)| is_of_kind(patch));
+        places.fold(0, |patches, (place, _)| patches | 1 << place)
     }
 
     const fn all(&self) -> u32 {
         ((1_u64 << self.patches.len()) - 1) as u32
     }
 
-    /// Walks the hello at the stream's start through all readings that differ in what the walk looks at.
-    fn search_hellos(&mut self, base: &[u8], limits: &Limits) {
+    /// Walks the hello or the request at the stream's start through all readings that differ in what the walk looks at.
+    fn search_structures(&mut self, base: &[u8], limits: &Limits) {
         let mut open = vec![(0_u32, 0_u32)];
         while let Some((decided, applied)) = open.pop() {
             if self.is_exhausted(limits) {
@@ -194,14 +235,16 @@ impl Versions {
             }
             self.walks += 1;
             let walk = Walk { base, patches: &self.patches, decided, applied, at: 0, record_ends: 0, message_left: 4 };
-            match walk.name_hash() {
-                Ok(hash) => self.offer(Reading { applied, urgent: UrgentBytes::Kept }, hash, base, limits),
+            let reading = Reading { applied, urgent: UrgentBytes::Kept };
+            match walk.read() {
+                Ok(Found::Name(hash)) => self.offer(reading, hash, base, limits),
+                Ok(Found::Request) => self.try_reading(reading, base, limits),
                 Err(Halt::Undecided(place)) => {
                     let patch = 1 << place;
                     open.push((decided | patch, applied));
                     open.push((decided | patch, applied | patch));
                 }
-                Err(Halt::NoHello | Halt::More) => {}
+                Err(Halt::Nothing | Halt::More) => {}
             }
         }
     }
@@ -253,17 +296,26 @@ impl Versions {
     }
 }
 
+/// What a walk through a reading found.
+enum Found {
+    /// A hello whose name has this hash.
+    Name(u32),
+    /// A request, up to its host or to the end of its head.
+    Request,
+}
+
 /// Why a walk through a reading ended without a name.
 enum Halt {
     /// It needs a byte that this patch, not decided on yet, has another version of.
     Undecided(usize),
-    /// There is no hello.
-    NoHello,
+    /// There is neither a hello nor a request.
+    Nothing,
     /// Bytes are missing.
     More,
 }
 
-/// A walk along the structure of a ClientHello (RFC 8446 §4.1.2) to its server name, through TLS records (§5.1).
+/// A walk along the structure of a ClientHello (RFC 8446 §4.1.2) to its server name, through TLS records (§5.1), or along an
+/// HTTP request (RFC 9112 §2.1) to its host.
 struct Walk<'w> {
     base: &'w [u8],
     patches: &'w [Patch],
@@ -282,9 +334,43 @@ impl Walk<'_> {
     const SERVER_NAME: u16 = 0;
     const RANDOM_BYTES: usize = 32;
 
+    fn read(self) -> Result<Found, Halt> {
+        match self.stream_byte(0)? {
+            Self::HANDSHAKE => self.name_hash().map(Found::Name),
+            _ => self.request().map(|()| Found::Request),
+        }
+    }
+
+    /// Walks over the request line and the headers up to a host, in what may be a request so far.
+    fn request(&self) -> Result<(), Halt> {
+        let mut head = Vec::new();
+        let (mut line_start, mut has_request) = (0, false);
+        for at in 0.. {
+            let byte = self.stream_byte(at)?;
+            head.push(byte);
+            let is_line_end = byte == b'\n';
+            let line = head.get(line_start..).unwrap_or_default();
+            if !has_request {
+                let is_possible = head.len() > REQUEST_START_BYTES || http::may_be_request(&head);
+                has_request = is_line_end && !line.trim_ascii().is_empty();
+                if !is_possible || has_request && !http::begins_request(&head) {
+                    return Err(Halt::Nothing);
+                }
+            } else if byte == 0 {
+                return Err(Halt::Nothing);
+            } else if is_line_end && (line.trim_ascii().is_empty() || http::names_host(line)) {
+                return Ok(());
+            }
+            if is_line_end {
+                line_start = head.len();
+            }
+        }
+        Err(Halt::More)
+    }
+
     fn name_hash(mut self) -> Result<u32, Halt> {
         if self.byte()? != Self::CLIENT_HELLO {
-            return Err(Halt::NoHello);
+            return Err(Halt::Nothing);
         }
         let length = (usize::from(self.byte()?) << 16) | usize::from(self.u16()?);
         self.message_left = length;
@@ -297,7 +383,7 @@ impl Walk<'_> {
         self.skip(compression.into())?;
         let mut left = usize::from(self.u16()?);
         if left > self.message_left {
-            return Err(Halt::NoHello);
+            return Err(Halt::Nothing);
         }
         let mut name = None;
         while left >= 4 {
@@ -308,20 +394,20 @@ impl Walk<'_> {
                 Err(halt) => return Err(halt),
             }
         }
-        name.ok_or(Halt::NoHello)
+        name.ok_or(Halt::Nothing)
     }
 
     /// Walks over an extension: the hash of the name, if it holds that.
     fn extension(&mut self, left: &mut usize) -> Result<Option<u32>, Halt> {
         let (kind, length) = (self.u16()?, usize::from(self.u16()?));
-        *left = left.checked_sub(4 + length).ok_or(Halt::NoHello)?;
+        *left = left.checked_sub(4 + length).ok_or(Halt::Nothing)?;
         if kind != Self::SERVER_NAME {
             return self.skip(length).map(|()| None);
         }
         let before = self.message_left;
         let hash = self.server_name(length)?;
         let walked = before - self.message_left;
-        self.skip(length.checked_sub(walked).ok_or(Halt::NoHello)?)?;
+        self.skip(length.checked_sub(walked).ok_or(Halt::Nothing)?)?;
         Ok(Some(hash))
     }
 
@@ -329,11 +415,11 @@ impl Walk<'_> {
     fn server_name(&mut self, extension: usize) -> Result<u32, Halt> {
         let list = usize::from(self.u16()?);
         if list + 2 > extension || self.byte()? != 0 {
-            return Err(Halt::NoHello);
+            return Err(Halt::Nothing);
         }
         let length = usize::from(self.u16()?);
         if !(1..=255).contains(&length) || length + 3 > list {
-            return Err(Halt::NoHello);
+            return Err(Halt::Nothing);
         }
         let mut name = [0; 255];
         for byte in name.iter_mut().take(length) {
@@ -361,11 +447,13 @@ impl Walk<'_> {
     fn enter_record(&mut self) -> Result<(), Halt> {
         while self.at == self.record_ends {
             if self.stream_byte(self.at)? != Self::HANDSHAKE {
-                return Err(Halt::NoHello);
+                return Err(Halt::Nothing);
             }
+            // A hello has a version, which the stream's reader looks at.
+            self.stream_byte(self.at + 1)?;
             let length = u16::from_be_bytes([self.stream_byte(self.at + 3)?, self.stream_byte(self.at + 4)?]);
             if length == 0 {
-                return Err(Halt::NoHello);
+                return Err(Halt::Nothing);
             }
             self.at += 5;
             self.record_ends = self.at + usize::from(length);
@@ -374,7 +462,7 @@ impl Walk<'_> {
     }
 
     fn byte(&mut self) -> Result<u8, Halt> {
-        self.message_left = self.message_left.checked_sub(1).ok_or(Halt::NoHello)?;
+        self.message_left = self.message_left.checked_sub(1).ok_or(Halt::Nothing)?;
         self.enter_record()?;
         let byte = self.stream_byte(self.at)?;
         self.at += 1;
@@ -386,7 +474,7 @@ impl Walk<'_> {
     }
 
     fn skip(&mut self, mut count: usize) -> Result<(), Halt> {
-        self.message_left = self.message_left.checked_sub(count).ok_or(Halt::NoHello)?;
+        self.message_left = self.message_left.checked_sub(count).ok_or(Halt::Nothing)?;
         while count > 0 {
             self.enter_record()?;
             let step = count.min(self.record_ends - self.at);

@@ -137,16 +137,21 @@ impl Worker {
         let Progress::Tunnel { first_byte } = progress else { return self.stop_requests(slot, record_id) };
         let client = packet.side;
         let Some(record) = self.records.get_mut(record_id) else { return self.stop_requests(slot, record_id) };
-        let opening = match &record.inspection {
-            Inspection::Http(http) => http.opening(),
-            Inspection::Tcp(inspector) => inspector.opening(),
-            _ => None,
-        };
-        let mut inspector = self.tcp_pool.pop().unwrap_or_default();
-        inspector.continue_at(client, first_byte, opening);
-        self.inspection_bytes += inspector.memory_bytes();
-        let before = std::mem::replace(&mut record.inspection, Inspection::Tcp(inspector));
-        self.recycle(before);
+        match &mut record.inspection {
+            Inspection::Tcp(inspector) => {
+                let bytes_before = inspector.memory_bytes();
+                inspector.continue_at(client, first_byte, &self.handshake_limits);
+                remeasure(&mut self.inspection_bytes, bytes_before, inspector.memory_bytes());
+            }
+            inspection => {
+                let opening = inspection.opening_mut().copied();
+                let mut inspector = self.tcp_pool.pop().unwrap_or_default();
+                inspector.begin_inside(client, first_byte, opening);
+                self.inspection_bytes += inspector.memory_bytes();
+                let before = std::mem::replace(inspection, Inspection::Tcp(inspector));
+                self.recycle(before);
+            }
+        }
         if let Some(entry) = self.table.get_mut(slot) {
             entry.marks &= !(SETTLED | WATCHED | REQUESTS);
         }

@@ -76,16 +76,17 @@ impl Worker {
             return true;
         }
         let Some(entry) = self.table.get(slot) else { return false };
+        let marks = entry.marks;
         let connection = id_tag(&segment.sequence.to_be_bytes());
         let mut watched = None;
-        if entry.marks & SETTLED != 0 {
-            if entry.spare == connection {
-                let record_id = entry.record;
+        if marks & SETTLED != 0 {
+            let record_id = entry.record;
+            if entry.spare == connection && !self.is_opened_elsewhere(record_id, segment) {
                 self.update_last_seen(record_id, &packet.frame);
                 self.note_syn_again(record_id, &Opening::new(side, segment));
                 return false;
             }
-            watched = self.watched_opening(entry.marks, entry.record);
+            watched = self.take_watched(marks, record_id);
             self.restart_flow(slot, packet, FlowEnd::Timeout, emit);
         }
         if let Some(entry) = self.table.get_mut(slot) {
@@ -95,8 +96,8 @@ impl Worker {
         let record_id = self.record_of(slot, packet, emit);
         let opening = Opening::new(side, segment);
         if let Some(record) = self.records.get_mut(record_id) {
-            if let Some(watched) = watched {
-                record.inspection = Inspection::Opening(watched);
+            if let Some(watched) = watched.take() {
+                record.inspection = watched;
             }
             let (pool, bytes, limits) = (&mut self.tcp_pool, &mut self.inspection_bytes, &self.handshake_limits);
             if matches!(&record.inspection, Inspection::Opening(known) if known.doubts(&opening)) {
@@ -115,28 +116,36 @@ impl Worker {
                 _ => record.inspection = Inspection::Opening(opening),
             }
         }
+        if let Some(watched) = watched {
+            self.recycle(watched);
+        }
         true
     }
 
     /// Takes note of a SYN of a connection whose hello was reported: the one before may have been a decoy.
     fn note_syn_again(&mut self, record_id: u32, syn: &Opening) {
-        let known = match self.records.get_mut(record_id).map(|record| &mut record.inspection) {
-            Some(Inspection::Opening(opening)) => Some(opening),
-            Some(Inspection::Tcp(inspector)) => inspector.opening_mut(),
-            _ => None,
-        };
-        if let Some(known) = known.filter(|known| !known.doubts(syn) && known.client() == syn.client()) {
-            *known = syn.after(known);
+        match self.records.get_mut(record_id).map(|record| &mut record.inspection) {
+            Some(Inspection::Opening(known)) if known.is_of_same_syn(syn) => *known = syn.after(known),
+            Some(Inspection::Tcp(inspector)) => inspector.note_syn_again(*syn),
+            _ => {}
         }
     }
 
-    /// How a connection was opened whose server has not answered yet: the client may go on in it after a SYN elsewhere.
-    fn watched_opening(&self, marks: u8, record_id: u32) -> Option<Opening> {
-        match &self.records.get(record_id).filter(|_| marks & WATCHED != 0)?.inspection {
-            Inspection::Opening(opening) => Some(*opening),
-            Inspection::Tcp(inspector) => inspector.opening(),
-            _ => None,
+    /// Whether a SYN is surely not the one that opened a connection. The table keeps a short tag of that, which others share.
+    fn is_opened_elsewhere(&mut self, record_id: u32, syn: &Segment<'_>) -> bool {
+        let opening = self.records.get_mut(record_id).and_then(|record| record.inspection.opening_mut());
+        opening.is_some_and(|opening| opening.client_first() != syn.sequence.wrapping_add(1))
+    }
+
+    /// Takes the inspection of a connection whose server has not answered yet: the client may go on in it after a SYN elsewhere.
+    fn take_watched(&mut self, marks: u8, record_id: u32) -> Option<Inspection> {
+        let inspection = &mut self.records.get_mut(record_id).filter(|_| marks & WATCHED != 0)?.inspection;
+        match inspection {
+            Inspection::Opening(_) | Inspection::SplitHello(_) => {}
+            Inspection::Tcp(inspector) if inspector.opening().is_some() => inspector.await_another_hello(),
+            _ => return None,
         }
+        Some(std::mem::take(inspection))
     }
 
     /// Whether a SYN is a decoy within an established connection. It is counted.
@@ -323,7 +332,12 @@ impl Worker {
         desync.add(inspector.desync());
         let mut other_readings = Vec::new();
         while let Some(found) = inspector.next_reading(side, &self.handshake_limits, &mut self.handshake_counters) {
-            reported_name = name_of(&found).map_or(reported_name, short_hash);
+            let name = name_of(&found);
+            // The bytes may be read from two places.
+            if name.is_some_and(|name| names.iter().any(|named| named.name_hash == name_hash(name))) {
+                continue;
+            }
+            reported_name = name.map_or(reported_name, short_hash);
             other_readings.extend(findings_of(&found, desync, bundle, *event_types, counters));
         }
         let is_http = inspector.is_http(side);

@@ -109,7 +109,7 @@ impl Worker {
             return contradictions;
         };
         let bytes_before = inspector.memory_bytes();
-        if inspector.has_other_openings() {
+        if inspector.has_other_beginnings() {
             inspector.note_going_on(client, segment, limits);
         }
         if inspector.is_before_reading(client, segment) {

@@ -105,6 +105,11 @@ impl HttpConnection {
         size_of::<Self>() + self.assembly.capacity() + self.hosts.capacity() * size_of::<u32>()
     }
 
+    /// Hashes of the hosts that were visited.
+    pub(crate) fn hosts(&self) -> &[u32] {
+        &self.hosts
+    }
+
     /// How the connection was opened, to be noted more of.
     pub const fn opening_mut(&mut self) -> Option<&mut Opening> {
         self.opening.as_mut()

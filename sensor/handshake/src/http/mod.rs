@@ -60,6 +60,14 @@ pub fn begins_request(bytes: &[u8]) -> bool {
     }
 }
 
+/// Whether a header line is a Host header with a value in it.
+pub(crate) fn names_host(line: &[u8]) -> bool {
+    let colon = memchr(b':', line);
+    colon.and_then(|colon| line.split_at_checked(colon)).is_some_and(|(name, value)| {
+        is_host(name) && value.get(1..).is_some_and(|value| !value.trim_ascii().is_empty())
+    })
+}
+
 /// The first line of a stream that is not empty, without the blanks in front of it, as far as it has come and is held, and
 /// whether that is to its end. `None` if too much stands in front of it.
 #[inline]

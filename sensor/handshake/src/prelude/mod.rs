@@ -127,6 +127,11 @@ impl Search {
     }
 }
 
+/// Whether a stream that begins with these bytes may begin with a message that names a host, or with a hello.
+pub(crate) fn may_begin(stream: &[u8]) -> bool {
+    !matches!(Message::of(stream, PRELUDE_BYTES_MAX), Message::Unknown | Message::NoHello)
+}
+
 impl Default for Prelude {
     fn default() -> Self {
         Self::new(PRELUDE_BYTES_MAX)

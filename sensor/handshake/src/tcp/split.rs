@@ -150,6 +150,7 @@ impl SplitHello {
         let (before, length) = (self.bytes.len(), self.length as usize);
         let Some(opening) = &mut self.opening else { return Addition::Other };
         let fits = !self.is_reported
+            && before > 0
             && side == opening.client()
             && segment.sequence == opening.client_first().wrapping_add(before as u32)
             && before + segment.payload.len() <= length
@@ -191,6 +192,7 @@ impl SplitHello {
         if let Some(place) = wrong {
             counts.count_void(Desync::CHECKSUM);
             self.keep_only(place);
+            self.scan = HelloScan::default();
         }
         self.hello().filter(|hello| hello.server_name().is_some())?;
         self.is_reported = true;
