@@ -6,7 +6,7 @@ use super::{Limits, Stream, current};
 use crate::tls::ClientHello;
 
 impl Stream {
-    /// Goes on behind the first bytes of a hello. `reported_name` is the [hash](crate::versions::name_hash) of its name, or 0, if the
+    /// Goes on behind the first bytes of a hello. `reported_name` is the [hash](crate::name_hash::name_hash) of its name, or 0, if the
     /// hello was reported.
     pub(crate) fn take_over(
         &mut self,
