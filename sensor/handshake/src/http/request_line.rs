@@ -135,9 +135,18 @@ fn words(line: &[u8]) -> impl Iterator<Item = Range<usize>> {
     std::iter::from_fn(move || {
         let start = at + line.get(at..)?.iter().position(|&byte| !is_blank(byte))?;
         let rest = line.get(start..)?;
-        at = start + rest.iter().position(|&byte| is_blank(byte)).unwrap_or(rest.len());
+        at = start + word_length(rest);
         Some(start..at)
     })
+}
+
+/// Bytes up to the first blank. Targets are long: chunks of them that have no blank are passed over as a whole.
+fn word_length(bytes: &[u8]) -> usize {
+    const CHUNK_BYTES: usize = 16;
+    let may_have_blank = |chunk: &[u8; CHUNK_BYTES]| chunk.iter().fold(false, |any, &byte| any | (byte <= b' '));
+    let whole = bytes.as_chunks().0.iter().take_while(|chunk| !may_have_blank(chunk)).count() * CHUNK_BYTES;
+    let rest = bytes.get(whole..).unwrap_or_default();
+    whole + rest.iter().position(|&byte| is_blank(byte)).unwrap_or(rest.len())
 }
 
 fn is_method(word: &[u8]) -> bool {
