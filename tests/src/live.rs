@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use crate::daemon::has;
+use crate::network::Namespace;
 use crate::packets::{CLIENT, SERVER, udp};
-use vigie_capture::live::{self, Live, LiveOptions, State};
+use vigie_capture::live::{self, Live, LiveOptions, State, xdp};
 use vigie_capture::{BATCH_FRAMES_MAX, Source};
+use vigie_skip::skipped;
 use vigie_wire::LinkType;
 
 /// How long a test waits for what must come.
@@ -28,6 +31,27 @@ pub fn options(interfaces: &[&str]) -> LiveOptions {
 /// The interfaces cannot be opened.
 pub fn open_one(options: &LiveOptions) -> Live {
     live::open(options, 1).unwrap().remove(0)
+}
+
+/// A namespace with a pair of interfaces, from `out0` to `tap0`, where frames arrive as they were sent. None, with the reason
+/// said, without the rights or programs for it, or without AF_XDP if that is needed.
+pub fn tapped(needs_xdp: bool) -> Option<Namespace> {
+    let namespace = Namespace::new()?;
+    if needs_xdp && let Some(lacking) = namespace.inside(|| xdp::check(&[])).into_iter().next() {
+        skipped(format_args!("AF_XDP cannot be used: {lacking}"));
+        return None;
+    }
+    if !has("ethtool") {
+        return None;
+    }
+    namespace.pair("out0", "tap0");
+    take_tags_in_place(&namespace, "tap0");
+    Some(namespace)
+}
+
+/// From now on an interface leaves VLAN tags where they are, and joins no segments.
+pub fn take_tags_in_place(namespace: &Namespace, interface: &str) {
+    namespace.run(&format!("ethtool -K {interface} rxvlan off gro off"));
 }
 
 /// A frame that carries its number.

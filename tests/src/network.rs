@@ -152,6 +152,19 @@ impl Sender {
         Self(socket)
     }
 
+    /// Sends all of them, in order, no faster than the receiving end of a pair can take them.
+    ///
+    /// # Panics
+    /// One cannot be sent.
+    pub fn send_in_bursts(&self, frames: &[Vec<u8>]) {
+        /// Frames that the receiving end has room for; more at once are lost on the way.
+        const BURST_FRAMES: usize = 64;
+        for some in frames.chunks(BURST_FRAMES) {
+            self.send(some.iter().map(Vec::as_slice));
+            thread::sleep(Duration::from_micros(500));
+        }
+    }
+
     /// Sends all of them, in order, as fast as it goes.
     ///
     /// # Panics

@@ -11,45 +11,20 @@ use vigie_capture::Source;
 use vigie_capture::live::{self, Backend, Live, LiveOptions, State, xdp};
 use vigie_skip::skipped;
 use vigie_tests::daemon::has;
-use vigie_tests::live::{PATIENCE, data, numbered, numbered_frames, open_one, options, see, slices, until};
+use vigie_tests::live::{
+    PATIENCE, data, numbered, numbered_frames, open_one, options, see, slices, take_tags_in_place, tapped, until,
+};
 use vigie_tests::live_frames::{LiveFrames, lay, put};
 use vigie_tests::network::{Namespace, Sender, give_up_privileges, pin_thread, thread_times};
 use vigie_tests::packets::{SERVER, tagged, udp};
-
-/// Frames that the receiving end of a pair has room for; more at once are lost on the way.
-const BURST_FRAMES: usize = 64;
 
 fn xdp_options(interfaces: &[&str]) -> LiveOptions {
     LiveOptions { backend: Backend::Xdp, ..options(interfaces) }
 }
 
-/// A namespace with a pair of interfaces, from `out0` to `tap0`.
-fn tapped() -> Option<Namespace> {
-    let namespace = Namespace::new()?;
-    if let Some(lacking) = namespace.inside(|| xdp::check(&[])).into_iter().next() {
-        skipped(format_args!("AF_XDP cannot be used: {lacking}"));
-        return None;
-    }
-    if !has("ethtool") {
-        skipped("ethtool is not installed");
-        return None;
-    }
-    namespace.pair("out0", "tap0");
-    take_tags_in_place(&namespace, "tap0");
-    Some(namespace)
-}
-
-fn take_tags_in_place(namespace: &Namespace, interface: &str) {
-    namespace.run(&format!("ethtool -K {interface} rxvlan off gro off"));
-}
-
 /// Sends frames no faster than they can arrive.
 fn send(interface: &str, frames: &[Vec<u8>]) {
-    let sender = Sender::new(interface);
-    for some in frames.chunks(BURST_FRAMES) {
-        sender.send(slices(some));
-        thread::sleep(Duration::from_micros(500));
-    }
+    Sender::new(interface).send_in_bursts(frames);
 }
 
 /// What was said of changes so far.
@@ -59,7 +34,7 @@ fn messages(live: &mut Live) -> Vec<String> {
 
 #[test]
 fn what_is_sent_is_seen_in_order_and_byte_for_byte() {
-    let Some(namespace) = tapped() else { return };
+    let Some(namespace) = tapped(true) else { return };
     namespace.inside(|| {
         let mut live = open_one(&xdp_options(&["tap0"]));
         let mut frames = numbered_frames(6000);
@@ -99,7 +74,7 @@ fn what_is_sent_is_seen_in_order_and_byte_for_byte() {
 /// The time stamps are those of packet sockets.
 #[test]
 fn the_clock_is_that_of_packet_sockets() {
-    let Some(namespace) = tapped() else { return };
+    let Some(namespace) = tapped(true) else { return };
     namespace.inside(|| {
         let mut sent = open_one(&options(&["out0"]));
         let mut received = open_one(&xdp_options(&["tap0"]));
@@ -116,7 +91,7 @@ fn the_clock_is_that_of_packet_sockets() {
 
 #[test]
 fn sent_is_seen_and_dropped_to_the_last_frame() {
-    let Some(namespace) = tapped() else { return };
+    let Some(namespace) = tapped(true) else { return };
     namespace.inside(|| {
         // The least ring: 64 frames.
         let mut live = open_one(&LiveOptions { ring_bytes_per_worker: 8192, ..xdp_options(&["tap0"]) });
@@ -139,7 +114,7 @@ fn sent_is_seen_and_dropped_to_the_last_frame() {
 
 #[test]
 fn frames_that_no_chunk_has_room_for_are_counted() {
-    let Some(namespace) = tapped() else { return };
+    let Some(namespace) = tapped(true) else { return };
     namespace.run("ip link set out0 mtu 9000; ip link set tap0 mtu 9000");
     namespace.inside(|| {
         let mut live = open_one(&xdp_options(&["tap0"]));
@@ -160,7 +135,7 @@ fn frames_that_no_chunk_has_room_for_are_counted() {
 
 #[test]
 fn frames_are_cut_at_the_snap_length() {
-    let Some(namespace) = tapped() else { return };
+    let Some(namespace) = tapped(true) else { return };
     namespace.inside(|| {
         let mut live = open_one(&LiveOptions { snap_bytes: 100, ..xdp_options(&["tap0"]) });
         let long = numbered(3, 1000);
@@ -178,7 +153,7 @@ fn flow_frame(flow: u16) -> Vec<u8> {
 
 #[test]
 fn each_queue_has_one_worker() {
-    let Some(namespace) = tapped() else { return };
+    let Some(namespace) = tapped(true) else { return };
     namespace.run("ip link del tap0");
     namespace.run("ip link add out0 numtxqueues 4 type veth peer name tap0 numrxqueues 4");
     namespace.run("ip link set out0 up; ip link set tap0 up");
@@ -212,7 +187,7 @@ fn each_queue_has_one_worker() {
 
 #[test]
 fn legs_of_a_tap_are_merged_by_time() {
-    let Some(namespace) = tapped() else { return };
+    let Some(namespace) = tapped(true) else { return };
     namespace.pair("out1", "tap1");
     take_tags_in_place(&namespace, "tap1");
     namespace.inside(|| {
@@ -233,7 +208,7 @@ fn legs_of_a_tap_are_merged_by_time() {
 
 #[test]
 fn an_interface_goes_down_comes_back_and_is_made_anew() {
-    let Some(namespace) = &tapped() else { return };
+    let Some(namespace) = &tapped(true) else { return };
     namespace.pair("out1", "tap1");
     take_tags_in_place(namespace, "tap1");
     let frames = numbered_frames(300);
@@ -292,7 +267,7 @@ fn down_up_and_anew(namespace: &Namespace, frames: &[Vec<u8>], sent: impl Fn(&'s
 /// A driver without XDP: the kernel runs the program itself.
 #[test]
 fn an_interface_without_native_xdp_is_captured_too() {
-    let Some(namespace) = tapped() else { return };
+    let Some(namespace) = tapped(true) else { return };
     if !namespace.can_run("ip link add link tap0 name low0 type macvlan mode passthru && ip link set low0 up") {
         return skipped("this kernel has no interfaces of kind macvlan");
     }
@@ -313,7 +288,7 @@ fn an_interface_without_native_xdp_is_captured_too() {
 
 #[test]
 fn what_cannot_be_captured_is_refused_with_the_reason() {
-    let Some(namespace) = tapped() else { return };
+    let Some(namespace) = tapped(true) else { return };
     namespace.inside(|| {
         let refused = |options: &LiveOptions| live::open(options, 1).unwrap_err().to_string();
         let tap = xdp_options(&["tap0"]);
@@ -357,7 +332,7 @@ fn what_cannot_be_captured_is_refused_with_the_reason() {
 #[ignore = "a measurement"]
 fn time_of_a_frame() {
     const ROUNDS: usize = 14;
-    let Some(namespace) = tapped() else { return };
+    let Some(namespace) = tapped(true) else { return };
     // Without XDP the pair takes frames of a driver only so.
     namespace.run("ethtool -K tap0 gro on");
     let backends = [Backend::Ring, Backend::Xdp];

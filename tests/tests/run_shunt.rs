@@ -10,11 +10,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use vigie::event::Fact;
 use vigie::worker::EventTypes;
-use vigie_capture::live::xdp;
-use vigie_skip::skipped;
-use vigie_tests::daemon::{Daemon, Folder, PATIENCE, Scrape, has, is_sighting, until};
+use vigie_tests::daemon::{Daemon, Folder, PATIENCE, Scrape, is_sighting, until};
 use vigie_tests::hello::{Hello, application_data};
 use vigie_tests::known;
+use vigie_tests::live::tapped;
 use vigie_tests::network::{Namespace, Sender};
 use vigie_tests::packets::{ACK, RST, SERVER, tagged, udp};
 use vigie_tests::quic;
@@ -24,8 +23,6 @@ use vigie_tests::tcp::Connection;
 
 const BANNED: &str = "www.capcut.com";
 const HARMLESS: &str = "www.example.org";
-/// Frames that the receiving end of a pair has room for; more at once are lost on the way.
-const BURST_FRAMES: usize = 64;
 /// Long enough for frames to reach the workers, and for their flows to be inserted.
 const SETTLING: Duration = Duration::from_millis(150);
 
@@ -55,19 +52,7 @@ struct Tapped {
 
 impl Tapped {
     fn new(way: Way) -> Option<Self> {
-        let namespace = Namespace::new()?;
-        if way.backend == "xdp"
-            && let Some(lacking) = namespace.inside(|| xdp::check(&[])).into_iter().next()
-        {
-            skipped(format_args!("AF_XDP cannot be used: {lacking}"));
-            return None;
-        }
-        if !has("ethtool") {
-            skipped("ethtool is not installed");
-            return None;
-        }
-        namespace.pair("out0", "tap0");
-        namespace.run("ethtool -K tap0 rxvlan off gro off");
+        let namespace = tapped(way.backend == "xdp")?;
         let folder = Folder::new();
         let daemon = start(&namespace, &folder, way);
         Some(Self { namespace, folder, daemon, way, sent: Vec::new() })
@@ -85,13 +70,7 @@ impl Tapped {
 
     /// Sends frames no faster than they can arrive.
     fn send(&mut self, frames: Vec<Vec<u8>>) {
-        self.namespace.inside(|| {
-            let sender = Sender::new("out0");
-            for some in frames.chunks(BURST_FRAMES) {
-                sender.send(some.iter().map(Vec::as_slice));
-                thread::sleep(Duration::from_micros(500));
-            }
-        });
+        self.namespace.inside(|| Sender::new("out0").send_in_bursts(&frames));
         self.sent.extend(frames);
     }
 

@@ -9,10 +9,9 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use vigie_capture::live::xdp;
-use vigie_skip::skipped;
 use vigie_tests::daemon::{Daemon, Folder, PATIENCE, Running, binary, has, is_sighting, until};
 use vigie_tests::hello::{Hello, application_data};
+use vigie_tests::live::tapped;
 use vigie_tests::network::{Namespace, Sender};
 use vigie_tests::packets::SERVER;
 use vigie_tests::tcp::Connection;
@@ -20,8 +19,6 @@ use vigie_tests::tcp::Connection;
 /// How packets come up, and the shunt.
 const WAYS: [(&str, &str); 4] = [("ring", "off"), ("ring", "drop"), ("xdp", "off"), ("xdp", "drop")];
 const POLICY: &str = "[[ban]]\nuse = \"be-federal\"\n";
-/// Frames that the receiving end of a pair has room for; more at once are lost on the way.
-const BURST_FRAMES: usize = 64;
 /// Long enough for frames to reach the worker, and for their flows to be inserted.
 const SETTLING: Duration = Duration::from_millis(150);
 const TALKS: usize = 3;
@@ -42,7 +39,7 @@ const DEVICES: [&[&str]; 6] = [
 
 #[test]
 fn sightings_incidents_and_flows_are_the_same_by_each_way_and_read() {
-    if !["ethtool", "tcpdump"].into_iter().all(has) {
+    if !has("tcpdump") {
         return;
     }
     let mut all = Vec::new();
@@ -118,15 +115,7 @@ impl Told {
 
 /// What a running sensor tells of the traffic, and what is read of it.
 fn by(backend: &str, shunt: &str) -> Option<(Told, Told)> {
-    let namespace = Namespace::new()?;
-    if backend == "xdp"
-        && let Some(lacking) = namespace.inside(|| xdp::check(&[])).into_iter().next()
-    {
-        skipped(format_args!("AF_XDP cannot be used: {lacking}"));
-        return None;
-    }
-    namespace.pair("out0", "tap0");
-    namespace.run("ethtool -K tap0 rxvlan off gro off");
+    let namespace = tapped(backend == "xdp")?;
     let folder = Folder::new();
     folder.write("policy.toml", POLICY);
     let (capture, policy) = (folder.text_path("sent.pcap"), folder.text_path("policy.toml"));
@@ -175,13 +164,7 @@ fn record(namespace: &Namespace, folder: &Folder, capture: &str) -> Running {
 fn send(namespace: &Namespace) -> u64 {
     let mut sent = 0;
     let mut send = |frames: Vec<Vec<u8>>| {
-        namespace.inside(|| {
-            let sender = Sender::new("out0");
-            for some in frames.chunks(BURST_FRAMES) {
-                sender.send(some.iter().map(Vec::as_slice));
-                thread::sleep(Duration::from_micros(500));
-            }
-        });
+        namespace.inside(|| Sender::new("out0").send_in_bursts(&frames));
         sent += frames.len() as u64;
         thread::sleep(SETTLING);
     };
