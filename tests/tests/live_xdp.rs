@@ -8,11 +8,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use vigie_capture::Source;
-use vigie_capture::live::{self, Backend, Live, LiveOptions, State, xdp};
+use vigie_capture::live::{self, Backend, Live, LiveOptions, State};
 use vigie_skip::skipped;
-use vigie_tests::daemon::has;
 use vigie_tests::live::{
-    PATIENCE, data, numbered, numbered_frames, open_one, options, see, slices, take_tags_in_place, tapped, until,
+    PATIENCE, data, numbered, numbered_frames, open_one, options, see, take_tags_in_place, tapped, until,
 };
 use vigie_tests::live_frames::{LiveFrames, lay, put};
 use vigie_tests::network::{Namespace, Sender, give_up_privileges, pin_thread, thread_times};
