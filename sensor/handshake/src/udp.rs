@@ -230,9 +230,10 @@ impl UdpInspector {
         if has_progress {
             // The limits are for flows without progress.
             (self.datagrams, self.stalled_datagrams) = (0, 0);
-        } else {
+        } else if payload.len() < QUIC_INITIAL_BYTES_MIN || !quic::looks_like_quic(payload) {
             self.note_stall(lent, visit);
         }
+        // Else it may be a decoy that is sent many times before the true hello; `undecided_datagrams_max` bounds those.
     }
 
     fn quic_datagram(&mut self, side: Side, payload: &[u8], lent: &mut Lent<'_>, visit: Visit<'_>) -> bool {
