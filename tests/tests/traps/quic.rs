@@ -55,6 +55,11 @@ fn a_decoy_that_is_sent_many_times_hides_no_hello() {
         let told = Tape::of(decoys).then([datagram(ID, &truth)]).replay().alerted();
         assert_eq!(told, alert("quic-sni", NAME), "{times} times");
     }
+    for junk in [vec![0; 64], [&[0xc3, 0, 0, 0, 1][..], &[0x5a; 615]].concat()] {
+        let decoys = std::iter::repeat_n(from_client(&junk), 20);
+        let told = Tape::of([datagram(OTHER_ID, &other)]).then(decoys).then([datagram(ID, &truth)]).replay().alerted();
+        assert_eq!(told, alert("quic-sni", NAME), "junk behind a decoy");
+    }
 }
 
 #[test]
