@@ -1,6 +1,9 @@
 //! What the inspections of a worker hold is accounted for, whatever comes: or memory would grow, or the sensor would set
 //! inspections free that have room.
 
+// Only then does a worker tell what it holds.
+#![cfg(debug_assertions)]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
