@@ -53,7 +53,7 @@ pub struct Limits {
     pub undecided_segments_max: usize,
     /// Contradicting pieces kept of one direction of a TCP connection; at most 31.
     pub stream_versions_max: usize,
-    /// Attempts to read those pieces as a hello, for each direction.
+    /// Attempts to read those pieces as a hello, for each direction; one on each 16 KiB of a long stream counts.
     pub stream_readings_max: usize,
     /// UDP datagrams without progress after which a flow without a hello is given up.
     pub undecided_datagrams_max: usize,

@@ -439,7 +439,10 @@ impl Stream {
         {
             self.versions.get_or_insert_default().add_urgent(offset.saturating_add(pointer.into()));
         }
-        if self.assembly.contradicts(offset, payload) {
+        // What the client says itself may agree with a decoy that came first, and contradict another one.
+        let contradicts_pieces = !has_other_hop_limit
+            && self.versions.as_ref().is_some_and(|versions| versions.contradicts(offset, payload));
+        if contradicts_pieces || self.assembly.contradicts(offset, payload) {
             let mut desync = Desync::OVERLAP;
             if has_other_hop_limit || self.has_other_hop_limit {
                 desync.add(Desync::TTL);

@@ -17,9 +17,12 @@ use super::{Counts, Limits};
 use vigie_decode::{Checksum, UdpDatagram};
 use vigie_flow::Side;
 
-/// Datagrams without progress after which a hello with a name is reported without its tail, or a flow whose hello was
-/// reported is not followed any more.
+/// Datagrams without progress after which a hello with a name is reported without its tail.
 const STALLED_DATAGRAMS_MAX: u8 = 8;
+
+/// Datagrams without progress after which a flow whose hello was reported is not followed any more: decoys, each sent several
+/// times, may come before the true hello.
+const WATCHED_DATAGRAMS_MAX: u8 = 32;
 
 /// How many datagrams with a wrong checksum are held until it is clear whether that is the capture's fault.
 const HELD_DATAGRAMS_MAX: usize = 4;
@@ -217,7 +220,7 @@ impl UdpInspector {
         if self.stalled_datagrams >= STALLED_DATAGRAMS_MAX {
             self.release_held(lent, visit);
             self.finish_partial(lent, visit);
-            self.is_done = true;
+            self.is_done |= self.stalled_datagrams >= WATCHED_DATAGRAMS_MAX;
         }
     }
 
@@ -230,9 +233,10 @@ impl UdpInspector {
         if has_progress {
             // The limits are for flows without progress.
             (self.datagrams, self.stalled_datagrams) = (0, 0);
-        } else {
+        } else if payload.len() < QUIC_INITIAL_BYTES_MIN || !quic::looks_like_quic(payload) {
             self.note_stall(lent, visit);
         }
+        // Else it may be a decoy that is sent many times before the true hello; `undecided_datagrams_max` bounds those.
     }
 
     fn quic_datagram(&mut self, side: Side, payload: &[u8], lent: &mut Lent<'_>, visit: Visit<'_>) -> bool {

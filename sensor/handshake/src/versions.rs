@@ -5,6 +5,7 @@
 //! reading is the assembly with some patches applied. Which patches matter is found while the hello is walked: only a
 //! patch that holds a byte of its structure or of its name splits the search.
 
+use memchr::memchr;
 use vigie_wire::assembly::Assembly;
 
 use crate::name_hash::name_hash;
@@ -17,6 +18,8 @@ use crate::{Limits, http};
 const NAMES_MAX: usize = 64;
 /// Pieces whose own version is tried although no more readings are, for each reading that a stream may have.
 const LATE_PIECES_OF_READINGS: u32 = 2;
+/// A reading of so many bytes and more counts as several: time stays bounded for long streams too.
+const READING_BYTES: usize = 16_384;
 /// First bytes of a stream at each of which it is tested whether they may be a request's.
 const REQUEST_START_BYTES: usize = 64;
 /// Urgent bytes kept of a stream.
@@ -125,6 +128,16 @@ impl Versions {
         is_full
     }
 
+    /// Whether a byte of a piece at `offset` is known with another value from a piece that was added.
+    pub fn contradicts(&self, offset: usize, bytes: &[u8]) -> bool {
+        self.patches.iter().any(|patch| {
+            let end = (patch.offset + patch.bytes.len()).min(offset.saturating_add(bytes.len()));
+            let start = patch.offset.max(offset);
+            start < end
+                && patch.bytes.get(start - patch.offset..end - patch.offset) != bytes.get(start - offset..end - offset)
+        })
+    }
+
     /// Notes that an urgent pointer names the byte before `offset`.
     pub fn add_urgent(&mut self, offset: usize) {
         if self.urgent.len() < URGENT_MAX && !self.urgent.contains(&offset) {
@@ -210,10 +223,15 @@ impl Versions {
 
     /// Keeps a reading to be reported, if it gives a new name.
     fn try_reading(&mut self, reading: Reading, base: &[u8], limits: &Limits) {
-        self.walks += 1;
+        self.count_walk(base);
         if let Some(hash) = self.new_name_hash_of(reading, base, limits) {
             self.offer(reading, hash, base, limits);
         }
+    }
+
+    /// Counts a walk through so many bytes.
+    fn count_walk(&mut self, base: &[u8]) {
+        self.walks = self.walks.saturating_add(1 + (base.len() / READING_BYTES) as u32);
     }
 
     /// The patches that are of a kind.
@@ -233,7 +251,7 @@ impl Versions {
             if self.is_exhausted(limits) {
                 return;
             }
-            self.walks += 1;
+            self.count_walk(base);
             let walk = Walk { base, patches: &self.patches, decided, applied, at: 0, record_ends: 0, message_left: 4 };
             let reading = Reading { applied, urgent: UrgentBytes::Kept };
             match walk.read() {
@@ -345,10 +363,13 @@ impl Walk<'_> {
     fn request(&self) -> Result<(), Halt> {
         let mut head = Vec::new();
         let (mut line_start, mut has_request) = (0, false);
-        for at in 0.. {
-            let byte = self.stream_byte(at)?;
-            head.push(byte);
-            let is_line_end = byte == b'\n';
+        loop {
+            let at = head.len();
+            match self.undisputed_line(at) {
+                undisputed if at > REQUEST_START_BYTES && !undisputed.is_empty() => head.extend_from_slice(undisputed),
+                _ => head.push(self.stream_byte(at)?),
+            }
+            let is_line_end = head.last() == Some(&b'\n');
             let line = head.get(line_start..).unwrap_or_default();
             if !has_request {
                 let is_possible = head.len() > REQUEST_START_BYTES || http::may_be_request(&head);
@@ -356,7 +377,7 @@ impl Walk<'_> {
                 if !is_possible || has_request && !http::begins_request(&head) {
                     return Err(Halt::Nothing);
                 }
-            } else if byte == 0 {
+            } else if head.get(at..).is_some_and(|bytes| memchr(0, bytes).is_some()) {
                 return Err(Halt::Nothing);
             } else if is_line_end && (line.trim_ascii().is_empty() || http::names_host(line)) {
                 return Ok(());
@@ -365,7 +386,20 @@ impl Walk<'_> {
                 line_start = head.len();
             }
         }
-        Err(Halt::More)
+    }
+
+    /// The bytes from here to the end of the line, or to the first one of which there is another version.
+    fn undisputed_line(&self, at: usize) -> &[u8] {
+        let mut end = self.base.len();
+        for patch in self.patches {
+            if patch.offset > at {
+                end = end.min(patch.offset);
+            } else if patch.byte(at).is_some() {
+                return &[];
+            }
+        }
+        let bytes = self.base.get(at..end).unwrap_or_default();
+        memchr(b'\n', bytes).and_then(|end| bytes.get(..=end)).unwrap_or(bytes)
     }
 
     fn name_hash(mut self) -> Result<u32, Halt> {
@@ -493,7 +527,10 @@ mod tests {
     use proptest::prelude::*;
     use vigie_decode::Segment;
     use vigie_flow::Side;
+    use vigie_wire::assembly::Assembly;
 
+    use super::Versions;
+    use crate::opening::Desync;
     use crate::stream::Findings;
     use crate::tcp::TcpInspector;
     use crate::tls::build::Hello;
@@ -614,6 +651,23 @@ mod tests {
         let end = at + TRUE_NAME.len();
         pieces.extend([(at, hello[at..end].to_vec()), (end, hello[end..].to_vec())]);
         assert!(names(&pieces).iter().any(|name| name == TRUE_NAME), "the name");
+    }
+
+    #[test]
+    fn a_reading_of_a_long_stream_counts_as_several() {
+        let limits = limits();
+        let tried = |length: usize| {
+            let request: Vec<u8> =
+                b"GET / HTTP/1.1\r\n".iter().chain(b"a: b\r\n".iter().cycle().take(length)).copied().collect();
+            let mut stream = Assembly::default();
+            stream.insert(0, &request, limits.stream_bytes_max).unwrap();
+            let mut versions = Versions::default();
+            versions.add(40, b"another", false, Desync::OVERLAP, &limits);
+            assert!(!versions.find_readings(&stream, &limits));
+            versions.tried_readings()
+        };
+        assert!(tried(2_000) > 0);
+        assert_eq!(tried(40_000), 3 * tried(2_000));
     }
 
     proptest! {

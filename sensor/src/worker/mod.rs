@@ -279,6 +279,12 @@ impl Worker {
         self.panic_port = Some(port);
     }
 
+    /// Bytes that all inspectors hold together, as they were accounted for, and as they are.
+    #[cfg(debug_assertions)]
+    pub fn inspected_bytes(&self) -> (usize, usize) {
+        (self.inspection_bytes, self.records.inspected_bytes())
+    }
+
     /// The worker's own counts.
     pub const fn counters(&self) -> &Counters {
         &self.counters

@@ -84,6 +84,18 @@ impl Inspection {
         if let Self::SplitHello(split) = self { split.memory_bytes() } else { 0 }
     }
 
+    /// Bytes of memory that it holds.
+    #[cfg(debug_assertions)]
+    fn memory_bytes(&self) -> usize {
+        match self {
+            Self::None | Self::Opening(_) => 0,
+            Self::SplitHello(split) => split.memory_bytes(),
+            Self::Tcp(inspector) => inspector.memory_bytes(),
+            Self::Http(http) => http.memory_bytes(),
+            Self::Udp(inspector) => inspector.memory_bytes(),
+        }
+    }
+
     /// Whether bytes are held.
     const fn holds_bytes(&self) -> bool {
         matches!(self, Self::SplitHello(_) | Self::Tcp(_) | Self::Http(_) | Self::Udp(_))
@@ -233,6 +245,12 @@ impl Records {
     /// The records of flows that were sighted.
     pub fn sighted(&self) -> impl Iterator<Item = &FlowRecord> {
         self.records.iter().flatten().filter(|record| record.sighted.is_some())
+    }
+
+    /// Bytes that the inspections of all records hold together.
+    #[cfg(debug_assertions)]
+    pub fn inspected_bytes(&self) -> usize {
+        self.records.iter().flatten().map(|record| record.inspection.memory_bytes()).sum()
     }
 
     /// Prefetches a record.

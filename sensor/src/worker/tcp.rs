@@ -142,7 +142,11 @@ impl Worker {
         let inspection = &mut self.records.get_mut(record_id).filter(|_| marks & WATCHED != 0)?.inspection;
         match inspection {
             Inspection::Opening(_) | Inspection::SplitHello(_) => {}
-            Inspection::Tcp(inspector) if inspector.opening().is_some() => inspector.await_another_hello(),
+            Inspection::Tcp(inspector) if inspector.opening().is_some() => {
+                let bytes_before = inspector.memory_bytes();
+                inspector.await_another_hello();
+                remeasure(&mut self.inspection_bytes, bytes_before, inspector.memory_bytes());
+            }
             _ => return None,
         }
         Some(std::mem::take(inspection))
@@ -172,7 +176,11 @@ impl Worker {
         leave_split_hello(record, pool, bytes, limits, &mut self.handshake_counters);
         match &mut record.inspection {
             Inspection::Opening(opening) => opening.answer(segment),
-            Inspection::Tcp(inspector) => inspector.answer(server, segment),
+            Inspection::Tcp(inspector) => {
+                let bytes_before = inspector.memory_bytes();
+                inspector.answer(server, segment);
+                remeasure(&mut self.inspection_bytes, bytes_before, inspector.memory_bytes());
+            }
             _ => {}
         }
     }

@@ -21,6 +21,25 @@ fn desync_of_alerts(replay: &Replay) -> Vec<&str> {
 }
 
 #[test]
+fn a_piece_that_agrees_with_one_decoy_contradicts_another() {
+    let connection = Connection::default().to_port(80);
+    let request = |host: &str| format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes();
+    for (decoy, truth, cut) in
+        [(request(OTHER), request(NAME), 5), (Hello::to("www.decoys.com").record(), Hello::to(NAME).record(), 4)]
+    {
+        // The first bytes of what is out of order are overwritten by those that come in order.
+        let overlapping = [&b"xxx"[..], &truth[cut..]].concat();
+        let segments = [
+            connection.from_client(0, &decoy),
+            connection.from_client(cut - 3, &overlapping),
+            connection.from_client(0, &truth[..cut]),
+        ];
+        let told = Tape::of(connection.opening()).then(segments).replay().alerted();
+        assert!(told.iter().any(|alert| alert.contains(NAME)), "{told:?}");
+    }
+}
+
+#[test]
 fn a_decoy_without_a_name_hides_no_hello() {
     let connection = Connection::default();
     for hello in [Hello::to(NAME), Hello::to(NAME).tls12()] {

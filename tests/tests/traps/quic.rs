@@ -47,6 +47,22 @@ fn every_version_with_and_without_the_server() {
 }
 
 #[test]
+fn a_decoy_that_is_sent_many_times_hides_no_hello() {
+    let (truth, other) = (Hello::to(NAME).message(), Hello::to("www.example.org").message());
+    let datagram = |id, message: &[u8]| from_client(&Initial::new(id, &crypto(message, 0..message.len())).datagram());
+    for times in [1, 8, 11, 40] {
+        let decoys = std::iter::repeat_n(datagram(OTHER_ID, &other), times);
+        let told = Tape::of(decoys).then([datagram(ID, &truth)]).replay().alerted();
+        assert_eq!(told, alert("quic-sni", NAME), "{times} times");
+    }
+    for junk in [vec![0; 64], [&[0xc3, 0, 0, 0, 1][..], &[0x5a; 615]].concat()] {
+        let decoys = std::iter::repeat_n(from_client(&junk), 20);
+        let told = Tape::of([datagram(OTHER_ID, &other)]).then(decoys).then([datagram(ID, &truth)]).replay().alerted();
+        assert_eq!(told, alert("quic-sni", NAME), "junk behind a decoy");
+    }
+}
+
+#[test]
 fn initials_in_any_order_and_twice() {
     let message = Hello::post_quantum(NAME).message();
     let datagrams = initials(&message, &[0, 100, 900, 1_500]);

@@ -175,7 +175,9 @@ impl TcpInspector {
         let is_near = |opening: Opening| distance(opening) < limits.stream_bytes_max;
         let is_acknowledged = opening.is_acknowledged_by(segment);
         let is_reached = self.stream(side).is_reached_by(segment.sequence);
-        let place_by = |fits: &dyn Fn(Opening) -> bool| self.others.iter().rposition(|other| fits(other.opening));
+        let place_by = |fits: &dyn Fn(Opening) -> bool| {
+            self.others.iter().rposition(|other| other.opening.client() == side && fits(other.opening))
+        };
         let stays = is_acknowledged || distance(opening) == 0 || is_reached;
         let there = match stays {
             true => None,
@@ -216,7 +218,7 @@ impl TcpInspector {
         if self.opening.is_none_or(|known| !known.doubts(&opening)) {
             return self.reopen(opening);
         }
-        let known = self.others.iter().position(|other| !other.opening.doubts(&opening));
+        let known = self.others.iter().position(|other| other.opening.is_of_same_syn(&opening));
         let mut other = match known {
             Some(place) => self.others.remove(place),
             None => OtherBeginning::new(opening, true),
@@ -245,8 +247,9 @@ impl TcpInspector {
         let acknowledgment = syn_ack.acknowledgment().filter(|&number| number != 0);
         let answers_this = self.opening.is_some_and(|known| acknowledgment == Some(known.client_first()));
         let is_answered = |opening: &Opening| opening.client() != server && opening.is_answered_by(syn_ack);
-        let surely_answered =
-            self.others.iter().rposition(|other| acknowledgment == Some(other.opening.client_first()));
+        let is_surely_answered =
+            |opening: &Opening| opening.client() != server && acknowledgment == Some(opening.client_first());
+        let surely_answered = self.others.iter().rposition(|other| is_surely_answered(&other.opening));
         let answered = surely_answered.or_else(|| self.others.iter().rposition(|other| is_answered(&other.opening)));
         if let Some(place) = answered.filter(|_| acknowledgment.is_some() && !answers_this) {
             self.follow(place, false);
