@@ -395,6 +395,11 @@ impl Stream {
         known > 0 && sequence.wrapping_sub(self.origin) as usize <= known
     }
 
+    /// Whether a message has begun of which more may come.
+    pub fn is_amid_message(&self) -> bool {
+        self.holds_bytes() && !self.is_done && !self.has_no_hello
+    }
+
     /// Whether the stream holds bytes that a later segment could contradict.
     pub fn holds_bytes(&self) -> bool {
         !self.assembly.is_empty()

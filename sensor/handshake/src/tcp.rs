@@ -277,6 +277,11 @@ impl TcpInspector {
         }
     }
 
+    /// Whether a message of one side has begun of which more may come.
+    pub fn is_amid_message(&self, side: Side) -> bool {
+        self.stream_of(side).is_amid_message()
+    }
+
     /// A hello was reported, and another one is awaited, of this connection or of one that was opened elsewhere.
     pub fn await_another_hello(&mut self) {
         self.segments = 0;

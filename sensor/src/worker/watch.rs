@@ -61,7 +61,7 @@ impl Worker {
         else {
             return;
         };
-        if inspector.segments() >= WATCHED_SEGMENTS_MAX {
+        if inspector.segments() >= WATCHED_SEGMENTS_MAX && !inspector.is_amid_message(client) {
             self.end_watch(slot, record_id);
             return self.follow_requests(packet, segment, slot, emit);
         }

@@ -244,3 +244,20 @@ fn a_syn_elsewhere_with_a_hello_of_its_own_hides_no_other() {
         }
     }
 }
+
+#[test]
+fn a_whole_decoy_hides_no_hello_in_small_pieces() {
+    let connection = Connection::default();
+    let opening = vec![connection.syn(), connection.syn_ack()];
+    for (truth, decoy) in [
+        (Hello::to(NAME).record(), Hello::to(OTHER).record()),
+        (Hello::post_quantum(NAME).record(), Hello::to(OTHER).record()),
+        (Hello::to(NAME).record(), Hello::post_quantum(OTHER).record()),
+    ] {
+        for size in [1, 2, 5, 10, 40, 100] {
+            let decoy = connection.from_client(0, &decoy);
+            let replay = Tape::of(opening.clone()).then([decoy]).then(connection.segments(&truth, size)).replay();
+            assert_eq!(replay.alerted(), alert("tls-sni", NAME), "{} bytes in pieces of {size}", truth.len());
+        }
+    }
+}
