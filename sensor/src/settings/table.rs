@@ -108,7 +108,8 @@ settings! {
         undecided_segments_max: usize = 16_384, Rule::Range(4, 1_073_741_824), Restart;
         /// Pieces of one direction of a TCP connection that are kept because they contradict others at the same place.
         stream_versions_max: usize = 16, Rule::Range(1, 31), Restart;
-        /// Attempts to read a hello with such pieces, for one direction of a TCP connection.
+        /// Attempts to read a hello with such pieces, for one direction of a TCP connection. One in a long stream counts once more
+        /// for each 16 KiB.
         stream_readings_max: usize = 256, Rule::Range(1, 1_048_576), Restart;
         /// Bytes of the head of an HTTP request; a connection with a longer one is given up.
         http_head_bytes_max: usize = 262_144, Rule::Range(1_024, 1_073_741_824), Restart;
