@@ -3,8 +3,10 @@
 use std::time::{Duration, Instant};
 
 use crate::daemon::has;
+use crate::hello::application_data;
 use crate::network::Namespace;
 use crate::packets::{CLIENT, SERVER, udp};
+use crate::tcp::Connection;
 use vigie_capture::live::{self, Live, LiveOptions, State, xdp};
 use vigie_capture::{BATCH_FRAMES_MAX, Source};
 use vigie_skip::skipped;
@@ -69,6 +71,16 @@ pub fn numbered_frames(count: usize) -> Vec<Vec<u8>> {
 /// The frames as the sender takes them.
 pub fn slices(frames: &[Vec<u8>]) -> impl Iterator<Item = &[u8]> {
     frames.iter().map(Vec::as_slice)
+}
+
+/// Some packets of an established connection, in both directions.
+pub fn talk(connection: &Connection, packets: usize) -> Vec<Vec<u8>> {
+    let data = application_data(400);
+    let both = |number: usize| {
+        let offset = 600 + number * data.len();
+        [connection.from_client(offset, &data), connection.from_server(offset, &data)]
+    };
+    (0..packets).flat_map(both).collect()
 }
 
 /// A frame as it was seen.

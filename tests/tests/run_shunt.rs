@@ -11,9 +11,9 @@ use serde_json::Value;
 use vigie::event::Fact;
 use vigie::worker::EventTypes;
 use vigie_tests::daemon::{Daemon, Folder, PATIENCE, Scrape, is_sighting, until};
-use vigie_tests::hello::{Hello, application_data};
+use vigie_tests::hello::Hello;
 use vigie_tests::known;
-use vigie_tests::live::tapped;
+use vigie_tests::live::{talk, tapped};
 use vigie_tests::network::{Namespace, Sender};
 use vigie_tests::packets::{ACK, RST, SERVER, tagged, udp};
 use vigie_tests::quic;
@@ -167,16 +167,6 @@ fn shunted(scrape: &Scrape) -> u64 {
 /// Ended flows that could not wait for their last counts.
 fn could_not_wait(scrape: &Scrape) -> u64 {
     scrape.sum("vigie_limit_hits_total", &["limit=\"shunt_ending_flows_max\""])
-}
-
-/// Some packets of an established connection, in both directions.
-fn talk(connection: &Connection, packets: usize) -> Vec<Vec<u8>> {
-    let data = application_data(400);
-    let both = |number: usize| {
-        let offset = 600 + number * data.len();
-        [connection.from_client(offset, &data), connection.from_server(offset, &data)]
-    };
-    (0..packets).flat_map(both).collect()
 }
 
 fn over_v6(number: u16) -> Connection {

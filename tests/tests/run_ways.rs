@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use vigie_tests::daemon::{Daemon, Folder, PATIENCE, Running, binary, has, is_sighting, until};
-use vigie_tests::hello::{Hello, application_data};
-use vigie_tests::live::tapped;
+use vigie_tests::hello::Hello;
+use vigie_tests::live::{talk, tapped};
 use vigie_tests::network::{Namespace, Sender};
 use vigie_tests::packets::SERVER;
 use vigie_tests::tcp::Connection;
@@ -192,14 +192,4 @@ fn send(namespace: &Namespace) -> u64 {
         send(talk(&anew, TALK_PACKETS));
     }
     sent
-}
-
-/// Some packets of an established connection, in both directions.
-fn talk(connection: &Connection, packets: usize) -> Vec<Vec<u8>> {
-    let data = application_data(400);
-    let both = |number: usize| {
-        let offset = 600 + number * data.len();
-        [connection.from_client(offset, &data), connection.from_server(offset, &data)]
-    };
-    (0..packets).flat_map(both).collect()
 }

@@ -247,10 +247,7 @@ impl TcpInspector {
 
     /// Whether one side's bytes are kept, which later segments could contradict.
     pub fn holds_bytes(&self, side: Side) -> bool {
-        match side {
-            Side::Low => self.low.holds_bytes(),
-            Side::High => self.high.holds_bytes(),
-        }
+        self.stream_of(side).holds_bytes()
     }
 
     /// Whether what it holds may be needed again after its hello was reported.
@@ -271,10 +268,7 @@ impl TcpInspector {
 
     /// Whether one side's hello was reported, or none is expected.
     pub fn is_done_with(&self, side: Side) -> bool {
-        match side {
-            Side::Low => self.low.is_done(),
-            Side::High => self.high.is_done(),
-        }
+        self.stream_of(side).is_done()
     }
 
     /// Whether a message of one side has begun of which more may come.
