@@ -25,6 +25,12 @@ impl<'a> Findings<'a> {
         self.name.is_none() && self.other_names.is_empty() && self.hello.is_none()
     }
 
+    /// All names, that of the hello first.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'a [u8]> {
+        let of_hello = self.hello.as_ref().and_then(|hello| hello.server_name());
+        of_hello.into_iter().chain(self.clear_names().map(|(_, name)| name))
+    }
+
     /// All names in clear text, in their order.
     pub fn clear_names(&self) -> impl Iterator<Item = (Evidence, &'a [u8])> {
         self.name.iter().chain(&self.other_names).copied()
@@ -86,6 +92,11 @@ impl Stage {
             }
         };
         (state, (first, others))
+    }
+
+    /// Whether a hello or the head of a request has begun.
+    pub(crate) fn is_amid_message(&self) -> bool {
+        self.hello.is_some() || self.prelude.is_in_head()
     }
 
     /// All that `bytes` show, when no more of them come.

@@ -288,6 +288,7 @@ impl Stream {
             None => self.has_no_hello,
         };
         is_unknown
+            && self.is_start_provisional
             && self.reported_name == 0
             && (segment.sequence.wrapping_sub(self.origin) as i32) > 0
             && http::begins_request(segment.payload)
@@ -340,6 +341,11 @@ impl Stream {
         has_reading
     }
 
+    /// Whether a [reading](Self::hold) that nothing contradicts has come to a message of which more may come.
+    pub(crate) fn is_read_amid_message(&self) -> bool {
+        self.versions.as_ref().is_some_and(|versions| versions.is_amid_message())
+    }
+
     /// How many readings were tried.
     pub(crate) fn tried_readings(&self) -> usize {
         self.versions.as_ref().map_or(0, |versions| versions.tried_readings())
@@ -350,17 +356,16 @@ impl Stream {
         self.versions.as_deref_mut()?.next_reading(&self.assembly, limits)
     }
 
-    /// Hash of the name that was reported; 0 for none.
-    pub(crate) const fn reported_name(&self) -> u32 {
-        self.reported_name
+    /// Hashes of the names that were reported, as far as they are kept.
+    pub(crate) fn reported_names(&self) -> impl Iterator<Item = u32> {
+        let of_readings = self.versions.iter().flat_map(|versions| versions.reported());
+        of_readings.copied().chain(Some(self.reported_name).filter(|&hash| hash != 0))
     }
 
-    /// A name with this hash was reported of the connection; readings that give it again are not.
-    pub(crate) fn mark_reported(&mut self, hash: u32) {
-        if hash != 0
-            && let Some(versions) = &mut self.versions
-        {
-            versions.mark_reported_hash(hash);
+    /// Names with these hashes were reported of the connection; readings that give them again are not.
+    pub(crate) fn mark_reported(&mut self, hashes: &[u32]) {
+        if let Some(versions) = &mut self.versions {
+            hashes.iter().for_each(|&hash| versions.mark_reported_hash(hash));
         }
     }
 
@@ -398,6 +403,11 @@ impl Stream {
     /// Whether a message has begun of which more may come.
     pub fn is_amid_message(&self) -> bool {
         self.holds_bytes() && !self.is_done && !self.has_no_hello
+    }
+
+    /// Offset behind the last byte that is held.
+    pub(crate) fn length(&self) -> usize {
+        self.assembly.length()
     }
 
     /// Whether the stream holds bytes that a later segment could contradict.
@@ -452,8 +462,8 @@ impl Stream {
             if has_other_hop_limit || self.has_other_hop_limit {
                 desync.add(Desync::TTL);
             }
-            let is_full =
-                self.versions.get_or_insert_default().add(offset, payload, has_other_hop_limit, desync, limits);
+            let (versions, base) = (self.versions.get_or_insert_default(), self.assembly.contiguous());
+            let is_full = versions.add(offset, payload, has_other_hop_limit, desync, base, limits);
             counts.stream_versions += u64::from(is_full);
         }
         self.has_other_hop_limit |= has_other_hop_limit;
@@ -462,14 +472,26 @@ impl Stream {
         }
     }
 
+    /// The other side has answered what came so far.
+    #[inline]
+    pub(crate) const fn note_answer(&mut self) {
+        if let Some(stage) = &mut self.stage {
+            stage.prelude.note_answer();
+        }
+    }
+
     /// Whether anything has come.
     pub(crate) const fn has_begun(&self) -> bool {
         self.stage.is_some() || self.has_no_hello || self.is_done
     }
 
-    /// Whether the stream holds its bytes from this sequence number on, or would.
-    pub(crate) fn may_hold_from(&self, sequence: u32) -> bool {
-        self.origin == sequence && self.dropped_bytes == 0 && (self.holds_bytes() || !self.has_begun())
+    /// Whether the stream holds the bytes of a segment from their first on, or would.
+    #[inline]
+    pub(crate) fn may_begin_with(&self, segment: &Segment<'_>) -> bool {
+        self.origin == segment.sequence
+            && self.dropped_bytes == 0
+            && (self.holds_bytes() || !self.has_begun())
+            && !self.assembly.contradicts(0, segment.payload)
     }
 
     /// Whether the first byte may be a message's, though what follows it may not.

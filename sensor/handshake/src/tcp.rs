@@ -25,9 +25,9 @@ pub use split::{Addition, SplitHello};
 /// Zeros that fill a frame of 60 bytes up behind the shortest headers of IPv4 and TCP, and some more.
 const PADDING_BYTES_MAX: usize = 18;
 
-/// Segments of a client whose server has not answered in which the first ones are kept, though they hold nothing known: decoys may
-/// have taken the place of what follows.
-const BEGINNING_SEGMENTS_MAX: u32 = 16;
+/// First bytes of a client: until its server has answered, they are kept though they hold nothing known, since decoys may have
+/// taken the place of what follows.
+const BEGINNING_BYTES_MAX: usize = 24 * 1024;
 
 /// What becomes of a segment.
 enum Admission {
@@ -212,6 +212,9 @@ impl TcpInspector {
             let hello = self.take_partial_hello(limits).map(|(_, hello)| hello);
             return Findings { hello, ..Findings::default() };
         }
+        if self.stream_of(side.opposite()).has_begun() {
+            self.stream(side).note_answer();
+        }
         self.stream(side).segment(segment, has_other_hop_limit, limits, counts)
     }
 
@@ -236,6 +239,9 @@ impl TcpInspector {
 
     /// What another reading of one side's contradicting bytes shows, until there is none left.
     pub fn next_reading(&mut self, side: Side, limits: &Limits, counts: &mut Counts) -> Option<Findings<'_>> {
+        if self.has_other_beginnings() {
+            self.share_reported_names(side);
+        }
         if self.stream(side).find_readings(limits, counts) {
             return self.stream(side).found_reading(limits);
         }
@@ -271,9 +277,17 @@ impl TcpInspector {
         self.stream_of(side).is_done()
     }
 
-    /// Whether a message of one side has begun of which more may come.
+    /// Whether a segment carries some of one side's first bytes.
+    pub fn is_of_beginning(&self, side: Side, segment: &Segment<'_>) -> bool {
+        let opening = self.opening.filter(|opening| opening.client() == side);
+        opening.is_some_and(|opening| {
+            (segment.sequence.wrapping_sub(opening.client_first()) as usize) < BEGINNING_BYTES_MAX
+        })
+    }
+
+    /// Whether a message of one side has begun, from wherever it is read, of which more may come.
     pub fn is_amid_message(&self, side: Side) -> bool {
-        self.stream_of(side).is_amid_message()
+        self.stream_of(side).is_amid_message() || self.is_amid_message_elsewhere(side)
     }
 
     /// A hello was reported, and another one is awaited, of this connection or of one that was opened elsewhere.
@@ -364,8 +378,9 @@ impl TcpInspector {
     /// Frees one side's memory that is not needed any more. Call it after the last [`Findings`] were used.
     pub fn free_unused(&mut self, side: Side) {
         let is_client = self.opening.is_some_and(|opening| opening.client() == side);
-        let keeps_beginning =
-            is_client && self.segments <= BEGINNING_SEGMENTS_MAX && !self.stream_of(side.opposite()).has_begun();
+        let keeps_beginning = is_client
+            && self.stream_of(side).length() <= BEGINNING_BYTES_MAX
+            && !self.stream_of(side.opposite()).has_begun();
         self.stream(side).free_unused(keeps_beginning);
     }
 

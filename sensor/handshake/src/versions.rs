@@ -10,6 +10,7 @@ use vigie_wire::assembly::Assembly;
 
 use crate::name_hash::name_hash;
 use crate::opening::Desync;
+use crate::prelude::HANDSHAKE_RECORD;
 use crate::stage::{Findings, Stage};
 use crate::stream::Stream;
 use crate::{Limits, http};
@@ -31,10 +32,28 @@ struct Patch {
     offset: usize,
     /// It came with another hop limit than the SYN.
     has_other_hop_limit: bool,
-    bytes: Box<[u8]>,
+    bytes: Vec<u8>,
 }
 
 impl Patch {
+    const fn end(&self) -> usize {
+        self.offset + self.bytes.len()
+    }
+
+    /// Whether another piece, which may be of the same sender, stands before or behind this one, and what is between them is known.
+    const fn may_join(&self, other: &Self, known: usize) -> bool {
+        let is_apart =
+            self.end() <= other.offset && other.offset <= known || other.end() <= self.offset && self.offset <= known;
+        is_apart && self.has_other_hop_limit == other.has_other_hop_limit
+    }
+
+    fn join(self, other: Self, base: &[u8]) -> Self {
+        let (mut first, second) = if self.offset < other.offset { (self, other) } else { (other, self) };
+        first.bytes.extend_from_slice(base.get(first.end()..second.offset).unwrap_or_default());
+        first.bytes.extend_from_slice(&second.bytes);
+        first
+    }
+
     fn byte(&self, at: usize) -> Option<u8> {
         self.bytes.get(at.checked_sub(self.offset)?).copied()
     }
@@ -77,6 +96,10 @@ pub struct Versions {
     /// The bytes of the reading that is being reported.
     bytes: Vec<u8>,
     stage: Option<Stage>,
+    /// How far the bytes are parsed while nothing contradicts them.
+    undisputed: Option<Box<Stage>>,
+    /// A message has begun in them of which more may come.
+    is_amid_message: bool,
     /// The stream from its known beginning, until it is taken: this one is read from another place.
     pub(crate) left: Option<Box<Stream>>,
 }
@@ -89,14 +112,16 @@ impl Versions {
 
     /// Bytes of memory held, those of the struct itself among them.
     pub fn memory_bytes(&self) -> usize {
-        let patches: usize = self.patches.iter().map(|patch| size_of::<Patch>() + patch.bytes.len()).sum();
+        let patches: usize = self.patches.iter().map(|patch| size_of::<Patch>() + patch.bytes.capacity()).sum();
         let stage = self.stage.as_ref().map_or(0, Stage::memory_bytes);
+        let undisputed = self.undisputed.as_ref().map_or(0, |stage| size_of::<Stage>() + stage.memory_bytes());
         let left = self.left.as_ref().map_or(0, |left| size_of::<Stream>() + left.memory_bytes());
         size_of::<Self>()
             + left
             + patches
             + self.bytes.capacity()
             + stage
+            + undisputed
             + 8 * (self.reported.len() + self.readings.len())
     }
 
@@ -105,13 +130,15 @@ impl Versions {
         self.desync
     }
 
-    /// Adds a piece that contradicts what is known. True if an older one had to go: the last place is for the latest.
+    /// Adds a piece that contradicts what is known. Where there is no more room it joins the one before it, or behind it, with
+    /// what `base` has between them. True if an older one had to go: the last place is for the latest.
     pub fn add(
         &mut self,
         offset: usize,
         bytes: &[u8],
         has_other_hop_limit: bool,
         desync: Desync,
+        base: &[u8],
         limits: &Limits,
     ) -> bool {
         self.desync.add(desync);
@@ -119,19 +146,25 @@ impl Versions {
         if self.patches.iter().any(|patch| patch.offset == offset && *patch.bytes == *bytes) {
             return false;
         }
+        self.has_new_patch = true;
+        let piece = Patch { offset, has_other_hop_limit, bytes: bytes.to_vec() };
         let is_full = self.patches.len() >= limits.stream_versions_max;
         if is_full {
+            let place = self.patches.iter().rposition(|patch| patch.may_join(&piece, base.len()));
+            if let Some(patch) = place.map(|place| self.patches.remove(place)) {
+                self.patches.push(patch.join(piece, base));
+                return false;
+            }
             self.patches.pop();
         }
-        self.patches.push(Patch { offset, has_other_hop_limit, bytes: bytes.into() });
-        self.has_new_patch = true;
+        self.patches.push(piece);
         is_full
     }
 
     /// Whether a byte of a piece at `offset` is known with another value from a piece that was added.
     pub fn contradicts(&self, offset: usize, bytes: &[u8]) -> bool {
         self.patches.iter().any(|patch| {
-            let end = (patch.offset + patch.bytes.len()).min(offset.saturating_add(bytes.len()));
+            let end = patch.end().min(offset.saturating_add(bytes.len()));
             let start = patch.offset.max(offset);
             start < end
                 && patch.bytes.get(start - patch.offset..end - patch.offset) != bytes.get(start - offset..end - offset)
@@ -150,6 +183,11 @@ impl Versions {
     /// More bytes of the stream are known.
     pub const fn note_growth(&mut self) {
         self.is_changed = true;
+    }
+
+    /// Whether a message has begun, in bytes that nothing contradicts, of which more may come.
+    pub const fn is_amid_message(&self) -> bool {
+        self.is_amid_message
     }
 
     /// How many readings were tried.
@@ -174,10 +212,18 @@ impl Versions {
         }
     }
 
+    /// Hashes of the names that were reported of the stream.
+    pub fn reported(&self) -> &[u32] {
+        &self.reported
+    }
+
     /// Looks for readings that give a name which was not reported yet. False if there are none to report.
     pub fn find_readings(&mut self, assembly: &Assembly, limits: &Limits) -> bool {
         if std::mem::take(&mut self.is_changed) {
-            self.search(assembly.contiguous(), limits);
+            match self.patches.is_empty() && self.urgent.is_empty() {
+                true => self.read_on(assembly.contiguous(), limits),
+                false => self.search(assembly.contiguous(), limits),
+            }
         }
         !self.readings.is_empty()
     }
@@ -192,14 +238,29 @@ impl Versions {
         Some(findings)
     }
 
+    /// Reads on in bytes that nothing contradicts: that costs no more than to read them once.
+    fn read_on(&mut self, base: &[u8], limits: &Limits) {
+        let stage = self.undisputed.get_or_insert_with(|| Box::new(Stage::new(limits)));
+        let (mut has_name, mut is_new) = (false, false);
+        for name in stage.read_all(base, limits).names() {
+            has_name = true;
+            is_new |= !self.reported.contains(&name_hash(name));
+        }
+        self.is_amid_message = !has_name && stage.is_amid_message();
+        if is_new {
+            self.try_reading(Reading { applied: 0, urgent: UrgentBytes::Kept }, base, limits);
+        }
+    }
+
     /// Finds the readings that give new names.
     fn search(&mut self, base: &[u8], limits: &Limits) {
+        (self.undisputed, self.is_amid_message) = (None, false);
         // Behind many decoys the last piece is the true one, or those of one sender are: they are tried first, and when nothing
         // else is.
-        let tries_last = self.walks < LATE_PIECES_OF_READINGS.saturating_mul(limits.stream_readings_max as u32);
-        if std::mem::take(&mut self.has_new_patch) && tries_last {
+        if self.walks < LATE_PIECES_OF_READINGS.saturating_mul(limits.stream_readings_max as u32) {
             let from_elsewhere = self.patches_by(|patch| patch.has_other_hop_limit);
-            for applied in [1 << (self.patches.len() - 1), self.all() & !from_elsewhere, from_elsewhere] {
+            let last = std::mem::take(&mut self.has_new_patch).then(|| 1 << (self.patches.len() - 1));
+            for applied in last.into_iter().chain([self.all() & !from_elsewhere, from_elsewhere]) {
                 self.try_reading(Reading { applied, urgent: UrgentBytes::Kept }, base, limits);
             }
         }
@@ -208,6 +269,9 @@ impl Versions {
         // Other protocols than TLS, and urgent bytes, by a few readings only.
         let treatments = [UrgentBytes::BeforePointer, UrgentBytes::AtPointer];
         let urgent = treatments.into_iter().filter(|_| !self.urgent.is_empty()).collect::<Vec<_>>();
+        if urgent.is_empty() && self.surely_begins_with_hello(base) {
+            return;
+        }
         let mut candidates = Vec::new();
         for applied in [0, all].into_iter().chain((0..self.patches.len()).map(|place| 1 << place)) {
             candidates.push(Reading { applied, urgent: UrgentBytes::Kept });
@@ -219,6 +283,12 @@ impl Versions {
             }
             self.try_reading(reading, base, limits);
         }
+    }
+
+    /// Whether all readings begin like a hello.
+    fn surely_begins_with_hello(&self, base: &[u8]) -> bool {
+        let begins = |first: Option<u8>| first.is_none_or(|first| first == HANDSHAKE_RECORD);
+        begins(base.first().copied()) && self.patches.iter().all(|patch| begins(patch.byte(0)))
     }
 
     /// Keeps a reading to be reported, if it gives a new name.
@@ -281,9 +351,7 @@ impl Versions {
         self.read(reading, base);
         let mut stage = Stage::new(limits);
         let found = stage.read_all(&self.bytes, limits);
-        let of_hello = found.hello.as_ref().and_then(|hello| hello.server_name());
-        let in_clear = found.clear_names().map(|(_, name)| name);
-        of_hello.into_iter().chain(in_clear).map(name_hash).find(|hash| !self.reported.contains(hash))
+        found.names().map(name_hash).find(|hash| !self.reported.contains(hash))
     }
 
     /// Puts the bytes of a reading together.
@@ -294,7 +362,7 @@ impl Versions {
             if reading.applied & 1 << place == 0 {
                 continue;
             }
-            let end = (patch.offset + patch.bytes.len()).min(base.len());
+            let end = patch.end().min(base.len());
             if let Some(target) = self.bytes.get_mut(patch.offset..end)
                 && let Some(source) = patch.bytes.get(..target.len())
             {
@@ -347,14 +415,13 @@ struct Walk<'w> {
 }
 
 impl Walk<'_> {
-    const HANDSHAKE: u8 = 22;
     const CLIENT_HELLO: u8 = 1;
     const SERVER_NAME: u16 = 0;
     const RANDOM_BYTES: usize = 32;
 
     fn read(self) -> Result<Found, Halt> {
         match self.stream_byte(0)? {
-            Self::HANDSHAKE => self.name_hash().map(Found::Name),
+            HANDSHAKE_RECORD => self.name_hash().map(Found::Name),
             _ => self.request().map(|()| Found::Request),
         }
     }
@@ -480,7 +547,7 @@ impl Walk<'_> {
     /// Goes on into the next record where the current one ends.
     fn enter_record(&mut self) -> Result<(), Halt> {
         while self.at == self.record_ends {
-            if self.stream_byte(self.at)? != Self::HANDSHAKE {
+            if self.stream_byte(self.at)? != HANDSHAKE_RECORD {
                 return Err(Halt::Nothing);
             }
             // A hello has a version, which the stream's reader looks at.
@@ -662,7 +729,7 @@ mod tests {
             let mut stream = Assembly::default();
             stream.insert(0, &request, limits.stream_bytes_max).unwrap();
             let mut versions = Versions::default();
-            versions.add(40, b"another", false, Desync::OVERLAP, &limits);
+            versions.add(40, b"another", false, Desync::OVERLAP, &[], &limits);
             assert!(!versions.find_readings(&stream, &limits));
             versions.tried_readings()
         };

@@ -11,7 +11,7 @@ use super::flows::client_of;
 use super::packet::FlowPacket;
 use super::records::{Inspection, remeasure};
 use super::tcp::tcp_inspector;
-use super::watch::WATCHED_SEGMENTS_MAX;
+use super::watch::is_watch_over;
 use super::{Counter, Worker};
 use crate::detect::{self, Evidence, Match, NameMatch};
 use crate::event::{Event, Hello};
@@ -47,7 +47,7 @@ impl Worker {
     ) {
         let Some(record) = self.records.get(record_id) else { return };
         let Inspection::Tcp(inspector) = &record.inspection else { return };
-        if inspector.is_answered() || inspector.segments() >= WATCHED_SEGMENTS_MAX {
+        if inspector.is_answered() || is_watch_over(inspector, packet.side, segment) {
             return;
         }
         let findings = self.find_contradictions(packet, segment, record_id).findings;

@@ -7,7 +7,7 @@ use vigie_handshake::http::Progress;
 use vigie_handshake::name_hash::name_hash;
 use vigie_handshake::opening::Desync;
 use vigie_handshake::stream::Findings;
-use vigie_handshake::tcp::is_hello_retry_request;
+use vigie_handshake::tcp::{TcpInspector, is_hello_retry_request};
 use vigie_signatures::Bundle;
 
 use super::findings::{EventTypes, HandshakeFinding};
@@ -19,7 +19,9 @@ use super::{Counters, Worker};
 use crate::event::{Event, HelloTransport};
 
 /// Segments of a client after its hello in which another version of it is looked for.
-pub(super) const WATCHED_SEGMENTS_MAX: u32 = 32;
+const WATCHED_SEGMENTS_MAX: u32 = 32;
+/// The same where they carry the client's first bytes: a hello may come in small pieces.
+const WATCHED_BEGINNING_SEGMENTS_MAX: u32 = 512;
 
 /// What a segment shows that contradicts what was reported.
 pub(super) struct Contradictions {
@@ -61,7 +63,7 @@ impl Worker {
         else {
             return;
         };
-        if inspector.segments() >= WATCHED_SEGMENTS_MAX && !inspector.is_amid_message(client) {
+        if is_watch_over(inspector, client, segment) {
             self.end_watch(slot, record_id);
             return self.follow_requests(packet, segment, slot, emit);
         }
@@ -205,6 +207,15 @@ impl Worker {
         }
         self.settle(slot, record_id);
     }
+}
+
+/// Whether a client has sent so much after its hello that no other version of it is looked for in this segment.
+pub(super) fn is_watch_over(inspector: &TcpInspector, client: Side, segment: &Segment<'_>) -> bool {
+    let segments_max = match inspector.is_of_beginning(client, segment) {
+        true => WATCHED_BEGINNING_SEGMENTS_MAX,
+        false => WATCHED_SEGMENTS_MAX,
+    };
+    inspector.segments() >= segments_max && !inspector.is_amid_message(client)
 }
 
 /// The name that a segment completed.

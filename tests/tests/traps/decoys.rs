@@ -261,3 +261,22 @@ fn a_whole_decoy_hides_no_hello_in_small_pieces() {
         }
     }
 }
+
+#[test]
+fn junk_hides_no_hello_and_no_request_in_small_pieces() {
+    let connection = Connection::default();
+    let opening = vec![connection.syn(), connection.syn_ack()];
+    let request = |host: &str| format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes();
+    let noise: Vec<u8> = (0_u32..600).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8 | 0x80).collect();
+    for (truth, evidence, junks) in [
+        (Hello::to(NAME).record(), "tls-sni", vec![vec![0; 600], noise.clone(), request(OTHER)]),
+        (Hello::post_quantum(NAME).record(), "tls-sni", vec![vec![0; 600], noise.clone(), request(OTHER)]),
+        (request(NAME), "http-host", vec![vec![0; 600], noise, Hello::to(OTHER).record()]),
+    ] {
+        for (junk, size) in junks.iter().flat_map(|junk| [1, 5, 10, 40, 100].map(|size| (junk, size))) {
+            let junk = connection.from_client(0, junk);
+            let replay = Tape::of(opening.clone()).then([junk]).then(connection.segments(&truth, size)).replay();
+            assert_eq!(replay.alerted(), alert(evidence, NAME), "{} bytes in pieces of {size}", truth.len());
+        }
+    }
+}

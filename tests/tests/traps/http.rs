@@ -6,7 +6,7 @@ use vigie_tests::tape::Tape;
 use vigie_tests::tcp::Connection;
 
 use super::preludes::{Turn, client_alone, dialogue};
-use super::{NAME, alert, tls};
+use super::{NAME, alert, none, tls};
 
 const CLEAN: &[u8] = b"GET / HTTP/1.1\r\nHost: www.example.org\r\n\r\n";
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -164,6 +164,17 @@ fn requests_as_servers_and_proxies_read_them() {
         for (how, replay) in replays(&[(true, request.as_bytes())]) {
             assert_eq!(replay.alerted(), alert("http-host", NAME), "{how}: {}", request.escape_debug());
         }
+    }
+}
+
+#[test]
+fn a_request_within_another_protocol_is_no_visit() {
+    let (quoted, answered) = (get(NAME), [(true, &b"SET a 60\r\n"[..]), (false, &b"+OK\r\n"[..])]);
+    let silent =
+        [(true, &b"<34>1 2026-11-29T08:00:00Z proxy.example.org squid 4711 - - what follows was refused:\n"[..])];
+    for mut turns in [answered.to_vec(), silent.to_vec()] {
+        turns.push((true, &quoted));
+        assert_eq!(dialogue(&turns).replay().alerted(), none(), "{turns:?}");
     }
 }
 

@@ -162,9 +162,23 @@ impl Prelude {
         matches!(self.state, State::Requests(_))
     }
 
+    /// Whether the head of a request has begun that is not read whole.
+    pub const fn is_in_head(&self) -> bool {
+        matches!(self.state, State::Http(_))
+    }
+
     /// Whether neither a hello nor a request was found so far.
     pub const fn is_unknown(&self) -> bool {
         matches!(self.state, State::Search(_) | State::Done)
+    }
+
+    /// The other side has answered unknown bytes, so these are no junk in front of a request.
+    pub const fn note_answer(&mut self) {
+        if let State::Search(search) = &mut self.state
+            && !self.may_begin_inside
+        {
+            search.request = None;
+        }
     }
 
     /// Where the first request begins, and a reader that has read it so far, from there on.

@@ -65,7 +65,7 @@ impl TcpInspector {
     }
 
     /// Has a segment of the client read from the other places where its bytes may begin. Its first byte becomes one of them when it
-    /// comes again and the stream does not hold it any more. False if the segment is another SYN: it belongs nowhere else.
+    /// comes again and no stream [begins like it](Self::lacks_beginning). False if the segment is another SYN: it belongs nowhere else.
     #[cold]
     pub(super) fn read_elsewhere(
         &mut self,
@@ -75,7 +75,7 @@ impl TcpInspector {
         counts: &mut Counts,
     ) -> bool {
         let Some(opening) = self.opening.filter(|opening| opening.client() == side) else { return true };
-        self.take_left_beginning(side);
+        self.take_left_beginning(side, limits, counts);
         if self.lacks_beginning(side, segment) {
             self.add_beginning(OtherBeginning::new(opening, false), limits, counts);
         }
@@ -85,26 +85,24 @@ impl TcpInspector {
         segment.flags & Segment::SYN == 0 || segment.sequence.wrapping_add(1) == opening.client_first()
     }
 
-    /// Whether a segment at the client's first byte may begin a message there, and the stream is read elsewhere or has dropped
-    /// what came there before.
+    /// Whether a segment at the client's first byte may begin a message there, and no stream that begins there goes on like it:
+    /// each is read elsewhere, has dropped what came there before, or holds other bytes.
     #[inline]
     pub(super) fn lacks_beginning(&self, side: Side, segment: &Segment<'_>) -> bool {
         let first_byte = self.opening.filter(|opening| opening.client() == side).map(|opening| opening.client_first());
         !self.is_inside
             && first_byte == Some(segment.sequence)
-            && !self.stream_of(side).may_hold_from(segment.sequence)
+            && !self.stream_of(side).may_begin_with(segment)
             && crate::prelude::may_begin(segment.payload)
-            && !self.others.iter().any(|other| Some(other.opening.client_first()) == first_byte)
+            && !self.others.iter().any(|other| other.stream.may_begin_with(segment))
     }
 
     /// Goes on in the stream from the known beginning that was left for another place.
-    pub(super) fn take_left_beginning(&mut self, side: Side) {
+    pub(super) fn take_left_beginning(&mut self, side: Side, limits: &Limits, counts: &mut Counts) {
         let Some(stream) = self.stream(side).take_left() else { return };
         let opening = self.opening.filter(|opening| opening.client() == side);
-        if let Some(opening) = opening.filter(|opening| stream.first_byte() == Some(opening.client_first()))
-            && !self.others.iter().any(|other| other.opening.client_first() == opening.client_first())
-        {
-            self.others.push(OtherBeginning { opening, is_later: false, stream: *stream });
+        if let Some(opening) = opening.filter(|opening| stream.first_byte() == Some(opening.client_first())) {
+            self.add_beginning(OtherBeginning { opening, is_later: false, stream: *stream }, limits, counts);
         }
     }
 
@@ -133,6 +131,11 @@ impl TcpInspector {
         (self.others, self.is_inside) = (others, false);
     }
 
+    /// Whether a message of one side has begun, at another place, of which more may come.
+    pub(super) fn is_amid_message_elsewhere(&self, side: Side) -> bool {
+        self.others.iter().any(|other| other.opening.client() == side && other.stream.is_read_amid_message())
+    }
+
     fn add_beginning(&mut self, other: OtherBeginning, limits: &Limits, counts: &mut Counts) {
         if self.others.len() >= limits.stream_versions_max {
             counts.stream_versions += 1;
@@ -149,19 +152,29 @@ impl TcpInspector {
         limits: &Limits,
         counts: &mut Counts,
     ) -> Option<Findings<'_>> {
-        self.take_left_beginning(side);
-        let reported = self.stream(side).reported_name();
+        self.take_left_beginning(side, limits, counts);
         let tried_max = READINGS_OF_STREAMS.saturating_mul(limits.stream_readings_max);
         let tried = |others: &[OtherBeginning]| others.iter().map(|other| other.stream.tried_readings()).sum::<usize>();
         if tried(&self.others) >= tried_max {
             return None;
         }
-        let place = self.others.iter_mut().position(|other| {
-            other.stream.mark_reported(reported);
-            other.opening.client() == side && other.stream.find_readings(limits, counts)
-        });
+        self.share_reported_names(side);
+        let place = self
+            .others
+            .iter_mut()
+            .position(|other| other.opening.client() == side && other.stream.find_readings(limits, counts));
         counts.stream_readings += u64::from(tried(&self.others) >= tried_max);
         self.others.get_mut(place?)?.stream.found_reading(limits)
+    }
+
+    /// Has no stream of one side give a name that was reported of another.
+    #[cold]
+    pub(super) fn share_reported_names(&mut self, side: Side) {
+        let others = self.others.iter().filter(|other| other.opening.client() == side);
+        let streams = others.map(|other| &other.stream).chain([self.stream_of(side)]);
+        let reported: Vec<u32> = streams.flat_map(Stream::reported_names).collect();
+        self.stream(side).mark_reported(&reported);
+        self.others.iter_mut().for_each(|other| other.stream.mark_reported(&reported));
     }
 
     /// Where the client goes on tells which of several SYNs were decoys.
