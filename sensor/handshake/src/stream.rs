@@ -85,9 +85,29 @@ impl Stream {
     /// Starts over and keeps the memory.
     #[inline]
     pub fn reset(&mut self) {
-        let mut assembly = std::mem::take(&mut self.assembly);
+        // Field by field: that costs a third of another stream in the place of this one.
+        let Self {
+            origin,
+            dropped_bytes,
+            has_start,
+            is_start_provisional,
+            start_shift_bytes,
+            stage,
+            is_done,
+            has_no_hello,
+            assembly,
+            stalls_left,
+            has_other_hop_limit,
+            desync,
+            reported_name,
+            versions,
+        } = self;
         assembly.clear();
-        *self = Self { assembly, ..Self::default() };
+        (*stage, *versions) = (None, None);
+        (*origin, *dropped_bytes, *start_shift_bytes) = (0, 0, START_SHIFT_BYTES_MAX);
+        (*has_start, *is_start_provisional, *is_done, *has_no_hello) = (false, false, false, false);
+        (*stalls_left, *has_other_hop_limit) = (STALLED_SEGMENTS_MAX, false);
+        (*desync, *reported_name) = (Desync::default(), 0);
     }
 
     /// Starts over and frees the memory.
