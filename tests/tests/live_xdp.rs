@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use vigie_capture::Source;
-use vigie_capture::live::{self, Backend, Live, LiveOptions, State};
+use vigie_capture::live::{self, Backend, Live, LiveOptions, State, Timestamps, xdp};
 use vigie_skip::skipped;
 use vigie_tests::live::{
     PATIENCE, data, numbered, numbered_frames, open_one, options, see, take_tags_in_place, tapped, until,
@@ -272,6 +272,8 @@ fn an_interface_without_native_xdp_is_captured_too() {
     }
     namespace.can_run("ethtool -K low0 rxvlan off gro off");
     namespace.inside(|| {
+        let auto = LiveOptions { backend: Backend::Auto, ..options(&["low0"]) };
+        assert_eq!(xdp::obstacle(&auto, 1).unwrap_or_default(), "the driver of low0 has no XDP");
         let mut live = open_one(&xdp_options(&["low0"]));
         let told = messages(&mut live);
         println!("{told:?}");
@@ -282,6 +284,31 @@ fn an_interface_without_native_xdp_is_captured_too() {
         live.refresh();
         assert_eq!(data(&seen), frames, "{:?}", live.counts());
         assert!(seen.is_sorted_by_key(|frame| frame.timestamp_ns));
+    });
+}
+
+/// What `auto` comes to, and why. The interface is as before.
+#[test]
+fn what_stands_against_it_is_told_where_nobody_asked_for_it() {
+    let Some(namespace) = tapped(true) else { return };
+    namespace.inside(|| {
+        let auto = LiveOptions { backend: Backend::Auto, ..options(&["tap0"]) };
+        let against = |options: &LiveOptions, workers: usize| xdp::obstacle(options, workers).unwrap_or_default();
+        assert_eq!(against(&auto, 1), "");
+        assert!(against(&auto, 2).starts_with("several workers want a card"));
+        assert!(against(&LiveOptions { bpf: Some("tcp".to_owned()), ..auto.clone() }, 1).contains("capture.bpf"));
+        assert!(against(&LiveOptions { timestamps: Timestamps::Hardware, ..auto.clone() }, 1).contains("the card"));
+        assert!(against(&LiveOptions { interfaces: vec!["none0".to_owned()], ..auto.clone() }, 1).contains("none0"));
+        let mut live = open_one(&xdp_options(&["tap0"]));
+        assert!(messages(&mut live)[0].contains("AF_XDP, in the driver"));
+        drop(live);
+        namespace.run("ip address add 192.0.2.1/24 dev tap0");
+        let said = against(&auto, 1);
+        assert!(said.contains("tap0") && said.contains("address"), "{said}");
+        let live = open_one(&auto);
+        assert_eq!(live.counts()[0].state, State::Up, "rings capture it");
+        namespace.run("ip tuntap add dev tun0 mode tun");
+        assert!(against(&LiveOptions { interfaces: vec!["tun0".to_owned()], ..auto.clone() }, 1).contains("tun0"));
     });
 }
 

@@ -49,7 +49,7 @@ use vigie_signatures::Bundle;
 use self::log::Log;
 use self::notify::ServiceManager;
 use self::snapshot::Snapshot;
-use self::start::{attach_shunt, confinement};
+use self::start::{attach_shunt, confinement, decided_backend};
 use self::worker_thread::LiveSource;
 use crate::audit::Audit;
 use crate::policy::LoadedPolicy;
@@ -129,10 +129,11 @@ pub fn run(layers: &Layers, loaded: Loaded, load_signatures: LoadSignatures<'_>)
     let refused = settings.records_refused(now.date());
     let mut effective = settings.clone();
     effective.events.types.retain(|record| !refused.contains(record));
-    let options = settings.capture.live_options();
-    let prepared = Prepared::new(&effective, &bundle, live::sources(&options, settings.capture.workers), &log)?;
     // A driver may stop for a moment when a program is attached.
-    let shunt = attach_shunt(&settings, &log)?;
+    effective.capture.backend = decided_backend(&settings.capture, &log);
+    let options = effective.capture.live_options();
+    let prepared = Prepared::new(&effective, &bundle, live::sources(&options, settings.capture.workers), &log)?;
+    let shunt = attach_shunt(&effective, &log)?;
     // Packets queue up from here on, so everything slow is done before.
     let mut sources = live::open_with(&options, settings.capture.workers, shunt.as_ref())?;
     if let (Some(shunt), Some(first)) = (&shunt, sources.first_mut()) {

@@ -32,10 +32,11 @@ use crate::judging::{self, Judging, StateFile};
 use crate::policy;
 use crate::privacy;
 use crate::record::Context;
-use crate::settings::{Loaded, Record, Settings};
+use crate::settings::{Capture, Loaded, Record, Settings};
 use crate::telemetry::{MonitoredSensor, Phase, Shared, SignatureFacts};
 use crate::worker::{EventTypes, Share, Worker};
 use vigie_capture::live::shunt::Shunt;
+use vigie_capture::live::{Backend, xdp};
 use vigie_flow::HashKey;
 use vigie_handshake::address_names::{self, AddressNames};
 use vigie_handshake::name_hash;
@@ -262,6 +263,25 @@ impl RunningShunt {
         self.stop.store(true, Ordering::Relaxed);
         // It ends within one round of waiting; nothing depends on it any more.
         drop(self.thread);
+    }
+}
+
+/// The backend to capture with: what `auto` comes to on these interfaces is said.
+pub(super) fn decided_backend(capture: &Capture, log: &Log) -> Backend {
+    if capture.backend != Backend::Auto {
+        return capture.backend;
+    }
+    match xdp::obstacle(&capture.live_options(), capture.workers) {
+        None => {
+            log.info("capture.backend = \"auto\": captured by AF_XDP");
+            Backend::Xdp
+        }
+        Some(obstacle) => {
+            log.info(&format!(
+                "capture.backend = \"auto\": captured by packet sockets instead of AF_XDP, since {obstacle}"
+            ));
+            Backend::Ring
+        }
     }
 }
 

@@ -79,7 +79,7 @@ fn rings(review: &mut Review<'_, Settings>) {
         let what = "packets are cut, and hellos with them";
         review.warn(&["capture.snap_bytes"], what, format!("set capture.snap_bytes = {SNAP_BYTES_MAX}"));
     }
-    if capture.backend != Backend::Ring {
+    if !capture.backend.may_be_ring() {
         return;
     }
     let (ring, block) = (capture.ring_bytes, capture.block_bytes);
@@ -121,7 +121,7 @@ fn shunt(review: &mut Review<'_, Settings>) {
 fn backend(review: &mut Review<'_, Settings>) {
     let capture = &review.settings.capture;
     let without_effect: &[&str] = match capture.backend {
-        Backend::Ring => &[],
+        Backend::Ring | Backend::Auto => &[],
         Backend::Xdp => &["capture.fanout", "capture.block_bytes", "capture.block_timeout_ms", "capture.spare_sockets"],
         Backend::Pcap => &["capture.fanout", "capture.block_bytes"],
     };
@@ -131,7 +131,7 @@ fn backend(review: &mut Review<'_, Settings>) {
         }
     }
     match capture.backend {
-        Backend::Ring => {}
+        Backend::Ring | Backend::Auto => {}
         Backend::Xdp => backend_xdp(review),
         Backend::Pcap => backend_pcap(review),
     }

@@ -60,14 +60,14 @@ impl MemoryNeed {
         let (capture, limits) = (&settings.capture, &settings.limits);
         let workers = capture.workers as u64;
         let rings = match capture.backend {
-            Backend::Ring | Backend::Xdp => workers.saturating_mul(capture.interfaces.len() as u64),
+            Backend::Ring | Backend::Xdp | Backend::Auto => workers.saturating_mul(capture.interfaces.len() as u64),
             Backend::Pcap => capture.interfaces.len() as u64,
         };
         let ring_bytes = capture.ring_bytes as u64;
         let ring_bytes = match capture.backend {
             Backend::Ring | Backend::Pcap => ring_bytes,
             // The kernel keeps an entry of two rings and a buffer's description for each frame of 2 KiB.
-            Backend::Xdp => ring_bytes.saturating_add(ring_bytes / XDP_OVERHEAD_SHARE),
+            Backend::Xdp | Backend::Auto => ring_bytes.saturating_add(ring_bytes / XDP_OVERHEAD_SHARE),
         };
         // The table has a sixth more slots than flows.
         let slots = (limits.flows_max as u64).saturating_add(limits.flows_max as u64 / 6);

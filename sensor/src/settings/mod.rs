@@ -54,7 +54,7 @@ impl Schema for Settings {
         if self.capture.workers == 0 {
             self.capture.workers = match self.capture.backend {
                 // One worker reads all queues, so that it sees both directions of a flow whatever the card does.
-                Backend::Pcap | Backend::Xdp => 1,
+                Backend::Pcap | Backend::Xdp | Backend::Auto => 1,
                 Backend::Ring if self.capture.cpus.is_empty() => machine.cpus.max(1),
                 Backend::Ring => self.capture.cpus.len(),
             };

@@ -36,7 +36,8 @@ settings! {
         /// How packets are captured: `ring` shares memory with the kernel, `pcap` uses libpcap, which works everywhere but
         /// has one worker. `xdp` takes packets from the driver before the kernel looks at them (AF_XDP): only on a tap, since
         /// this machine gets none of them. It needs Linux 6.1, a driver that leaves VLAN tags in place, and at the start the
-        /// rights of root; it has no `bpf`.
+        /// rights of root; it has no `bpf`. `auto`, only on a tap too, takes `xdp` where nothing stands against it and the driver
+        /// has XDP, else `ring`, and says why at the start.
         backend: Backend = Backend::Ring, Rule::Any, Restart;
         /// How the kernel distributes packets to workers. `addresses` gives both directions of a flow, its fragments and whole
         /// tunnels to one worker; the load is even where there are many clients. `hash` takes the ports in: it also spreads
@@ -44,7 +45,7 @@ settings! {
         /// whose receive hash has to be symmetric.
         fanout: Fanout = Fanout::Addresses, Rule::Any, Restart;
         /// Number of workers, which are threads with a flow table each. 0: one for each entry of `cpus`, or one for each
-        /// CPU if `cpus` is empty; one with the backends pcap and xdp. With `xdp` the queues of an interface are divided among
+        /// CPU if `cpus` is empty; one with the backends pcap, xdp and auto. With `xdp` the queues of an interface are divided among
         /// workers, so that several need a network card whose receive hash is symmetric.
         workers: usize = 0, Rule::Range(0, 1024), Restart;
         /// CPUs to which workers are pinned, one for each worker; empty: not pinned.

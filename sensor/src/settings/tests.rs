@@ -103,11 +103,11 @@ fn invalid_values_are_refused_with_what_to_write() {
         // One of a few words.
         (
             "capture.backend = \"rign\"",
-            "vigie.toml:2: capture.backend = \"rign\": expected ring, xdp or pcap; did you mean \"ring\"?",
+            "vigie.toml:2: capture.backend = \"rign\": expected ring, xdp, pcap or auto; did you mean \"ring\"?",
         ),
         (
             "capture.backend = \"dpdk\"",
-            "vigie.toml:2: capture.backend = \"dpdk\": expected ring, xdp or pcap; the default is \"ring\"",
+            "vigie.toml:2: capture.backend = \"dpdk\": expected ring, xdp, pcap or auto; the default is \"ring\"",
         ),
         (
             "capture.fanout = \"round_robin\"",
@@ -511,6 +511,8 @@ fn settings_that_are_not_given_are_resolved() {
     assert_eq!((pcap.capture.workers, pcap.capture.backend), (1, Backend::Pcap));
     let xdp = loaded("capture = { interfaces = [\"eth0\"], backend = \"xdp\" }").settings;
     assert_eq!((xdp.capture.workers, xdp.capture.backend), (1, Backend::Xdp));
+    let auto = loaded("capture = { interfaces = [\"eth0\"], backend = \"auto\" }").settings;
+    assert_eq!((auto.capture.workers, auto.capture.backend), (1, Backend::Auto));
     let types =
         loaded("capture.interfaces = [\"a\"]\nevents.types = [\"stats\", \"tls\", \"stats\"]").settings.events.types;
     assert_eq!(types, [Record::Tls, Record::Stats]);

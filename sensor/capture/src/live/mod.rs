@@ -127,7 +127,8 @@ enum Opened {
     Libpcap(Box<Libpcap>),
 }
 
-/// Opens the interfaces for this many workers. Returns one source for each worker, to be moved to its thread.
+/// Opens the interfaces for this many workers. Returns one source for each worker, to be moved to its thread. Who has not
+/// [decided](xdp::obstacle) what `auto` comes to gets rings.
 ///
 /// # Errors
 /// An option makes no sense, the filter cannot be compiled, an interface cannot be captured, or one is missing or
@@ -143,7 +144,7 @@ pub fn open(options: &LiveOptions, workers: usize) -> Result<Vec<Live>, CaptureE
 pub fn open_with(options: &LiveOptions, workers: usize, shunt: Option<&Shunt>) -> Result<Vec<Live>, CaptureError> {
     options.check(workers)?;
     match options.backend {
-        Backend::Ring => Ok(Rings::open(options, workers)?.into_iter().map(Live::rings).collect()),
+        Backend::Ring | Backend::Auto => Ok(Rings::open(options, workers)?.into_iter().map(Live::rings).collect()),
         Backend::Xdp => Ok(Sockets::open(options, workers, shunt)?.into_iter().map(Live::sockets).collect()),
         Backend::Pcap => Ok(vec![Live { backend: Opened::Libpcap(Box::new(Libpcap::open(options)?)) }]),
     }
@@ -152,7 +153,7 @@ pub fn open_with(options: &LiveOptions, workers: usize, shunt: Option<&Shunt>) -
 /// How many sources [`open`] returns for this many workers.
 pub const fn sources(options: &LiveOptions, workers: usize) -> usize {
     match options.backend {
-        Backend::Ring | Backend::Xdp => workers,
+        Backend::Ring | Backend::Xdp | Backend::Auto => workers,
         Backend::Pcap => 1,
     }
 }

@@ -61,6 +61,15 @@ setting_words! {
         Xdp = "xdp",
         /// libpcap: one worker.
         Pcap = "pcap",
+        /// AF_XDP sockets where [nothing stands against them](super::xdp::obstacle), else rings.
+        Auto = "auto",
+    }
+}
+
+impl Backend {
+    /// Whether rings may be what it comes to.
+    pub const fn may_be_ring(self) -> bool {
+        matches!(self, Self::Ring | Self::Auto)
     }
 }
 
@@ -207,7 +216,7 @@ impl LiveOptions {
                 return wrong("interfaces", format!("the backend \"xdp\" takes {INTERFACES_MAX} at most"));
             }
         }
-        if self.backend == Backend::Ring {
+        if self.backend.may_be_ring() {
             if !self.block_bytes.is_power_of_two() || !(BLOCK_BYTES_MIN..=BLOCK_BYTES_MAX).contains(&self.block_bytes) {
                 let (given, least, most) = (self.block_bytes, BLOCK_BYTES_MIN, BLOCK_BYTES_MAX);
                 return wrong("block_bytes", format!("{given} is not a power of two between {least} and {most}"));
@@ -266,7 +275,7 @@ mod tests {
         }
         assert_eq!("pcap".parse(), Ok(Backend::Pcap));
         assert_eq!("hardware".parse(), Ok(Timestamps::Hardware));
-        assert_eq!("rind".parse::<Backend>(), Err("\"rind\" is none of ring, xdp, pcap".to_owned()));
+        assert_eq!("rind".parse::<Backend>(), Err("\"rind\" is none of ring, xdp, pcap, auto".to_owned()));
     }
 
     #[test]

@@ -79,10 +79,18 @@ fn interface(name: &str, known: &[Interface], waits: bool) -> Vec<Requirement> {
 fn sockets(settings: &Settings) -> Vec<Requirement> {
     const PART: &str = "xdp";
     let capture = &settings.capture;
-    if capture.backend != Backend::Xdp {
-        return Vec::new();
+    let lacking = match capture.backend {
+        Backend::Xdp | Backend::Auto => xdp::check(&capture.interfaces),
+        Backend::Ring | Backend::Pcap => return Vec::new(),
+    };
+    if capture.backend == Backend::Auto {
+        let what = match lacking.first() {
+            Some(error) => format!("packet sockets will be used, since {error}"),
+            None => "the program loads; whether AF_XDP is used, the start shows".to_owned(),
+        };
+        return vec![Requirement::ok(PART, what)];
     }
-    let lacking: Vec<_> = xdp::check(&capture.interfaces).into_iter().map(|error| lacks(PART, error)).collect();
+    let lacking: Vec<_> = lacking.into_iter().map(|error| lacks(PART, error)).collect();
     if !lacking.is_empty() {
         return lacking;
     }
@@ -161,7 +169,7 @@ fn descriptors(settings: &Settings, limit: Option<u64>) -> Requirement {
     let sockets = match capture.backend {
         // How many queues an interface has is known at the start only.
         Backend::Xdp => interfaces * QUEUES_OF_INTERFACE,
-        Backend::Ring | Backend::Pcap => workers * interfaces * (1 + capture.spare_sockets as u64),
+        Backend::Auto | Backend::Ring | Backend::Pcap => workers * interfaces * (1 + capture.spare_sockets as u64),
     };
     let needed =
         sockets + DESCRIPTORS_PER_WORKER * workers + DESCRIPTORS_OTHER + settings.metrics.connections_max as u64;

@@ -20,6 +20,7 @@ pub(super) fn lines(settings: &Settings) -> String {
     };
     let how = match capture.backend {
         Backend::Ring => format!("rings of {}, fanout {}", bytes(capture.ring_bytes as u64), capture.fanout),
+        Backend::Auto => format!("AF_XDP or packet sockets, rings of {}", bytes(capture.ring_bytes as u64)),
         Backend::Xdp => format!("AF_XDP, rings of {}", bytes(capture.ring_bytes as u64)),
         Backend::Pcap => "libpcap".to_owned(),
     };

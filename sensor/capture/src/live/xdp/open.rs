@@ -12,7 +12,7 @@ use super::super::shunt::program::{self, Attached, Program, Purpose};
 use super::super::shunt::{ProgramCounts, Shunt, attach_for_sockets};
 use super::super::system::{PacketSocket, XskSocket};
 use super::super::tap::refused;
-use super::super::{Changes, InterfaceCounts, LiveOptions};
+use super::super::{Backend, Changes, InterfaceCounts, LiveOptions, Timestamps};
 use super::queue::{Queue, QueueOptions, Step, chunk_bytes_for, frame_bytes_max};
 use super::{Sockets, Tap};
 use crate::CaptureError;
@@ -27,6 +27,29 @@ pub fn check(interfaces: &[String]) -> Vec<CaptureError> {
     let first = interfaces.first().map_or("", String::as_str);
     let socket = XskSocket::open().map_err(|error| not_opened(first, Step::Socket, &error));
     program::check(interfaces, Purpose::Sockets).into_iter().chain(socket.err()).collect()
+}
+
+/// Why these interfaces are not to be captured by AF_XDP if nobody asked for just that: in words that go on from "since". None if
+/// nothing stands against it. Its queues are opened for that, and closed again.
+pub fn obstacle(options: &LiveOptions, workers: usize) -> Option<String> {
+    if workers > 1 {
+        return Some("several workers want a card that sends both directions of a flow to one queue".to_owned());
+    }
+    if options.bpf.is_some() {
+        return Some("it has no filters, and capture.bpf is one".to_owned());
+    }
+    if options.timestamps == Timestamps::Hardware {
+        return Some("it has no timestamps of the card, which capture.timestamps asks for".to_owned());
+    }
+    let options = LiveOptions { backend: Backend::Xdp, ..options.clone() };
+    let opened = options.check(workers).and_then(|()| Sockets::open(&options, workers, None));
+    let sockets = match opened {
+        Ok(sockets) => sockets,
+        Err(error) => return Some(error.to_string()),
+    };
+    let program = &sockets.first()?._program;
+    let generic = options.interfaces.iter().enumerate().find(|(place, _)| !program.is_native(*place));
+    generic.map(|(_, name)| format!("the driver of {name} has no XDP"))
 }
 
 /// What all workers have.
