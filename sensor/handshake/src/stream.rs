@@ -6,6 +6,8 @@
 //! skipped if a hello follows it.
 
 mod partial;
+mod place;
+mod readings;
 
 use super::name_hash::name_hash;
 use super::opening::Desync;
@@ -218,102 +220,6 @@ impl Stream {
         let _ = self.assembly.insert(offset, payload, limits.stream_bytes_max);
     }
 
-    /// Takes a segment for its readings alone, of which nothing is shown before [`find_readings`](Self::find_readings).
-    pub(crate) fn hold(
-        &mut self,
-        segment: &Segment<'_>,
-        has_other_hop_limit: bool,
-        limits: &Limits,
-        counts: &mut Counts,
-    ) {
-        self.versions.get_or_insert_default();
-        self.late_segment(segment, has_other_hop_limit, limits, counts);
-    }
-
-    /// From now on is read for its [readings](Self::hold) alone. Names with these hashes were reported.
-    pub(crate) fn hold_all(&mut self, reported: &[u32]) {
-        let versions = self.versions.get_or_insert_default();
-        versions.note_growth();
-        reported.iter().for_each(|&hash| versions.mark_reported_hash(hash));
-    }
-
-    /// Reads on at a segment that begins with a request.
-    #[cold]
-    fn go_to_request(
-        &mut self,
-        segment: &Segment<'_>,
-        has_other_hop_limit: bool,
-        limits: &Limits,
-        counts: &mut Counts,
-    ) {
-        let mut left = self.leave();
-        if let Some(left) = &mut left {
-            left.hold(segment, has_other_hop_limit, limits, counts);
-        }
-        self.reset();
-        (self.has_start, self.origin, self.versions) = (true, segment.sequence, left.map(Versions::behind));
-    }
-
-    /// Reads on at an island, where a hello begins.
-    #[cold]
-    fn go_to_island(&mut self, start: usize) {
-        let (origin, desync) = (self.origin.wrapping_add(start as u32), self.desync);
-        let island = self.assembly.island(start).map(|(_, bytes)| bytes.to_vec()).unwrap_or_default();
-        let left = self.leave();
-        if let Some(left) = &left {
-            *self = Self { has_start: true, has_other_hop_limit: left.has_other_hop_limit, desync, ..Self::default() };
-            self.assembly = Assembly::of(island);
-        } else {
-            self.assembly.rebase(start);
-        }
-        self.versions = left.map(Versions::behind);
-        (self.origin, self.is_start_provisional, self.stage) = (origin, true, None);
-    }
-
-    /// All that is known of the stream from its known beginning, before it is read from another place.
-    fn leave(&mut self) -> Option<Box<Self>> {
-        if let Some(left) = self.take_left() {
-            return Some(left);
-        }
-        let is_known = self.has_start && !self.is_start_provisional && self.dropped_bytes == 0;
-        is_known.then(|| Box::new(std::mem::take(self)))
-    }
-
-    /// Whether the stream from its known beginning was left.
-    #[inline]
-    pub(crate) fn has_left(&self) -> bool {
-        self.versions.as_ref().is_some_and(|versions| versions.left.is_some())
-    }
-
-    /// The stream from its known beginning, which is to be read on for its [readings](Self::hold) alone.
-    pub(crate) fn take_left(&mut self) -> Option<Box<Self>> {
-        self.versions.as_mut()?.left.take()
-    }
-
-    /// Whether a segment begins a hello where earlier bytes were no hello, and were dropped.
-    fn begins_a_hello_anew(&self, segment: &Segment<'_>) -> bool {
-        let first_byte = self.origin.wrapping_sub(self.dropped_bytes);
-        self.has_start
-            && !self.is_start_provisional
-            && (!self.holds_bytes() || self.dropped_bytes > 0)
-            && self.reported_name == 0
-            && segment.sequence == first_byte
-            && matches!(segment.payload, [prelude::HANDSHAKE_RECORD] | [prelude::HANDSHAKE_RECORD, 3, ..])
-    }
-
-    /// Whether a segment behind unknown bytes begins with an HTTP request: the stream may have begun before the capture.
-    fn begins_a_request(&self, segment: &Segment<'_>) -> bool {
-        let is_unknown = match &self.stage {
-            Some(stage) => stage.hello.is_none() && stage.prelude.is_unknown(),
-            None => self.has_no_hello,
-        };
-        is_unknown
-            && self.is_start_provisional
-            && self.reported_name == 0
-            && (segment.sequence.wrapping_sub(self.origin) as i32) > 0
-            && http::begins_request(segment.payload)
-    }
-
     /// Whether bytes contradict each other, so that there are other readings.
     pub const fn has_versions(&self) -> bool {
         self.versions.is_some()
@@ -331,14 +237,6 @@ impl Stream {
         Some((reader, self.assembly.contiguous().get(base..)?, self.origin.wrapping_add(base as u32)))
     }
 
-    /// Forgets what was read, and begins at the same byte.
-    fn begin_anew(&mut self, desync: Desync) {
-        let first_byte = self.origin.wrapping_sub(self.dropped_bytes);
-        self.reset();
-        (self.has_start, self.origin) = (true, first_byte);
-        self.desync = desync;
-    }
-
     /// Sequence number of the stream's first byte, if the opening told it.
     pub fn known_start(&self) -> Option<u32> {
         self.first_byte().filter(|_| !self.is_start_provisional)
@@ -347,46 +245,6 @@ impl Stream {
     /// Sequence number of the first byte, if the stream has begun.
     pub fn first_byte(&self) -> Option<u32> {
         self.has_start.then(|| self.origin.wrapping_sub(self.dropped_bytes))
-    }
-
-    /// Looks for other readings of bytes that contradict each other. False if there is none to show.
-    pub fn find_readings(&mut self, limits: &Limits, counts: &mut Counts) -> bool {
-        let Some(versions) = self.versions.as_deref_mut() else { return false };
-        let was_exhausted = versions.is_exhausted(limits);
-        if self.reported_name != 0 {
-            versions.mark_reported_hash(self.reported_name);
-        }
-        let has_reading = versions.find_readings(&self.assembly, limits);
-        counts.stream_readings += u64::from(!was_exhausted && versions.is_exhausted(limits));
-        has_reading
-    }
-
-    /// Whether a [reading](Self::hold) that nothing contradicts has come to a message of which more may come.
-    pub(crate) fn is_read_amid_message(&self) -> bool {
-        self.versions.as_ref().is_some_and(|versions| versions.is_amid_message())
-    }
-
-    /// How many readings were tried.
-    pub(crate) fn tried_readings(&self) -> usize {
-        self.versions.as_ref().map_or(0, |versions| versions.tried_readings())
-    }
-
-    /// What the next of the readings that were found shows.
-    pub fn found_reading(&mut self, limits: &Limits) -> Option<Findings<'_>> {
-        self.versions.as_deref_mut()?.next_reading(&self.assembly, limits)
-    }
-
-    /// Hashes of the names that were reported, as far as they are kept.
-    pub(crate) fn reported_names(&self) -> impl Iterator<Item = u32> {
-        let of_readings = self.versions.iter().flat_map(|versions| versions.reported());
-        of_readings.copied().chain(Some(self.reported_name).filter(|&hash| hash != 0))
-    }
-
-    /// Names with these hashes were reported of the connection; readings that give them again are not.
-    pub(crate) fn mark_reported(&mut self, hashes: &[u32]) {
-        if let Some(versions) = &mut self.versions {
-            hashes.iter().for_each(|&hash| versions.mark_reported_hash(hash));
-        }
     }
 
     /// Frees all but the bytes, and the state of HTTP.
