@@ -158,7 +158,6 @@ impl TcpInspector {
         if tried(&self.others) >= tried_max {
             return None;
         }
-        self.share_reported_names(side);
         let place = self
             .others
             .iter_mut()
@@ -172,7 +171,9 @@ impl TcpInspector {
     pub(super) fn share_reported_names(&mut self, side: Side) {
         let others = self.others.iter().filter(|other| other.opening.client() == side);
         let streams = others.map(|other| &other.stream).chain([self.stream_of(side)]);
-        let reported: Vec<u32> = streams.flat_map(Stream::reported_names).collect();
+        let mut reported: Vec<u32> = streams.flat_map(Stream::reported_names).collect();
+        reported.sort_unstable();
+        reported.dedup();
         self.stream(side).mark_reported(&reported);
         self.others.iter_mut().for_each(|other| other.stream.mark_reported(&reported));
     }
