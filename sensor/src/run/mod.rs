@@ -170,12 +170,19 @@ fn make_journal_folder(settings: &Settings) -> Result<(), RunError> {
         return Ok(());
     }
     let user = nix::unistd::User::from_name(&privilege.user).ok().flatten();
-    let named_group = Some(&privilege.group).filter(|name| !name.is_empty());
-    let group = named_group.and_then(|name| nix::unistd::Group::from_name(name).ok().flatten());
-    let group = group.map(|group| group.gid).or_else(|| user.as_ref().map(|user| user.gid));
+    let group = group_of_sensor(settings);
     nix::unistd::chown(folder, user.map(|user| user.uid), group).map_err(|error| failed(error.into()))?;
     // A change of owner takes the mode's third digit away (chown(2)).
     Journal::set_folder_mode(folder).map_err(failed)
+}
+
+/// The group that the sensor runs as, if its user or group exists.
+pub fn group_of_sensor(settings: &Settings) -> Option<nix::unistd::Gid> {
+    let privilege = &settings.privilege;
+    let named = Some(&privilege.group).filter(|name| !name.is_empty());
+    let group = named.and_then(|name| nix::unistd::Group::from_name(name).ok().flatten());
+    let of_user = || nix::unistd::User::from_name(&privilege.user).ok().flatten().map(|user| user.gid);
+    group.map(|group| group.gid).or_else(of_user)
 }
 
 /// The audit. Without it the sensor runs, and says so.
