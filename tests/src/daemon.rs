@@ -16,12 +16,13 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::Value;
 
 use crate::network::Namespace;
+use crate::service::Service;
 use vigie_skip::skipped;
 
 /// How long a test waits for what must come, also on a machine that builds three other things meanwhile.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 /// An unprivileged user whom every system has.
-const USER: &str = "nobody";
+pub const USER: &str = "nobody";
 /// Their number, and that of their group.
 pub const USER_ID: u32 = 65_534;
 /// Where a sensor answers scrapes if it is told nothing else.
@@ -233,10 +234,21 @@ impl Daemon {
         daemon
     }
 
+    /// Starts one as its service does, without waiting for it.
+    ///
+    /// # Panics
+    /// The program cannot be run.
+    pub fn spawn_in(service: &Service, folder: &Folder, arguments: &[&str]) -> Self {
+        Self::spawn_by(service.unprivileged(&binary().to_string_lossy()), folder, arguments, &[])
+    }
+
     fn spawn_with(namespace: &Namespace, folder: &Folder, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         namespace.run("ip link set lo up");
-        let program = binary().to_string_lossy();
-        let mut command = namespace.command(&program);
+        Self::spawn_by(namespace.command(&binary().to_string_lossy()), folder, arguments, variables)
+    }
+
+    /// Starts one by a command that ends with the program.
+    fn spawn_by(mut command: Command, folder: &Folder, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         command.arg("run").args(arguments).args(["--set", &format!("privilege.user={USER}")]);
         if !arguments.contains(&"--config") {
             command.arg("--config").arg("/dev/null");

@@ -14,6 +14,7 @@ pub mod packets;
 pub mod prometheus;
 pub mod quic;
 pub mod replay;
+pub mod service;
 pub mod tape;
 pub mod tcp;
 pub mod truth;

@@ -273,7 +273,7 @@ fn an_interface_without_native_xdp_is_captured_too() {
     namespace.can_run("ethtool -K low0 rxvlan off gro off");
     namespace.inside(|| {
         let auto = LiveOptions { backend: Backend::Auto, ..options(&["low0"]) };
-        assert_eq!(xdp::obstacle(&auto, 1).unwrap_or_default(), "the driver of low0 has no XDP");
+        assert_eq!(xdp::obstacle(&auto, 1, None).unwrap_or_default(), "the driver of low0 has no XDP");
         let mut live = open_one(&xdp_options(&["low0"]));
         let told = messages(&mut live);
         println!("{told:?}");
@@ -293,7 +293,7 @@ fn what_stands_against_it_is_told_where_nobody_asked_for_it() {
     let Some(namespace) = tapped(true) else { return };
     namespace.inside(|| {
         let auto = LiveOptions { backend: Backend::Auto, ..options(&["tap0"]) };
-        let against = |options: &LiveOptions, workers: usize| xdp::obstacle(options, workers).unwrap_or_default();
+        let against = |options: &LiveOptions, workers: usize| xdp::obstacle(options, workers, None).unwrap_or_default();
         assert_eq!(against(&auto, 1), "");
         assert!(against(&auto, 2).starts_with("several workers want a card"));
         assert!(against(&LiveOptions { bpf: Some("tcp".to_owned()), ..auto.clone() }, 1).contains("capture.bpf"));

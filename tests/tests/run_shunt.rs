@@ -1,6 +1,6 @@
 //! The shunt and AF_XDP with a real kernel, in network namespaces: what is sent went up or was shunted, to the last packet, and
-//! each flow has the packets and bytes that it has when the same frames are read, by packet sockets and by AF_XDP. Without the
-//! rights for that the tests say so and pass.
+//! each flow has the packets and bytes that it has when the same frames are read, by packet sockets and by AF_XDP, by a sensor that
+//! loads the program and by one for which it was loaded. Without the rights for that the tests say so and pass.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -10,14 +10,15 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use vigie::event::Fact;
 use vigie::worker::EventTypes;
-use vigie_tests::daemon::{Daemon, Folder, PATIENCE, Scrape, is_sighting, until};
+use vigie_tests::daemon::{Daemon, Folder, PATIENCE, Scrape, binary, has, is_sighting, until};
 use vigie_tests::hello::Hello;
 use vigie_tests::known;
-use vigie_tests::live::{talk, tapped};
+use vigie_tests::live::{take_tags_in_place, talk, tapped};
 use vigie_tests::network::{Namespace, Sender};
 use vigie_tests::packets::{ACK, RST, SERVER, tagged, udp};
 use vigie_tests::quic;
 use vigie_tests::replay::everything_named;
+use vigie_tests::service::Service;
 use vigie_tests::tape::Tape;
 use vigie_tests::tcp::Connection;
 
@@ -36,16 +37,22 @@ struct Way {
     flows_max: usize,
     /// Ended flows that may wait for their last counts.
     ending_flows_max: usize,
+    /// Whether it may not load the program, which was loaded for it.
+    is_service: bool,
 }
 
-const BY_RING: Way = Way { backend: "ring", shunt: "drop", workers: 1, flows_max: 4_096, ending_flows_max: 65_536 };
+const BY_RING: Way =
+    Way { backend: "ring", shunt: "drop", workers: 1, flows_max: 4_096, ending_flows_max: 65_536, is_service: false };
 const BY_XDP: Way = Way { backend: "xdp", ..BY_RING };
+const SERVICE_BY_RING: Way = Way { is_service: true, ..BY_RING };
+const SERVICE_BY_XDP: Way = Way { is_service: true, ..BY_XDP };
 
 /// A namespace with a pair of interfaces, from `out0` to `tap0`, and a sensor there.
 struct Tapped {
     namespace: Namespace,
     folder: Folder,
     daemon: Daemon,
+    service: Option<Service>,
     way: Way,
     sent: Vec<Vec<u8>>,
 }
@@ -53,19 +60,29 @@ struct Tapped {
 impl Tapped {
     fn new(way: Way) -> Option<Self> {
         let namespace = tapped(way.backend == "xdp")?;
+        let service = if way.is_service { Some(Service::new(&namespace)?) } else { None };
+        if let Some(service) = &service {
+            service.load(&strs(&way.arguments()));
+        }
         let folder = Folder::new();
-        let daemon = start(&namespace, &folder, way);
-        Some(Self { namespace, folder, daemon, way, sent: Vec::new() })
+        let daemon = start(&namespace, service.as_ref(), &folder, way);
+        Some(Self { namespace, folder, daemon, service, way, sent: Vec::new() })
     }
 
     /// Kills the sensor, and starts another one.
     fn restart(self) -> Self {
-        let Self { namespace, daemon, way, .. } = self;
+        self.restart_after(&[])
+    }
+
+    /// The same, where such frames come while there is none.
+    fn restart_after(self, frames: &[Vec<u8>]) -> Self {
+        let Self { namespace, daemon, service, way, .. } = self;
         daemon.kill();
         until("the program is gone", PATIENCE, || (!namespace.run("ip link show tap0").contains("xdp")).then_some(()));
+        namespace.inside(|| Sender::new("out0").send_in_bursts(frames));
         let folder = Folder::new();
-        let daemon = start(&namespace, &folder, way);
-        Self { namespace, folder, daemon, way, sent: Vec::new() }
+        let daemon = start(&namespace, service.as_ref(), &folder, way);
+        Self { namespace, folder, daemon, service, way, sent: Vec::new() }
     }
 
     /// Sends frames no faster than they can arrive.
@@ -115,23 +132,34 @@ impl Tapped {
     }
 }
 
+impl Way {
+    /// The arguments of such a sensor.
+    fn arguments(self) -> Vec<String> {
+        let settings = [
+            format!("capture.shunt={}", self.shunt),
+            format!("capture.backend={}", self.backend),
+            format!("limits.shunt_flows_max={}", self.flows_max),
+            format!("limits.shunt_ending_flows_max={}", self.ending_flows_max),
+            "events.types=[\"sighting\", \"flow\"]".to_owned(),
+            "privacy.debug_until=2100-01-01".to_owned(),
+        ];
+        let named = ["-i".to_owned(), "tap0".to_owned(), "--workers".to_owned(), self.workers.to_string()];
+        named.into_iter().chain(settings.into_iter().flat_map(|setting| ["--set".to_owned(), setting])).collect()
+    }
+}
+
+fn strs(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
+}
+
 /// Starts a sensor.
-fn start(namespace: &Namespace, folder: &Folder, way: Way) -> Daemon {
-    let workers = way.workers.to_string();
-    let (shunt, backend) = (format!("capture.shunt={}", way.shunt), format!("capture.backend={}", way.backend));
-    let flows_max = format!("limits.shunt_flows_max={}", way.flows_max);
-    let ending_flows_max = format!("limits.shunt_ending_flows_max={}", way.ending_flows_max);
-    let settings = [
-        shunt.as_str(),
-        backend.as_str(),
-        flows_max.as_str(),
-        ending_flows_max.as_str(),
-        "events.types=[\"sighting\", \"flow\"]",
-        "privacy.debug_until=2100-01-01",
-    ];
-    let mut arguments = vec!["-i", "tap0", "--workers", workers.as_str()];
-    arguments.extend(settings.iter().flat_map(|setting| ["--set", setting]));
-    Daemon::start(namespace, folder, &arguments)
+fn start(namespace: &Namespace, service: Option<&Service>, folder: &Folder, way: Way) -> Daemon {
+    let arguments = way.arguments();
+    let arguments = strs(&arguments);
+    let Some(service) = service else { return Daemon::start(namespace, folder, &arguments) };
+    let mut daemon = Daemon::spawn_in(service, folder, &arguments);
+    daemon.wait_until_it_says("running: ");
+    daemon
 }
 
 /// The client's address and port, the server's port, the protocol.
@@ -198,6 +226,21 @@ fn so_they_have_by_af_xdp_behind_the_shunt() {
 #[test]
 fn so_they_have_by_af_xdp_alone() {
     flows_have_what_they_have_when_read(Way { shunt: "off", ..BY_XDP });
+}
+
+#[test]
+fn so_they_have_where_the_program_was_loaded_for_the_sensor() {
+    flows_have_what_they_have_when_read(Way { workers: 2, ..SERVICE_BY_RING });
+}
+
+#[test]
+fn so_they_have_by_af_xdp_where_the_program_was_loaded_for_the_sensor() {
+    flows_have_what_they_have_when_read(SERVICE_BY_XDP);
+}
+
+#[test]
+fn so_they_have_by_af_xdp_alone_where_the_program_was_loaded_for_the_sensor() {
+    flows_have_what_they_have_when_read(Way { shunt: "off", ..SERVICE_BY_XDP });
 }
 
 fn flows_have_what_they_have_when_read(way: Way) {
@@ -352,6 +395,115 @@ fn killed_and_followed(way: Way) {
     let mut tapped = tapped.restart();
     established(&mut tapped, 2_000_000);
     tapped.compare();
+}
+
+/// A sensor that takes the same program again knows nothing of the flows that were shunted before, and shunts none of them until
+/// it has seen it. While there is no sensor nothing is shunted.
+#[test]
+fn a_sensor_that_is_started_again_shunts_nothing_that_it_has_not_seen() {
+    started_again(SERVICE_BY_RING);
+}
+
+#[test]
+fn a_sensor_that_is_started_again_shunts_nothing_that_it_has_not_seen_by_af_xdp() {
+    started_again(SERVICE_BY_XDP);
+}
+
+fn started_again(way: Way) {
+    let Some(mut tapped) = Tapped::new(way) else { return };
+    let connections: Vec<Connection> = (0..20).map(known::connection).collect();
+    let talks = |packets| connections.iter().flat_map(|connection| talk(connection, packets)).collect::<Vec<_>>();
+    tapped.send(connections.iter().flat_map(|connection| connection.saying(&Hello::to(BANNED).record())).collect());
+    for _ in 0..5 {
+        tapped.send(talks(3));
+        thread::sleep(SETTLING / 2);
+    }
+    assert!(shunted(&tapped.counted()) > 100);
+    for _ in 0..2 {
+        tapped = tapped.restart_after(&talks(2));
+        assert!(tapped.namespace.run("ip link show tap0").contains("xdp"));
+        tapped.send(talks(1));
+        assert_eq!(shunted(&tapped.counted()), 0, "they were not seen before");
+        for _ in 0..5 {
+            tapped.send(talks(3));
+            thread::sleep(SETTLING / 2);
+        }
+        // Connections whose beginning was not seen settle too; and new ones on the same ports are heard.
+        let anew = connections.iter().map(|connection| connection.isn(2_000_000));
+        tapped.send(anew.flat_map(|connection| connection.saying(&Hello::to(BANNED).record())).collect());
+        for _ in 0..5 {
+            tapped.send(talks(3));
+            thread::sleep(SETTLING / 2);
+        }
+        assert!(shunted(&tapped.counted()) > 100);
+    }
+    tapped.compare();
+}
+
+/// What a sensor and `vigie check` say where the program was not loaded for them, or for something else, or is in use.
+#[test]
+fn a_program_that_does_not_fit_is_refused_with_the_reason() {
+    let Some(namespace) = tapped(false) else { return };
+    let Some(service) = Service::new(&namespace) else { return };
+    let way = SERVICE_BY_RING;
+    let refused = |way: Way, why: &str, mend: &str| {
+        let arguments = way.arguments();
+        let mut daemon = Daemon::spawn_in(&service, &Folder::new(), &strs(&arguments));
+        let status = daemon.wait(PATIENCE);
+        let said = daemon.said();
+        assert!(!status.success() && said.contains(why) && said.contains(mend), "{status}: {said}");
+    };
+    let check = |way: Way, expected: &str| {
+        let mut command = service.unprivileged(&binary().to_string_lossy());
+        let output = command.args(["check", "--config", "/dev/null"]).args(way.arguments()).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(told.contains(expected), "{told}");
+    };
+    let enable = "systemctl enable vigie-xdp.service";
+    refused(way, "tap0: no permission to load the shunt's program", enable);
+    check(way, enable);
+    service.load(&strs(&way.arguments()));
+    check(way, "shunt: tap0: the program is loaded, in /run/vigie-xdp; its table of 4,096 flows takes 0 MiB");
+    let anew = "systemctl restart vigie, or 'vigie xdp load' as root, loads it anew";
+    let other = "the shunt's program in /run/vigie-xdp was loaded for another limits.shunt_flows_max";
+    refused(Way { flows_max: 8_192, ..way }, other, anew);
+    check(Way { flows_max: 8_192, ..way }, other);
+    refused(
+        SERVICE_BY_XDP,
+        "the program for AF_XDP sockets in /run/vigie-xdp was loaded for another capture.backend",
+        anew,
+    );
+
+    let folder = Folder::new();
+    let daemon = start(&namespace, Some(&service), &folder, way);
+    refused(way, "in /run/vigie-xdp is in use by another sensor", "end that sensor");
+    daemon.stop();
+
+    service.run("chgrp root /sys/fs/bpf/vigie/shunt");
+    refused(way, "in /run/vigie-xdp belongs to another group than the sensor's", anew);
+    service.run("chgrp root /sys/fs/bpf/vigie");
+    refused(way, "in /run/vigie-xdp belongs to another group than the sensor's", anew);
+
+    service.load(&strs(&way.arguments()));
+    namespace.run("ip link del tap0");
+    namespace.pair("out0", "tap0");
+    take_tags_in_place(&namespace, "tap0");
+    refused(way, "was loaded for other interfaces, or one of them was made anew", anew);
+
+    service.load(&strs(&way.arguments()));
+    start(&namespace, Some(&service), &folder, way).stop();
+    if has("bpftool") {
+        let constants = "/sys/fs/bpf/vigie/shunt_constants";
+        service.run(&format!(
+            "rm {constants}; bpftool map create {constants} type array key 4 value 64 entries 1 name other; \
+             chgrp --reference=/sys/fs/bpf/vigie {constants}; chmod 0660 {constants}"
+        ));
+        refused(way, "in /run/vigie-xdp was loaded by another version of vigie", anew);
+    }
+    let mut unload = service.command(&binary().to_string_lossy());
+    assert!(unload.args(["xdp", "unload"]).status().unwrap().success());
+    service.run("! test -e /sys/fs/bpf/vigie");
+    refused(way, "tap0: no permission to load the shunt's program", enable);
 }
 
 /// A table without room lets flows up; an interface that is made anew is captured without the shunt.

@@ -387,11 +387,11 @@ INLINE void next_source(u8 *data, u8 *end, struct counts *counts)
 }
 #endif
 
-/* The place of an interface among all of them. */
+/* The place of an interface among all of them. One that is not among them has none, and so no counts. */
 INLINE u32 place_of(u32 interface)
 {
 	u32 place = 0;
-	while (place < INTERFACES - 1 && interfaces[place] != interface)
+	while (place < INTERFACES && interfaces[place] != interface)
 		place++;
 	return place;
 }
@@ -422,6 +422,7 @@ SEC("xdp.frags") int shunt(struct xdp_md *context)
 	u32 place = place_of(context->ingress_ifindex);
 	u32 number = place * processors + processor();
 	struct counts *counts = map_lookup(&shunt_counts, &number);
+	/* Who attaches the program elsewhere gets nothing by it. */
 	if (!counts)
 		return XDP_PASS;
 	u64 length = frame_length(context);

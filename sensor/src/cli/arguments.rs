@@ -68,6 +68,8 @@ pub enum Command {
     Privacy(super::privacy::PrivacyArguments),
     /// List the network interfaces, and offloads that disturb a capture.
     Interfaces(super::interfaces::InterfacesArguments),
+    /// Load the XDP program of the shunt and of AF_XDP for a sensor that may not load it, as the service.
+    Xdp(super::xdp::XdpArguments),
     /// Generate synthetic traffic from a seed, to test the sensor and taps.
     Synth(super::synth::SynthArguments),
     /// Check the configuration and what it needs, and show what would run.

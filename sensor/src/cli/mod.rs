@@ -29,6 +29,7 @@ pub mod synth;
 pub mod table;
 pub mod terminal;
 pub mod words;
+pub mod xdp;
 
 use std::ffi::OsString;
 
@@ -76,6 +77,7 @@ fn dispatch(command: &Command) -> Result<Exit, Failure> {
         Command::Reveal(arguments) => reveal::run(arguments),
         Command::Privacy(arguments) => privacy::run(arguments),
         Command::Interfaces(arguments) => interfaces::run(arguments, terminal),
+        Command::Xdp(arguments) => xdp::run(arguments),
         Command::Synth(arguments) => synth::run(arguments, terminal),
         Command::Check(arguments) => check::run(arguments),
         Command::Generate(arguments) => generate::run(arguments),

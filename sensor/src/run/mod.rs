@@ -49,7 +49,8 @@ use vigie_signatures::Bundle;
 use self::log::Log;
 use self::notify::ServiceManager;
 use self::snapshot::Snapshot;
-use self::start::{attach_shunt, confinement, decided_backend};
+pub use self::start::without_auto;
+use self::start::{attach_shunt, confinement};
 use self::worker_thread::LiveSource;
 use crate::audit::Audit;
 use crate::policy::LoadedPolicy;
@@ -130,7 +131,9 @@ pub fn run(layers: &Layers, loaded: Loaded, load_signatures: LoadSignatures<'_>)
     let mut effective = settings.clone();
     effective.events.types.retain(|record| !refused.contains(record));
     // A driver may stop for a moment when a program is attached.
-    effective.capture.backend = decided_backend(&settings.capture, &log);
+    let (capture, said) = without_auto(&settings.capture, settings.limits.shunt_flows_max);
+    effective.capture = capture;
+    said.into_iter().for_each(|line| log.info(&line));
     let options = effective.capture.live_options();
     let prepared = Prepared::new(&effective, &bundle, live::sources(&options, settings.capture.workers), &log)?;
     let shunt = attach_shunt(&effective, &log)?;
@@ -171,12 +174,19 @@ fn make_journal_folder(settings: &Settings) -> Result<(), RunError> {
         return Ok(());
     }
     let user = nix::unistd::User::from_name(&privilege.user).ok().flatten();
-    let named_group = Some(&privilege.group).filter(|name| !name.is_empty());
-    let group = named_group.and_then(|name| nix::unistd::Group::from_name(name).ok().flatten());
-    let group = group.map(|group| group.gid).or_else(|| user.as_ref().map(|user| user.gid));
+    let group = group_of_sensor(settings);
     nix::unistd::chown(folder, user.map(|user| user.uid), group).map_err(|error| failed(error.into()))?;
     // A change of owner takes the mode's third digit away (chown(2)).
     Journal::set_folder_mode(folder).map_err(failed)
+}
+
+/// The group that the sensor runs as, if its user or group exists.
+pub fn group_of_sensor(settings: &Settings) -> Option<nix::unistd::Gid> {
+    let privilege = &settings.privilege;
+    let named = Some(&privilege.group).filter(|name| !name.is_empty());
+    let group = named.and_then(|name| nix::unistd::Group::from_name(name).ok().flatten());
+    let of_user = || nix::unistd::User::from_name(&privilege.user).ok().flatten().map(|user| user.gid);
+    group.map(|group| group.gid).or_else(of_user)
 }
 
 /// The audit. Without it the sensor runs, and says so.

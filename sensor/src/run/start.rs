@@ -266,21 +266,18 @@ impl RunningShunt {
     }
 }
 
-/// The backend to capture with: what `auto` comes to on these interfaces is said.
-pub(super) fn decided_backend(capture: &Capture, log: &Log) -> Backend {
+/// The settings of capture with what `auto` comes to on these interfaces, and one line that says it.
+pub fn without_auto(capture: &Capture, flows_max: usize) -> (Capture, Option<String>) {
     if capture.backend != Backend::Auto {
-        return capture.backend;
+        return (capture.clone(), None);
     }
-    match xdp::obstacle(&capture.live_options(), capture.workers) {
-        None => {
-            log.info("capture.backend = \"auto\": captured by AF_XDP");
-            Backend::Xdp
-        }
+    let by_xdp = Capture { backend: Backend::Xdp, ..capture.clone() };
+    let shunt = by_xdp.shunt_options(flows_max);
+    match xdp::obstacle(&by_xdp.live_options(), by_xdp.workers, shunt.as_ref()) {
+        None => (by_xdp, Some("capture.backend = \"auto\": captured by AF_XDP".to_owned())),
         Some(obstacle) => {
-            log.info(&format!(
-                "capture.backend = \"auto\": captured by packet sockets instead of AF_XDP, since {obstacle}"
-            ));
-            Backend::Ring
+            let said = "capture.backend = \"auto\": captured by packet sockets instead of AF_XDP";
+            (Capture { backend: Backend::Ring, ..by_xdp }, Some(format!("{said}, since {obstacle}")))
         }
     }
 }

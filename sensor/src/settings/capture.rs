@@ -1,7 +1,7 @@
 //! The settings of capture as the options of live capture.
 
 use super::Capture;
-use vigie_capture::live::shunt::ShuntOptions;
+use vigie_capture::live::shunt::{ProgramOptions, ShuntOptions};
 use vigie_capture::live::{Backend, LiveOptions, ShuntMode};
 
 impl Capture {
@@ -10,6 +10,14 @@ impl Capture {
         let interfaces = || self.interfaces.clone();
         let to_sockets = self.backend == Backend::Xdp;
         (self.shunt == ShuntMode::Drop).then(|| ShuntOptions { interfaces: interfaces(), flows_max, to_sockets })
+    }
+
+    /// What the XDP program is to do, if there is to be one: the shunt's, that for AF_XDP sockets, or both in one.
+    pub fn program_options(&self, flows_max: usize) -> Option<ProgramOptions> {
+        let flows_max = self.shunt_options(flows_max).map(|shunt| shunt.flows_max);
+        let to_sockets = self.backend == Backend::Xdp;
+        let interfaces = || self.interfaces.clone();
+        (to_sockets || flows_max.is_some()).then(|| ProgramOptions { interfaces: interfaces(), flows_max, to_sockets })
     }
 
     /// The options of live capture.
@@ -47,6 +55,17 @@ mod tests {
     fn the_defaults_are_those_of_live_capture() {
         let live = LiveOptions { interfaces: vec!["eth0".to_owned()], ..LiveOptions::default() };
         assert_eq!(capture().live_options(), live);
+    }
+
+    #[test]
+    fn the_program_is_for_the_shunt_or_sockets_or_both() {
+        let options = |backend, shunt| Capture { backend, shunt, ..capture() }.program_options(64);
+        assert_eq!(options(Backend::Ring, ShuntMode::Off), None);
+        let interfaces = vec!["eth0".to_owned()];
+        let of = |flows_max, to_sockets| Some(ProgramOptions { interfaces: interfaces.clone(), flows_max, to_sockets });
+        assert_eq!(options(Backend::Ring, ShuntMode::Drop), of(Some(64), false));
+        assert_eq!(options(Backend::Xdp, ShuntMode::Off), of(None, true));
+        assert_eq!(options(Backend::Xdp, ShuntMode::Drop), of(Some(64), true));
     }
 
     #[test]

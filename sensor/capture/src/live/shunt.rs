@@ -5,13 +5,15 @@
 //! * Out: what was counted of each direction; packets and bytes that were shunted on each interface.
 //! * Not here: which flows are settled (that is the worker's), and frames (those that go up come by the rings).
 //!
-//! `program` loads and attaches `xdp/shunt.c`, also for AF_XDP sockets without a shunt; `suited` says which interfaces it may
-//! have; `object` reads what clang made of that, `bpf` has the calls of the kernel.
+//! `program` loads and attaches `xdp/shunt.c`, also for AF_XDP sockets without a shunt; `pinned` loads it for a sensor that may
+//! not, and takes it there; `suited` says which interfaces it may have, `refusal` what the kernel refuses; `object` reads what
+//! clang made of that, `bpf` has the calls of the kernel.
 //! `table` is the half of the table that workers write, `packet` what the program reads in a frame, `grace` the wait before
 //! a slot is used again, `memory` the memory shared with the program. `measure` runs the program on frames without an
 //! interface.
 //!
-//! To load and attach needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON. Afterwards nothing needs a system call but the wait.
+//! To load needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON; to attach needs the program. Afterwards nothing needs a system call but
+//! the wait.
 
 mod bpf;
 mod grace;
@@ -19,7 +21,9 @@ pub mod measure;
 mod memory;
 mod object;
 mod packet;
+pub mod pinned;
 pub(super) mod program;
+mod refusal;
 mod suited;
 mod table;
 #[cfg(test)]
@@ -33,11 +37,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use self::grace::Grace;
 use self::memory::SharedWords;
 use self::packet::TagKey;
-use self::program::{Attached, Program, ProgramOptions, Purpose};
+use self::program::{Attached, Program};
 use self::table::Shared;
 use crate::CaptureError;
 
 pub use self::packet::Direction;
+pub use self::program::{ProgramAccess, ProgramOptions};
 pub use self::table::{Counted, Freed, Inserted, Insertion, Opening, ShuntTable, table_bytes};
 
 /// Interfaces that a shunt can have.
@@ -60,8 +65,9 @@ pub struct ShuntOptions {
 }
 
 impl ShuntOptions {
-    const fn purpose(&self) -> Purpose {
-        if self.to_sockets { Purpose::Sockets } else { Purpose::Shunt }
+    fn program(&self) -> ProgramOptions {
+        let Self { interfaces, flows_max, to_sockets } = self.clone();
+        ProgramOptions { interfaces, flows_max: Some(flows_max), to_sockets }
     }
 }
 
@@ -103,24 +109,24 @@ pub struct InterfaceShunt {
     pub unclaimed_packets: u64,
 }
 
+/// How a sensor would come by the program.
+///
+/// # Errors
 /// What keeps these interfaces from being shunted, as far as that can be known without attaching anything to them.
-pub fn check(options: &ShuntOptions) -> Vec<CaptureError> {
-    program::check(&options.interfaces, options.purpose())
+pub fn check(options: &ProgramOptions) -> Result<ProgramAccess, Vec<CaptureError>> {
+    program::check(options)
 }
 
 impl Shunt {
-    /// Loads the program, and attaches it to the interfaces that exist.
+    /// Loads the program, or takes the one that was loaded for this process ([`pinned`]), and attaches it to the interfaces that
+    /// exist.
     ///
     /// # Errors
     /// The kernel, the driver of an interface or the rights of this process do not suffice.
     pub fn attach(options: &ShuntOptions) -> Result<Self, CaptureError> {
-        let random = RandomState::new();
-        let key = TagKey { low: random.hash_one(0_u64), high: random.hash_one(1_u64) };
-        let ShuntOptions { interfaces, flows_max, .. } = options;
-        let program = ProgramOptions { interfaces, flows_max: Some(*flows_max), purpose: options.purpose() };
-        let program = Arc::new(Program::attach(&program, &key)?);
+        let program = Arc::new(Program::attach(&options.program(), &random_key())?);
         let counts = ProgramCounts::of_program(&program)?;
-        let shared = Shared::new(program.map_flows()?, Arc::clone(&counts.words), key, Grace::default());
+        let shared = Shared::new(program.map_flows()?, Arc::clone(&counts.words), program.key(), Grace::default());
         let shared = Arc::new(shared);
         let counts = ShuntCounts { shared: Arc::clone(&shared), counts };
         Ok(Self { program, shared, counts })
@@ -154,8 +160,13 @@ impl Shunt {
 
 /// A program that only hands packets to AF_XDP sockets.
 pub(super) fn attach_for_sockets(interfaces: &[String]) -> Result<Program, CaptureError> {
-    let options = ProgramOptions { interfaces, flows_max: None, purpose: Purpose::Sockets };
-    Program::attach(&options, &TagKey { low: 0, high: 0 })
+    let options = ProgramOptions { interfaces: interfaces.to_vec(), flows_max: None, to_sockets: true };
+    Program::attach(&options, &random_key())
+}
+
+fn random_key() -> TagKey {
+    let random = RandomState::new();
+    TagKey { low: random.hash_one(0_u64), high: random.hash_one(1_u64) }
 }
 
 impl ShuntCounts {

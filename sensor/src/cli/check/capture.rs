@@ -9,7 +9,7 @@ use crate::cli::words::{bytes, counted, quoted};
 use crate::settings::{MemoryNeed, Settings};
 use vigie_capture::CaptureError;
 use vigie_capture::live::interfaces::{Interface, list};
-use vigie_capture::live::shunt::{check, table_bytes};
+use vigie_capture::live::shunt::{ProgramAccess, ProgramOptions, check, pinned, table_bytes};
 use vigie_capture::live::{Backend, LiveOptions, State, xdp};
 
 /// File descriptors beside those of capture sockets, workers and metrics connections.
@@ -21,9 +21,11 @@ const DESCRIPTORS_PER_WORKER: u64 = 2;
 
 /// All requirements of capture.
 pub(super) fn all(settings: &Settings, filter_origin: &str) -> Vec<Requirement> {
+    let (settings, told) = without_auto(settings);
+    let settings = &settings;
     let options = settings.capture.live_options();
     let mut requirements: Vec<Requirement> =
-        options_requirement(&options, settings.capture.workers).into_iter().collect();
+        options_requirement(&options, settings.capture.workers).into_iter().chain(told).collect();
     let known = list();
     let interfaces = &settings.capture.interfaces;
     let waits = options.wait_for_interfaces && options.backend != Backend::Xdp;
@@ -35,6 +37,25 @@ pub(super) fn all(settings: &Settings, filter_origin: &str) -> Vec<Requirement> 
     requirements.extend(filter(options.bpf.as_deref(), filter_origin));
     requirements.push(descriptors(settings, limit_of(&limits, "Max open files")));
     requirements
+}
+
+/// The settings with what `auto` comes to, as far as that can be known without attaching anything to an interface.
+fn without_auto(settings: &Settings) -> (Settings, Option<Requirement>) {
+    let mut settings = settings.clone();
+    if settings.capture.backend != Backend::Auto {
+        return (settings, None);
+    }
+    settings.capture.backend = Backend::Xdp;
+    let options = settings.capture.program_options(settings.limits.shunt_flows_max);
+    let lacking = options.and_then(|options| xdp::check(&options).err()).and_then(|errors| errors.into_iter().next());
+    let what = match lacking {
+        None => "AF_XDP will be used, if nothing stands against it at the start".to_owned(),
+        Some(error) => {
+            settings.capture.backend = Backend::Ring;
+            format!("packet sockets will be used, since {error}")
+        }
+    };
+    (settings, Some(Requirement::ok("backend", what)))
 }
 
 /// What live capture requires of its options.
@@ -79,26 +100,47 @@ fn interface(name: &str, known: &[Interface], waits: bool) -> Vec<Requirement> {
 fn sockets(settings: &Settings) -> Vec<Requirement> {
     const PART: &str = "xdp";
     let capture = &settings.capture;
-    let lacking = match capture.backend {
-        Backend::Xdp | Backend::Auto => xdp::check(&capture.interfaces),
-        Backend::Ring | Backend::Pcap => return Vec::new(),
-    };
-    if capture.backend == Backend::Auto {
-        let what = match lacking.first() {
-            Some(error) => format!("packet sockets will be used, since {error}"),
-            None => "the program loads; whether AF_XDP is used, the start shows".to_owned(),
-        };
-        return vec![Requirement::ok(PART, what)];
+    if capture.backend != Backend::Xdp {
+        return Vec::new();
     }
-    let lacking: Vec<_> = lacking.into_iter().map(|error| lacks(PART, error)).collect();
-    if !lacking.is_empty() {
-        return lacking;
-    }
+    let Some(options) = capture.program_options(settings.limits.shunt_flows_max) else { return Vec::new() };
     let mib = MemoryNeed::of(settings).rings_bytes >> 20;
-    let what = format!(
-        "the program loads; its rings take {mib} MiB of locked memory; whether the driver runs it, the start shows"
-    );
-    vec![Requirement::ok(PART, what)]
+    program(PART, &options, xdp::check(&options), &format!("its rings take {mib} MiB of locked memory"))
+}
+
+/// What came of a check of the XDP program, and what memory it goes with.
+fn program(
+    part: &'static str,
+    options: &ProgramOptions,
+    checked: Result<ProgramAccess, Vec<CaptureError>>,
+    memory: &str,
+) -> Vec<Requirement> {
+    let interfaces = options.interfaces.join(", ");
+    let rest = format!("{memory}; whether the driver runs it, the start shows");
+    match checked {
+        Ok(ProgramAccess::Loads) => {
+            vec![Requirement::ok(part, format!("{interfaces}: the program loads; {rest}")), for_service(part, options)]
+        }
+        Ok(ProgramAccess::Pinned(folder)) => {
+            vec![Requirement::ok(part, format!("{interfaces}: the program is loaded, in {folder}; {rest}"))]
+        }
+        Err(lacking) => lacking.into_iter().map(|error| lacks(part, error)).collect(),
+    }
+}
+
+/// Whether the program is loaded for the service, which may not load it itself. Who starts the sensor as root does without.
+fn for_service(part: &'static str, options: &ProgramOptions) -> Requirement {
+    match pinned::check(options) {
+        Ok(Some(folder)) => Requirement::ok(part, format!("the program is loaded for the service, in {folder}")),
+        Ok(None) => {
+            let what = "the program is not loaded for the service; vigie-xdp.service does that when the service starts";
+            Requirement::warning(part, what, "systemctl enable vigie-xdp.service, unless it is enabled")
+        }
+        Err(CaptureError::Interface { interface, reason, mend }) => {
+            Requirement::warning(part, format!("{interface}: {reason}"), mend)
+        }
+        Err(error) => Requirement::warning(part, error.to_string(), ""),
+    }
 }
 
 /// Whether the limit of locked memory suffices for the rings of AF_XDP. As of descriptors, a low limit is this shell's.
@@ -123,18 +165,18 @@ fn may_lock_memory() -> bool {
 /// What the shunt requires, if there is to be one.
 fn shunt(settings: &Settings) -> Vec<Requirement> {
     const PART: &str = "shunt";
-    let Some(options) = settings.capture.shunt_options(settings.limits.shunt_flows_max) else { return Vec::new() };
-    // What AF_XDP lacks is said already.
-    let lacking = if options.to_sockets { Vec::new() } else { check(&options) };
-    let lacking: Vec<_> = lacking.into_iter().map(|error| lacks(PART, error)).collect();
-    if !lacking.is_empty() {
-        return lacking;
+    let flows_max = settings.limits.shunt_flows_max;
+    let Some(options) = settings.capture.program_options(flows_max).filter(|options| options.flows_max.is_some())
+    else {
+        return Vec::new();
+    };
+    let flows = counted(flows_max as u64, "flow");
+    let table = format!("its table of {flows} takes {} MiB", table_bytes(flows_max) >> 20);
+    match options.to_sockets {
+        // The program is that for AF_XDP, of which it is said.
+        true => vec![Requirement::ok(PART, table)],
+        false => program(PART, &options, check(&options), &table),
     }
-    let flows = counted(options.flows_max as u64, "flow");
-    let mib = table_bytes(options.flows_max) >> 20;
-    let what =
-        format!("the program loads; its table of {flows} takes {mib} MiB; whether the driver runs it, the start shows");
-    vec![Requirement::ok(PART, what)]
 }
 
 fn lacks(part: &'static str, error: CaptureError) -> Requirement {

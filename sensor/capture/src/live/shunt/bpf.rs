@@ -1,18 +1,24 @@
-//! The calls of bpf(2) that are made for the XDP program: maps, a program, its links to interfaces. Each descriptor is owned, and what it
-//! stands for ends with it.
+//! The calls of bpf(2) that are made for the XDP program: maps, a program, its links to interfaces, and names for them in a BPF file
+//! system. Each descriptor is owned, and what it stands for ends with it, unless it has such a name.
 #![allow(unsafe_code)]
 
-use std::ffi::c_long;
+use std::ffi::{CString, c_long};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use super::object::Instruction;
 
 /// Commands (`enum bpf_cmd`, linux/bpf.h).
 const MAP_CREATE: c_long = 0;
+const MAP_LOOKUP_ELEM: c_long = 1;
 const MAP_UPDATE_ELEM: c_long = 2;
 const PROG_LOAD: c_long = 5;
+const OBJ_PIN: c_long = 6;
+const OBJ_GET: c_long = 7;
 const PROG_TEST_RUN: c_long = 10;
+const OBJ_GET_INFO_BY_FD: c_long = 15;
 const MAP_FREEZE: c_long = 22;
 const LINK_CREATE: c_long = 28;
 /// Types of programs and of what they are attached to.
@@ -43,6 +49,8 @@ pub(super) enum MapKind {
 pub(super) const MAPPABLE: u32 = 1 << 10;
 /// `BPF_F_RDONLY_PROG`: programs do not write it.
 pub(super) const READ_ONLY: u32 = 1 << 7;
+/// `BPF_F_RDONLY`: this process does not write it.
+const OPENED_TO_READ: u32 = 1 << 3;
 
 /// A map to be made.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +78,7 @@ struct MapCreate {
 }
 
 #[repr(C)]
-struct MapUpdate {
+struct MapElement {
     map: u32,
     unused: u32,
     key: u64,
@@ -100,6 +108,32 @@ struct LinkCreate {
     program: u32,
     interface: u32,
     attach_type: u32,
+    flags: u32,
+}
+
+#[repr(C)]
+struct Pin {
+    path: u64,
+    object: u32,
+    flags: u32,
+}
+
+#[repr(C)]
+struct InfoRequest {
+    object: u32,
+    info_bytes: u32,
+    info: u64,
+}
+
+/// The beginning of what the kernel tells of a map (`struct bpf_map_info`).
+#[repr(C)]
+#[derive(Default)]
+struct MapInfo {
+    kind: u32,
+    id: u32,
+    key_bytes: u32,
+    value_bytes: u32,
+    entries: u32,
     flags: u32,
 }
 
@@ -138,9 +172,54 @@ pub(super) fn update(map: BorrowedFd<'_>, spec: &MapSpec, key: &[u8], value: &[u
         return Err(io::ErrorKind::InvalidInput.into());
     }
     let (key, value) = (key.as_ptr() as u64, value.as_ptr() as u64);
-    let mut arguments = MapUpdate { map: number(map), unused: 0, key, value, flags: 0 };
+    let mut arguments = MapElement { map: number(map), unused: 0, key, value, flags: 0 };
     // SAFETY: the kernel reads a key and a value of the map's sizes there, which these slices have. They outlive the call.
     unsafe { bpf(MAP_UPDATE_ELEM, &mut arguments) }.map(drop)
+}
+
+/// Reads a value of a map, whose keys and values have these sizes.
+pub(super) fn value(map: BorrowedFd<'_>, spec: &MapSpec, key: &[u8]) -> io::Result<Vec<u8>> {
+    let told = info(map)?;
+    if key.len() != told.key_bytes as usize || told.value_bytes != spec.value_bytes {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut value = vec![0; told.value_bytes as usize];
+    let (key, place) = (key.as_ptr() as u64, value.as_mut_ptr() as u64);
+    let mut arguments = MapElement { map: number(map), unused: 0, key, value: place, flags: 0 };
+    // SAFETY: the kernel reads a key of the map's size and writes a value of the map's size, as it has just told them; they
+    // never change. Key and value outlive the call.
+    unsafe { bpf(MAP_LOOKUP_ELEM, &mut arguments) }.map(|_| value)
+}
+
+fn info(map: BorrowedFd<'_>) -> io::Result<MapInfo> {
+    let mut info = MapInfo::default();
+    let info_bytes = size_of::<MapInfo>() as u32;
+    let mut arguments = InfoRequest { object: number(map), info_bytes, info: (&raw mut info) as u64 };
+    // SAFETY: the kernel writes at most so many bytes there, which `info` has; they are numbers, and it outlives the call.
+    unsafe { bpf(OBJ_GET_INFO_BY_FD, &mut arguments) }.map(|_| info)
+}
+
+/// Whether a map is of this kind and has these sizes.
+pub(super) fn is_like(map: BorrowedFd<'_>, spec: &MapSpec) -> io::Result<bool> {
+    let MapInfo { kind, key_bytes, value_bytes, entries, .. } = info(map)?;
+    Ok((kind, key_bytes, value_bytes, entries) == (spec.kind as u32, spec.key_bytes, spec.value_bytes, spec.entries))
+}
+
+/// Gives a map or a program a name in a BPF file system. It lives as long as it has one.
+pub(super) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut arguments = Pin { path: path.as_ptr() as u64, object: number(object), flags: 0 };
+    // SAFETY: the kernel reads the path up to its zero. It outlives the call.
+    unsafe { bpf(OBJ_PIN, &mut arguments) }.map(drop)
+}
+
+/// Opens the map or the program of this name, to use it or only to read it.
+pub(super) fn open(path: &Path, to_read: bool) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let flags = if to_read { OPENED_TO_READ } else { 0 };
+    let mut arguments = Pin { path: path.as_ptr() as u64, object: 0, flags };
+    // SAFETY: the kernel reads the path up to its zero. It outlives the call.
+    unsafe { bpf(OBJ_GET, &mut arguments) }.map(owned)
 }
 
 /// From now on no process changes a map.

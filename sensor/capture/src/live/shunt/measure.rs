@@ -48,7 +48,14 @@ impl Measure {
     /// # Errors
     /// The kernel refuses the program.
     pub fn load(flows_max: usize) -> Result<Self, Box<dyn Error + Send + Sync>> {
-        let constants = constants(flows_max)?;
+        Self::load_for(flows_max, INTERFACES)
+    }
+
+    pub(super) fn load_for(
+        flows_max: usize,
+        interfaces: [u32; INTERFACES_MAX],
+    ) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        let constants = Constants { interfaces, ..constants(flows_max)? };
         Self::new(load(super::program::OBJECT, &constants, &[], &[])?, &constants)
     }
 

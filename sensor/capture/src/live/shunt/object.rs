@@ -33,6 +33,7 @@ pub(super) struct Object<'o> {
     constant_places: Vec<(&'o str, usize)>,
     references: Vec<(usize, Target<'o>)>,
     license: &'o [u8],
+    fingerprint: u64,
 }
 
 /// What an instruction refers to.
@@ -86,6 +87,7 @@ impl<'o> Object<'o> {
             constant_places: constant_places.collect(),
             references,
             license: bytes(LICENSE)?,
+            fingerprint: fingerprint(elf),
         })
     }
 
@@ -97,9 +99,20 @@ impl<'o> Object<'o> {
         place.map(|place| place.copy_from_slice(value)).is_some()
     }
 
-    /// The constants, as they are now.
-    pub(super) fn constants(&self) -> &[u8] {
-        &self.constants
+    /// What a constant is in a copy of all constants. `None` if there is none of this name and length.
+    pub(super) fn constant<'c>(&self, constants: &'c [u8], name: &str, bytes: usize) -> Option<&'c [u8]> {
+        let (_, offset) = self.constant_places.iter().find(|(other, _)| *other == name)?;
+        constants.get(*offset..offset + bytes)
+    }
+
+    /// The constants as they are now, and the fingerprint of the object behind them.
+    pub(super) fn constants(&self) -> Vec<u8> {
+        [&self.constants[..], &self.fingerprint.to_ne_bytes()].concat()
+    }
+
+    /// Whether these constants are of this object.
+    pub(super) fn is_of(&self, constants: &[u8]) -> bool {
+        constants.len() == self.constants().len() && constants.ends_with(&self.fingerprint.to_ne_bytes())
     }
 
     /// The licence, with a zero at the end.
@@ -130,6 +143,11 @@ impl<'o> Object<'o> {
         }
         Some(instructions)
     }
+}
+
+/// A number by which the object of one version is known from those of others (FNV-1a).
+fn fingerprint(elf: &[u8]) -> u64 {
+    elf.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 fn sections(elf: &[u8]) -> Option<Vec<Section<'_>>> {

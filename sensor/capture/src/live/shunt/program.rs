@@ -1,16 +1,19 @@
-//! Loads the XDP program and attaches it to interfaces: to shunt, to hand packets to AF_XDP sockets, or both. Says in words
-//! what the kernel refuses.
+//! Loads the XDP program and attaches it to interfaces: to shunt, to hand packets to AF_XDP sockets, or both. Who may not load it
+//! takes the one that was loaded for it ([`pinned`]).
 
 use std::collections::hash_map::RandomState;
-use std::fs;
+use std::fs::{self, File};
 use std::hash::BuildHasher;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::Ordering;
 
 use super::bpf::{self, MAPPABLE, MapKind, MapSpec, Mode, READ_ONLY};
 use super::memory::SharedWords;
 use super::object::Object;
 use super::packet::TagKey;
+use super::pinned::{self, Taken};
+use super::refusal::{Refusal, not_attached};
 use super::suited::suits;
 use super::table::{LINE_WORDS, line_shift, lines_for};
 use super::{COUNTS_WORDS, INTERFACES_MAX};
@@ -21,7 +24,8 @@ use crate::live::system::Device;
 
 /// Made from `xdp/shunt.c`, as `make -C xdp check` proves.
 pub(super) static OBJECT: &[u8] = include_bytes!("../../../xdp/shunt.o");
-const PROGRAM: &str = "shunt";
+pub(super) const PROGRAM: &str = "shunt";
+pub(super) const CONSTANTS: &str = "shunt_constants";
 const FLOWS: &str = "shunt_flows";
 const COUNTS: &str = "shunt_counts";
 const SOCKETS: &str = "shunt_sockets";
@@ -47,7 +51,7 @@ impl Purpose {
     }
 
     /// The program in words.
-    const fn program(self) -> &'static str {
+    pub(super) const fn program(self) -> &'static str {
         match self {
             Self::Shunt => "the shunt's program",
             Self::Sockets => "the program for AF_XDP sockets",
@@ -55,7 +59,7 @@ impl Purpose {
     }
 
     /// The first kernel that has what it uses.
-    const fn kernel(self) -> &'static str {
+    pub(super) const fn kernel(self) -> &'static str {
         match self {
             Self::Shunt => "Linux 5.18",
             Self::Sockets => "Linux 6.1 with AF_XDP sockets (CONFIG_XDP_SOCKETS)",
@@ -64,12 +68,33 @@ impl Purpose {
 }
 
 /// What a program is to do.
-#[derive(Clone, Copy, Debug)]
-pub(in super::super) struct ProgramOptions<'o> {
-    pub(in super::super) interfaces: &'o [String],
-    /// Flows that can be shunted, if any are to be.
-    pub(in super::super) flows_max: Option<usize>,
-    pub(in super::super) purpose: Purpose,
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProgramOptions {
+    /// The names of the interfaces. Those that do not exist are passed over.
+    pub interfaces: Vec<String>,
+    /// Flows that the table has room for, both directions of each, if flows are to be shunted.
+    pub flows_max: Option<usize>,
+    /// Whether packets go to AF_XDP sockets; if not, they go to packet sockets.
+    pub to_sockets: bool,
+}
+
+impl ProgramOptions {
+    pub(super) const fn purpose(&self) -> Purpose {
+        if self.to_sockets { Purpose::Sockets } else { Purpose::Shunt }
+    }
+
+    pub(super) fn first(&self) -> &str {
+        self.interfaces.first().map_or("", String::as_str)
+    }
+}
+
+/// How a sensor with the rights of this process comes by the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProgramAccess {
+    /// It loads it.
+    Loads,
+    /// It takes the one that was loaded for it, and is pinned in this folder.
+    Pinned(&'static str),
 }
 
 /// An interface with the program.
@@ -91,6 +116,8 @@ pub(in super::super) struct Program {
     passed_over: Vec<String>,
     constants: Constants,
     purpose: Purpose,
+    /// Keeps other sensors from the program's maps, if it was loaded for all of them.
+    _lock: Option<File>,
 }
 
 /// The values that are constant once the program is loaded.
@@ -109,16 +136,24 @@ pub(super) struct Constants {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sockets {
     /// Of each interface, one for each queue.
-    queues: u32,
+    pub(super) queues: u32,
     /// By what a time stamp is known.
-    mark: u64,
+    pub(super) mark: u64,
 }
 
-impl Program {
-    /// Loads the program for the interfaces that exist, and attaches it.
-    pub(super) fn attach(options: &ProgramOptions<'_>, key: &TagKey) -> Result<Self, CaptureError> {
-        let (purpose, first) = (options.purpose, options.interfaces.first().map_or("", String::as_str));
-        let (attached, passed_over) = find(options.interfaces, purpose)?;
+/// A program as it is to be, and where.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) constants: Constants,
+    attached: Vec<Attached>,
+    pub(super) passed_over: Vec<String>,
+}
+
+impl Wanted {
+    /// The program for the interfaces that exist.
+    pub(super) fn new(options: &ProgramOptions, key: &TagKey) -> Result<Self, CaptureError> {
+        let purpose = options.purpose();
+        let (attached, passed_over) = find(&options.interfaces, purpose)?;
         let mut interfaces = [0; INTERFACES_MAX];
         for (place, attached) in interfaces.iter_mut().zip(&attached) {
             *place = attached.index;
@@ -127,14 +162,31 @@ impl Program {
         let constants = Constants {
             key: *key,
             lines: lines_for(options.flows_max.unwrap_or_default()),
-            processors: processors(first, purpose)?,
+            processors: processors(options.first(), purpose)?,
             interfaces,
             shunts: options.flows_max.is_some(),
-            sockets: (purpose == Purpose::Sockets).then(|| Sockets { queues, mark: random_mark() }),
+            sockets: options.to_sockets.then(|| Sockets { queues, mark: random_mark() }),
         };
-        let loaded = load(OBJECT, &constants, &[], &[]).map_err(|refusal| refusal.of(first, purpose))?;
+        Ok(Self { constants, attached, passed_over })
+    }
+}
+
+impl Program {
+    /// Loads the program for the interfaces that exist, or takes the one that was loaded for this process, and attaches it.
+    pub(super) fn attach(options: &ProgramOptions, key: &TagKey) -> Result<Self, CaptureError> {
+        let (purpose, first) = (options.purpose(), options.first());
+        let Wanted { constants, attached, passed_over } = Wanted::new(options, key)?;
+        let (loaded, constants, lock) = match load(OBJECT, &constants, &[], &[]) {
+            Ok(loaded) => (loaded, constants, None),
+            Err(refusal) if refusal.is_lack_of_rights() => {
+                let taken = pinned::take(&constants).map_err(|lack| lack.of(first, purpose))?;
+                let Taken { loaded, constants, lock } = taken.ok_or_else(|| refusal.of(first, purpose))?;
+                (loaded, constants, Some(lock))
+            }
+            Err(refusal) => return Err(refusal.of(first, purpose)),
+        };
         let links = attached.iter().map(|to| attach(&loaded, to, purpose)).collect::<Result<_, _>>()?;
-        Ok(Self { loaded, links, attached, passed_over, constants, purpose })
+        Ok(Self { loaded, links, attached, passed_over, constants, purpose, _lock: lock })
     }
 
     pub(in super::super) fn attached(&self) -> &[Attached] {
@@ -163,6 +215,11 @@ impl Program {
         &self.passed_over
     }
 
+    /// The key of the table's tags.
+    pub(super) const fn key(&self) -> TagKey {
+        self.constants.key
+    }
+
     pub(super) const fn processors(&self) -> usize {
         self.constants.processors
     }
@@ -183,13 +240,14 @@ impl Program {
     }
 }
 
-/// What keeps the program from serving these interfaces, as far as that can be known without attaching anything to them.
-pub(in super::super) fn check(interfaces: &[String], purpose: Purpose) -> Vec<CaptureError> {
-    let first = interfaces.first().map(String::as_str).unwrap_or_default();
+/// How a sensor would come by the program, or what keeps the program from serving these interfaces, as far as that can be known
+/// without attaching anything to them.
+pub(in super::super) fn check(options: &ProgramOptions) -> Result<ProgramAccess, Vec<CaptureError>> {
+    let (purpose, first) = (options.purpose(), options.first());
     let known = list();
-    let named = known.iter().filter(|interface| interfaces.contains(&interface.name));
-    let unsuited = named.filter_map(|interface| suits(interface, purpose).err());
-    let loads = || {
+    let named = known.iter().filter(|interface| options.interfaces.contains(&interface.name));
+    let unsuited: Vec<_> = named.filter_map(|interface| suits(interface, purpose).err()).collect();
+    let access = || {
         let constants = Constants {
             key: TagKey { low: 0, high: 0 },
             lines: lines_for(0),
@@ -198,9 +256,18 @@ pub(in super::super) fn check(interfaces: &[String], purpose: Purpose) -> Vec<Ca
             shunts: purpose == Purpose::Shunt,
             sockets: (purpose == Purpose::Sockets).then_some(Sockets { queues: 1, mark: 0 }),
         };
-        load(OBJECT, &constants, &[], &[]).map_err(|refusal| refusal.of(first, purpose))
+        let refusal = match load(OBJECT, &constants, &[], &[]) {
+            Ok(_) => return Ok(ProgramAccess::Loads),
+            Err(refusal) => refusal,
+        };
+        // An interface that does not suit is told already.
+        let pinned = if refusal.is_lack_of_rights() && unsuited.is_empty() { pinned::check(options)? } else { None };
+        pinned.map(ProgramAccess::Pinned).ok_or_else(|| refusal.of(first, purpose))
     };
-    unsuited.chain(loads().err()).collect()
+    match access() {
+        Ok(access) if unsuited.is_empty() => Ok(access),
+        outcome => Err(unsuited.into_iter().chain(outcome.err()).collect()),
+    }
 }
 
 fn attach(loaded: &Loaded, to: &Attached, purpose: Purpose) -> Result<(OwnedFd, Mode), CaptureError> {
@@ -222,24 +289,24 @@ fn random_mark() -> u64 {
 }
 
 impl Constants {
-    fn values(&self) -> [(&'static str, Vec<u8>); 10] {
+    pub(super) fn values(&self) -> [(&'static str, Vec<u8>); 10] {
         let Self { key, lines, processors, interfaces, shunts, sockets } = self;
         let Sockets { queues, mark } = sockets.unwrap_or(Sockets { queues: 0, mark: 0 });
         [
+            ("shunts", u32::from(*shunts).to_ne_bytes().to_vec()),
+            ("to_sockets", u32::from(sockets.is_some()).to_ne_bytes().to_vec()),
             ("key_low", key.low.to_ne_bytes().to_vec()),
             ("key_high", key.high.to_ne_bytes().to_vec()),
             ("line_shift", line_shift(*lines).to_ne_bytes().to_vec()),
             ("line_mask", ((*lines - 1) as u32).to_ne_bytes().to_vec()),
             ("processors", (*processors as u32).to_ne_bytes().to_vec()),
             ("interfaces", interfaces.iter().flat_map(|index| index.to_ne_bytes()).collect()),
-            ("shunts", u32::from(*shunts).to_ne_bytes().to_vec()),
-            ("to_sockets", u32::from(sockets.is_some()).to_ne_bytes().to_vec()),
             ("queues", queues.to_ne_bytes().to_vec()),
             ("stamp_mark", mark.to_ne_bytes().to_vec()),
         ]
     }
 
-    fn maps(&self) -> Vec<MapSpec> {
+    pub(super) fn maps(&self) -> Vec<MapSpec> {
         let array = |name, words, entries| {
             let value_bytes = (words * size_of::<u64>()) as u32;
             MapSpec { name, kind: MapKind::Array, key_bytes: 4, value_bytes, entries, flags: MAPPABLE }
@@ -264,7 +331,9 @@ impl Constants {
 #[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) program: OwnedFd,
-    maps: Vec<(MapSpec, OwnedFd)>,
+    pub(super) maps: Vec<(MapSpec, OwnedFd)>,
+    /// Its constants.
+    pub(super) constants: OwnedFd,
 }
 
 impl Loaded {
@@ -272,6 +341,15 @@ impl Loaded {
     pub(super) fn find(&self, name: &str) -> io::Result<&(MapSpec, OwnedFd)> {
         let found = self.maps.iter().find(|(spec, _)| spec.name == name);
         found.ok_or_else(|| io::Error::other("the object has no such map"))
+    }
+
+    /// Clears what was in the table and in the counts.
+    pub(super) fn clear(&self) -> io::Result<()> {
+        for (spec, map) in self.maps.iter().filter(|(spec, _)| spec.flags & MAPPABLE != 0) {
+            let words = spec.entries as usize * spec.value_bytes as usize / size_of::<u64>();
+            SharedWords::map(map.as_fd(), words)?.words().iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        }
+        Ok(())
     }
 
     /// Maps a map of so many words.
@@ -298,16 +376,9 @@ pub(super) fn load(
     let made = specs.iter().chain(more_maps).map(|spec| Ok((*spec, bpf::make_map(spec)?)));
     let maps = made.collect::<io::Result<Vec<_>>>()?;
     // The program knows them as constants only if nobody can change them any more.
-    let values = MapSpec {
-        name: "shunt_constants",
-        kind: MapKind::Array,
-        key_bytes: 4,
-        value_bytes: object.constants().len() as u32,
-        entries: 1,
-        flags: READ_ONLY,
-    };
-    let held = bpf::make_map(&values)?;
-    bpf::update(held.as_fd(), &values, &[0; 4], object.constants())?;
+    let spec = constants_spec(&object);
+    let held = bpf::make_map(&spec)?;
+    bpf::update(held.as_fd(), &spec, &[0; 4], &object.constants())?;
     bpf::freeze(held.as_fd())?;
     // What hands packets to sockets is left out where there are none, and its map with it; but the kernel wants some map there.
     let is_it = |spec: &MapSpec, name: &str| {
@@ -317,58 +388,14 @@ pub(super) fn load(
     let instructions = object.linked(held.as_raw_fd(), number).ok_or_else(odd)?;
     let program = bpf::load(PROGRAM, &instructions, object.license());
     let program = program.map_err(|(error, log)| Refusal { error, log })?;
-    Ok(Loaded { program, maps })
+    Ok(Loaded { program, maps, constants: held })
 }
 
-/// Why the kernel does not load the program.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    error: io::Error,
-    /// What it says of the instructions.
-    log: String,
+/// The map of an object's constants.
+pub(super) fn constants_spec(object: &Object<'_>) -> MapSpec {
+    let value_bytes = object.constants().len() as u32;
+    MapSpec { name: CONSTANTS, kind: MapKind::Array, key_bytes: 4, value_bytes, entries: 1, flags: READ_ONLY }
 }
-
-impl From<io::Error> for Refusal {
-    fn from(error: io::Error) -> Self {
-        Self { error, log: String::new() }
-    }
-}
-
-impl Refusal {
-    /// As the error of an interface.
-    fn of(&self, name: &str, purpose: Purpose) -> CaptureError {
-        let (program, otherwise) = (purpose.program(), purpose.otherwise());
-        let rights = || format!("start as root or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, or {otherwise}");
-        let is_old = self.log.is_empty() || ["unknown func", "invalid func"].iter().any(|said| self.log.contains(said));
-        let (reason, mend) = match self.error.raw_os_error() {
-            Some(libc::EPERM) => (format!("no permission to load {program}"), rights()),
-            // The verifier refuses arithmetic with addresses to those who lack CAP_PERFMON.
-            Some(libc::EACCES) => (format!("the kernel refuses {program}: {}", self.last_line()), rights()),
-            Some(libc::EINVAL | libc::ENOSYS) if is_old => {
-                (format!("this kernel does not load {program}; it needs {}", purpose.kernel()), otherwise.to_owned())
-            }
-            Some(libc::ENOMEM) => {
-                ("no memory for the shunt's table".to_owned(), "make limits.shunt_flows_max smaller".to_owned())
-            }
-            _ => (format!("{program} cannot be loaded: {}: {}", self.error, self.last_line()), otherwise.to_owned()),
-        };
-        error(name, &reason, mend)
-    }
-
-    /// The last line of what the kernel says; statistics come behind it.
-    fn last_line(&self) -> &str {
-        let mut lines = self.log.lines().rev().map(str::trim);
-        lines.find(|line| !line.is_empty() && !line.starts_with("processed ")).unwrap_or("it gives no reason")
-    }
-}
-
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, text: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(text, "{}: {}", self.error, self.last_line())
-    }
-}
-
-impl std::error::Error for Refusal {}
 
 /// How many processors the machine may have: their numbers are below that.
 pub(super) fn possible_processors() -> io::Result<usize> {
@@ -398,25 +425,6 @@ fn find(names: &[String], purpose: Purpose) -> Result<(Vec<Attached>, Vec<String
         }
     }
     Ok((attached, passed_over))
-}
-
-fn not_attached(name: &str, cause: io::Error, purpose: Purpose) -> CaptureError {
-    let otherwise = purpose.otherwise();
-    match cause.raw_os_error() {
-        Some(libc::EBUSY) => {
-            let mend = format!("end the program that attached it ('ip link' shows it), or {otherwise}");
-            error(name, "another XDP program is attached to it", mend)
-        }
-        Some(libc::EOPNOTSUPP) => {
-            let reason = format!("its driver cannot run {}", purpose.program());
-            error(name, &reason, format!("{otherwise}; the generic mode, which any driver has, does not pay"))
-        }
-        _ => Refusal::from(cause).of(name, purpose),
-    }
-}
-
-pub(super) fn error(name: &str, reason: &str, mend: impl Into<String>) -> CaptureError {
-    CaptureError::Interface { interface: name.to_owned(), reason: reason.to_owned(), mend: mend.into() }
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 
-use super::program::{Purpose, error};
+use super::program::Purpose;
+use super::refusal::error;
 use crate::CaptureError;
 use crate::live::interfaces::Interface;
 use vigie_wire::LinkType;

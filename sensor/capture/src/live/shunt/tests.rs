@@ -34,6 +34,27 @@ fn loaded() -> Option<Measure> {
     }
 }
 
+/// On an interface that it was not loaded for the program lets everything up, whoever attaches it there.
+#[test]
+fn other_interfaces_are_let_alone() {
+    if loaded().is_none() {
+        return;
+    }
+    let frame = ordinary_frame(&[], false, false, 1, b"payload");
+    let verdict = |interfaces| {
+        let mut measure = Measure::load_for(4_096, interfaces).unwrap();
+        shunt(&mut measure.table(), &Direction::of_frame(&frame).unwrap().0, 0);
+        measure.run(&frame, 1).unwrap().0
+    };
+    let all_but_it: [u32; INTERFACES_MAX] = std::array::from_fn(|place| place as u32 + 2);
+    assert_eq!(verdict(all_but_it), UP);
+    for place in [0, INTERFACES_MAX - 1] {
+        let mut with_it = all_but_it;
+        with_it[place] = 1;
+        assert_eq!(verdict(with_it), DROPPED);
+    }
+}
+
 /// Of each frame the program says what `Direction::of_frame` says, and they know it by the same tag.
 #[test]
 fn the_program_parses_as_the_worker_does() {

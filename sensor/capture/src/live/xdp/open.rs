@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::super::link::{Link, Links};
 use super::super::rings::not_there;
 use super::super::shunt::program::{self, Attached, Program, Purpose};
-use super::super::shunt::{ProgramCounts, Shunt, attach_for_sockets};
+use super::super::shunt::{ProgramAccess, ProgramCounts, ProgramOptions, Shunt, ShuntOptions, attach_for_sockets};
 use super::super::system::{PacketSocket, XskSocket};
 use super::super::tap::refused;
 use super::super::{Backend, Changes, InterfaceCounts, LiveOptions, Timestamps};
@@ -22,16 +22,22 @@ const LINK_BYTES: u32 = 22;
 /// Chunks of a queue at least: as many frames as a driver hands over at once.
 const CHUNKS_MIN: usize = 64;
 
+/// How a sensor would come by the program.
+///
+/// # Errors
 /// What keeps these interfaces from being captured by AF_XDP, as far as that can be known without attaching anything to them.
-pub fn check(interfaces: &[String]) -> Vec<CaptureError> {
-    let first = interfaces.first().map_or("", String::as_str);
+pub fn check(options: &ProgramOptions) -> Result<ProgramAccess, Vec<CaptureError>> {
+    let first = options.interfaces.first().map_or("", String::as_str);
     let socket = XskSocket::open().map_err(|error| not_opened(first, Step::Socket, &error));
-    program::check(interfaces, Purpose::Sockets).into_iter().chain(socket.err()).collect()
+    match (program::check(options), socket) {
+        (access, Ok(_)) => access,
+        (access, Err(error)) => Err(access.err().into_iter().flatten().chain([error]).collect()),
+    }
 }
 
-/// Why these interfaces are not to be captured by AF_XDP if nobody asked for just that: in words that go on from "since". None if
-/// nothing stands against it. Its queues are opened for that, and closed again.
-pub fn obstacle(options: &LiveOptions, workers: usize) -> Option<String> {
+/// Why these interfaces are not to be captured by AF_XDP, with this shunt in front, if nobody asked for just that: in words that
+/// go on from "since". None if nothing stands against it. Its queues are opened for that, and closed again.
+pub fn obstacle(options: &LiveOptions, workers: usize, shunt: Option<&ShuntOptions>) -> Option<String> {
     if workers > 1 {
         return Some("several workers want a card that sends both directions of a flow to one queue".to_owned());
     }
@@ -42,8 +48,12 @@ pub fn obstacle(options: &LiveOptions, workers: usize) -> Option<String> {
         return Some("it has no timestamps of the card, which capture.timestamps asks for".to_owned());
     }
     let options = LiveOptions { backend: Backend::Xdp, ..options.clone() };
-    let opened = options.check(workers).and_then(|()| Sockets::open(&options, workers, None));
-    let sockets = match opened {
+    let open = || {
+        options.check(workers)?;
+        let shunt = shunt.map(Shunt::attach).transpose()?;
+        Sockets::open(&options, workers, shunt.as_ref())
+    };
+    let sockets = match open() {
         Ok(sockets) => sockets,
         Err(error) => return Some(error.to_string()),
     };
@@ -239,9 +249,11 @@ fn not_opened(name: &str, step: Step, error: &io::Error) -> CaptureError {
             "no permission to open an AF_XDP socket".to_owned(),
             "start as root or with CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF and CAP_PERFMON".to_owned(),
         ),
-        (Step::Socket, Some(libc::EAFNOSUPPORT)) => {
-            ("this kernel has no AF_XDP sockets (CONFIG_XDP_SOCKETS)".to_owned(), ring.to_owned())
-        }
+        // systemd answers so too.
+        (Step::Socket, Some(libc::EAFNOSUPPORT)) => (
+            "this kernel has no AF_XDP sockets (CONFIG_XDP_SOCKETS), or the service may not open them".to_owned(),
+            format!("allow them in a drop-in (systemctl edit vigie: RestrictAddressFamilies=AF_XDP), or {ring}"),
+        ),
         (Step::Memory, Some(libc::ENOBUFS)) => (
             "the limit of locked memory does not allow its rings".to_owned(),
             "set LimitMEMLOCK=infinity in the unit ('ulimit -l unlimited' in a shell), or make capture.ring_bytes smaller"
