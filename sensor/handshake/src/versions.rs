@@ -322,9 +322,9 @@ impl Versions {
                 return;
             }
             self.count_walk(base);
-            let walk = Walk::new(base, &self.patches, decided, applied);
             let reading = Reading { applied, urgent: UrgentBytes::Kept };
-            match walk.read() {
+            self.read(reading, base);
+            match Walk::new(&self.bytes, &self.patches, decided).read() {
                 Ok(Found::Name(hash)) => self.offer(reading, hash, base, limits),
                 Ok(Found::Request) => self.try_reading(reading, base, limits),
                 Err(Halt::Undecided(place)) => {

@@ -32,11 +32,14 @@ pub(super) enum Halt {
 /// A walk along the structure of a ClientHello (RFC 8446 §4.1.2) to its server name, through TLS records (§5.1), or along an
 /// HTTP request (RFC 9112 §2.1) to its host.
 pub(super) struct Walk<'w> {
-    base: &'w [u8],
+    /// The bytes with the patches that are applied so far.
+    bytes: &'w [u8],
     patches: &'w [Patch],
+    /// The patches that are applied, or are not.
     decided: u32,
-    applied: u32,
     at: usize,
+    /// No patch that is not decided on has another version of the bytes from the last one that was asked for up to here.
+    agreed_to: usize,
     /// Where the current record ends.
     record_ends: usize,
     /// Bytes of the message that are left.
@@ -50,13 +53,13 @@ impl<'w> Walk<'w> {
     /// Type and length of a handshake message.
     const HEADER_BYTES: usize = 4;
 
-    /// A walk through `base` with the patches of the set `applied`; those of the set `decided` are decided on.
-    pub(super) const fn new(base: &'w [u8], patches: &'w [Patch], decided: u32, applied: u32) -> Self {
-        Self { base, patches, decided, applied, at: 0, record_ends: 0, message_left: Self::HEADER_BYTES }
+    /// A walk through `bytes`, to which those patches of the set `decided` are applied that are to be.
+    pub(super) const fn new(bytes: &'w [u8], patches: &'w [Patch], decided: u32) -> Self {
+        Self { bytes, patches, decided, at: 0, agreed_to: 0, record_ends: 0, message_left: Self::HEADER_BYTES }
     }
 
     /// Walks to a name, or to what ends the walk before it.
-    pub(super) fn read(self) -> Result<Found, Halt> {
+    pub(super) fn read(mut self) -> Result<Found, Halt> {
         match self.stream_byte(0)? {
             HANDSHAKE_RECORD => self.name_hash().map(Found::Name),
             _ => self.request().map(|()| Found::Request),
@@ -64,21 +67,18 @@ impl<'w> Walk<'w> {
     }
 
     /// Walks over the request line and the headers up to a host, in what may be a request so far.
-    fn request(&self) -> Result<(), Halt> {
-        let mut head = Vec::new();
+    fn request(mut self) -> Result<(), Halt> {
         let (mut line_start, mut has_request) = (0, false);
         loop {
-            let at = head.len();
-            match self.undisputed_line(at) {
-                undisputed if at > REQUEST_START_BYTES && !undisputed.is_empty() => head.extend_from_slice(undisputed),
-                _ => head.push(self.stream_byte(at)?),
-            }
+            let at = self.at;
+            self.at = self.step_in_line(at)?;
+            let head = self.bytes.get(..self.at).unwrap_or_default();
             let is_line_end = head.last() == Some(&b'\n');
             let line = head.get(line_start..).unwrap_or_default();
             if !has_request {
-                let is_possible = head.len() > REQUEST_START_BYTES || http::may_be_request(&head);
+                let is_possible = head.len() > REQUEST_START_BYTES || http::may_be_request(head);
                 has_request = is_line_end && !line.trim_ascii().is_empty();
-                if !is_possible || has_request && !http::begins_request(&head) {
+                if !is_possible || has_request && !http::begins_request(head) {
                     return Err(Halt::Nothing);
                 }
             } else if head.get(at..).is_some_and(|bytes| memchr(0, bytes).is_some()) {
@@ -92,18 +92,14 @@ impl<'w> Walk<'w> {
         }
     }
 
-    /// The bytes from here to the end of the line, or to the first one of which there is another version.
-    fn undisputed_line(&self, at: usize) -> &[u8] {
-        let mut end = self.base.len();
-        for patch in self.patches {
-            if patch.offset > at {
-                end = end.min(patch.offset);
-            } else if patch.byte(at).is_some() {
-                return &[];
-            }
+    /// Where the line ends in which this byte stands, or the bytes of it that are agreed on; among the first bytes, right behind it.
+    fn step_in_line(&mut self, at: usize) -> Result<usize, Halt> {
+        self.stream_byte(at)?;
+        if at < REQUEST_START_BYTES {
+            return Ok(at + 1);
         }
-        let bytes = self.base.get(at..end).unwrap_or_default();
-        memchr(b'\n', bytes).and_then(|end| bytes.get(..=end)).unwrap_or(bytes)
+        let agreed = self.bytes.get(at..self.agreed_to).unwrap_or_default();
+        Ok(memchr(b'\n', agreed).map_or(self.agreed_to, |end| at + end + 1))
     }
 
     fn name_hash(mut self) -> Result<u32, Halt> {
@@ -166,19 +162,33 @@ impl<'w> Walk<'w> {
         Ok(name_hash(name.get(..length).unwrap_or_default()))
     }
 
-    /// The byte of the stream at the walk's place, in this reading.
-    fn stream_byte(&self, at: usize) -> Result<u8, Halt> {
-        let mut byte = *self.base.get(at).ok_or(Halt::More)?;
-        for (place, patch) in self.patches.iter().enumerate() {
-            let Some(other) = patch.byte(at).filter(|other| *other != byte) else { continue };
-            if self.decided & 1 << place == 0 {
-                return Err(Halt::Undecided(place));
-            }
-            if self.applied & 1 << place != 0 {
-                byte = other;
-            }
+    /// A byte of this reading.
+    fn stream_byte(&mut self, at: usize) -> Result<u8, Halt> {
+        let byte = *self.bytes.get(at).ok_or(Halt::More)?;
+        if at >= self.agreed_to {
+            self.agree_from(at)?;
         }
         Ok(byte)
+    }
+
+    /// Finds how far the bytes from here on are agreed on.
+    fn agree_from(&mut self, at: usize) -> Result<(), Halt> {
+        let mut agreed_to = self.bytes.len();
+        for (place, patch) in self.patches.iter().enumerate() {
+            let start = patch.offset.max(at);
+            if self.decided & 1 << place != 0 || start >= patch.end().min(agreed_to) {
+                continue;
+            }
+            let other = patch.bytes.get(start - patch.offset..).unwrap_or_default();
+            let known = self.bytes.get(start..agreed_to).unwrap_or_default();
+            match known.iter().zip(other).position(|(known, other)| known != other) {
+                Some(0) if start == at => return Err(Halt::Undecided(place)),
+                Some(agreed) => agreed_to = start + agreed,
+                None => {}
+            }
+        }
+        self.agreed_to = agreed_to;
+        Ok(())
     }
 
     /// Goes on into the next record where the current one ends.
@@ -218,7 +228,7 @@ impl<'w> Walk<'w> {
             let step = count.min(self.record_ends - self.at);
             self.at += step;
             count -= step;
-            if self.at > self.base.len() {
+            if self.at > self.bytes.len() {
                 return Err(Halt::More);
             }
         }
