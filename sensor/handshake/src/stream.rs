@@ -304,8 +304,10 @@ impl Stream {
         let distance = sequence.wrapping_sub(self.origin) as i32;
         match usize::try_from(distance) {
             Ok(offset) => Some((offset, payload)),
-            // Made-up captures let the data begin at the number of the SYN.
-            Err(_) if distance == -1 && self.assembly.is_empty() && payload.len() > 1 => Some((0, payload)),
+            Err(_) if distance == -1 && self.assembly.is_empty() && begins_at_syn(payload) => {
+                self.origin = sequence;
+                Some((0, payload))
+            }
             Err(_) if self.is_start_provisional && distance.unsigned_abs() <= self.start_shift_bytes => {
                 self.begin_earlier(distance.unsigned_abs());
                 Some((0, payload))
@@ -494,6 +496,12 @@ impl Stream {
         }
         Findings { name, other_names, hello, desync }
     }
+}
+
+/// Whether data that stands at the number of the SYN begins there, as in made-up captures, and not behind a byte that the server
+/// drops. In front of a request such a byte does no harm.
+fn begins_at_syn(payload: &[u8]) -> bool {
+    payload.len() > 1 && payload.get(1) != Some(&prelude::HANDSHAKE_RECORD) && prelude::may_begin(payload)
 }
 
 #[cfg(test)]

@@ -48,6 +48,8 @@ pub struct TcpInspector {
     low: Stream,
     high: Stream,
     segments: u32,
+    /// Those of them that carry no first bytes.
+    segments_beyond: u16,
     is_given_up: bool,
     /// Side and acknowledgment number of the last segment with payload: the other side's bytes go on there.
     acknowledged: Option<(Side, u32)>,
@@ -57,6 +59,8 @@ pub struct TcpInspector {
     opening: Option<Opening>,
     /// Other places where the client's bytes may begin, the oldest first.
     others: Vec<OtherBeginning>,
+    /// Readings that were tried of those that gave their place up.
+    tried_of_others: u16,
     /// The server has asked for another hello.
     is_retried: bool,
     /// The client's first bytes were read, and its server took them.
@@ -96,7 +100,7 @@ impl TcpInspector {
     pub fn reset(&mut self) {
         self.low.reset();
         self.high.reset();
-        self.segments = 0;
+        (self.segments, self.segments_beyond) = (0, 0);
         self.is_given_up = false;
         self.acknowledged = None;
         self.server = None;
@@ -104,6 +108,7 @@ impl TcpInspector {
         self.http = None;
         self.opening = None;
         self.others.clear();
+        self.tried_of_others = 0;
         (self.is_retried, self.is_inside) = (false, false);
         self.held = None;
     }
@@ -201,7 +206,7 @@ impl TcpInspector {
             }
             Admission::Void => return Findings::default(),
         };
-        self.segments += 1;
+        self.count_segment(side, segment);
         if self.held.as_ref().is_some_and(|held| held.overlaps(segment)) {
             self.drop_held(counts);
         }
@@ -221,7 +226,7 @@ impl TcpInspector {
     /// Takes a segment from the client after its hello was reported. Another version of its bytes shows in
     /// [`next_reading`](Self::next_reading). False if the server surely drops it.
     pub fn late_segment(&mut self, side: Side, segment: &Segment<'_>, limits: &Limits, counts: &mut Counts) -> bool {
-        self.segments += 1;
+        self.count_segment(side, segment);
         if self.is_read_elsewhere(side, segment) && !self.read_elsewhere(side, segment, limits, counts) {
             return false;
         }
@@ -266,6 +271,17 @@ impl TcpInspector {
         self.segments
     }
 
+    /// Those of them that carry no first bytes of the client.
+    pub const fn segments_beyond(&self) -> u16 {
+        self.segments_beyond
+    }
+
+    #[inline]
+    fn count_segment(&mut self, side: Side, segment: &Segment<'_>) {
+        self.segments += 1;
+        self.segments_beyond = self.segments_beyond.saturating_add(u16::from(!self.is_of_beginning(side, segment)));
+    }
+
     /// Frees all but the bytes that later segments could contradict.
     pub fn keep_bytes(&mut self) {
         self.low.keep_bytes();
@@ -277,11 +293,11 @@ impl TcpInspector {
         self.stream_of(side).is_done()
     }
 
-    /// Whether a segment carries some of one side's first bytes.
-    pub fn is_of_beginning(&self, side: Side, segment: &Segment<'_>) -> bool {
-        let opening = self.opening.filter(|opening| opening.client() == side);
-        opening.is_some_and(|opening| {
-            (segment.sequence.wrapping_sub(opening.client_first()) as usize) < BEGINNING_BYTES_MAX
+    /// Whether a segment carries some of the client's first bytes.
+    fn is_of_beginning(&self, side: Side, segment: &Segment<'_>) -> bool {
+        self.opening.is_some_and(|opening| {
+            let distance = segment.sequence.wrapping_sub(opening.client_first()) as usize;
+            opening.client() == side && distance < BEGINNING_BYTES_MAX
         })
     }
 
@@ -292,7 +308,7 @@ impl TcpInspector {
 
     /// A hello was reported, and another one is awaited, of this connection or of one that was opened elsewhere.
     pub fn await_another_hello(&mut self) {
-        self.segments = 0;
+        (self.segments, self.segments_beyond) = (0, 0);
         self.is_given_up = false;
         (self.server, self.dns, self.http) = (None, None, None);
     }

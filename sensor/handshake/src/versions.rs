@@ -260,7 +260,10 @@ impl Versions {
         if self.walks < LATE_PIECES_OF_READINGS.saturating_mul(limits.stream_readings_max as u32) {
             let from_elsewhere = self.patches_by(|patch| patch.has_other_hop_limit);
             let last = std::mem::take(&mut self.has_new_patch).then(|| 1 << (self.patches.len() - 1));
-            for applied in last.into_iter().chain([self.all() & !from_elsewhere, from_elsewhere]) {
+            // The first bytes came before a decoy of all of them.
+            let behind_first = self.patches_by(|patch| patch.offset > 0);
+            let of_one_sender = [self.all() & !from_elsewhere, behind_first & !from_elsewhere, from_elsewhere];
+            for applied in last.into_iter().chain(of_one_sender) {
                 self.try_reading(Reading { applied, urgent: UrgentBytes::Kept }, base, limits);
             }
         }

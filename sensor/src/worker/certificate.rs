@@ -47,7 +47,7 @@ impl Worker {
     ) {
         let Some(record) = self.records.get(record_id) else { return };
         let Inspection::Tcp(inspector) = &record.inspection else { return };
-        if inspector.is_answered() || is_watch_over(inspector, packet.side, segment) {
+        if inspector.is_answered() || is_watch_over(inspector, packet.side) {
             return;
         }
         let findings = self.find_contradictions(packet, segment, record_id).findings;

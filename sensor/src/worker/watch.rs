@@ -18,10 +18,10 @@ use super::tcp::tcp_inspector;
 use super::{Counters, Worker};
 use crate::event::{Event, HelloTransport};
 
-/// Segments of a client after its hello in which another version of it is looked for.
-const WATCHED_SEGMENTS_MAX: u32 = 32;
-/// The same where they carry the client's first bytes: a hello may come in small pieces.
-const WATCHED_BEGINNING_SEGMENTS_MAX: u32 = 512;
+/// Segments of a client in which another version of its hello is looked for: so many of its first bytes, since a hello may come in
+/// small pieces, and so many others.
+const WATCHED_SEGMENTS_MAX: u32 = 512;
+const WATCHED_BEYOND_MAX: u16 = 128;
 
 /// What a segment shows that contradicts what was reported.
 pub(super) struct Contradictions {
@@ -63,7 +63,7 @@ impl Worker {
         else {
             return;
         };
-        if is_watch_over(inspector, client, segment) {
+        if is_watch_over(inspector, client) {
             self.end_watch(slot, record_id);
             return self.follow_requests(packet, segment, slot, emit);
         }
@@ -209,13 +209,10 @@ impl Worker {
     }
 }
 
-/// Whether a client has sent so much after its hello that no other version of it is looked for in this segment.
-pub(super) fn is_watch_over(inspector: &TcpInspector, client: Side, segment: &Segment<'_>) -> bool {
-    let segments_max = match inspector.is_of_beginning(client, segment) {
-        true => WATCHED_BEGINNING_SEGMENTS_MAX,
-        false => WATCHED_SEGMENTS_MAX,
-    };
-    inspector.segments() >= segments_max && !inspector.is_amid_message(client)
+/// Whether a client has sent so much after its hello that no other version of it is looked for any more.
+pub(super) fn is_watch_over(inspector: &TcpInspector, client: Side) -> bool {
+    let is_over = inspector.segments() >= WATCHED_SEGMENTS_MAX || inspector.segments_beyond() >= WATCHED_BEYOND_MAX;
+    is_over && !inspector.is_amid_message(client)
 }
 
 /// The name that a segment completed.

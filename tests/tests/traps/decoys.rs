@@ -1,7 +1,7 @@
 //! Decoys that no header proves void: the server alone knows which bytes it took, so every name has to be told.
 
 use vigie_tests::hello::{Hello, record};
-use vigie_tests::packets::{ACK, SYN, tcp_acknowledging, tcp_urgent};
+use vigie_tests::packets::{ACK, SYN, tcp, tcp_acknowledging, tcp_urgent};
 use vigie_tests::replay::Replay;
 use vigie_tests::tape::Tape;
 use vigie_tests::tcp::Connection;
@@ -277,6 +277,57 @@ fn junk_hides_no_hello_and_no_request_in_small_pieces() {
             let junk = connection.from_client(0, junk);
             let replay = Tape::of(opening.clone()).then([junk]).then(connection.segments(&truth, size)).replay();
             assert_eq!(replay.alerted(), alert(evidence, NAME), "{} bytes in pieces of {size}", truth.len());
+        }
+    }
+}
+
+#[test]
+fn a_byte_in_front_of_the_first_hides_no_name() {
+    let connection = Connection::default();
+    let request = format!("GET / HTTP/1.1\r\nHost: {NAME}\r\n\r\n").into_bytes();
+    for (stream, evidence) in
+        [(Hello::to(NAME).record(), "tls-sni"), (Hello::post_quantum(NAME).record(), "tls-sni"), (request, "http-host")]
+    {
+        for (cut, byte) in [1, 2, 5, 10, 20, 36].into_iter().flat_map(|cut| [0, 0x16, b'x'].map(|byte| (cut, byte))) {
+            let (client, server) = (connection.client, connection.server);
+            let front = [&[byte], &stream[..cut]].concat();
+            let front = tcp(client, server, connection.client_isn, ACK, &front);
+            let rest = connection.from_client(cut, &stream[cut..]);
+            let replay = Tape::of(connection.opening()).then([front, rest]).replay();
+            assert_eq!(replay.alerted(), alert(evidence, NAME), "{evidence} cut at {cut} behind {byte:#x}");
+        }
+    }
+}
+
+#[test]
+fn no_packet_elsewhere_ends_the_search_behind_a_repeated_decoy() {
+    let connection = Connection::default();
+    let decoys = |count| (0..count).map(|_| connection.from_client(0, &Hello::to(OTHER).record()));
+    let opening = vec![connection.syn(), connection.syn_ack()];
+    for offset in [10_000_000, 30_000] {
+        let elsewhere = connection.from_client(offset, &[0; 400]);
+        let truth = connection.segments(&Hello::post_quantum(NAME).record(), 600);
+        let replay = Tape::of(opening.clone()).then(decoys(40)).then([elsewhere]).then(truth).replay();
+        assert_eq!(replay.alerted(), alert("tls-sni", NAME), "{offset}");
+    }
+}
+
+#[test]
+fn a_decoy_of_all_bytes_behind_the_first_piece_hides_no_name() {
+    let connection = Connection::default();
+    let hello = Hello::to(NAME).record();
+    for decoy in [vec![0; 517], Hello::post_quantum(OTHER).record()] {
+        for pieces in [4, 12, 24] {
+            let first = connection.from_client(0, &hello[..1]);
+            let rest = hello[1..].chunks(hello.len() / pieces).scan(1, |offset, piece| {
+                let frame = connection.from_client(*offset, piece);
+                *offset += piece.len();
+                Some(frame)
+            });
+            let decoy = connection.from_client(0, &decoy);
+            let replay = Tape::of(vec![connection.syn(), connection.syn_ack(), first, decoy]).then(rest).replay();
+            let told = replay.alerted();
+            assert!(told.contains(&alert("tls-sni", NAME)[0]), "{pieces} pieces: {told:?}");
         }
     }
 }

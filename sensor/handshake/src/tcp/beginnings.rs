@@ -12,7 +12,7 @@ use crate::stream::{Findings, Stream};
 use crate::{Counts, Limits};
 
 /// Of how many streams the readings are tried for all other beginnings together.
-const READINGS_OF_STREAMS: usize = 4;
+const READINGS_OF_STREAMS: usize = 2;
 
 /// Another place where the client's bytes may begin: behind another SYN, or behind the one that counts while its stream is
 /// read elsewhere.
@@ -76,7 +76,7 @@ impl TcpInspector {
     ) -> bool {
         let Some(opening) = self.opening.filter(|opening| opening.client() == side) else { return true };
         self.take_left_beginning(side, limits, counts);
-        if self.lacks_beginning(side, segment) {
+        if self.lacks_beginning(side, segment) && !self.is_exhausted_elsewhere(limits) {
             self.add_beginning(OtherBeginning::new(opening, false), limits, counts);
         }
         for other in self.others.iter_mut().filter(|other| other.opening.client() == side) {
@@ -139,7 +139,9 @@ impl TcpInspector {
     fn add_beginning(&mut self, other: OtherBeginning, limits: &Limits, counts: &mut Counts) {
         if self.others.len() >= limits.stream_versions_max {
             counts.stream_versions += 1;
-            self.others.remove(0);
+            let oldest = self.others.remove(0);
+            let tried = u16::try_from(1 + oldest.stream.tried_readings()).unwrap_or(u16::MAX);
+            self.tried_of_others = self.tried_of_others.saturating_add(tried);
         }
         self.others.push(other);
     }
@@ -153,17 +155,22 @@ impl TcpInspector {
         counts: &mut Counts,
     ) -> Option<Findings<'_>> {
         self.take_left_beginning(side, limits, counts);
-        let tried_max = READINGS_OF_STREAMS.saturating_mul(limits.stream_readings_max);
-        let tried = |others: &[OtherBeginning]| others.iter().map(|other| other.stream.tried_readings()).sum::<usize>();
-        if tried(&self.others) >= tried_max {
+        if self.is_exhausted_elsewhere(limits) {
             return None;
         }
         let place = self
             .others
             .iter_mut()
             .position(|other| other.opening.client() == side && other.stream.find_readings(limits, counts));
-        counts.stream_readings += u64::from(tried(&self.others) >= tried_max);
+        counts.stream_readings += u64::from(self.is_exhausted_elsewhere(limits));
         self.others.get_mut(place?)?.stream.found_reading(limits)
+    }
+
+    /// Whether no more readings from other beginnings are tried.
+    fn is_exhausted_elsewhere(&self, limits: &Limits) -> bool {
+        let tried: usize = self.others.iter().map(|other| other.stream.tried_readings()).sum();
+        tried.saturating_add(self.tried_of_others as usize)
+            >= READINGS_OF_STREAMS.saturating_mul(limits.stream_readings_max)
     }
 
     /// Has no stream of one side give a name that was reported of another.
