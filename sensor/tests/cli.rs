@@ -255,9 +255,15 @@ fn damage_within_a_capture_is_no_all_clear() {
     let mut bytes = fs::read(capture("dns.pcap")).unwrap();
     bytes.truncate(24);
     bytes.extend([1, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0x7f, 0, 0, 0, 0]);
-    let text = out(&vigie(&["read", &file(&folder, "damaged.pcap", &bytes)]));
+    let damaged = file(&folder, "damaged.pcap", &bytes);
+    let text = out(&vigie(&["read", &damaged]));
     assert_no_all_clear(&text);
     assert!(text.contains("damaged.pcap"), "{text}");
+    for fail in ["--fail-on-alert", "--fail-on-incident"] {
+        let output = vigie(&["read", "--quiet", fail, &damaged]);
+        assert_fails(&output, BAD_DATA, "1 of 1 files are damaged");
+    }
+    assert_eq!(code(&vigie(&["read", "--quiet", "--fail-on-alert", &damaged, &capture("curl.pcap")])), FOUND);
 }
 
 #[test]

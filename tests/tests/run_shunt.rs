@@ -572,9 +572,9 @@ fn a_sensor_by_af_xdp_tells_what_it_does_and_alerts() {
     tapped.compare();
 }
 
-/// What `vigie run` and `vigie check` say where AF_XDP would cut this machine off, or has no filters.
+/// What `vigie run` and `vigie check` say where AF_XDP or the shunt would cut this machine off, or AF_XDP has no filters.
 #[test]
-fn an_interface_with_an_address_is_refused_for_af_xdp() {
+fn an_interface_that_this_machine_needs_is_refused() {
     let Some(Tapped { namespace, daemon, .. }) = Tapped::new(Way { shunt: "off", ..BY_XDP }) else { return };
     daemon.stop();
     namespace.run("ip addr add 10.9.9.9/24 dev tap0");
@@ -585,6 +585,12 @@ fn an_interface_with_an_address_is_refused_for_af_xdp() {
     let why = "tap0: with capture.backend = \"xdp\" its address 10.9.9.9/24 would get no packets any more";
     assert!(refused.said().contains(why), "{}", refused.said());
     assert!(refused.said().contains("set capture.backend = \"ring\""), "{}", refused.said());
+    let shunted = ["-i", "tap0", "--set", "capture.shunt=drop"];
+    let mut refused = Daemon::spawn(&namespace, &Folder::new(), &shunted);
+    assert!(!refused.wait(PATIENCE).success());
+    let why = "tap0: with capture.shunt = \"drop\" its address 10.9.9.9/24 would lose packets";
+    assert!(refused.said().contains(why), "{}", refused.said());
+    assert!(refused.said().contains("set capture.shunt = \"off\""), "{}", refused.said());
     namespace.run("ip addr del 10.9.9.9/24 dev tap0");
     namespace.run("ip link add br0 type bridge; ip link set tap0 master br0");
     let mut refused = Daemon::spawn(&namespace, &Folder::new(), &arguments);

@@ -227,6 +227,12 @@ impl Run {
             None if source.is_stopped => Ok(Exit::Interrupted),
             None if !source.failures.is_empty() => Err(files_failure(source)),
             None if has_found => Ok(Exit::Found),
+            // Who asks whether there is something must not take what was not read for nothing.
+            None if (arguments.fail_on_incident || arguments.fail_on_alert) && !source.files_damaged.is_empty() => {
+                let what = format!("{} of {} files are damaged", source.files_damaged.len(), source.files);
+                let before = "nothing was found before the damage, and what follows it was not read";
+                Err(Failure::new(Exit::BadData, what, before))
+            }
             None => Ok(Exit::Success),
         }
     }
@@ -248,6 +254,7 @@ fn inspected(arguments: &ReadArguments, totals: &Totals, error: Option<&CaptureE
         tls_hellos: totals.hellos_tls,
         quic_hellos: totals.hellos_quic,
         dtls_hellos: totals.hellos_dtls,
+        hosts_in_clear: totals.hosts_in_clear,
         dns_answers: totals.dns_answers,
         unread,
         warnings: source.warnings.iter().map(|warning| printable(&warning.to_string())).collect(),

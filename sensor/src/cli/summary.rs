@@ -33,6 +33,8 @@ pub struct Inspected {
     pub quic_hellos: u64,
     /// DTLS hellos.
     pub dtls_hellos: u64,
+    /// Hosts in clear text, of HTTP most of all.
+    pub hosts_in_clear: u64,
     /// DNS answers.
     pub dns_answers: u64,
     /// What could not be read, and limits that were reached: family, reason, how often. Zeros are not shown.
@@ -116,12 +118,12 @@ fn period(inspected: &Inspected) -> String {
 
 /// Why nothing could be recognised, whatever was there.
 fn push_blindness(text: &mut String, inspected: &Inspected) {
-    let names_seen = inspected.tls_hellos + inspected.quic_hellos + inspected.dtls_hellos + inspected.dns_answers;
-    if inspected.frames > 0 && names_seen == 0 {
+    let hellos = inspected.tls_hellos + inspected.quic_hellos + inspected.dtls_hellos;
+    if inspected.frames > 0 && hellos + inspected.hosts_in_clear + inspected.dns_answers == 0 {
         push_line(
             text,
-            "The capture has no TLS, QUIC or DTLS hello and no DNS answer, so hardly anything could be recognised: \
-             it may begin after them, or its packets may be cut too short.",
+            "The capture has no TLS, QUIC or DTLS hello, no HTTP request with a host and no DNS answer, so hardly anything could be \
+             recognised: it may begin after them, or its packets may be cut too short.",
         );
     }
 }

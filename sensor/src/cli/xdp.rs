@@ -64,7 +64,12 @@ fn load(configuration: &ConfigurationArguments) -> Result<Exit, Failure> {
     for interface in &passed_over {
         eprint(&format!("vigie: warning: interface {interface}: it does not exist yet, and is passed over\n"));
     }
-    print(&format!("{}: the XDP program is loaded, in {FOLDER}\n", options.interfaces.join(", ")))?;
+    let loaded: Vec<&str> =
+        options.interfaces.iter().filter(|name| !passed_over.contains(name)).map(String::as_str).collect();
+    match loaded.is_empty() {
+        true => print(&format!("the XDP program is loaded for no interface, in {FOLDER}\n"))?,
+        false => print(&format!("{}: the XDP program is loaded, in {FOLDER}\n", loaded.join(", ")))?,
+    }
     Ok(Exit::Success)
 }
 

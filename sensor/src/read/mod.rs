@@ -49,6 +49,8 @@ pub struct Totals {
     pub hellos_quic: u64,
     /// Hellos over DTLS.
     pub hellos_dtls: u64,
+    /// Hosts that requests of HTTP and SOCKS, or load balancers, named in clear text.
+    pub hosts_in_clear: u64,
     /// DNS answers.
     pub dns_answers: u64,
     /// Flows that matched a signature.
@@ -210,6 +212,10 @@ fn totals(replays: &[Replay], source: SourceStatistics) -> Totals {
         hellos_tls: sum(Counter::HellosTls),
         hellos_quic: sum(Counter::HellosQuic),
         hellos_dtls: sum(Counter::HellosDtls),
+        hosts_in_clear: [Counter::HttpHosts, Counter::HttpConnects, Counter::SocksRequests, Counter::ProxyAuthorities]
+            .map(sum)
+            .iter()
+            .sum(),
         dns_answers: sum(Counter::DnsAnswers),
         sightings: sum(Counter::Sightings),
         first_seen_ns,

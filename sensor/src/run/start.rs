@@ -289,6 +289,14 @@ pub(super) fn attach_shunt(settings: &Settings, log: &Log) -> Result<Option<Shun
     for interface in shunt.passed_over() {
         log.warning(&format!("interface {interface}: it does not exist yet, and is not shunted until a restart"));
     }
+    let shunted: Vec<&str> =
+        options.interfaces.iter().filter(|name| !shunt.passed_over().contains(name)).map(String::as_str).collect();
+    if !shunted.is_empty() {
+        log.info(&format!(
+            "shunt: packets of settled flows are counted and dropped at the driver on {}",
+            shunted.join(", ")
+        ));
+    }
     Ok(Some(shunt))
 }
 

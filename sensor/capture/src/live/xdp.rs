@@ -36,7 +36,7 @@ use super::{Changes, InterfaceCounts, State};
 use crate::{BATCH_FRAMES_MAX, SourceStatistics};
 use vigie_wire::Frame;
 
-pub use self::open::{check, obstacle};
+pub use self::open::{check, obstacle, obstacle_of_options};
 
 /// How long the reader sleeps before it looks again, and how often before it waits for a call of the kernel. A call for each
 /// few frames takes longer than what they need (it wakes the reader, and the driver has to make it).

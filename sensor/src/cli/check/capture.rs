@@ -46,13 +46,14 @@ fn without_auto(settings: &Settings) -> (Settings, Option<Requirement>) {
         return (settings, None);
     }
     settings.capture.backend = Backend::Xdp;
-    let options = settings.capture.program_options(settings.limits.shunt_flows_max);
-    let lacking = options.and_then(|options| xdp::check(&options).err()).and_then(|errors| errors.into_iter().next());
-    let what = match lacking {
+    let program = settings.capture.program_options(settings.limits.shunt_flows_max);
+    let lacking = || program.and_then(|program| xdp::check(&program).err()?.first().map(ToString::to_string));
+    let of_options = xdp::obstacle_of_options(&settings.capture.live_options(), settings.capture.workers);
+    let what = match of_options.map(str::to_owned).or_else(lacking) {
         None => "AF_XDP will be used, if nothing stands against it at the start".to_owned(),
-        Some(error) => {
+        Some(obstacle) => {
             settings.capture.backend = Backend::Ring;
-            format!("packet sockets will be used, since {error}")
+            format!("packet sockets will be used, since {obstacle}")
         }
     };
     (settings, Some(Requirement::ok("backend", what)))

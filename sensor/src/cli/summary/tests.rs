@@ -50,6 +50,8 @@ fn a_capture_without_a_name_says_that_nothing_could_be_recognised() {
     assert!(!summary(&inspected(), STORY, PLAIN).contains("could be recognised"));
     let blind = Inspected { tls_hellos: 0, quic_hellos: 0, dtls_hellos: 0, dns_answers: 0, ..inspected() };
     assert!(summary(&blind, STORY, PLAIN).contains("hardly anything could be recognised"));
+    let in_clear = Inspected { hosts_in_clear: 1, ..blind };
+    assert!(!summary(&in_clear, STORY, PLAIN).contains("could be recognised"));
     let empty = summary(&Inspected { files: vec!["-".to_owned()], ..Inspected::default() }, STORY, PLAIN);
     assert!(empty.starts_with("-\nno packet\n0 packets"), "{empty}");
 }

@@ -32,18 +32,18 @@ pub(super) fn suits(interface: &Interface, purpose: Purpose) -> Result<(), Captu
         };
         return Err(error(name, &reason, purpose.otherwise()));
     }
-    match purpose {
-        Purpose::Shunt => Ok(()),
-        Purpose::Sockets => carries_nothing_else(interface),
-    }
+    carries_nothing_else(interface, purpose)
 }
 
-/// Whether nobody but the sensor needs the packets of an interface: with AF_XDP this machine does not get them.
-fn carries_nothing_else(interface: &Interface) -> Result<(), CaptureError> {
+/// Whether nobody but the sensor needs the packets of an interface: this machine does not get those that the program keeps.
+fn carries_nothing_else(interface: &Interface, purpose: Purpose) -> Result<(), CaptureError> {
     let name = &interface.name;
     let cut_off = |whose: String| {
-        let reason = format!("with capture.backend = \"xdp\" {whose} would get no packets any more");
-        let mend = format!("{}, or name an interface that carries a copy of the traffic", Purpose::Sockets.otherwise());
+        let reason = match purpose {
+            Purpose::Shunt => format!("with capture.shunt = \"drop\" {whose} would lose packets"),
+            Purpose::Sockets => format!("with capture.backend = \"xdp\" {whose} would get no packets any more"),
+        };
+        let mend = format!("{}, or name an interface that carries a copy of the traffic", purpose.otherwise());
         Err(error(name, &reason, mend))
     };
     if interface.kind == "loopback" {

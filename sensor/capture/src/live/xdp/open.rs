@@ -38,14 +38,8 @@ pub fn check(options: &ProgramOptions) -> Result<ProgramAccess, Vec<CaptureError
 /// Why these interfaces are not to be captured by AF_XDP, with this shunt in front, if nobody asked for just that: in words that
 /// go on from "since". None if nothing stands against it. Its queues are opened for that, and closed again.
 pub fn obstacle(options: &LiveOptions, workers: usize, shunt: Option<&ShuntOptions>) -> Option<String> {
-    if workers > 1 {
-        return Some("several workers want a card that sends both directions of a flow to one queue".to_owned());
-    }
-    if options.bpf.is_some() {
-        return Some("it has no filters, and capture.bpf is one".to_owned());
-    }
-    if options.timestamps == Timestamps::Hardware {
-        return Some("it has no timestamps of the card, which capture.timestamps asks for".to_owned());
+    if let Some(obstacle) = obstacle_of_options(options, workers) {
+        return Some(obstacle.to_owned());
     }
     let options = LiveOptions { backend: Backend::Xdp, ..options.clone() };
     let open = || {
@@ -60,6 +54,20 @@ pub fn obstacle(options: &LiveOptions, workers: usize, shunt: Option<&ShuntOptio
     let program = &sockets.first()?._program;
     let generic = options.interfaces.iter().enumerate().find(|(place, _)| !program.is_native(*place));
     generic.map(|(_, name)| format!("the driver of {name} has no XDP"))
+}
+
+/// The same, as far as the options tell it.
+pub const fn obstacle_of_options(options: &LiveOptions, workers: usize) -> Option<&'static str> {
+    if workers > 1 {
+        return Some("several workers want a card that sends both directions of a flow to one queue");
+    }
+    if options.bpf.is_some() {
+        return Some("it has no filters, and capture.bpf is one");
+    }
+    match options.timestamps {
+        Timestamps::Hardware => Some("it has no timestamps of the card, which capture.timestamps asks for"),
+        Timestamps::Kernel => None,
+    }
 }
 
 /// What all workers have.
@@ -247,7 +255,7 @@ fn not_opened(name: &str, step: Step, error: &io::Error) -> CaptureError {
     let (reason, mend) = match (step, error.raw_os_error()) {
         (_, Some(libc::EPERM | libc::EACCES)) => (
             "no permission to open an AF_XDP socket".to_owned(),
-            "start as root or with CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF and CAP_PERFMON".to_owned(),
+            "start as root, or with CAP_NET_RAW where vigie-xdp.service has loaded the program".to_owned(),
         ),
         // systemd answers so too.
         (Step::Socket, Some(libc::EAFNOSUPPORT)) => (
