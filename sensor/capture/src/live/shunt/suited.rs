@@ -94,7 +94,10 @@ mod tests {
         assert!(refused.contains("its address 192.0.2.7/24 would get no packets"), "{refused}");
         assert!(refused.contains("set capture.backend = \"ring\""), "{refused}");
         assert!(why(&with("2001:db8::1")).contains("2001:db8::1/24"));
-        assert!(suits(&with("192.0.2.7"), Purpose::Shunt).is_ok());
+        assert!(suits(&tap(), Purpose::Shunt).is_ok());
+        let refused = suits(&with("192.0.2.7"), Purpose::Shunt).unwrap_err().to_string();
+        assert!(refused.contains("its address 192.0.2.7/24 would lose packets"), "{refused}");
+        assert!(refused.contains("set capture.shunt = \"off\""), "{refused}");
         assert!(why(&Interface { kind: "loopback".to_owned(), ..tap() }).contains("this machine itself"));
     }
 
