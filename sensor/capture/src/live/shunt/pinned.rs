@@ -14,6 +14,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
 use std::path::Path;
 
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
 use super::object::Object;
 use super::packet::TagKey;
 use super::program::{
@@ -23,7 +26,6 @@ use super::program::{
 use super::refusal::error;
 use super::{bpf, random_key};
 use crate::CaptureError;
-use crate::live::system;
 
 /// Where the program is pinned.
 pub const FOLDER: &str = "/sys/fs/bpf/vigie";
@@ -80,16 +82,16 @@ pub(super) struct Taken {
     /// As they were wanted, with the key and the mark that it was loaded with.
     pub(super) constants: Constants,
     /// Keeps other sensors from it until it is closed.
-    pub(super) lock: File,
+    pub(super) lock: Flock<File>,
 }
 
 /// Takes a program that fits, with nothing in its maps. None if none is there.
 pub(super) fn take(wanted: &Constants) -> Result<Option<Taken>, Lack> {
     let Some(folder) = folder() else { return Ok(None) };
     let lock = File::open(folder).map_err(|cause| Lack::of_system(folder, cause))?;
-    system::lock(&lock).map_err(|cause| match cause.kind() {
-        io::ErrorKind::WouldBlock => Lack::InUse(folder),
-        _ => Lack::of_system(folder, cause),
+    let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(|(_, cause)| match cause {
+        Errno::EWOULDBLOCK => Lack::InUse(folder),
+        cause => Lack::of_system(folder, cause.into()),
     })?;
     let (loaded, constants) = open(folder, wanted)?;
     // What an earlier sensor had inserted is nothing that this one has seen.

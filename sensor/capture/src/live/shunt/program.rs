@@ -7,8 +7,8 @@ use std::hash::BuildHasher;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
-use std::thread;
-use std::time::Duration;
+
+use nix::fcntl::Flock;
 
 use super::bpf::{self, MAPPABLE, MapKind, MapSpec, Mode, READ_ONLY};
 use super::memory::SharedWords;
@@ -22,7 +22,7 @@ use super::{COUNTS_WORDS, INTERFACES_MAX};
 use crate::CaptureError;
 use crate::live::interfaces::list;
 use crate::live::link::Links;
-use crate::live::system::Device;
+use crate::live::system::{Device, retry_while_busy};
 
 /// Made from `xdp/shunt.c`, as `make -C xdp check` proves.
 pub(super) static OBJECT: &[u8] = include_bytes!("../../../xdp/shunt.o");
@@ -30,7 +30,6 @@ pub(super) const PROGRAM: &str = "shunt";
 pub(super) const CONSTANTS: &str = "shunt_constants";
 /// A program that has just ended may be on its interface for a moment, as a process that was being started then still has it.
 const BUSY_RETRIES: u32 = 25;
-const BUSY_PAUSE: Duration = Duration::from_millis(20);
 const FLOWS: &str = "shunt_flows";
 const COUNTS: &str = "shunt_counts";
 const SOCKETS: &str = "shunt_sockets";
@@ -122,7 +121,7 @@ pub(in super::super) struct Program {
     constants: Constants,
     purpose: Purpose,
     /// Keeps other sensors from the program's maps, if it was loaded for all of them.
-    _lock: Option<File>,
+    _lock: Option<Flock<File>>,
 }
 
 /// The values that are constant once the program is loaded.
@@ -276,25 +275,15 @@ pub(in super::super) fn check(options: &ProgramOptions) -> Result<ProgramAccess,
 }
 
 fn attach(loaded: &Loaded, to: &Attached, purpose: Purpose) -> Result<(OwnedFd, Mode), CaptureError> {
-    let in_mode = |mode| Ok((attach_in_mode(loaded, to.index, mode)?, mode));
+    let in_mode = |mode| {
+        let link = retry_while_busy(BUSY_RETRIES, || bpf::attach(loaded.program.as_fd(), to.index, mode));
+        Ok((link?, mode))
+    };
     let attached = match (in_mode(Mode::Native), purpose) {
         (Err(error), Purpose::Sockets) if is_unknown_to_driver(&error) => in_mode(Mode::Generic),
         (outcome, _) => outcome,
     };
     attached.map_err(|error: io::Error| not_attached(&to.name, error, purpose))
-}
-
-fn attach_in_mode(loaded: &Loaded, interface: u32, mode: Mode) -> io::Result<OwnedFd> {
-    let mut retries = 0;
-    loop {
-        match bpf::attach(loaded.program.as_fd(), interface, mode) {
-            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && retries < BUSY_RETRIES => {
-                retries += 1;
-                thread::sleep(BUSY_PAUSE);
-            }
-            outcome => return outcome,
-        }
-    }
 }
 
 /// Whether the driver cannot run XDP programs.

@@ -1,4 +1,4 @@
-//! System calls of live capture: packet sockets, AF_XDP sockets, route netlink, device ioctls, poll, locks. Each is wrapped so that its callers
+//! System calls of live capture: packet sockets, AF_XDP sockets, route netlink, device ioctls, poll. Each is wrapped so that its callers
 //! need no unsafe code. What the answers mean is not decided here.
 #![allow(unsafe_code)]
 
@@ -7,7 +7,6 @@ mod netlink;
 mod packet;
 mod xsk;
 
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::thread;
@@ -63,15 +62,26 @@ pub(super) fn poll_or_pause(entries: &mut [PollEntry], timeout_ms: u32) {
     }
 }
 
+/// Pause before a call is made again that found its object in use.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+
+/// What a call returns, which is made again, so many times at most, while its object is in use (`EBUSY`).
+pub(super) fn retry_while_busy<T>(retries_max: u32, mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let mut retries = 0;
+    loop {
+        match call() {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && retries < retries_max => {
+                retries += 1;
+                thread::sleep(BUSY_PAUSE);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
 /// The result of a system call.
 fn check(result: c_int) -> io::Result<c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
-}
-
-/// Has a file or folder for this process alone, among those that ask for it, until it is closed. `WouldBlock` if another one has it.
-pub(super) fn lock(file: &File) -> io::Result<()> {
-    // SAFETY: the call takes numbers only, and the descriptor is open.
-    check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }).map(drop)
 }
 
 fn socket(family: c_int, kind: c_int, protocol: c_int) -> io::Result<OwnedFd> {

@@ -11,12 +11,10 @@ use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::slice;
-use std::thread;
-use std::time::Duration;
 
 use super::super::merge::FrameQueue;
 use super::super::prefetch::prefetch_to_write;
-use super::super::system::{XskSocket, XskStatistics};
+use super::super::system::{XskSocket, XskStatistics, retry_while_busy};
 use super::memory::{Descriptor, Mapping};
 use super::ring::{Free, Received};
 use vigie_wire::{Frame, LinkType};
@@ -27,7 +25,6 @@ const HEADROOM_BYTES: u32 = 256;
 const CHUNKS_BYTES: [u32; 2] = [2_048, 4_096];
 /// A queue may still be in use for a moment after its last socket was closed.
 const BUSY_RETRIES: u32 = 100;
-const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 /// A stamp is fetched so many frames before its own is read.
 const STAMPS_AHEAD: u32 = 12;
@@ -308,14 +305,5 @@ pub(super) enum Step {
 }
 
 fn bind(socket: &XskSocket, options: &QueueOptions) -> io::Result<()> {
-    let mut retries = 0;
-    loop {
-        match socket.bind(options.index, options.queue, options.copied) {
-            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && retries < BUSY_RETRIES => {
-                retries += 1;
-                thread::sleep(BUSY_PAUSE);
-            }
-            outcome => return outcome,
-        }
-    }
+    retry_while_busy(BUSY_RETRIES, || socket.bind(options.index, options.queue, options.copied))
 }
