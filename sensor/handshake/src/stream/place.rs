@@ -18,7 +18,8 @@ impl Stream {
         limits: &Limits,
         counts: &mut Counts,
     ) {
-        let mut left = self.leave();
+        // A stream whose known beginning was not left before has none.
+        let mut left = self.take_left();
         if let Some(left) = &mut left {
             left.hold(segment, has_other_hop_limit, limits, counts);
         }
