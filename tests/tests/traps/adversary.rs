@@ -10,6 +10,7 @@ use vigie_tests::tape::Tape;
 use vigie_tests::tcp::Connection;
 
 use super::NAME;
+use super::http::get;
 use super::quic::from_client;
 
 const OTHER: &str = "www.example.org";
@@ -99,16 +100,12 @@ impl Saying {
             Self::LongHello => Hello::post_quantum(OTHER).record(),
             Self::Hello => Hello::to(OTHER).record(),
             Self::NamelessHello => Hello::nameless().record(),
-            Self::Request => request(OTHER),
+            Self::Request => get(OTHER),
             Self::Connect => format!("CONNECT {OTHER}:443 HTTP/1.1\r\n\r\n").into_bytes(),
             Self::Text => b"EHLO example.org\r\n".repeat(300),
             Self::Zeros(bytes) => vec![0; bytes],
         }
     }
-}
-
-fn request(host: &str) -> Vec<u8> {
-    format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes()
 }
 
 /// A connection with decoys, each with its place among the client's packets and what it says.
@@ -123,7 +120,7 @@ struct Case {
 impl Case {
     fn frames(&self) -> Vec<Vec<u8>> {
         let connection = Connection::default().to_port(if self.is_http { 80 } else { 443 });
-        let truth = if self.is_http { request(NAME) } else { Hello::post_quantum(NAME).record() };
+        let truth = if self.is_http { get(NAME) } else { Hello::post_quantum(NAME).record() };
         let mut ends: Vec<usize> = self.cuts.iter().map(|cut| cut % truth.len()).filter(|&cut| cut > 0).collect();
         ends.extend([truth.len()]);
         ends.sort_unstable();

@@ -6,6 +6,7 @@ use vigie_tests::replay::Replay;
 use vigie_tests::tape::Tape;
 use vigie_tests::tcp::Connection;
 
+use super::http::get;
 use super::{NAME, alert};
 
 const OTHER: &str = "www.example.org";
@@ -25,7 +26,7 @@ fn a_piece_that_agrees_with_one_decoy_contradicts_another() {
     let connection = Connection::default().to_port(80);
     let request = |host: &str| format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes();
     for (decoy, truth, cut) in
-        [(request(OTHER), request(NAME), 5), (Hello::to("www.decoys.com").record(), Hello::to(NAME).record(), 4)]
+        [(get(OTHER), request(NAME), 5), (Hello::to("www.decoys.com").record(), Hello::to(NAME).record(), 4)]
     {
         // The first bytes of what is out of order are overwritten by those that come in order.
         let overlapping = [&b"xxx"[..], &truth[cut..]].concat();
@@ -266,12 +267,11 @@ fn a_whole_decoy_hides_no_hello_in_small_pieces() {
 fn junk_hides_no_hello_and_no_request_in_small_pieces() {
     let connection = Connection::default();
     let opening = vec![connection.syn(), connection.syn_ack()];
-    let request = |host: &str| format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes();
     let noise: Vec<u8> = (0_u32..600).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8 | 0x80).collect();
     for (truth, evidence, junks) in [
-        (Hello::to(NAME).record(), "tls-sni", vec![vec![0; 600], noise.clone(), request(OTHER)]),
-        (Hello::post_quantum(NAME).record(), "tls-sni", vec![vec![0; 600], noise.clone(), request(OTHER)]),
-        (request(NAME), "http-host", vec![vec![0; 600], noise, Hello::to(OTHER).record()]),
+        (Hello::to(NAME).record(), "tls-sni", vec![vec![0; 600], noise.clone(), get(OTHER)]),
+        (Hello::post_quantum(NAME).record(), "tls-sni", vec![vec![0; 600], noise.clone(), get(OTHER)]),
+        (get(NAME), "http-host", vec![vec![0; 600], noise, Hello::to(OTHER).record()]),
     ] {
         for (junk, size) in junks.iter().flat_map(|junk| [1, 5, 10, 40, 100].map(|size| (junk, size))) {
             let junk = connection.from_client(0, junk);
@@ -284,10 +284,11 @@ fn junk_hides_no_hello_and_no_request_in_small_pieces() {
 #[test]
 fn a_byte_in_front_of_the_first_hides_no_name() {
     let connection = Connection::default();
-    let request = format!("GET / HTTP/1.1\r\nHost: {NAME}\r\n\r\n").into_bytes();
-    for (stream, evidence) in
-        [(Hello::to(NAME).record(), "tls-sni"), (Hello::post_quantum(NAME).record(), "tls-sni"), (request, "http-host")]
-    {
+    for (stream, evidence) in [
+        (Hello::to(NAME).record(), "tls-sni"),
+        (Hello::post_quantum(NAME).record(), "tls-sni"),
+        (get(NAME), "http-host"),
+    ] {
         for (cut, byte) in [1, 2, 5, 10, 20, 36].into_iter().flat_map(|cut| [0, 0x16, b'x'].map(|byte| (cut, byte))) {
             let (client, server) = (connection.client, connection.server);
             let front = [&[byte], &stream[..cut]].concat();

@@ -11,7 +11,7 @@ use super::{NAME, alert, none, tls};
 const CLEAN: &[u8] = b"GET / HTTP/1.1\r\nHost: www.example.org\r\n\r\n";
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-fn get(host: &str) -> Vec<u8> {
+pub fn get(host: &str) -> Vec<u8> {
     format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes()
 }
 
