@@ -158,7 +158,7 @@ impl Replay {
         // All workers together have room for as many flows as a single one.
         limits.flows_max = limits.flows_max.min(flows_possible(source)).div_ceil(share.count as usize);
         let worker = Worker::new(&limits, settings.event_types, bundle, names, HashKey::REPLAY, share);
-        Self { worker }
+        Self { worker: worker.with_growing_table() }
     }
 
     /// Reads one batch. False at the end.

@@ -83,6 +83,7 @@ impl Worker {
         let (mut parsed, mut positions) = (std::mem::take(&mut self.parsed), std::mem::take(&mut self.positions));
         for frames in frames.chunks(BATCH_FRAMES_MAX) {
             let (mut decoded, mut displaced) = (DecodedFrames::new(), Displaced::new());
+            self.grow_table_if_crowded();
             HeaderPrefetch::first(frames);
             for step in PipelineStep::all(frames.len()) {
                 self.find_displaced_flows(&mut displaced, &parsed, &mut positions);
@@ -105,6 +106,7 @@ impl Worker {
         let mut positions = std::mem::take(&mut self.positions);
         for parsed in parsed.chunks(BATCH_FRAMES_MAX) {
             let (mut frames, mut displaced) = (ArrayVec::<_, BATCH_FRAMES_MAX>::new(), Displaced::new());
+            self.grow_table_if_crowded();
             for step in PipelineStep::all(parsed.len()) {
                 self.find_displaced_flows(&mut displaced, parsed, &mut positions);
                 let step_positions = slice_mut(&mut positions, &step.parse);
@@ -117,6 +119,24 @@ impl Worker {
             }
         }
         self.positions = positions;
+    }
+
+    /// Makes a growing table larger in time. Slots change, so it is done between batches.
+    #[inline]
+    fn grow_table_if_crowded(&mut self) {
+        if self.table.is_crowded() {
+            self.grow_table();
+        }
+    }
+
+    #[cold]
+    fn grow_table(&mut self) {
+        let Self { table, records, .. } = self;
+        table.grow(self.epoch as u8, |entry, slot| {
+            if let Some(record) = records.get_mut(entry.record) {
+                record.slot = slot;
+            }
+        });
     }
 
     /// Parses the headers of some frames, and prefetches the hash buckets of their flows.

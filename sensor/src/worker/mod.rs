@@ -229,6 +229,12 @@ impl Worker {
         }
     }
 
+    /// Has the flow table begin small, and grow up to its limit.
+    pub fn with_growing_table(mut self) -> Self {
+        self.table = FlowTable::growing(self.limits.flows_max, self.secret);
+        self
+    }
+
     /// Allocates the memory of the flow table now, so that a running sensor's first packets do not wait for it.
     pub fn populate(&mut self) {
         self.table.populate();

@@ -1,4 +1,4 @@
-//! The flow table of one worker: allocated once, never growing.
+//! The flow table of one worker: allocated once, or growing up to its limit.
 //!
 //! A flow's hash names two buckets of sixteen slots: a primary one, and an alternate one for when the primary is crowded.
 //! A bucket is one cache line of 16-bit tags and one-byte epochs; the flows themselves stand in a second array, one cache
@@ -8,6 +8,7 @@
 
 mod bucket;
 mod entry;
+mod growth;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -78,18 +79,30 @@ pub struct FlowTable {
     stalest: Vec<[u8; WAYS]>,
     secret: HashKey,
     flows: usize,
+    buckets_max: usize,
+    /// With so many flows the table grows.
+    flows_before_growth: usize,
 }
 
 impl FlowTable {
     /// A table for `flows_max` flows, with a sixth more slots: filled to the limit, it evicts one flow in a thousand early.
     pub fn new(flows_max: usize, secret: HashKey) -> Self {
-        let buckets = flows_max.saturating_add(flows_max / 6).div_ceil(WAYS).clamp(2, 1 << 27);
+        Self::with_buckets(Self::buckets_for(flows_max), secret)
+    }
+
+    fn buckets_for(flows_max: usize) -> usize {
+        flows_max.saturating_add(flows_max / 6).div_ceil(WAYS).clamp(2, 1 << 27)
+    }
+
+    fn with_buckets(buckets: usize, secret: HashKey) -> Self {
         Self {
             buckets: Pages::zeroed(buckets),
             entries: Pages::zeroed(buckets * WAYS),
             stalest: vec![[0; WAYS]; buckets.div_ceil(WAYS)],
             secret,
             flows: 0,
+            buckets_max: buckets,
+            flows_before_growth: usize::MAX,
         }
     }
 
@@ -245,6 +258,14 @@ impl FlowTable {
         } else {
             None
         };
+        let slot = self.occupy(place, hash, epoch, FlowEntry::new(key));
+        old.map_or(Lookup::New(slot), |old| Lookup::Replaced(slot, old))
+    }
+
+    /// Puts a flow at a free place.
+    #[inline]
+    fn occupy(&mut self, place: usize, hash: u64, epoch: u8, flow: FlowEntry) -> Slot {
+        let primary = self.primary_of(hash);
         let is_displaced = place / WAYS != primary.bucket as usize;
         if let Some(bucket) = self.buckets.get_mut(place / WAYS)
             && let Some(tag) = bucket.tags.get_mut(place % WAYS)
@@ -257,11 +278,10 @@ impl FlowTable {
             bucket.displaced_elsewhere += 1;
         }
         if let Some(entry) = self.entries.get_mut(place) {
-            *entry = FlowEntry::new(key);
+            *entry = flow;
         }
         self.flows += 1;
-        let slot = Slot(place as u32);
-        old.map_or(Lookup::New(slot), |old| Lookup::Replaced(slot, old))
+        Slot(place as u32)
     }
 
     /// Where to store a new flow: in its primary bucket if that has room, in the alternate one if the primary is crowded

@@ -140,3 +140,35 @@ proptest! {
         prop_assert!(left.is_empty(), "{:?}", left);
     }
 }
+
+#[test]
+fn a_table_that_grows_keeps_its_flows() {
+    const FLOWS: u32 = 100_000;
+    let mut table = FlowTable::growing(200_000, HashKey::REPLAY);
+    let mut sizes = vec![table.capacity()];
+    for number in 0..FLOWS {
+        let (key, epoch) = (key(number), (number / 1_000) as u8);
+        let hash = table.hash(&key);
+        let Lookup::New(slot) = table.find_or_insert(&key, hash, epoch) else { panic!("{number} has no room") };
+        table.get_mut(slot).unwrap().record = number + 1;
+        if table.is_crowded() {
+            let mut slots = std::collections::HashMap::new();
+            table.grow(epoch, |entry, slot| assert!(slots.insert(entry.record, slot).is_none()));
+            assert_eq!(slots.len(), number as usize + 1);
+            let is_there = |(record, slot): (&u32, &Slot)| table.get(*slot).unwrap().record == *record;
+            assert!(slots.iter().all(is_there));
+            sizes.push(table.capacity());
+        }
+    }
+    assert_eq!(table.len(), FLOWS as usize);
+    for number in 0..FLOWS {
+        let key = key(number);
+        let slot = table.find(&key, table.hash(&key)).unwrap();
+        assert_eq!((table.last_epoch(slot), table.get(slot).unwrap().record), (Some((number / 1_000) as u8), number + 1));
+    }
+    assert!(sizes.len() > 2 && sizes.is_sorted(), "{sizes:?}");
+    assert!(sizes.last() <= Some(&FlowTable::new(200_000, HashKey::REPLAY).capacity()));
+    // The last 12 000 had a packet within ten epochs.
+    assert_eq!(sweep_idle(&mut table, 101), 90_000 + 1_000);
+    assert_eq!(table.len(), 9_000);
+}
