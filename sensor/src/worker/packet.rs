@@ -419,4 +419,43 @@ mod tests {
         assert_eq!(ended.len(), usize::from(FLOWS));
         assert!(ended.values().all(|&times| times == 1));
     }
+
+    #[test]
+    fn a_growing_table_keeps_the_flows_and_their_records() {
+        const FLOWS: u16 = 50_000;
+        let names = Arc::new(AddressNames::new(Default::default()));
+        let event_types = EventTypes { flows: true, ..EventTypes::default() };
+        let mut worker =
+            Worker::new(&Limits::default(), event_types, Bundle::builtin(), names, HashKey::REPLAY, Share::ALL)
+                .with_growing_table();
+        let first_slots = worker.flows().1;
+        let mut ended = HashMap::<Address, Vec<u64>>::new();
+        let mut emit = |event: Event| {
+            if let Fact::FlowEnd(flow, ..) = event.fact {
+                ended.entry(flow.client).or_default().push(flow.packets_to_server);
+            }
+        };
+        for round in 0..2 {
+            for number in 0..FLOWS {
+                let data = datagram(number, 9_999);
+                let frame = Frame {
+                    timestamp_ns: 1_700_000_000_000_000_000 + u64::from(number),
+                    number: round * u64::from(FLOWS) + u64::from(number) + 1,
+                    wire_length: data.len() as u32,
+                    link_type: LinkType::IPV4,
+                    interface: 0,
+                    data: &data,
+                };
+                worker.batch(&[frame], &mut emit);
+            }
+        }
+        let (flows, slots) = worker.flows();
+        assert!(
+            flows == usize::from(FLOWS) && slots > 2 * first_slots,
+            "{flows} flows, {first_slots} slots, then {slots}"
+        );
+        worker.finish(&mut emit);
+        assert_eq!(ended.len(), usize::from(FLOWS));
+        assert!(ended.values().all(|packets| *packets == [2]));
+    }
 }

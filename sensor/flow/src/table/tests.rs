@@ -164,11 +164,14 @@ fn a_table_that_grows_keeps_its_flows() {
     for number in 0..FLOWS {
         let key = key(number);
         let slot = table.find(&key, table.hash(&key)).unwrap();
-        assert_eq!((table.last_epoch(slot), table.get(slot).unwrap().record), (Some((number / 1_000) as u8), number + 1));
+        assert_eq!(
+            (table.last_epoch(slot), table.get(slot).unwrap().record),
+            (Some((number / 1_000) as u8), number + 1)
+        );
     }
     assert!(sizes.len() > 2 && sizes.is_sorted(), "{sizes:?}");
     assert!(sizes.last() <= Some(&FlowTable::new(200_000, HashKey::REPLAY).capacity()));
-    // The last 12 000 had a packet within ten epochs.
+    // The last epoch is 99: the flows of nine epochs had a packet within ten.
     assert_eq!(sweep_idle(&mut table, 101), 90_000 + 1_000);
     assert_eq!(table.len(), 9_000);
 }
