@@ -61,7 +61,7 @@ fn packets_of_settled_flows() {
     }
     tell(&mut taps, &format!("{flows} flows, the first packet of each since it is settled"));
     let (mut ranks, mut fresh) = (Ranks(7), flows);
-    for percent in [97, 90] {
+    for (percent, is_skewed) in [(97, true), (90, true), (97, false)] {
         for round in 0..ROUNDS_BEFORE + rounds {
             if round == ROUNDS_BEFORE {
                 taps.iter_mut().for_each(Tapped::begin);
@@ -69,7 +69,8 @@ fn packets_of_settled_flows() {
             let mut frames = Vec::with_capacity(ROUND_FRAMES);
             while frames.len() < ROUND_FRAMES {
                 if ranks.is_one_of(percent) {
-                    frames.push(packet(ranks.below(flows), 1 + round, &content));
+                    let number = if is_skewed { ranks.below(flows) } else { ranks.any(flows) };
+                    frames.push(packet(number, 1 + round, &content));
                 } else if ranks.is_one_of(20) {
                     // Five packets take the place of five.
                     frames.extend(opening(fresh));
@@ -78,24 +79,33 @@ fn packets_of_settled_flows() {
             }
             taps.iter_mut().for_each(|tapped| tapped.play(&frames));
         }
-        tell(&mut taps, &format!("{flows} flows, {percent} % of the packets theirs"));
+        let law = if is_skewed { "few of them often" } else { "all alike" };
+        tell(&mut taps, &format!("{flows} flows, {percent} % of the packets theirs, {law}"));
     }
     taps.into_iter().filter_map(|tapped| tapped.daemon).for_each(|daemon| drop(daemon.stop()));
 }
 
-/// Numbers of flows, few of them often (Zipf's law with exponent 1).
+/// Numbers of flows: few of them often (Zipf's law with exponent 1), or all alike.
 struct Ranks(u64);
 
 impl Ranks {
-    fn below(&mut self, flows: usize) -> usize {
+    fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let share = (self.0 >> 11) as f64 / (1_u64 << 53) as f64;
+        self.0
+    }
+
+    fn below(&mut self, flows: usize) -> usize {
+        let share = (self.next() >> 11) as f64 / (1_u64 << 53) as f64;
         ((flows as f64).powf(share) as usize).clamp(1, flows) - 1
     }
 
+    /// All flows alike.
+    fn any(&mut self, flows: usize) -> usize {
+        (self.next() >> 33) as usize % flows
+    }
+
     fn is_one_of(&mut self, percent: u64) -> bool {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % 100 < percent
+        (self.next() >> 33) % 100 < percent
     }
 }
 
