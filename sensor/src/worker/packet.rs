@@ -379,6 +379,18 @@ mod tests {
         bytes
     }
 
+    /// A frame so many nanoseconds after the first.
+    fn frame(number: u64, after_ns: u16, data: &[u8]) -> Frame<'_> {
+        Frame {
+            timestamp_ns: 1_700_000_000_000_000_000 + u64::from(after_ns),
+            number,
+            wire_length: data.len() as u32,
+            link_type: LinkType::IPV4,
+            interface: 0,
+            data,
+        }
+    }
+
     #[test]
     fn flows_that_make_room_for_dns_of_another_worker_are_told() {
         const FLOWS: u16 = 3_000;
@@ -401,15 +413,7 @@ mod tests {
             for number in 0..FLOWS {
                 // One of five is for a port that has nothing to do with names.
                 let data = datagram(number, if number % 5 == 0 { 9_999 } else { 53 });
-                let frame = Frame {
-                    timestamp_ns: 1_700_000_000_000_000_000 + u64::from(number),
-                    number: u64::from(number) + 1,
-                    wire_length: data.len() as u32,
-                    link_type: LinkType::IPV4,
-                    interface: 0,
-                    data: &data,
-                };
-                worker.batch(&[frame], &mut emit);
+                worker.batch(&[frame(u64::from(number) + 1, number, &data)], &mut emit);
             }
             worker.finish(&mut emit);
             let values = worker.counters.values();
@@ -438,15 +442,7 @@ mod tests {
         for round in 0..2 {
             for number in 0..FLOWS {
                 let data = datagram(number, 9_999);
-                let frame = Frame {
-                    timestamp_ns: 1_700_000_000_000_000_000 + u64::from(number),
-                    number: round * u64::from(FLOWS) + u64::from(number) + 1,
-                    wire_length: data.len() as u32,
-                    link_type: LinkType::IPV4,
-                    interface: 0,
-                    data: &data,
-                };
-                worker.batch(&[frame], &mut emit);
+                worker.batch(&[frame(round * u64::from(FLOWS) + u64::from(number) + 1, number, &data)], &mut emit);
             }
         }
         let (flows, slots) = worker.flows();

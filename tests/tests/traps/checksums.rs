@@ -7,6 +7,7 @@ use vigie_tests::replay::Replay;
 use vigie_tests::tape::Tape;
 use vigie_tests::tcp::Connection;
 
+use super::http::get;
 use super::{NAME, alert, assert_told_once, none, orders, tls};
 
 const OTHER: &str = "www.example.org";
@@ -51,8 +52,8 @@ fn what_the_server_acknowledges_was_sent() {
 #[test]
 fn a_damaged_request_is_read() {
     let connection = Connection::default().to_port(80);
-    let request = format!("GET / HTTP/1.1\r\nHost: {NAME}\r\n\r\n");
-    let replay = answered(&connection, [damaged(connection.from_client(0, request.as_bytes()))], request.len());
+    let request = get(NAME);
+    let replay = answered(&connection, [damaged(connection.from_client(0, &request))], request.len());
     let server = connection.server;
     assert_eq!(replay.alerted(), [format!("http-host {CLIENT} > {server} {NAME}: tiktok")]);
 }

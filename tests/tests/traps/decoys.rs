@@ -24,9 +24,8 @@ fn desync_of_alerts(replay: &Replay) -> Vec<&str> {
 #[test]
 fn a_piece_that_agrees_with_one_decoy_contradicts_another() {
     let connection = Connection::default().to_port(80);
-    let request = |host: &str| format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes();
     for (decoy, truth, cut) in
-        [(get(OTHER), request(NAME), 5), (Hello::to("www.decoys.com").record(), Hello::to(NAME).record(), 4)]
+        [(get(OTHER), get(NAME), 5), (Hello::to("www.decoys.com").record(), Hello::to(NAME).record(), 4)]
     {
         // The first bytes of what is out of order are overwritten by those that come in order.
         let overlapping = [&b"xxx"[..], &truth[cut..]].concat();
@@ -86,9 +85,8 @@ fn a_decoy_without_a_name_hides_no_hello() {
 #[test]
 fn decoys_with_another_hop_limit_are_told_as_such() {
     let connection = Connection::between("[2001:db8::1]:40000".parse().unwrap(), "[2001:db8::2]:443".parse().unwrap());
-    let request = |host: &str| format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes();
     let hello = |name: &str| Hello::to(name).record();
-    for say in [&hello as &dyn Fn(&str) -> Vec<u8>, &request] {
+    for say in [&hello as &dyn Fn(&str) -> Vec<u8>, &get] {
         for names in [[OTHER, "decoy.example.net", NAME], [OTHER, NAME, "decoy.example.net"]] {
             let segments = names.map(|name| {
                 let mut frame = connection.from_client(0, &say(name));

@@ -5,6 +5,7 @@ use vigie_tests::packets::{ACK, SYN, tcp_at};
 use vigie_tests::tape::Tape;
 use vigie_tests::tcp::Connection;
 
+use super::http::get;
 use super::{NAME, alert, none};
 
 const OTHER: &str = "www.example.org";
@@ -29,10 +30,6 @@ fn syn_ack(connection: &Connection) -> Vec<u8> {
 
 fn opening(connection: &Connection) -> Vec<Vec<u8>> {
     vec![syn(connection, 0), syn_ack(connection)]
-}
-
-fn request(host: &str) -> Vec<u8> {
-    format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes()
 }
 
 fn damaged(mut frame: Vec<u8>) -> Vec<u8> {
@@ -64,7 +61,7 @@ fn a_decoy_from_the_future_hides_no_name() {
             assert_eq!(replay.alerted(), alert("tls-sni", NAME), "{what}, {way}");
         }
     }
-    let (truth, decoy) = (request(NAME), request(OTHER));
+    let (truth, decoy) = (get(NAME), get(OTHER));
     let segments = [after(&connection, 600_000, 0, &decoy), after(&connection, 5, 0, &truth)];
     let replay = Tape::of(opening(&connection)).then(segments).replay();
     assert_eq!(replay.alerted(), alert("http-host", NAME));
@@ -103,16 +100,16 @@ fn what_is_older_than_the_syn_is_dropped() {
 #[test]
 fn requests_count_however_long_the_connection_lasts() {
     let connection = Connection::default().to_port(80);
-    let first = request(OTHER);
+    let first = get(OTHER);
     let told = [format!("http-host {} > {} {NAME}: tiktok", connection.client, connection.server)];
     for bytes in [1_000, 17 << 20, (3_u32 << 30) as usize] {
-        let later = connection.from_client_acknowledging(first.len(), bytes, &request(NAME));
+        let later = connection.from_client_acknowledging(first.len(), bytes, &get(NAME));
         let segments = [connection.from_client(0, &first), connection.from_server(0, b"HTTP/1.1 200 OK\r\n"), later];
         let replay = Tape::of(connection.opening()).then(segments).replay();
         assert_eq!(replay.alerted(), told, "after {bytes} bytes of answers");
     }
     for ticks in [1_000, i32::MAX, i32::MIN, -1] {
-        let later = after(&connection, ticks, first.len(), &request(NAME));
+        let later = after(&connection, ticks, first.len(), &get(NAME));
         let segments = [after(&connection, 5, 0, &first), connection.from_server(0, b"HTTP/1.1 200 OK\r\n"), later];
         let replay = Tape::of(opening(&connection)).then(segments).replay();
         assert_eq!(replay.alerted(), told, "{ticks} ticks later");

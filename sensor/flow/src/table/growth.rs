@@ -1,7 +1,7 @@
 //! A table that grows with its flows, for captures in files: most of them have few, which then stay in the processor's cache.
 //! A running sensor takes the whole table at its start.
 
-use super::{FlowEntry, FlowTable, HashKey, Slot, WAYS, equal_tags};
+use super::{FlowEntry, FlowTable, HashKey, Slot, WAYS, bound_of};
 
 /// Buckets of a table that grows, at first: for ten thousand flows, in little more than a MiB.
 const FIRST_BUCKETS: usize = 1_024;
@@ -40,14 +40,10 @@ impl FlowTable {
             }
         }
         *self = grown;
-        for (number, bucket) in self.buckets.iter().enumerate() {
-            let mut ways = !equal_tags(&bucket.tags, 0) & u32::from(u16::MAX);
-            while ways != 0 {
-                let place = number * WAYS + ways.trailing_zeros() as usize;
-                ways &= ways - 1;
-                if let Some(entry) = self.entries.get(place) {
-                    moved(entry, Slot::at(place));
-                }
+        let tags = self.buckets.iter().flat_map(|bucket| bucket.tags);
+        for (place, (tag, entry)) in tags.zip(self.entries.iter()).enumerate() {
+            if tag != 0 {
+                moved(entry, Slot::at(place));
             }
         }
     }
@@ -64,13 +60,14 @@ impl FlowTable {
     /// Adds a flow of the smaller table. False if it has no room.
     fn take_over(&mut self, entry: &FlowEntry, last_epoch: u8, epoch: u8) -> bool {
         let hash = entry.key().hash(&self.secret);
-        let place = self.place_for(self.primary_of(hash), hash, epoch);
+        let primary = self.primary_of(hash);
+        let place = self.place_for(primary, hash, epoch);
         let number = place / WAYS;
         if self.matching(number, 0) & 1 << (place % WAYS) == 0 {
             return false;
         }
-        self.occupy(place, hash, last_epoch, *entry);
-        if let Some(bound) = self.stalest.get_mut(number / WAYS).and_then(|bounds| bounds.get_mut(number % WAYS))
+        self.occupy(place, primary, last_epoch, *entry);
+        if let Some(bound) = bound_of(&mut self.stalest, number)
             && epoch.wrapping_sub(last_epoch) > epoch.wrapping_sub(*bound)
         {
             *bound = last_epoch;

@@ -258,14 +258,13 @@ impl FlowTable {
         } else {
             None
         };
-        let slot = self.occupy(place, hash, epoch, FlowEntry::new(key));
+        let slot = self.occupy(place, primary, epoch, FlowEntry::new(key));
         old.map_or(Lookup::New(slot), |old| Lookup::Replaced(slot, old))
     }
 
     /// Puts a flow at a free place.
     #[inline]
-    fn occupy(&mut self, place: usize, hash: u64, epoch: u8, flow: FlowEntry) -> Slot {
-        let primary = self.primary_of(hash);
+    fn occupy(&mut self, place: usize, primary: PrimaryBucket, epoch: u8, flow: FlowEntry) -> Slot {
         let is_displaced = place / WAYS != primary.bucket as usize;
         if let Some(bucket) = self.buckets.get_mut(place / WAYS)
             && let Some(tag) = bucket.tags.get_mut(place % WAYS)
@@ -389,4 +388,9 @@ impl FlowTable {
             }
         }
     }
+}
+
+/// The bound on the ages in a bucket: the epoch of a packet no later than the last one of each of its flows.
+fn bound_of(stalest: &mut [[u8; WAYS]], bucket: usize) -> Option<&mut u8> {
+    stalest.get_mut(bucket / WAYS)?.get_mut(bucket % WAYS)
 }

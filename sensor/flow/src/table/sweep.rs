@@ -8,7 +8,7 @@ use arrayvec::ArrayVec;
 
 use super::super::memory::prefetch;
 use super::bucket::{Bucket, WAYS, equal_tags, idle_ways};
-use super::{FlowEntry, FlowTable, Slot};
+use super::{FlowEntry, FlowTable, Slot, bound_of};
 
 /// Buckets of one range: their flows fit the processor's cache.
 const RANGE_BUCKETS: usize = 512;
@@ -52,7 +52,7 @@ impl FlowTable {
             let Some(bucket) = self.buckets.get_mut(number) else { break };
             let removed = removed_of(bucket);
             let kept = !removed & !equal_tags(&bucket.tags, 0) & u32::from(u16::MAX);
-            if let Some(bound) = self.stalest.get_mut(number / WAYS).and_then(|bounds| bounds.get_mut(number % WAYS)) {
+            if let Some(bound) = bound_of(&mut self.stalest, number) {
                 *bound = epoch.wrapping_sub(greatest_age(&bucket.epochs, kept, epoch));
             }
             if removed == 0 {
