@@ -73,7 +73,7 @@ impl Service {
         let mut command = self.command(&binary().to_string_lossy());
         command.args(["xdp", "load", "--config", "/dev/null", "--set", &user]).args(arguments);
         let said = told(&command.output().expect("nsenter runs"));
-        assert!(said.contains("the XDP program is loaded, in /sys/fs/bpf/vigie"), "{said}");
+        assert!(said.contains(" is loaded, in /sys/fs/bpf/vigie"), "{said}");
         self.run("umount /run/vigie-xdp 2>/dev/null; mount --bind /sys/fs/bpf/vigie /run/vigie-xdp");
         self.run("mount -o remount,bind,ro /run/vigie-xdp");
     }

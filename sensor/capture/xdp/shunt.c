@@ -1,11 +1,12 @@
 /*
- * The shunt: an XDP program that counts and drops the packets of settled flows before the kernel makes anything of them.
+ * The shunt: an XDP program that counts and drops the packets of settled flows before the kernel makes anything of them, and a
+ * filter of packet sockets that does the same for these sockets alone.
  *
  * A worker that needs nothing more of a flow writes the flow's tag into a table. The program parses what the worker's own
  * fast path parses (Ethernet, at most two VLAN tags, IPv4 without options or IPv6 without extension headers, not
  * fragmented, TCP or UDP), computes the tag of this direction of the flow, and looks it up. A packet of a known direction
  * is counted there and dropped; every other packet goes up: to the packet sockets, or, with `to_sockets`, to the AF_XDP socket
- * of its queue, with the time written in front of it.
+ * of its queue, with the time written in front of it. What the filter drops is kept from its socket only: the machine gets it.
  *
  * What may open or end a connection (SYN, FIN, RST; what begins as a QUIC long header or a handshake record of DTLS)
  * closes its direction, and goes up: from then on the worker sees the 5-tuple again. The program closes and not the
@@ -26,14 +27,20 @@ typedef unsigned long long u64;
 #define UINT(name, value) int (*name)[value]
 #define TYPE(name, type) type *name
 
-/* include/uapi/linux/bpf.h */
+/* include/uapi/linux/bpf.h, if_packet.h */
 enum { MAP_TYPE_ARRAY = 2, MAP_TYPE_LRU_HASH = 9, MAP_TYPE_XSKMAP = 17, F_MMAPABLE = 1 << 10 };
 enum { XDP_DROP = 1, XDP_PASS = 2, XDP_REDIRECT = 4 };
 struct xdp_md {
 	u32 data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex;
 };
+/* The first fields of struct __sk_buff. */
+struct socket_frame {
+	u32 length, kind, mark, queue, protocol, has_tag, tag, tag_protocol, priority, ingress_ifindex, interface;
+};
+enum { LOOPBACK = 1, OUTGOING = 4 };
 static void *(*map_lookup)(void *map, const void *key) = (void *)1;
 static u32 (*processor)(void) = (void *)8;
+static long (*load_bytes)(const struct socket_frame *frame, u32 offset, void *to, u32 bytes) = (void *)26;
 static long (*redirect_map)(void *map, u64 key, u64 otherwise) = (void *)51;
 static long (*adjust_meta)(struct xdp_md *context, int bytes) = (void *)54;
 static u64 (*frame_length)(struct xdp_md *context) = (void *)188;
@@ -95,6 +102,8 @@ SEC(".rodata") volatile const u32 to_sockets = 0;
 /* Sockets of an interface, one for each queue, and by what a time stamp is known. */
 SEC(".rodata") volatile const u32 queues = 0;
 SEC(".rodata") volatile const u64 stamp_mark = 0;
+/* Bytes of a frame that the filter lets a socket have; 0 where there is no filter. */
+SEC(".rodata") volatile const u32 snap_bytes = 0;
 
 struct {
 	UINT(type, MAP_TYPE_ARRAY);
@@ -208,14 +217,25 @@ INLINE u64 load64(const u8 *bytes)
 	return load32(bytes) | (u64)load32(bytes + 4) << 32;
 }
 
+/* What lies from the Ethernet header on. */
+struct frame {
+	const u8 *data, *end;
+	/* Bytes behind `end`. */
+	u32 beyond;
+	/* The outermost VLAN tag, if the kernel has taken it out. */
+	u8 has_tag;
+	u16 tag;
+};
+
 /* Reads the TCP or UDP header, of which `announced` bytes were promised. False if the packet is not ordinary. */
-INLINE int read_upper(const u8 *upper, const u8 *end, u32 announced, u8 protocol, struct packet *packet)
+INLINE int read_upper(const u8 *upper, const struct frame *frame, u32 announced, u8 protocol, struct packet *packet)
 {
+	const u8 *end = frame->end;
 	if (protocol == 6) {
 		if (upper + 20 > end)
 			return 0;
 		u32 header = (upper[12] >> 4) * 4;
-		u32 carried = end - upper;
+		u32 carried = end - upper + frame->beyond;
 		if (header < 20 || header > announced || header > carried)
 			return 0;
 		/* FIN, SYN, RST (RFC 9293 3.1). */
@@ -237,17 +257,17 @@ INLINE int read_upper(const u8 *upper, const u8 *end, u32 announced, u8 protocol
 }
 
 /* Reads a packet. False if it is not ordinary. */
-INLINE int read_packet(const u8 *data, const u8 *end, struct packet *packet)
+INLINE int read_packet(const struct frame *frame, struct packet *packet)
 {
-	const u8 *ip = data + 14;
+	const u8 *ip = frame->data + 14, *end = frame->end;
 	if (ip > end)
 		return 0;
-	u16 type = be16(data + 12);
-	u64 vlans = 0;
-	u32 shift = 0;
+	u16 type = be16(frame->data + 12);
+	u64 vlans = frame->has_tag ? frame->tag & 0x0fff : 0;
+	u32 shift = vlans ? 16 : 0;
 #pragma unroll
 	for (int tag = 0; tag < 2; tag++) {
-		if (type != 0x8100 && type != 0x88a8)
+		if ((type != 0x8100 && type != 0x88a8) || (tag && frame->has_tag))
 			break;
 		if (ip + 4 > end)
 			return 0;
@@ -275,7 +295,7 @@ INLINE int read_packet(const u8 *data, const u8 *end, struct packet *packet)
 		u32 length = be16(ip + 2);
 		protocol = ip[9];
 		upper = ip + 20;
-		if (length < 20 || !read_upper(upper, end, length - 20, protocol, packet))
+		if (length < 20 || !read_upper(upper, frame, length - 20, protocol, packet))
 			return 0;
 		hash_word(&h, load64(ip + 12));
 		bytes = 13;
@@ -285,7 +305,7 @@ INLINE int read_packet(const u8 *data, const u8 *end, struct packet *packet)
 		u32 length = be16(ip + 4);
 		protocol = ip[6];
 		upper = ip + 40;
-		if (!length || !read_upper(upper, end, length, protocol, packet))
+		if (!length || !read_upper(upper, frame, length, protocol, packet))
 			return 0;
 		hash_word(&h, load64(ip + 8));
 		hash_word(&h, load64(ip + 16));
@@ -426,12 +446,13 @@ SEC("xdp.frags") int shunt(struct xdp_md *context)
 	if (!counts)
 		return XDP_PASS;
 	u64 length = frame_length(context);
+	struct frame frame = { .data = data, .end = end };
 	struct packet packet = {};
 #ifdef MEASURE
 	next_source(data, end, counts);
-	if (read_packet(data, end, &packet) && is_shunted_by(&packet, length, counts)) {
+	if (read_packet(&frame, &packet) && is_shunted_by(&packet, length, counts)) {
 #else
-	if (shunts && read_packet(data, end, &packet) && is_shunted(&packet, length, counts->epoch)) {
+	if (shunts && read_packet(&frame, &packet) && is_shunted(&packet, length, counts->epoch)) {
 #endif
 		counts->shunted_packets++;
 		counts->shunted_bytes += length;
@@ -440,6 +461,49 @@ SEC("xdp.frags") int shunt(struct xdp_md *context)
 	counts->up_packets++;
 	counts->up_bytes += length;
 	return to_sockets ? to_socket(context, place, counts) : XDP_PASS;
+}
+
+/* Two VLAN tags, IPv6 and TCP without options. */
+#define HEADER_BYTES 82
+/* In front of them, so that behind the Ethernet header words can be read. */
+#define PADDING_BYTES 2
+
+/*
+ * The filter of a packet socket: how many bytes of a frame it gets. A socket sees what is received and what is sent; on the
+ * loopback that is the same. The counts are of one processor, which is in this program only once: both ways keep soft interrupts off.
+ */
+SEC("socket") int shunt_filter(const struct socket_frame *context)
+{
+	if (context->interface == LOOPBACK && context->kind == OUTGOING)
+		return 0;
+	u32 number = place_of(context->interface) * processors + processor();
+	struct counts *counts = map_lookup(&shunt_counts, &number);
+	if (!counts)
+		return snap_bytes;
+	u8 memory[PADDING_BYTES + HEADER_BYTES] __attribute__((aligned(8))) = {};
+	u8 *headers = memory + PADDING_BYTES;
+	u32 length = context->length;
+	u32 loaded = length < HEADER_BYTES ? length : HEADER_BYTES;
+	if (!loaded || load_bytes(context, 0, headers, loaded))
+		return snap_bytes;
+	struct frame frame = {
+		.data = headers,
+		.end = headers + loaded,
+		.beyond = length - loaded,
+		.has_tag = context->has_tag != 0,
+		.tag = context->tag,
+	};
+	/* The worker puts the tag back. */
+	u64 bytes = length + (context->has_tag ? 4 : 0);
+	struct packet packet = {};
+	if (read_packet(&frame, &packet) && is_shunted(&packet, bytes, counts->epoch)) {
+		counts->shunted_packets++;
+		counts->shunted_bytes += bytes;
+		return 0;
+	}
+	counts->up_packets++;
+	counts->up_bytes += bytes;
+	return snap_bytes;
 }
 
 SEC("license") char terms[] = "Dual MIT/GPL";

@@ -8,6 +8,7 @@ use super::exit::{Exit, Failure};
 use super::read::capture_failure;
 use super::terminal::{eprint, print};
 use crate::run::{group_of_sensor, without_auto};
+use vigie_capture::live::shunt::Purpose;
 use vigie_capture::live::shunt::pinned::{self, FOLDER};
 
 /// `vigie xdp`.
@@ -66,9 +67,13 @@ fn load(configuration: &ConfigurationArguments) -> Result<Exit, Failure> {
     }
     let loaded: Vec<&str> =
         options.interfaces.iter().filter(|name| !passed_over.contains(name)).map(String::as_str).collect();
+    let program = match options.purpose {
+        Purpose::Filter { .. } => "the shunt's filter",
+        Purpose::Shunt | Purpose::Sockets => "the XDP program",
+    };
     match loaded.is_empty() {
-        true => print(&format!("the XDP program is loaded for no interface, in {FOLDER}\n"))?,
-        false => print(&format!("{}: the XDP program is loaded, in {FOLDER}\n", loaded.join(", ")))?,
+        true => print(&format!("{program} is loaded for no interface, in {FOLDER}\n"))?,
+        false => print(&format!("{}: {program} is loaded, in {FOLDER}\n", loaded.join(", ")))?,
     }
     Ok(Exit::Success)
 }

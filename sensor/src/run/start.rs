@@ -35,7 +35,7 @@ use crate::record::Context;
 use crate::settings::{Capture, Loaded, Record, Settings};
 use crate::telemetry::{MonitoredSensor, Phase, Shared, SignatureFacts};
 use crate::worker::{EventTypes, Share, Worker};
-use vigie_capture::live::shunt::Shunt;
+use vigie_capture::live::shunt::{Purpose, Shunt};
 use vigie_capture::live::{Backend, xdp};
 use vigie_flow::HashKey;
 use vigie_handshake::address_names::{self, AddressNames};
@@ -292,10 +292,11 @@ pub(super) fn attach_shunt(settings: &Settings, log: &Log) -> Result<Option<Shun
     let shunted: Vec<&str> =
         options.interfaces.iter().filter(|name| !shunt.passed_over().contains(name)).map(String::as_str).collect();
     if !shunted.is_empty() {
-        log.info(&format!(
-            "shunt: packets of settled flows are counted and dropped at the driver on {}",
-            shunted.join(", ")
-        ));
+        let how = match options.purpose {
+            Purpose::Filter { .. } => "are counted, and kept from nobody but the sensor,",
+            Purpose::Shunt | Purpose::Sockets => "are counted and dropped at the driver",
+        };
+        log.info(&format!("shunt: packets of settled flows {how} on {}", shunted.join(", ")));
     }
     Ok(Some(shunt))
 }

@@ -1,23 +1,31 @@
 //! The settings of capture as the options of live capture.
 
 use super::Capture;
-use vigie_capture::live::shunt::{ProgramOptions, ShuntOptions};
+use vigie_capture::live::shunt::{ProgramOptions, Purpose, ShuntOptions};
 use vigie_capture::live::{Backend, LiveOptions, ShuntMode};
 
 impl Capture {
     /// The options of the shunt, if there is to be one. Its table has room for so many flows.
     pub fn shunt_options(&self, flows_max: usize) -> Option<ShuntOptions> {
-        let interfaces = || self.interfaces.clone();
-        let to_sockets = self.backend == Backend::Xdp;
-        (self.shunt == ShuntMode::Drop).then(|| ShuntOptions { interfaces: interfaces(), flows_max, to_sockets })
+        let purpose = match (self.shunt, self.backend) {
+            (ShuntMode::Off, _) => return None,
+            (ShuntMode::Drop, Backend::Xdp) => Purpose::Sockets,
+            (ShuntMode::Drop, _) => Purpose::Shunt,
+            (ShuntMode::Pass, _) => Purpose::Filter { snap_bytes: self.live_options().snap_bytes },
+        };
+        Some(ShuntOptions { interfaces: self.interfaces.clone(), flows_max, purpose })
     }
 
-    /// What the XDP program is to do, if there is to be one: the shunt's, that for AF_XDP sockets, or both in one.
+    /// What the program is to do, if there is to be one: the shunt's, that for AF_XDP sockets, or both in one.
     pub fn program_options(&self, flows_max: usize) -> Option<ProgramOptions> {
-        let flows_max = self.shunt_options(flows_max).map(|shunt| shunt.flows_max);
-        let to_sockets = self.backend == Backend::Xdp;
-        let interfaces = || self.interfaces.clone();
-        (to_sockets || flows_max.is_some()).then(|| ProgramOptions { interfaces: interfaces(), flows_max, to_sockets })
+        match self.shunt_options(flows_max) {
+            Some(shunt) => Some(shunt.program()),
+            None if self.backend == Backend::Xdp => {
+                let interfaces = self.interfaces.clone();
+                Some(ProgramOptions { interfaces, flows_max: None, purpose: Purpose::Sockets })
+            }
+            None => None,
+        }
     }
 
     /// The options of live capture.
@@ -62,10 +70,12 @@ mod tests {
         let options = |backend, shunt| Capture { backend, shunt, ..capture() }.program_options(64);
         assert_eq!(options(Backend::Ring, ShuntMode::Off), None);
         let interfaces = vec!["eth0".to_owned()];
-        let of = |flows_max, to_sockets| Some(ProgramOptions { interfaces: interfaces.clone(), flows_max, to_sockets });
-        assert_eq!(options(Backend::Ring, ShuntMode::Drop), of(Some(64), false));
-        assert_eq!(options(Backend::Xdp, ShuntMode::Off), of(None, true));
-        assert_eq!(options(Backend::Xdp, ShuntMode::Drop), of(Some(64), true));
+        let of = |flows_max, purpose| Some(ProgramOptions { interfaces: interfaces.clone(), flows_max, purpose });
+        assert_eq!(options(Backend::Ring, ShuntMode::Drop), of(Some(64), Purpose::Shunt));
+        assert_eq!(options(Backend::Xdp, ShuntMode::Off), of(None, Purpose::Sockets));
+        assert_eq!(options(Backend::Xdp, ShuntMode::Drop), of(Some(64), Purpose::Sockets));
+        let snap_bytes = capture().live_options().snap_bytes;
+        assert_eq!(options(Backend::Ring, ShuntMode::Pass), of(Some(64), Purpose::Filter { snap_bytes }));
     }
 
     #[test]

@@ -112,6 +112,17 @@ fn shunt(review: &mut Review<'_, Settings>) {
         let mend = format!("{off}, or capture.backend = \"ring\"");
         review.refuse(&["capture.shunt", "capture.backend"], "the backend pcap has no shunt", mend);
     }
+    if capture.shunt == ShuntMode::Pass {
+        if capture.backend == Backend::Xdp {
+            let mend = "set capture.backend = \"ring\", or capture.shunt = \"drop\" on a tap";
+            let what = "by AF_XDP no packet is passed on to this machine";
+            review.refuse(&["capture.shunt", "capture.backend"], what, mend);
+        }
+        if capture.bpf.is_some() {
+            let what = "a packet socket has one filter only, this or that of capture.bpf";
+            review.refuse(&["capture.shunt", "capture.bpf"], what, format!("{off}, or remove capture.bpf"));
+        }
+    }
     if capture.interfaces.len() > INTERFACES_MAX {
         let what = format!("{} interfaces cannot be shunted, {INTERFACES_MAX} can", capture.interfaces.len());
         review.refuse(&["capture.shunt", "capture.interfaces"], what, off);

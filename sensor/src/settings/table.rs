@@ -71,7 +71,8 @@ settings! {
         /// `drop` has the network driver count and drop them, which takes most of the work away: only on a tap, since the
         /// machine itself does not get them either. Needs the backend ring or xdp, a driver with native XDP that leaves VLAN tags
         /// in place, and at the start the rights of root. A `bpf` that selects single packets of a connection does not
-        /// hold for those.
+        /// hold for those. `pass` has the kernel count them and keep them from the sensor only, on any interface and with any
+        /// driver; it takes less of the work away. Needs the backend ring without `bpf`, and at the start the rights of root.
         shunt: ShuntMode = ShuntMode::Off, Rule::Any, Restart;
         /// Whether the sensor starts although an interface is missing, and waits for it. The sensor always waits for an
         /// interface that disappears later.
@@ -87,7 +88,7 @@ settings! {
         flows_max: usize = 1_048_576, Rule::Range(16, 1_500_000_000), Restart;
         /// Seconds without a packet after which a flow ends.
         idle_timeout_s: usize = 300, Rule::Range(8, 800), Restart;
-        /// Flows of all workers whose packets the network driver drops, with `capture.shunt`. Packets of further ones go to
+        /// Flows of all workers whose packets do not come to them, with `capture.shunt`. Packets of further ones go to
         /// the workers.
         shunt_flows_max: usize = 1_048_576, Rule::Range(16, 268_435_456), Restart;
         /// Flows of a worker that have ended and whose events wait until their last shunted packets are counted, for some

@@ -327,6 +327,16 @@ fn impossible_combinations_are_refused() {
              capture.backend = \"ring\"",
         ),
         (
+            "capture.backend = \"xdp\"\ncapture.shunt = \"pass\"",
+            "vigie.toml:3: capture.shunt = \"pass\": by AF_XDP no packet is passed on to this machine; set \
+             capture.backend = \"ring\", or capture.shunt = \"drop\" on a tap",
+        ),
+        (
+            "capture.bpf = \"tcp\"\ncapture.shunt = \"pass\"",
+            "vigie.toml:3: capture.shunt = \"pass\": a packet socket has one filter only, this or that of capture.bpf; set \
+             capture.shunt = \"off\", or remove capture.bpf",
+        ),
+        (
             "capture.workers = 3\ncapture.cpus = [0, 1]",
             "vigie.toml:3: capture.cpus = [0, 1]: 2 CPUs for 3 workers; name 3 CPUs, or set capture.workers = 2",
         ),

@@ -25,9 +25,9 @@ vigie_metrics::families! {
     CAPTURE_SILENCE: Gauge, "vigie_capture_silence_seconds", ["interface"],
         "Seconds since the interface last delivered a packet, including dropped ones.";
     SHUNTED_PACKETS: Counter, "vigie_shunt_packets_total", ["interface"],
-        "Packets of settled flows that were counted and dropped at the driver.";
+        "Packets of settled flows that the kernel counted and the workers did not get (capture.shunt).";
     SHUNTED_BYTES: Counter, "vigie_shunt_bytes_total", ["interface"],
-        "Bytes on the wire of the packets of settled flows that were counted and dropped at the driver.";
+        "Bytes on the wire of the packets of settled flows that the workers did not get.";
     SHUNT_INSERTED: Counter, "vigie_shunt_inserted_total", [],
         "Directions of settled flows that were shunted from then on.";
     SHUNT_RETIRED: Counter, "vigie_shunt_retired_total", [],

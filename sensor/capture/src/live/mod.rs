@@ -95,7 +95,7 @@ pub struct InterfaceCounts {
     pub interface_dropped: u64,
     /// Frames that the network card dropped because the system fetched them too late; counted as above.
     pub interface_missed: u64,
-    /// Packets of settled flows that were counted and dropped by the [shunt]; only the first worker counts them.
+    /// Packets of settled flows that the [shunt] counted and kept from the workers; only the first worker counts them.
     pub shunted: u64,
     /// Their bytes on the wire; counted as above.
     pub shunted_bytes: u64,
@@ -144,7 +144,9 @@ pub fn open(options: &LiveOptions, workers: usize) -> Result<Vec<Live>, CaptureE
 pub fn open_with(options: &LiveOptions, workers: usize, shunt: Option<&Shunt>) -> Result<Vec<Live>, CaptureError> {
     options.check(workers)?;
     match options.backend {
-        Backend::Ring | Backend::Auto => Ok(Rings::open(options, workers)?.into_iter().map(Live::rings).collect()),
+        Backend::Ring | Backend::Auto => {
+            Ok(Rings::open(options, workers, shunt)?.into_iter().map(Live::rings).collect())
+        }
         Backend::Xdp => Ok(Sockets::open(options, workers, shunt)?.into_iter().map(Live::sockets).collect()),
         Backend::Pcap => Ok(vec![Live { backend: Opened::Libpcap(Box::new(Libpcap::open(options)?)) }]),
     }

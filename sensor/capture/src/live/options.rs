@@ -103,13 +103,15 @@ impl Fanout {
 }
 
 setting_words! {
-    /// What becomes of packets of settled flows at the driver.
+    /// What becomes of packets of settled flows.
     ShuntMode {
         /// They go to the workers, as all packets.
         #[default]
         Off = "off",
-        /// They are counted and dropped.
+        /// The driver counts and drops them.
         Drop = "drop",
+        /// They are counted, and go to everybody but the workers.
+        Pass = "pass",
     }
 }
 

@@ -1,14 +1,16 @@
 //! Packet filter programs for the kernel: an expression compiled by libpcap, the snapshot length, and for the loopback the
-//! rule that no frame is seen twice.
+//! rule that no frame is seen twice. Or the shunt's filter, which sees to the latter two itself.
 //!
 //! The kernel takes VLAN tags out before a filter sees a frame, so the expression is compiled for a live interface: only
 //! then does libpcap look for tags where the kernel keeps them. The loopback serves in place of a missing interface. If no
 //! interface is up, the expression is compiled as for a file, and `vlan` in it matches only inner tags.
 
-use std::sync::{Mutex, PoisonError};
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::link::Link;
-use super::system::Instruction;
+use super::shunt::program::Program as ShuntProgram;
+use super::system::{Instruction, PacketSocket};
 use crate::filter::Filter;
 use crate::{CaptureError, FRAME_BYTES_MAX};
 use vigie_wire::LinkType;
@@ -33,12 +35,23 @@ pub(super) const fn instruction(code: u16, jump_true: u8, jump_false: u8, operan
 pub(super) struct FilterPrograms {
     expression: Option<String>,
     snap_bytes: u32,
+    /// The program of the shunt, which may be a filter.
+    shunt: Option<Arc<ShuntProgram>>,
     compiled: Mutex<Vec<(LinkType, Vec<Instruction>)>>,
 }
 
 impl FilterPrograms {
-    pub(super) fn new(expression: Option<String>, snap_bytes: u32) -> Self {
-        Self { expression, snap_bytes, compiled: Mutex::default() }
+    pub(super) fn new(expression: Option<String>, snap_bytes: u32, shunt: Option<Arc<ShuntProgram>>) -> Self {
+        Self { expression, snap_bytes, shunt, compiled: Mutex::default() }
+    }
+
+    /// Attaches the shunt's filter to a socket, or else this program, if there is one.
+    pub(super) fn attach(&self, socket: &PacketSocket, program: Option<&[Instruction]>) -> io::Result<()> {
+        match (self.shunt.as_ref().and_then(|shunt| shunt.filter()), program) {
+            (Some(filter), _) => socket.attach_loaded(filter),
+            (None, Some(program)) => socket.attach(program),
+            (None, None) => socket.detach(),
+        }
     }
 
     /// The program for an interface; none if all bytes of all frames are captured. `candidates` are existing interfaces for
@@ -139,16 +152,16 @@ mod tests {
 
     #[test]
     fn nothing_is_filtered_unless_asked() {
-        let all = FilterPrograms::new(None, FRAME_BYTES_MAX as u32);
+        let all = FilterPrograms::new(None, FRAME_BYTES_MAX as u32, None);
         assert_eq!(all.program(LinkType::ETHERNET, false, &[]).unwrap(), None);
         assert_eq!(all.program(LinkType::ETHERNET, true, &[]).unwrap().unwrap().len(), 4);
-        let short = FilterPrograms::new(None, 256).program(LinkType::ETHERNET, false, &[]).unwrap().unwrap();
+        let short = FilterPrograms::new(None, 256, None).program(LinkType::ETHERNET, false, &[]).unwrap().unwrap();
         assert_eq!(short, [instruction(RETURN, 0, 0, 256)]);
     }
 
     #[test]
     fn an_expression_lets_pass_as_many_bytes_as_wanted() {
-        let programs = FilterPrograms::new(Some("udp port 53".to_owned()), 300);
+        let programs = FilterPrograms::new(Some("udp port 53".to_owned()), 300, None);
         let program = programs.program(LinkType::ETHERNET, false, &[]).unwrap().unwrap();
         let returns: Vec<u32> = program.iter().filter(|i| i.code == RETURN).map(|i| i.operand).collect();
         assert!(program.len() > 8 && returns.contains(&300) && returns.contains(&0), "{program:?}");
@@ -158,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_bad_expression_is_told() {
-        let programs = FilterPrograms::new(Some("udp prot 53".to_owned()), 300);
+        let programs = FilterPrograms::new(Some("udp prot 53".to_owned()), 300, None);
         assert!(matches!(programs.program(LinkType::RAW, false, &[]), Err(CaptureError::Filter { .. })));
     }
 }

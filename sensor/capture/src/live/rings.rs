@@ -13,7 +13,7 @@ use super::link::{CHECK_EVERY, Link, Links, STATE_EVERY};
 use super::merge::{self, FrameQueue, now_ns};
 use super::program::FilterPrograms;
 use super::ring::{Ring, RingCounts};
-use super::shunt::ShuntCounts;
+use super::shunt::{Shunt, ShuntCounts};
 use super::system::{PollEntry, poll_or_pause};
 use super::tap::{Tap, refused, unsupported};
 use super::{Changes, InterfaceCounts, LiveOptions, State, Timestamps};
@@ -69,11 +69,16 @@ struct OpenRing {
 }
 
 impl Rings {
-    /// Opens the rings of all workers.
-    pub(super) fn open(options: &LiveOptions, workers: usize) -> Result<Vec<Self>, CaptureError> {
+    /// Opens the rings of all workers. A shunt that is a filter is attached to their sockets.
+    pub(super) fn open(
+        options: &LiveOptions,
+        workers: usize,
+        shunt: Option<&Shunt>,
+    ) -> Result<Vec<Self>, CaptureError> {
         let first = options.interfaces.first().map(String::as_str).unwrap_or_default();
         let mut links = Links::open().map_err(|error| refused(first, &error))?;
-        let programs = Arc::new(FilterPrograms::new(options.bpf.clone(), options.snap_bytes));
+        let programs =
+            Arc::new(FilterPrograms::new(options.bpf.clone(), options.snap_bytes, shunt.map(Shunt::program)));
         let mut taps = Vec::with_capacity(options.interfaces.len());
         for (number, name) in options.interfaces.iter().enumerate() {
             let tap = Tap::new(name, number as u16, options, workers);

@@ -1,5 +1,6 @@
 //! The shunt: an XDP program at the network driver that counts and drops the packets of settled flows, so that the kernel
-//! and the workers have no work with them. Everything else goes up to the packet sockets as before.
+//! and the workers have no work with them. Everything else goes up to the packet sockets as before. Where the machine needs the
+//! packets, too, a filter of the packet sockets does the same for these alone.
 //!
 //! * In: interfaces, and from each worker the directions of flows of which it needs nothing more.
 //! * Out: what was counted of each direction; packets and bytes that were shunted on each interface.
@@ -42,7 +43,7 @@ use self::table::Shared;
 use crate::CaptureError;
 
 pub use self::packet::Direction;
-pub use self::program::{ProgramAccess, ProgramOptions};
+pub use self::program::{ProgramAccess, ProgramOptions, Purpose};
 pub use self::table::{Counted, Freed, Inserted, Insertion, Opening, ShuntTable, table_bytes};
 
 /// Interfaces that a shunt can have.
@@ -60,14 +61,15 @@ pub struct ShuntOptions {
     pub interfaces: Vec<String>,
     /// Flows that the table has room for, both directions of each.
     pub flows_max: usize,
-    /// Whether all other packets go to AF_XDP sockets; if not, they go to packet sockets.
-    pub to_sockets: bool,
+    /// Where packets of settled flows are dropped, and what becomes of all others.
+    pub purpose: Purpose,
 }
 
 impl ShuntOptions {
-    fn program(&self) -> ProgramOptions {
-        let Self { interfaces, flows_max, to_sockets } = self.clone();
-        ProgramOptions { interfaces, flows_max: Some(flows_max), to_sockets }
+    /// What the program is to do for it.
+    pub fn program(&self) -> ProgramOptions {
+        let Self { interfaces, flows_max, purpose } = self.clone();
+        ProgramOptions { interfaces, flows_max: Some(flows_max), purpose }
     }
 }
 
@@ -160,7 +162,7 @@ impl Shunt {
 
 /// A program that only hands packets to AF_XDP sockets.
 pub(super) fn attach_for_sockets(interfaces: &[String]) -> Result<Program, CaptureError> {
-    let options = ProgramOptions { interfaces: interfaces.to_vec(), flows_max: None, to_sockets: true };
+    let options = ProgramOptions { interfaces: interfaces.to_vec(), flows_max: None, purpose: Purpose::Sockets };
     Program::attach(&options, &random_key())
 }
 

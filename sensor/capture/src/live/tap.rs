@@ -172,11 +172,7 @@ impl Tap {
             return Err(failed(&error));
         }
         for ring in &rings {
-            match &program {
-                Some(program) => ring.socket().attach(program),
-                None => ring.socket().detach(),
-            }
-            .map_err(|error| failed(&error))?;
+            programs.attach(ring.socket(), program.as_deref()).map_err(|error| failed(&error))?;
         }
         Ok(rings)
     }

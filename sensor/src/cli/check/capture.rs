@@ -9,7 +9,7 @@ use crate::cli::words::{bytes, counted, quoted};
 use crate::settings::{MemoryNeed, Settings};
 use vigie_capture::CaptureError;
 use vigie_capture::live::interfaces::{Interface, list};
-use vigie_capture::live::shunt::{ProgramAccess, ProgramOptions, check, pinned, table_bytes};
+use vigie_capture::live::shunt::{ProgramAccess, ProgramOptions, Purpose, check, pinned, table_bytes};
 use vigie_capture::live::{Backend, LiveOptions, State, xdp};
 
 /// File descriptors beside those of capture sockets, workers and metrics connections.
@@ -48,7 +48,9 @@ fn without_auto(settings: &Settings) -> (Settings, Option<Requirement>) {
     settings.capture.backend = Backend::Xdp;
     let program = settings.capture.program_options(settings.limits.shunt_flows_max);
     let lacking = || program.and_then(|program| xdp::check(&program).err()?.first().map(ToString::to_string));
-    let of_options = xdp::obstacle_of_options(&settings.capture.live_options(), settings.capture.workers);
+    let capture = &settings.capture;
+    let shunt = capture.shunt_options(settings.limits.shunt_flows_max);
+    let of_options = xdp::obstacle_of_options(&capture.live_options(), capture.workers, shunt.as_ref());
     let what = match of_options.map(str::to_owned).or_else(lacking) {
         None => "AF_XDP will be used, if nothing stands against it at the start".to_owned(),
         Some(obstacle) => {
@@ -117,7 +119,10 @@ fn program(
     memory: &str,
 ) -> Vec<Requirement> {
     let interfaces = options.interfaces.join(", ");
-    let rest = format!("{memory}; whether the driver runs it, the start shows");
+    let rest = match options.purpose {
+        Purpose::Filter { .. } => memory.to_owned(),
+        Purpose::Shunt | Purpose::Sockets => format!("{memory}; whether the driver runs it, the start shows"),
+    };
     match checked {
         Ok(ProgramAccess::Loads) => {
             vec![Requirement::ok(part, format!("{interfaces}: the program loads; {rest}")), for_service(part, options)]
@@ -173,10 +178,10 @@ fn shunt(settings: &Settings) -> Vec<Requirement> {
     };
     let flows = counted(flows_max as u64, "flow");
     let table = format!("its table of {flows} takes {} MiB", table_bytes(flows_max) >> 20);
-    match options.to_sockets {
+    match options.purpose {
         // The program is that for AF_XDP, of which it is said.
-        true => vec![Requirement::ok(PART, table)],
-        false => program(PART, &options, check(&options), &table),
+        Purpose::Sockets => vec![Requirement::ok(PART, table)],
+        Purpose::Shunt | Purpose::Filter { .. } => program(PART, &options, check(&options), &table),
     }
 }
 

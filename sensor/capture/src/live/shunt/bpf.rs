@@ -1,4 +1,4 @@
-//! The calls of bpf(2) that are made for the XDP program: maps, a program, its links to interfaces, and names for them in a BPF file
+//! The calls of bpf(2) that are made for the shunt and for AF_XDP: maps, a program, its links to interfaces, and names for them in a BPF file
 //! system. Each descriptor is owned, and what it stands for ends with it, unless it has such a name.
 #![allow(unsafe_code)]
 
@@ -21,8 +21,15 @@ const PROG_TEST_RUN: c_long = 10;
 const OBJ_GET_INFO_BY_FD: c_long = 15;
 const MAP_FREEZE: c_long = 22;
 const LINK_CREATE: c_long = 28;
-/// Types of programs and of what they are attached to.
-const PROGRAM_XDP: u32 = 6;
+/// A type of program (`enum bpf_prog_type`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ProgramKind {
+    /// A filter of sockets.
+    SocketFilter = 1,
+    /// A program at the driver of an interface.
+    Xdp = 6,
+}
+/// What an XDP program is attached to.
 const ATTACH_XDP: u32 = 37;
 /// `BPF_F_XDP_HAS_FRAGS`: the program takes packets in several buffers.
 const TAKES_FRAGMENTS: u32 = 1 << 5;
@@ -229,11 +236,12 @@ pub(super) fn freeze(map: BorrowedFd<'_>) -> io::Result<()> {
     unsafe { bpf(MAP_FREEZE, &mut arguments) }.map(drop)
 }
 
-/// Loads an XDP program.
+/// Loads a program.
 ///
 /// # Errors
 /// What the kernel refuses, and what it says of it. The latter is empty unless the instructions are refused.
 pub(super) fn load(
+    kind: ProgramKind,
     program: &str,
     instructions: &[Instruction],
     license: &[u8],
@@ -241,18 +249,22 @@ pub(super) fn load(
     if license.last() != Some(&0) {
         return Err((io::ErrorKind::InvalidInput.into(), String::new()));
     }
+    let (flags, attach_type) = match kind {
+        ProgramKind::SocketFilter => (0, 0),
+        ProgramKind::Xdp => (TAKES_FRAGMENTS, ATTACH_XDP),
+    };
     let attempt = |log: &mut [u8]| {
         let mut arguments = ProgramLoad {
-            kind: PROGRAM_XDP,
+            kind: kind as u32,
             instruction_count: instructions.len() as u32,
             instructions: instructions.as_ptr() as u64,
             license: license.as_ptr() as u64,
             log_level: u32::from(!log.is_empty()),
             log_bytes: log.len() as u32,
             log: if log.is_empty() { 0 } else { log.as_mut_ptr() as u64 },
-            flags: TAKES_FRAGMENTS,
+            flags,
             name: name(program),
-            attach_type: ATTACH_XDP,
+            attach_type,
             ..ProgramLoad::default()
         };
         // SAFETY: the kernel reads so many instructions and a licence up to its zero, and writes at most so many bytes to the

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::bpf::{self, MAPPABLE, MapKind, MapSpec};
+use super::bpf::{self, MAPPABLE, MapKind, MapSpec, ProgramKind};
 use super::grace::Grace;
 use super::packet::TagKey;
 use super::program::{Constants, Loaded, load, possible_processors};
@@ -19,7 +19,7 @@ static OBJECT: &[u8] = include_bytes!("../../../xdp/shunt_measure.o");
 const ORDER: &str = "measure_order";
 const LRU: &str = "measure_lru";
 /// The kernel runs the program as if the frame came from the loopback, which is the first interface of a namespace.
-const INTERFACES: [u32; INTERFACES_MAX] = {
+pub(super) const INTERFACES: [u32; INTERFACES_MAX] = {
     let mut interfaces = [0; INTERFACES_MAX];
     interfaces[0] = 1;
     interfaces
@@ -36,9 +36,17 @@ pub enum Table {
     LruHash = 2,
 }
 
-/// The program, loaded and not attached.
+/// An Ethernet header, which the kernel takes from the front of a frame on which it runs a filter of sockets.
+const TAKEN_BYTES: usize = 14;
+/// What a filter gives for a frame that it lets up.
+const SNAP_BYTES: u32 = 65_535;
+const DROPPED: u32 = 1;
+const UP: u32 = 2;
+
+/// A program, loaded and not attached.
 pub struct Measure {
     loaded: Loaded,
+    program: ProgramKind,
     shared: Arc<Shared>,
 }
 
@@ -48,14 +56,16 @@ impl Measure {
     /// # Errors
     /// The kernel refuses the program.
     pub fn load(flows_max: usize) -> Result<Self, Box<dyn Error + Send + Sync>> {
-        Self::load_for(flows_max, INTERFACES)
+        Self::load_for(ProgramKind::Xdp, flows_max, INTERFACES)
     }
 
     pub(super) fn load_for(
+        program: ProgramKind,
         flows_max: usize,
         interfaces: [u32; INTERFACES_MAX],
     ) -> Result<Self, Box<dyn Error + Send + Sync>> {
-        let constants = Constants { interfaces, ..constants(flows_max)? };
+        let snap_bytes = (program == ProgramKind::SocketFilter).then_some(SNAP_BYTES);
+        let constants = Constants { interfaces, snap_bytes, ..constants(flows_max)? };
         Self::new(load(super::program::OBJECT, &constants, &[], &[])?, &constants)
     }
 
@@ -92,7 +102,7 @@ impl Measure {
         let flows = loaded.map("shunt_flows", constants.lines as usize * LINE_WORDS)?;
         let counts = loaded.map("shunt_counts", INTERFACES_MAX * constants.processors * COUNTS_WORDS)?;
         let shared = Arc::new(Shared::new(flows, Arc::new(counts), constants.key, Grace::default()));
-        Ok(Self { loaded, shared })
+        Ok(Self { loaded, program: constants.program(), shared })
     }
 
     /// A hold on the table.
@@ -117,12 +127,19 @@ impl Measure {
         Ok(())
     }
 
-    /// Runs the program so often on a frame: its last verdict (1: dropped, 2: goes up), and nanoseconds of a run.
+    /// Runs the program so often on a frame: its last verdict (1: dropped, 2: up), and nanoseconds of a run.
     ///
     /// # Errors
     /// The kernel does not run it.
     pub fn run(&mut self, frame: &[u8], repeat: u32) -> Result<(u32, u32), Box<dyn Error + Send + Sync>> {
-        Ok(bpf::test_run(self.loaded.program.as_fd(), frame, repeat)?)
+        let program = self.loaded.program.as_fd();
+        match self.program {
+            ProgramKind::Xdp => Ok(bpf::test_run(program, frame, repeat)?),
+            ProgramKind::SocketFilter => {
+                let (bytes, time_ns) = bpf::test_run(program, &[&[0; TAKEN_BYTES], frame].concat(), repeat)?;
+                Ok((if bytes == 0 { DROPPED } else { UP }, time_ns))
+            }
+        }
     }
 }
 
@@ -130,7 +147,7 @@ fn constants(flows_max: usize) -> io::Result<Constants> {
     let key = TagKey { low: 0x0123_4567_89ab_cdef, high: 0xfedc_ba98_7654_3210 };
     let processors = possible_processors()?;
     let (lines, interfaces) = (lines_for(flows_max), INTERFACES);
-    Ok(Constants { key, lines, processors, interfaces, shunts: true, sockets: None })
+    Ok(Constants { key, lines, processors, interfaces, shunts: true, sockets: None, snap_bytes: None })
 }
 
 /// A frame that the program may shunt if it has two tags of VLANs at most: TCP data, or a datagram of UDP, with a payload of

@@ -1,11 +1,11 @@
-//! Reads the object of the XDP program as clang writes it: a relocatable ELF file with the instructions, the constants that
-//! are set when the program is loaded, and the places where instructions refer to these or to maps (kernel documentation,
+//! Reads one program of an object as clang writes it: a relocatable ELF file with the instructions of each, the constants that
+//! are set when a program is loaded, and the places where instructions refer to these or to maps (kernel documentation,
 //! `bpf/llvm_reloc.rst`).
 //!
-//! Not here: debugging information, calls between functions, several programs. The objects have none of them.
+//! Not here: debugging information, calls between functions. The objects have none of them.
 
-/// Section of the program. `.frags`: it takes packets that lie in several buffers.
-const PROGRAM: &str = "xdp.frags";
+use super::bpf::ProgramKind;
+
 const CONSTANTS: &str = ".rodata";
 const MAPS: &str = ".maps";
 const LICENSE: &str = "license";
@@ -53,15 +53,25 @@ struct Section<'o> {
     bytes: &'o [u8],
 }
 
+/// The section of a program.
+const fn section_of(program: ProgramKind) -> &'static str {
+    match program {
+        // `.frags`: it takes packets that lie in several buffers.
+        ProgramKind::Xdp => "xdp.frags",
+        ProgramKind::SocketFilter => "socket",
+    }
+}
+
 impl<'o> Object<'o> {
-    /// Reads an object; `None` if it is not one of ours.
-    pub(super) fn read(elf: &'o [u8]) -> Option<Self> {
+    /// Reads a program of an object; `None` if it is not one of ours.
+    pub(super) fn read(elf: &'o [u8], program: ProgramKind) -> Option<Self> {
+        let program_section = section_of(program);
         let sections = sections(elf)?;
         let place = |name: &str| sections.iter().position(|section| section.name == name);
         let bytes = |name: &str| sections.iter().find(|section| section.name == name).map(|section| section.bytes);
         let symbols = sections.iter().find(|section| section.kind == SYMBOL_TABLE)?;
         let names = sections.get(symbols.link)?.bytes;
-        let (program, constants, maps) = (place(PROGRAM)?, place(CONSTANTS)?, place(MAPS)?);
+        let (program, constants, maps) = (place(program_section)?, place(CONSTANTS)?, place(MAPS)?);
         let symbol = |number: usize| {
             let symbol = symbols.bytes.get(number * SYMBOL_BYTES..)?;
             Some((text(names, u32_at(symbol, 0)? as usize)?, u16_at(symbol, 6)? as usize, u64_at(symbol, 8)? as usize))
@@ -82,7 +92,7 @@ impl<'o> Object<'o> {
             references.push((offset / size_of::<Instruction>(), target));
         }
         Some(Self {
-            instructions: bytes(PROGRAM)?.as_chunks().0.to_vec(),
+            instructions: bytes(program_section)?.as_chunks().0.to_vec(),
             constants: bytes(CONSTANTS)?.to_vec(),
             constant_places: constant_places.collect(),
             references,
@@ -200,7 +210,13 @@ mod tests {
 
     #[test]
     fn the_object_is_read() {
-        let mut object = Object::read(OBJECT).unwrap();
+        for program in [ProgramKind::Xdp, ProgramKind::SocketFilter] {
+            is_read(program);
+        }
+    }
+
+    fn is_read(program: ProgramKind) {
+        let mut object = Object::read(OBJECT, program).unwrap();
         assert!(object.set("key_high", &7_u64.to_le_bytes()) && object.set("interfaces", &[1; 64]));
         assert!(!object.set("key", &[0; 8]) && !object.set("interfaces", &[1; 256]));
         assert_eq!(object.constants()[8..16], 7_u64.to_le_bytes());
@@ -220,12 +236,12 @@ mod tests {
     #[test]
     fn damaged_objects_do_no_harm() {
         for cut in (0..OBJECT.len()).step_by(61) {
-            let _ = Object::read(&OBJECT[..cut]);
+            let _ = Object::read(&OBJECT[..cut], ProgramKind::Xdp);
         }
         let mut bytes = OBJECT.to_vec();
         for place in (0..bytes.len()).filter(|place| *place < 64 || *place > OBJECT.len() - 14 * SECTION_BYTES) {
             let kept = std::mem::replace(&mut bytes[place], 0xff);
-            let object = Object::read(&bytes);
+            let object = Object::read(&bytes, ProgramKind::SocketFilter);
             let _ = object.and_then(|object| object.linked(3, |_| Some(4)));
             bytes[place] = kept;
         }

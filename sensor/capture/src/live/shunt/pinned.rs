@@ -41,7 +41,7 @@ const PIN_MODE: u32 = 0o660;
 /// # Errors
 /// The kernel, an interface or the rights of this process do not suffice, or there is no BPF file system.
 pub fn load(options: &ProgramOptions, group: u32) -> Result<Vec<String>, CaptureError> {
-    let (purpose, first) = (options.purpose(), options.first());
+    let (purpose, first) = (options.purpose, options.first());
     let Wanted { constants, passed_over, .. } = Wanted::new(options, &random_key())?;
     let loaded = load_program(OBJECT, &constants, &[], &[]).map_err(|refusal| refusal.of(first, purpose))?;
     pin(&loaded, group).map_err(|cause| {
@@ -72,7 +72,7 @@ pub fn check(options: &ProgramOptions) -> Result<Option<&'static str>, CaptureEr
     let wanted = Wanted::new(options, &TagKey { low: 0, high: 0 })?;
     match open(folder, &wanted.constants) {
         Ok(_) => Ok(Some(folder)),
-        Err(lack) => Err(lack.of(options.first(), options.purpose())),
+        Err(lack) => Err(lack.of(options.first(), options.purpose)),
     }
 }
 
@@ -134,7 +134,7 @@ fn folder() -> Option<&'static str> {
 fn open(folder: &'static str, wanted: &Constants) -> Result<(Loaded, Constants), Lack> {
     let failed = |cause| Lack::of_system(folder, cause);
     let get = |name: &str, to_read| bpf::open(&Path::new(folder).join(name), to_read).map_err(failed);
-    let object = Object::read(OBJECT).ok_or(Lack::Version(folder))?;
+    let object = Object::read(OBJECT, wanted.program()).ok_or(Lack::Version(folder))?;
     let spec = constants_spec(&object);
     let held = get(CONSTANTS, true)?;
     if !bpf::is_like(held.as_fd(), &spec).map_err(failed)? {
@@ -178,6 +178,7 @@ fn fitting(object: &Object<'_>, values: &[u8], wanted: &Constants, folder: &'sta
 fn setting(constant: &str) -> &'static str {
     match constant {
         "shunts" => "another capture.shunt",
+        "snap_bytes" => "another capture.shunt or capture.snap_bytes",
         "to_sockets" => "another capture.backend",
         "line_shift" | "line_mask" => "another limits.shunt_flows_max",
         "interfaces" => "other interfaces, or one of them was made anew",
@@ -241,24 +242,25 @@ impl fmt::Display for Lack {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::super::INTERFACES_MAX;
+    use super::super::bpf::ProgramKind;
     use super::*;
 
     fn constants(key: u64) -> Constants {
         let mut interfaces = [0; INTERFACES_MAX];
         interfaces[..2].copy_from_slice(&[7, 9]);
         let (key, sockets) = (TagKey { low: key, high: key + 1 }, Some(Sockets { queues: 4, mark: key + 2 }));
-        Constants { key, lines: 64, processors: 2, interfaces, shunts: true, sockets }
+        Constants { key, lines: 64, processors: 2, interfaces, shunts: true, sockets, snap_bytes: None }
     }
 
     /// The values of a program that was loaded with these constants.
     fn loaded(constants: &Constants) -> Vec<u8> {
-        let mut object = Object::read(OBJECT).unwrap();
+        let mut object = Object::read(OBJECT, ProgramKind::Xdp).unwrap();
         assert!(constants.values().iter().all(|(name, value)| object.set(name, value)));
         object.constants()
     }
 
     fn fit(values: &[u8], wanted: &Constants) -> Result<Constants, String> {
-        let object = Object::read(OBJECT).unwrap();
+        let object = Object::read(OBJECT, ProgramKind::Xdp).unwrap();
         fitting(&object, values, wanted, FOLDER).map_err(|lack| lack.to_string())
     }
 
@@ -290,6 +292,8 @@ mod tests {
             said("cards with another number of queues")
         );
         assert_eq!(refused(|wanted| wanted.processors = 3), said("another machine"));
+        let to_pass = said("another capture.shunt or capture.snap_bytes");
+        assert_eq!(refused(|wanted| wanted.snap_bytes = Some(65_535)), to_pass);
     }
 
     #[test]

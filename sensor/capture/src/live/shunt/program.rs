@@ -1,5 +1,5 @@
-//! Loads the XDP program and attaches it to interfaces: to shunt, to hand packets to AF_XDP sockets, or both. Who may not load it
-//! takes the one that was loaded for it ([`pinned`]).
+//! Loads the XDP program and attaches it to interfaces: to shunt, to hand packets to AF_XDP sockets, or both; or loads the filter that
+//! packet sockets attach themselves. Who may not load it takes the one that was loaded for it ([`pinned`]).
 
 use std::collections::hash_map::RandomState;
 use std::fs::{self, File};
@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use nix::fcntl::Flock;
 
-use super::bpf::{self, MAPPABLE, MapKind, MapSpec, Mode, READ_ONLY};
+use super::bpf::{self, MAPPABLE, MapKind, MapSpec, Mode, ProgramKind, READ_ONLY};
 use super::memory::SharedWords;
 use super::object::Object;
 use super::packet::TagKey;
@@ -38,18 +38,23 @@ const PROCESSORS: &str = "/sys/devices/system/cpu/possible";
 
 /// What the program is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Purpose {
-    /// To shunt settled flows in front of packet sockets.
+pub enum Purpose {
+    /// To shunt settled flows at the driver, in front of packet sockets.
     Shunt,
     /// To hand packets to AF_XDP sockets; it may shunt too.
     Sockets,
+    /// To shunt settled flows in front of packet sockets, and pass them to everybody else.
+    Filter {
+        /// Bytes of a frame that a socket gets.
+        snap_bytes: u32,
+    },
 }
 
 impl Purpose {
     /// How to do without it.
     pub(in super::super) const fn otherwise(self) -> &'static str {
         match self {
-            Self::Shunt => "set capture.shunt = \"off\"",
+            Self::Shunt | Self::Filter { .. } => "set capture.shunt = \"off\"",
             Self::Sockets => "set capture.backend = \"ring\"",
         }
     }
@@ -58,6 +63,7 @@ impl Purpose {
     pub(super) const fn program(self) -> &'static str {
         match self {
             Self::Shunt => "the shunt's program",
+            Self::Filter { .. } => "the shunt's filter",
             Self::Sockets => "the program for AF_XDP sockets",
         }
     }
@@ -66,27 +72,31 @@ impl Purpose {
     pub(super) const fn kernel(self) -> &'static str {
         match self {
             Self::Shunt => "Linux 5.18",
+            Self::Filter { .. } => "Linux 5.12",
             Self::Sockets => "Linux 6.1 with AF_XDP sockets (CONFIG_XDP_SOCKETS)",
+        }
+    }
+
+    const fn snap_bytes(self) -> Option<u32> {
+        match self {
+            Self::Filter { snap_bytes } => Some(snap_bytes),
+            Self::Shunt | Self::Sockets => None,
         }
     }
 }
 
 /// What a program is to do.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProgramOptions {
     /// The names of the interfaces. Those that do not exist are passed over.
     pub interfaces: Vec<String>,
     /// Flows that the table has room for, both directions of each, if flows are to be shunted.
     pub flows_max: Option<usize>,
-    /// Whether packets go to AF_XDP sockets; if not, they go to packet sockets.
-    pub to_sockets: bool,
+    /// What it is for.
+    pub purpose: Purpose,
 }
 
 impl ProgramOptions {
-    pub(super) const fn purpose(&self) -> Purpose {
-        if self.to_sockets { Purpose::Sockets } else { Purpose::Shunt }
-    }
-
     pub(super) fn first(&self) -> &str {
         self.interfaces.first().map_or("", String::as_str)
     }
@@ -134,6 +144,8 @@ pub(super) struct Constants {
     pub(super) shunts: bool,
     /// Of AF_XDP sockets, if packets go to such.
     pub(super) sockets: Option<Sockets>,
+    /// Bytes of a frame that a packet socket gets, if it is a filter of such.
+    pub(super) snap_bytes: Option<u32>,
 }
 
 /// The sockets that packets go to.
@@ -156,7 +168,7 @@ pub(super) struct Wanted {
 impl Wanted {
     /// The program for the interfaces that exist.
     pub(super) fn new(options: &ProgramOptions, key: &TagKey) -> Result<Self, CaptureError> {
-        let purpose = options.purpose();
+        let purpose = options.purpose;
         let (attached, passed_over) = find(&options.interfaces, purpose)?;
         let mut interfaces = [0; INTERFACES_MAX];
         for (place, attached) in interfaces.iter_mut().zip(&attached) {
@@ -169,16 +181,18 @@ impl Wanted {
             processors: processors(options.first(), purpose)?,
             interfaces,
             shunts: options.flows_max.is_some(),
-            sockets: options.to_sockets.then(|| Sockets { queues, mark: random_mark() }),
+            sockets: (purpose == Purpose::Sockets).then(|| Sockets { queues, mark: random_mark() }),
+            snap_bytes: purpose.snap_bytes(),
         };
         Ok(Self { constants, attached, passed_over })
     }
 }
 
 impl Program {
-    /// Loads the program for the interfaces that exist, or takes the one that was loaded for this process, and attaches it.
+    /// Loads the program for the interfaces that exist, or takes the one that was loaded for this process, and attaches it. A
+    /// [filter](Self::filter) is to be attached to sockets.
     pub(super) fn attach(options: &ProgramOptions, key: &TagKey) -> Result<Self, CaptureError> {
-        let (purpose, first) = (options.purpose(), options.first());
+        let (purpose, first) = (options.purpose, options.first());
         let Wanted { constants, attached, passed_over } = Wanted::new(options, key)?;
         let (loaded, constants, lock) = match load(OBJECT, &constants, &[], &[]) {
             Ok(loaded) => (loaded, constants, None),
@@ -189,7 +203,12 @@ impl Program {
             }
             Err(refusal) => return Err(refusal.of(first, purpose)),
         };
-        let links = attached.iter().map(|to| attach(&loaded, to, purpose)).collect::<Result<_, _>>()?;
+        let links = match purpose {
+            Purpose::Filter { .. } => Vec::new(),
+            Purpose::Shunt | Purpose::Sockets => {
+                attached.iter().map(|to| attach(&loaded, to, purpose)).collect::<Result<_, _>>()?
+            }
+        };
         Ok(Self { loaded, links, attached, passed_over, constants, purpose, _lock: lock })
     }
 
@@ -200,6 +219,11 @@ impl Program {
     /// Whether it runs in the driver of an interface.
     pub(in super::super) fn is_native(&self, place: usize) -> bool {
         self.links.get(place).is_some_and(|(_, mode)| *mode == Mode::Native)
+    }
+
+    /// The filter of packet sockets, if it is one.
+    pub(in super::super) fn filter(&self) -> Option<BorrowedFd<'_>> {
+        matches!(self.purpose, Purpose::Filter { .. }).then(|| self.loaded.program.as_fd())
     }
 
     /// By what a time stamp in front of a frame is known; none if packets do not go to AF_XDP sockets.
@@ -247,7 +271,7 @@ impl Program {
 /// How a sensor would come by the program, or what keeps the program from serving these interfaces, as far as that can be known
 /// without attaching anything to them.
 pub(in super::super) fn check(options: &ProgramOptions) -> Result<ProgramAccess, Vec<CaptureError>> {
-    let (purpose, first) = (options.purpose(), options.first());
+    let (purpose, first) = (options.purpose, options.first());
     let known = list();
     let named = known.iter().filter(|interface| options.interfaces.contains(&interface.name));
     let unsuited: Vec<_> = named.filter_map(|interface| suits(interface, purpose).err()).collect();
@@ -257,8 +281,9 @@ pub(in super::super) fn check(options: &ProgramOptions) -> Result<ProgramAccess,
             lines: lines_for(0),
             processors: processors(first, purpose)?,
             interfaces: [0; INTERFACES_MAX],
-            shunts: purpose == Purpose::Shunt,
+            shunts: purpose != Purpose::Sockets,
             sockets: (purpose == Purpose::Sockets).then_some(Sockets { queues: 1, mark: 0 }),
+            snap_bytes: purpose.snap_bytes(),
         };
         let refusal = match load(OBJECT, &constants, &[], &[]) {
             Ok(_) => return Ok(ProgramAccess::Loads),
@@ -296,8 +321,13 @@ fn random_mark() -> u64 {
 }
 
 impl Constants {
-    pub(super) fn values(&self) -> [(&'static str, Vec<u8>); 10] {
-        let Self { key, lines, processors, interfaces, shunts, sockets } = self;
+    /// The program that they are for.
+    pub(super) const fn program(&self) -> ProgramKind {
+        if self.snap_bytes.is_some() { ProgramKind::SocketFilter } else { ProgramKind::Xdp }
+    }
+
+    pub(super) fn values(&self) -> [(&'static str, Vec<u8>); 11] {
+        let Self { key, lines, processors, interfaces, shunts, sockets, snap_bytes } = self;
         let Sockets { queues, mark } = sockets.unwrap_or(Sockets { queues: 0, mark: 0 });
         [
             ("shunts", u32::from(*shunts).to_ne_bytes().to_vec()),
@@ -310,6 +340,7 @@ impl Constants {
             ("interfaces", interfaces.iter().flat_map(|index| index.to_ne_bytes()).collect()),
             ("queues", queues.to_ne_bytes().to_vec()),
             ("stamp_mark", mark.to_ne_bytes().to_vec()),
+            ("snap_bytes", snap_bytes.unwrap_or_default().to_ne_bytes().to_vec()),
         ]
     }
 
@@ -373,7 +404,7 @@ pub(super) fn load(
     more_maps: &[MapSpec],
 ) -> Result<Loaded, Refusal> {
     let odd = || Refusal::from(io::Error::other("the object is not the one that this program was written for"));
-    let mut object = Object::read(object).ok_or_else(odd)?;
+    let mut object = Object::read(object, constants.program()).ok_or_else(odd)?;
     for (name, value) in constants.values().iter().chain(more_constants) {
         if !object.set(name, value) {
             return Err(odd());
@@ -393,7 +424,7 @@ pub(super) fn load(
     };
     let number = |name: &str| maps.iter().find(|(spec, _)| is_it(spec, name)).map(|(_, map)| map.as_raw_fd());
     let instructions = object.linked(held.as_raw_fd(), number).ok_or_else(odd)?;
-    let program = bpf::load(PROGRAM, &instructions, object.license());
+    let program = bpf::load(constants.program(), PROGRAM, &instructions, object.license());
     let program = program.map_err(|(error, log)| Refusal { error, log })?;
     Ok(Loaded { program, maps, constants: held })
 }
@@ -453,6 +484,7 @@ mod tests {
             interfaces: [0; INTERFACES_MAX],
             shunts: true,
             sockets,
+            snap_bytes: None,
         };
         if let Err(refusal) = load(OBJECT, &constants(None), &[], &[]) {
             return vigie_skip::skipped(format_args!("the XDP program cannot be loaded: {refusal}"));

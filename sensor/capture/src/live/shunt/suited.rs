@@ -17,34 +17,47 @@ const INTERFACES: &str = "/sys/class/net";
 /// Why packets of the interface cannot be had for this purpose, and what mends that.
 pub(super) fn suits(interface: &Interface, purpose: Purpose) -> Result<(), CaptureError> {
     let name = &interface.name;
-    // A tag that the card has taken out is out of the program's sight: flows of several VLANs would be one.
-    if interface.offloads.rx_vlan == Some(true) {
-        let reason = match purpose {
-            Purpose::Shunt => "its packets cannot be shunted while the card takes VLAN tags out",
-            Purpose::Sockets => "the card takes VLAN tags out, and XDP does not see them",
-        };
-        return Err(error(name, reason, format!("ethtool -K {name} rxvlan off")));
-    }
     if interface.link_type.is_some_and(|link_type| link_type != LinkType::ETHERNET) {
         let reason = match purpose {
-            Purpose::Shunt => format!("packets of its link type ({}) cannot be shunted", interface.kind),
+            Purpose::Shunt | Purpose::Filter { .. } => {
+                format!("packets of its link type ({}) cannot be shunted", interface.kind)
+            }
             Purpose::Sockets => format!("frames of its link type ({}) cannot be had by XDP", interface.kind),
         };
         return Err(error(name, &reason, purpose.otherwise()));
     }
-    carries_nothing_else(interface, purpose)
+    match purpose {
+        Purpose::Shunt => {
+            keeps_tags(interface, "its packets cannot be shunted while the card takes VLAN tags out")?;
+            let mend = "set capture.shunt = \"pass\"";
+            carries_nothing_else(interface, "with capture.shunt = \"drop\"", "would lose packets", mend)
+        }
+        Purpose::Sockets => {
+            keeps_tags(interface, "the card takes VLAN tags out, and XDP does not see them")?;
+            let outcome = "would get no packets any more";
+            carries_nothing_else(interface, "with capture.backend = \"xdp\"", outcome, purpose.otherwise())
+        }
+        // It sees the tag that was taken out, and takes nothing from anybody.
+        Purpose::Filter { .. } => Ok(()),
+    }
+}
+
+/// Whether VLAN tags are in their place. One that the card has taken out is out of an XDP program's sight: flows of several VLANs
+/// would be one.
+fn keeps_tags(interface: &Interface, reason: &str) -> Result<(), CaptureError> {
+    let name = &interface.name;
+    match interface.offloads.rx_vlan {
+        Some(true) => Err(error(name, reason, format!("ethtool -K {name} rxvlan off"))),
+        _ => Ok(()),
+    }
 }
 
 /// Whether nobody but the sensor needs the packets of an interface: this machine does not get those that the program keeps.
-fn carries_nothing_else(interface: &Interface, purpose: Purpose) -> Result<(), CaptureError> {
+fn carries_nothing_else(interface: &Interface, with: &str, outcome: &str, mend: &str) -> Result<(), CaptureError> {
     let name = &interface.name;
     let cut_off = |whose: String| {
-        let reason = match purpose {
-            Purpose::Shunt => format!("with capture.shunt = \"drop\" {whose} would lose packets"),
-            Purpose::Sockets => format!("with capture.backend = \"xdp\" {whose} would get no packets any more"),
-        };
-        let mend = format!("{}, or name an interface that carries a copy of the traffic", purpose.otherwise());
-        Err(error(name, &reason, mend))
+        let mend = format!("{mend}, or name an interface that carries a copy of the traffic");
+        Err(error(name, &format!("{with} {whose} {outcome}"), mend))
     };
     if interface.kind == "loopback" {
         return cut_off("this machine itself".to_owned());
@@ -97,7 +110,9 @@ mod tests {
         assert!(suits(&tap(), Purpose::Shunt).is_ok());
         let refused = suits(&with("192.0.2.7"), Purpose::Shunt).unwrap_err().to_string();
         assert!(refused.contains("its address 192.0.2.7/24 would lose packets"), "{refused}");
-        assert!(refused.contains("set capture.shunt = \"off\""), "{refused}");
+        assert!(refused.contains("set capture.shunt = \"pass\""), "{refused}");
+        let passed = suits(&with("192.0.2.7"), Purpose::Filter { snap_bytes: 1 });
+        assert!(passed.is_ok(), "{passed:?}");
         assert!(why(&Interface { kind: "loopback".to_owned(), ..tap() }).contains("this machine itself"));
     }
 

@@ -7,11 +7,13 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::measure::{Measure, ordinary_frame};
+use super::bpf::ProgramKind;
+use super::measure::{INTERFACES, Measure, ordinary_frame};
 use super::*;
 
 const DROPPED: u32 = 1;
 const UP: u32 = 2;
+const PROGRAMS: [ProgramKind; 2] = [ProgramKind::Xdp, ProgramKind::SocketFilter];
 
 /// Has a direction shunted.
 fn shunt(table: &mut ShuntTable, direction: &Direction, epoch: u8) {
@@ -24,25 +26,31 @@ fn insert(table: &mut ShuntTable, direction: &Direction, epoch: u8) -> Inserted 
     inserted
 }
 
-fn loaded() -> Option<Measure> {
-    match Measure::load(4_096) {
+/// The XDP program, and the filter of sockets.
+fn loaded() -> Vec<Measure> {
+    let load = |program| match Measure::load_for(program, 4_096, INTERFACES) {
         Ok(measure) => Some(measure),
         Err(error) => {
-            vigie_skip::skipped(format_args!("the XDP program cannot be loaded: {error}"));
+            vigie_skip::skipped(format_args!("the program ({program:?}) cannot be loaded: {error}"));
             None
         }
-    }
+    };
+    PROGRAMS.into_iter().filter_map(load).collect()
 }
 
 /// On an interface that it was not loaded for the program lets everything up, whoever attaches it there.
 #[test]
 fn other_interfaces_are_let_alone() {
-    if loaded().is_none() {
+    if loaded().len() < PROGRAMS.len() {
         return;
     }
+    PROGRAMS.into_iter().for_each(lets_other_interfaces_alone);
+}
+
+fn lets_other_interfaces_alone(program: ProgramKind) {
     let frame = ordinary_frame(&[], false, false, 1, b"payload");
     let verdict = |interfaces| {
-        let mut measure = Measure::load_for(4_096, interfaces).unwrap();
+        let mut measure = Measure::load_for(program, 4_096, interfaces).unwrap();
         shunt(&mut measure.table(), &Direction::of_frame(&frame).unwrap().0, 0);
         measure.run(&frame, 1).unwrap().0
     };
@@ -58,7 +66,10 @@ fn other_interfaces_are_let_alone() {
 /// Of each frame the program says what `Direction::of_frame` says, and they know it by the same tag.
 #[test]
 fn the_program_parses_as_the_worker_does() {
-    let Some(measure) = loaded() else { return };
+    loaded().into_iter().for_each(parses_as_the_worker_does);
+}
+
+fn parses_as_the_worker_does(measure: Measure) {
     let (table, measure) = (RefCell::new(measure.table()), RefCell::new(measure));
     let mut shunted = 0;
     let strategy = (
@@ -116,7 +127,10 @@ fn the_program_parses_as_the_worker_does() {
 
 #[test]
 fn what_opens_or_ends_a_connection_closes_its_direction() {
-    let Some(mut measure) = loaded() else { return };
+    loaded().iter_mut().for_each(closes_what_opens_or_ends);
+}
+
+fn closes_what_opens_or_ends(measure: &mut Measure) {
     let mut table = measure.table();
     table.set_epoch(9);
     let tcp = ordinary_frame(&[], false, false, 1, &[1; 100]);
@@ -150,7 +164,10 @@ fn what_opens_or_ends_a_connection_closes_its_direction() {
 /// Before a direction is opened, its packets go up, and one that may open a connection keeps it from being opened.
 #[test]
 fn directions_that_are_not_open_go_up_and_can_be_closed() {
-    let Some(mut measure) = loaded() else { return };
+    loaded().iter_mut().for_each(lets_up_what_is_not_open);
+}
+
+fn lets_up_what_is_not_open(measure: &mut Measure) {
     let mut table = measure.table();
     let data = ordinary_frame(&[], false, false, 1, &[1; 100]);
     let mut syn = data.clone();
@@ -176,7 +193,10 @@ fn directions_that_are_not_open_go_up_and_can_be_closed() {
 /// Nothing wraps: a direction whose counts are nearly full goes up until they are taken.
 #[test]
 fn full_counts_go_up_until_they_are_taken() {
-    let Some(mut measure) = loaded() else { return };
+    loaded().iter_mut().for_each(lets_up_full_counts);
+}
+
+fn lets_up_full_counts(measure: &mut Measure) {
     let mut table = measure.table();
     let tcp = ordinary_frame(&[], false, false, 1, &[1; 1_000]);
     let (direction, _) = Direction::of_frame(&tcp).unwrap();
@@ -192,7 +212,7 @@ fn full_counts_go_up_until_they_are_taken() {
 
 #[test]
 fn a_table_holds_as_many_flows_as_it_says() {
-    let Some(measure) = loaded() else { return };
+    let Some(measure) = loaded().pop() else { return };
     let mut table = measure.table();
     let direction = |host: u32| Direction {
         source: 0xffff_0a00_0000 + u128::from(host),

@@ -95,6 +95,12 @@ impl PacketSocket {
         unsafe { set_option(&self.0, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program) }
     }
 
+    /// Attaches a filter that was loaded by bpf(2), likewise.
+    pub(in super::super) fn attach_loaded(&self, filter: BorrowedFd<'_>) -> io::Result<()> {
+        // SAFETY: the option is an int, the number of a descriptor, which the caller holds open.
+        unsafe { set_option(&self.0, libc::SOL_SOCKET, libc::SO_ATTACH_BPF, &filter.as_raw_fd()) }
+    }
+
     /// Detaches the filter program, so that all frames pass.
     pub(in super::super) fn detach(&self) -> io::Result<()> {
         // SAFETY: the option takes an int, which the kernel ignores.

@@ -38,7 +38,7 @@ pub fn check(options: &ProgramOptions) -> Result<ProgramAccess, Vec<CaptureError
 /// Why these interfaces are not to be captured by AF_XDP, with this shunt in front, if nobody asked for just that: in words that
 /// go on from "since". None if nothing stands against it. Its queues are opened for that, and closed again.
 pub fn obstacle(options: &LiveOptions, workers: usize, shunt: Option<&ShuntOptions>) -> Option<String> {
-    if let Some(obstacle) = obstacle_of_options(options, workers) {
+    if let Some(obstacle) = obstacle_of_options(options, workers, shunt) {
         return Some(obstacle.to_owned());
     }
     let options = LiveOptions { backend: Backend::Xdp, ..options.clone() };
@@ -57,7 +57,14 @@ pub fn obstacle(options: &LiveOptions, workers: usize, shunt: Option<&ShuntOptio
 }
 
 /// The same, as far as the options tell it.
-pub const fn obstacle_of_options(options: &LiveOptions, workers: usize) -> Option<&'static str> {
+pub fn obstacle_of_options(
+    options: &LiveOptions,
+    workers: usize,
+    shunt: Option<&ShuntOptions>,
+) -> Option<&'static str> {
+    if shunt.is_some_and(|shunt| shunt.purpose != Purpose::Sockets) {
+        return Some("it passes no packet on to this machine, as capture.shunt = \"pass\" has it");
+    }
     if workers > 1 {
         return Some("several workers want a card that sends both directions of a flow to one queue");
     }
