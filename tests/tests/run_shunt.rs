@@ -662,7 +662,8 @@ fn a_machine_whose_packets_are_passed_on_gets_them_all() {
     }
     let packets = || here.count("eth0", "rx_packets") + here.count("eth0", "tx_packets");
     let before = packets();
-    let mut daemon = Daemon::start(&here, &Folder::new(), &["-i", "eth0", "--set", "capture.shunt=pass"]);
+    let folder = Folder::new();
+    let mut daemon = Daemon::start(&here, &folder, &["-i", "eth0", "--set", "capture.shunt=pass"]);
     daemon.wait_until_it_says(
         "shunt: packets of settled flows are counted, and kept from nobody but the sensor, on eth0",
     );
@@ -695,4 +696,7 @@ fn a_machine_whose_packets_are_passed_on_gets_them_all() {
     assert_eq!(up(&scrape) + shunted(&scrape), sent());
     assert!(shunted(&scrape) as usize > ECHOES, "both directions");
     assert_eq!(scrape.sum("vigie_shunt_inserted_total", &[]), 2);
+    let said = daemon.stop();
+    let counts = format!("stopped: {} packets, {} more shunted, 0 dropped", up(&scrape), shunted(&scrape));
+    assert!(said.contains(&counts), "{said}");
 }

@@ -370,8 +370,11 @@ impl Running {
         self.commands.end();
         outcome = outcome.and(self.join_writer(began + WRITER_STOP_MAX));
         let stats = self.stats();
+        let shunted: u64 =
+            self.last_reports.iter().flat_map(|report| &report.interfaces).map(|seen| seen.shunted).sum();
+        let shunted = if shunted > 0 { format!(", {shunted} more shunted") } else { String::new() };
         self.log.info(&format!(
-            "stopped: {} packets, {} dropped by the kernel, {} flows, {} alerts, {} of them lost, {} summarised, \
+            "stopped: {} packets{shunted}, {} dropped by the kernel, {} flows, {} alerts, {} of them lost, {} summarised, \
              {} other events lost",
             stats.packets,
             stats.kernel_drops,
