@@ -130,6 +130,96 @@ fn scripts_are_shell() {
     }
 }
 
+/// A card that can be told everything: what `ethtool` of version 6 says of one by the driver i40e, and a line for each call of it.
+const ETHTOOL: &str = r#"#!/bin/sh
+echo "$*" >>"$CALLED"
+case $1 in
+--show-channels)
+    printf 'Channel parameters for tap0:\nPre-set maximums:\nRX:\t\tn/a\nTX:\t\tn/a\nOther:\t\t1\nCombined:\t64\n'
+    printf 'Current hardware settings:\nRX:\t\tn/a\nTX:\t\tn/a\nOther:\t\t1\nCombined:\t16\n' ;;
+--show-rxfh)
+    printf 'RX flow hash indirection table for tap0 with 16 RX ring(s):\n    0:      0     1     2     3\n'
+    printf 'RSS hash key:\n00:11:22:33:44:55:66\nRSS hash function:\n    toeplitz: on\n    xor: off\n' ;;
+--config-nfc)
+    if [ "$4" = udp6 ]; then
+        echo 'Cannot change RX network flow hashing options: Operation not supported' >&2
+        exit 1
+    fi ;;
+esac
+"#;
+const INTERRUPTS: &str = "           CPU0       CPU1
+ 40:          0          0 PCI-MSIX-0000:3b:00.0   0-edge      i40e-0000:3b:00.0:misc
+ 41:          0          0 PCI-MSIX-0000:3b:00.0   1-edge      i40e-tap0-TxRx-0
+ 42:          0          0 PCI-MSIX-0000:3b:00.0   2-edge      i40e-tap0-TxRx-1
+ 43:          0          0 PCI-MSIX-0000:3b:00.0   3-edge      i40e-tap0-TxRx-2
+ 44:          0          0 PCI-MSIX-0000:3b:00.0   4-edge      i40e-tap0-TxRx-3
+141:          0          0 PCI-MSIX-0000:5e:00.0   1-edge      i40e-other-TxRx-0
+";
+
+/// The folders of the system for such a card on the second NUMA node of a machine, in a namespace of mounts and interfaces.
+const CARD: &str = "ip link add tap0 type veth peer name out0 && mount --bind net /sys/class/net && \
+                    mount --bind interrupts /proc/interrupts && mount --bind irq /proc/irq && exec \"$TUNE\" tap0";
+
+#[test]
+fn a_card_gets_queues_and_interrupts_for_the_processors_near_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let device = path("net/tap0/device");
+    fs::create_dir_all(device.join("msi_irqs")).unwrap();
+    fs::write(device.join("numa_node"), "1\n").unwrap();
+    fs::write(device.join("local_cpulist"), "2-3,6\n").unwrap();
+    for number in 40..45 {
+        fs::write(device.join(format!("msi_irqs/{number}")), "msix\n").unwrap();
+        fs::create_dir_all(path(&format!("irq/{number}"))).unwrap();
+    }
+    fs::write(path("interrupts"), INTERRUPTS).unwrap();
+    fs::create_dir(path("bin")).unwrap();
+    fs::write(path("bin/ethtool"), ETHTOOL).unwrap();
+    fs::set_permissions(path("bin/ethtool"), fs::Permissions::from_mode(0o755)).unwrap();
+    let run = |script: &Path, queues: Option<&str>| {
+        let _ = fs::remove_file(path("called"));
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--net", "sh", "-c", CARD]).current_dir(folder.path());
+        command.env("PATH", format!("{}:{}", path("bin").display(), std::env::var("PATH").unwrap()));
+        command.env("CALLED", path("called")).env("TUNE", script);
+        queues.map(|queues| command.env("QUEUES", queues));
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, _, errors) = run(Path::new("true"), None);
+    if code != Some(0) {
+        return vigie_skip::skipped(format_args!("no namespace of mounts and interfaces can be made: {errors}"));
+    }
+    let tune = |queues| run(&package().join("deploy/libexec/tune-nic"), queues);
+    let (code, said, errors) = tune(None);
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    let called = fs::read_to_string(path("called")).unwrap();
+    for expected in [
+        "--set-channels tap0 combined 3\n",
+        "--set-rxfh-indir tap0 equal 3 hkey 6d:5a:6d:5a:6d:5a:6d\n",
+        "--config-nfc tap0 rx-flow-hash udp4 sd\n",
+    ] {
+        assert!(called.contains(expected), "{called}");
+    }
+    for expected in [
+        "tap0: its processors are 2-3,6 (NUMA node 1)\n",
+        "tap0: 3 receive queues, of at most 64\n",
+        "tap0: not done: udp6 by addresses alone (Cannot change RX network flow hashing options: Operation not supported)\n",
+        "tap0: interrupt 44 on processor 2\n",
+        "tap0: up\n",
+    ] {
+        assert!(said.contains(expected), "{said}");
+    }
+    let processor = |number: u32| fs::read_to_string(path(&format!("irq/{number}/smp_affinity_list"))).ok();
+    let processors: Vec<_> = (40..45).map(|number| processor(number).map(|cpu| cpu.trim().to_owned())).collect();
+    assert_eq!(processors, [None, Some("2"), Some("3"), Some("6"), Some("2")].map(|cpu| cpu.map(str::to_owned)));
+
+    tune(Some("100"));
+    assert!(fs::read_to_string(path("called")).unwrap().contains("--set-channels tap0 combined 64\n"));
+    let (code, _, errors) = tune(Some("many"));
+    assert_eq!((code, errors.as_str()), (Some(64), "tune-nic: QUEUES=many is no number\n"));
+}
+
 #[test]
 fn unit_and_pages_say_what_the_sensor_does() {
     assert_eq!(Settings::default().metrics.listen, Some(ADDRESS_DEFAULT));

@@ -2,6 +2,7 @@
 //! descriptors.
 
 use std::fs;
+use std::path::Path;
 
 use super::requirements::Requirement;
 use crate::cli::run::{FILTER_MEND, wrong_filter};
@@ -12,6 +13,8 @@ use vigie_capture::live::interfaces::{Interface, list};
 use vigie_capture::live::shunt::{ProgramAccess, ProgramOptions, Purpose, check, pinned, table_bytes};
 use vigie_capture::live::{Backend, LiveOptions, State, xdp};
 
+/// Where the system tells of each interface.
+const INTERFACES: &str = "/sys/class/net";
 /// File descriptors beside those of capture sockets, workers and metrics connections.
 const DESCRIPTORS_OTHER: u64 = 64;
 /// Queues that an interface may have.
@@ -30,6 +33,7 @@ pub(super) fn all(settings: &Settings, filter_origin: &str) -> Vec<Requirement> 
     let interfaces = &settings.capture.interfaces;
     let waits = options.wait_for_interfaces && options.backend != Backend::Xdp;
     requirements.extend(interfaces.iter().flat_map(|name| interface(name, &known, waits)));
+    requirements.extend(interfaces.iter().filter_map(|name| numa(name, &settings.capture.cpus, Path::new(INTERFACES))));
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
     requirements.extend(sockets(settings));
     requirements.extend(locked_memory(settings, &limits, may_lock_memory()));
@@ -97,6 +101,28 @@ fn interface(name: &str, known: &[Interface], waits: bool) -> Vec<Requirement> {
         ));
     }
     requirements
+}
+
+/// Whether the workers run on the NUMA node of an interface's card, as far as the system tells it.
+fn numa(name: &str, cpus: &[usize], interfaces: &Path) -> Option<Requirement> {
+    let told = |file: &str| fs::read_to_string(interfaces.join(name).join("device").join(file)).ok();
+    let node: u32 = told("numa_node")?.trim().parse().ok()?;
+    let near = told("local_cpulist")?;
+    let near = near.trim();
+    let far: Vec<String> = cpus.iter().filter(|&&cpu| !is_in_list(cpu, near)).map(ToString::to_string).collect();
+    (!far.is_empty()).then(|| {
+        let what =
+            format!("{name} is on NUMA node {node}, whose CPUs are {near}; capture.cpus names {}", far.join(", "));
+        Requirement::warning("numa", what, "name CPUs of that node in capture.cpus")
+    })
+}
+
+/// Whether a list of numbers and ranges, as the system writes it, has a number.
+fn is_in_list(number: usize, list: &str) -> bool {
+    list.split(',').any(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        first.parse().is_ok_and(|first| number >= first) && last.parse().is_ok_and(|last| number <= last)
+    })
 }
 
 /// What AF_XDP requires, if it is to be used.
@@ -244,6 +270,24 @@ mod tests {
     use crate::cli::exit::Exit;
     use vigie_capture::live::interfaces::Offloads;
     use vigie_wire::LinkType;
+
+    #[test]
+    fn workers_far_from_the_card_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let device = folder.path().join("eth1/device");
+        fs::create_dir_all(&device).unwrap();
+        let told = |cpus: &[usize]| numa("eth1", cpus, folder.path()).map(|requirement| requirement.to_string());
+        assert_eq!(told(&[0]), None, "a card of no node");
+        fs::write(device.join("numa_node"), "1\n").unwrap();
+        fs::write(device.join("local_cpulist"), "16-23,48\n").unwrap();
+        assert_eq!(told(&[]), None);
+        assert_eq!(told(&[16, 23, 48]), None);
+        let what = "numa: warning: eth1 is on NUMA node 1, whose CPUs are 16-23,48; capture.cpus names 15, 24, 49; name CPUs of \
+                    that node in capture.cpus";
+        assert_eq!(told(&[15, 16, 24, 49]).as_deref(), Some(what));
+        fs::write(device.join("numa_node"), "-1\n").unwrap();
+        assert_eq!(told(&[0]), None, "a machine of one node");
+    }
 
     fn found(name: &str) -> Interface {
         Interface {
