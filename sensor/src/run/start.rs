@@ -268,12 +268,26 @@ impl RunningShunt {
 
 /// The settings of capture with what `auto` comes to on these interfaces, and one line that says it.
 pub fn without_auto(capture: &Capture, flows_max: usize) -> (Capture, Option<String>) {
+    decided(capture, |by_xdp| {
+        xdp::obstacle(&by_xdp.live_options(), by_xdp.workers, by_xdp.shunt_options(flows_max).as_ref())
+    })
+}
+
+/// The same, decided for a sensor that may not load the XDP program, by who loads it for that sensor.
+pub fn without_auto_to_load(capture: &Capture, flows_max: usize) -> (Capture, Option<String>) {
+    decided(capture, |by_xdp| {
+        let flows_max = by_xdp.shunt_options(flows_max).map(|shunt| shunt.flows_max);
+        xdp::obstacle_to_load(&by_xdp.live_options(), by_xdp.workers, flows_max)
+    })
+}
+
+/// What `auto` comes to if this stands against AF_XDP.
+fn decided(capture: &Capture, obstacle: impl FnOnce(&Capture) -> Option<String>) -> (Capture, Option<String>) {
     if capture.backend != Backend::Auto {
         return (capture.clone(), None);
     }
     let by_xdp = Capture { backend: Backend::Xdp, ..capture.clone() };
-    let shunt = by_xdp.shunt_options(flows_max);
-    match xdp::obstacle(&by_xdp.live_options(), by_xdp.workers, shunt.as_ref()) {
+    match obstacle(&by_xdp) {
         None => (by_xdp, Some("capture.backend = \"auto\": captured by AF_XDP".to_owned())),
         Some(obstacle) => {
             let said = "capture.backend = \"auto\": captured by packet sockets instead of AF_XDP";

@@ -158,9 +158,9 @@ impl Shunt {
     }
 }
 
-/// A program that only hands packets to AF_XDP sockets.
-pub(super) fn attach_for_sockets(interfaces: &[String]) -> Result<Program, CaptureError> {
-    let options = ProgramOptions { interfaces: interfaces.to_vec(), flows_max: None, to_sockets: true };
+/// A program that hands packets to AF_XDP sockets, with a table of so many flows if it is to shunt too.
+pub(super) fn attach_for_sockets(interfaces: &[String], flows_max: Option<usize>) -> Result<Program, CaptureError> {
+    let options = ProgramOptions { interfaces: interfaces.to_vec(), flows_max, to_sockets: true };
     Program::attach(&options, &random_key())
 }
 
