@@ -656,7 +656,7 @@ fn what_cannot_be_shunted_goes_up() {
     let before = up(&scrape) + shunted(&scrape);
     tapped.namespace.run("ip link del tap0");
     tapped.namespace.pair("out0", "tap0");
-    tapped.daemon.wait_until_it_says("is not shunted until the sensor is restarted");
+    tapped.daemon.wait_until_it_says("it is captured: it was made anew, and is not shunted");
     let more: Vec<Vec<u8>> = (300..310).flat_map(|number| known::says(number, BANNED)).collect();
     tapped.send(more.clone());
     tapped.daemon.scrape_until(&tapped.namespace, "the packets of the new interface", |scrape| {
