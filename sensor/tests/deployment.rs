@@ -234,6 +234,11 @@ fn unit_and_pages_say_what_the_sensor_does() {
     let setting = |name: &str| unit.lines().find_map(|line| line.strip_prefix(name)).unwrap();
     assert_eq!(setting("ExecStart="), "/usr/bin/vigie run --config /etc/vigie/vigie.toml");
     assert!(Path::new("/etc/vigie/vigie.toml") == Path::new(vigie::settings::FILE_DEFAULT));
+    // The capability that packet and AF_XDP sockets need, and no other.
+    let capabilities = ["AmbientCapabilities=", "CapabilityBoundingSet="].map(setting);
+    assert_eq!(capabilities, ["CAP_NET_RAW"; 2]);
+    let families: Vec<&str> = setting("RestrictAddressFamilies=").split(' ').collect();
+    assert!(["AF_PACKET", "AF_XDP"].iter().all(|family| families.contains(family)), "{families:?}");
     // 64 workers on both legs of a tap, each with its spare sockets.
     let settings = Settings::default();
     let sockets = 64 * 2 * (1 + settings.capture.spare_sockets);

@@ -64,18 +64,21 @@ impl Service {
         told(&self.command("sh").args(["-c", line]).output().expect("nsenter runs"))
     }
 
-    /// Loads the XDP program for a sensor with these arguments, as `vigie-xdp.service` does, and shows it to the sensor.
+    /// Loads the XDP program that a sensor with these arguments needs, if it needs one, as `vigie-xdp.service` does, and shows it to
+    /// the sensor. Gives what was said.
     ///
     /// # Panics
-    /// It is not loaded.
-    pub fn load(&self, arguments: &[&str]) {
+    /// It cannot be loaded.
+    pub fn load(&self, arguments: &[&str]) -> String {
         let user = format!("privilege.user={}", crate::daemon::USER);
         let mut command = self.command(&binary().to_string_lossy());
         command.args(["xdp", "load", "--config", "/dev/null", "--set", &user]).args(arguments);
         let said = told(&command.output().expect("nsenter runs"));
-        assert!(said.contains(" is loaded, in /sys/fs/bpf/vigie"), "{said}");
-        self.run("umount /run/vigie-xdp 2>/dev/null; mount --bind /sys/fs/bpf/vigie /run/vigie-xdp");
-        self.run("mount -o remount,bind,ro /run/vigie-xdp");
+        self.run("! mountpoint --quiet /run/vigie-xdp || umount /run/vigie-xdp");
+        if said.contains(" is loaded, in /sys/fs/bpf/vigie") {
+            self.run("mount --bind /sys/fs/bpf/vigie /run/vigie-xdp && mount -o remount,bind,ro /run/vigie-xdp");
+        }
+        said
     }
 }
 

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use vigie_capture::Source;
+use vigie_capture::live::shunt::{ProgramOptions, Purpose};
 use vigie_capture::live::{self, Backend, Live, LiveOptions, State, Timestamps, xdp};
 use vigie_skip::skipped;
 use vigie_tests::live::{
@@ -263,6 +264,12 @@ fn down_up_and_anew(namespace: &Namespace, frames: &[Vec<u8>], sent: impl Fn(&'s
     assert_eq!(live.counts()[1].state, State::Up);
 }
 
+/// What stands against AF_XDP with a program for this purpose.
+fn against(options: &LiveOptions, workers: usize, purpose: Purpose) -> String {
+    let program = ProgramOptions { interfaces: options.interfaces.clone(), flows_max: None, purpose };
+    xdp::obstacle(options, workers, &program).unwrap_or_default()
+}
+
 /// A driver without XDP: the kernel runs the program itself.
 #[test]
 fn an_interface_without_native_xdp_is_captured_too() {
@@ -273,7 +280,7 @@ fn an_interface_without_native_xdp_is_captured_too() {
     namespace.can_run("ethtool -K low0 rxvlan off gro off");
     namespace.inside(|| {
         let auto = LiveOptions { backend: Backend::Auto, ..options(&["low0"]) };
-        assert_eq!(xdp::obstacle(&auto, 1, None).unwrap_or_default(), "the driver of low0 has no XDP");
+        assert_eq!(against(&auto, 1, Purpose::Sockets), "the driver of low0 has no XDP");
         let mut live = open_one(&xdp_options(&["low0"]));
         let told = messages(&mut live);
         println!("{told:?}");
@@ -293,7 +300,8 @@ fn what_stands_against_it_is_told_where_nobody_asked_for_it() {
     let Some(namespace) = tapped(true) else { return };
     namespace.inside(|| {
         let auto = LiveOptions { backend: Backend::Auto, ..options(&["tap0"]) };
-        let against = |options: &LiveOptions, workers: usize| xdp::obstacle(options, workers, None).unwrap_or_default();
+        assert!(against(&auto, 1, Purpose::Filter { snap_bytes: 1 }).contains("capture.shunt = \"pass\""));
+        let against = |options: &LiveOptions, workers| against(options, workers, Purpose::Sockets);
         assert_eq!(against(&auto, 1), "");
         assert!(against(&auto, 2).starts_with("several workers want a card"));
         assert!(against(&LiveOptions { bpf: Some("tcp".to_owned()), ..auto.clone() }, 1).contains("capture.bpf"));

@@ -409,28 +409,72 @@ fn an_unprivileged_start_is_fine() {
     assert_eq!(outcome.of("read /etc/shadow"), EACCES);
 }
 
-/// As `vigie.service` starts it: an unprivileged user with the capability to open capture sockets, and the one to empty the
-/// bounding set.
+/// Runs `confined` as systemd starts the sensor: an unprivileged user with these capabilities. Gives what it said.
+fn run_with_capabilities(set: &str, arguments: &[&str]) -> String {
+    let own = Own::new();
+    // The program may lie where this user cannot reach it.
+    let program = own.path("confined");
+    fs::copy(env!("CARGO_BIN_EXE_confined"), &program).unwrap();
+    let writable = format!("writable={}", own.path("events"));
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set", set, "--inh-caps", set]);
+    command.args(["--ambient-caps", set, "--", &program, "user=nobody", "packet", &writable]).args(arguments);
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("user: already so; nobody"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    said
+}
+
+/// As `vigie.service` starts it, with the capability to open capture sockets.
 #[test]
 fn capabilities_given_by_systemd_are_given_up() {
     if !root() {
         return;
     }
-    let own = Own::new();
-    // The program may lie where this user cannot reach it.
-    let program = own.path("confined");
-    fs::copy(env!("CARGO_BIN_EXE_confined"), &program).unwrap();
-    let set = "-all,+net_raw,+setpcap";
-    let writable = format!("writable={}", own.path("events"));
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set", set, "--inh-caps", set]);
-    command.args(["--ambient-caps", set, "--", &program, "user=nobody", "packet", &writable, "--", "status", "inject"]);
-    let output = command.output().unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(said.contains("user: already so; nobody"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let said = run_with_capabilities("-all,+net_raw", &["--", "status", "inject", "spawn /bin/true"]);
+    let bounded = "capabilities: done; none left; the bounding set (CapBnd=2000) gives none back";
+    assert!(said.contains(bounded), "{said}");
+    let status = "CapInh: 0000000000000000, CapPrm: 0000000000000000, CapEff: 0000000000000000, \
+                  CapBnd: 0000000000002000, CapAmb: 0000000000000000, NoNewPrivs: 1, Seccomp: 2";
+    assert!(said.contains(status), "{said}");
+    assert!(said.contains("inject: error 1") && said.contains("spawn /bin/true: error 1"), "{said}");
+}
+
+#[test]
+fn the_bounding_set_is_emptied_where_that_is_allowed() {
+    if !root() {
+        return;
+    }
+    let said = run_with_capabilities("-all,+net_raw,+setpcap", &["--", "status", "inject"]);
     assert!(said.contains("capabilities: done; none left in any set, including the bounding set"), "{said}");
     assert!(said.contains("CapBnd: 0000000000000000, CapAmb: 0000000000000000, NoNewPrivs: 1, Seccomp: 2"), "{said}");
     assert!(said.contains("inject: error 1"), "{said}");
+}
+
+/// A program that could be executed, without seccomp, gains nothing of the bounding set, though its file has the capability.
+#[test]
+fn what_is_left_in_the_bounding_set_is_of_no_use() {
+    if !root() {
+        return;
+    }
+    let own = Own::new();
+    let gaining = own.path("gaining");
+    fs::copy(env!("CARGO_BIN_EXE_confined"), &gaining).unwrap();
+    match Command::new("setcap").args(["cap_net_raw+ep", &gaining]).status() {
+        Ok(status) if status.success() => {}
+        outcome => return skipped(format_args!("no capability can be given to a file: {outcome:?}")),
+    }
+    let gained = "CapPrm: 0000000000002000, CapEff: 0000000000002000";
+    let output =
+        Command::new(&gaining).args(["unconfined", "--", "status"]).uid(USER_ID).gid(USER_ID).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    if !said.contains(gained) {
+        return skipped("the file system of temporary files lets no file give a capability");
+    }
+    let spawn = format!("spawn {gaining} unconfined -- status");
+    let said = run_with_capabilities("-all,+net_raw", &["landlock=off", "seccomp=off", "--", &spawn]);
+    let nothing = "CapPrm: 0000000000000000, CapEff: 0000000000000000, CapBnd: 0000000000002000";
+    assert!(said.contains(nothing) && !said.contains(gained), "{said}");
 }
 
 #[test]

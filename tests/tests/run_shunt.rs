@@ -5,13 +5,15 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use vigie::event::Fact;
 use vigie::worker::EventTypes;
-use vigie_tests::daemon::{Daemon, Folder, PATIENCE, Scrape, binary, has, is_sighting, until};
+use vigie_skip::skipped;
+use vigie_tests::daemon::{Daemon, Folder, PATIENCE, Scrape, USER_ID, binary, has, is_sighting, until};
 use vigie_tests::hello::Hello;
 use vigie_tests::known;
 use vigie_tests::live::{take_tags_in_place, talk, tapped};
@@ -40,15 +42,28 @@ struct Way {
     ending_flows_max: usize,
     /// Whether it may not load the program, which was loaded for it.
     is_service: bool,
+    /// Whether the driver of the interface runs the program.
+    is_native: bool,
 }
 
-const BY_RING: Way =
-    Way { backend: "ring", shunt: "drop", workers: 1, flows_max: 4_096, ending_flows_max: 65_536, is_service: false };
+const BY_RING: Way = Way {
+    backend: "ring",
+    shunt: "drop",
+    workers: 1,
+    flows_max: 4_096,
+    ending_flows_max: 65_536,
+    is_service: false,
+    is_native: true,
+};
 const BY_XDP: Way = Way { backend: "xdp", ..BY_RING };
 const BY_FILTER: Way = Way { shunt: "pass", ..BY_RING };
 const SERVICE_BY_FILTER: Way = Way { is_service: true, ..BY_FILTER };
 const SERVICE_BY_RING: Way = Way { is_service: true, ..BY_RING };
 const SERVICE_BY_XDP: Way = Way { is_service: true, ..BY_XDP };
+const SERVICE_BY_AUTO: Way = Way { backend: "auto", ..SERVICE_BY_RING };
+/// Makes `tap0` an interface whose driver has no XDP.
+const WITHOUT_NATIVE_XDP: &str = "ip link set tap0 down && ip link set tap0 name low0 && ip link set low0 up && \
+                                  ip link add link low0 name tap0 type macvlan mode passthru && ip link set tap0 up";
 
 /// A namespace with a pair of interfaces, from `out0` to `tap0`, and a sensor there.
 struct Tapped {
@@ -62,7 +77,14 @@ struct Tapped {
 
 impl Tapped {
     fn new(way: Way) -> Option<Self> {
-        let namespace = tapped(way.backend == "xdp")?;
+        let namespace = tapped(way.backend != "ring")?;
+        if !way.is_native {
+            if !namespace.can_run(WITHOUT_NATIVE_XDP) {
+                skipped("this kernel has no interfaces of kind macvlan");
+                return None;
+            }
+            take_tags_in_place(&namespace, "tap0");
+        }
         let service = if way.is_service { Some(Service::new(&namespace)?) } else { None };
         if let Some(service) = &service {
             service.load(&strs(&way.arguments()));
@@ -256,8 +278,36 @@ fn so_they_have_by_af_xdp_alone_where_the_program_was_loaded_for_the_sensor() {
     flows_have_what_they_have_when_read(Way { shunt: "off", ..SERVICE_BY_XDP });
 }
 
+#[test]
+fn so_they_have_by_af_xdp_where_the_loader_chose_it() {
+    flows_have_what_they_have_when_read(SERVICE_BY_AUTO);
+}
+
+#[test]
+fn so_they_have_by_af_xdp_alone_where_the_loader_chose_it() {
+    flows_have_what_they_have_when_read(Way { shunt: "off", ..SERVICE_BY_AUTO });
+}
+
+#[test]
+fn so_they_have_by_packet_sockets_where_the_loader_found_several_workers() {
+    flows_have_what_they_have_when_read(Way { workers: 2, ..SERVICE_BY_AUTO });
+}
+
+#[test]
+fn so_they_have_by_packet_sockets_where_the_loader_found_no_native_xdp() {
+    flows_have_what_they_have_when_read(Way { shunt: "off", is_native: false, ..SERVICE_BY_AUTO });
+}
+
 fn flows_have_what_they_have_when_read(way: Way) {
     let Some(mut tapped) = Tapped::new(way) else { return };
+    if way.backend == "auto" {
+        let is_by_xdp = way.workers == 1 && way.is_native;
+        tapped.daemon.wait_until_it_says("interface tap0: it is captured");
+        let said = tapped.daemon.said();
+        let chosen = if is_by_xdp { "AF_XDP\n" } else { "packet sockets instead of AF_XDP, since " };
+        assert!(said.contains(&format!("capture.backend = \"auto\": captured by {chosen}")), "{said}");
+        assert_eq!(said.contains("tap0: it is captured: AF_XDP, in the driver"), is_by_xdp, "{said}");
+    }
     let in_vlans =
         |frames: Vec<Vec<u8>>, tags: &'static [(u16, u16)]| frames.into_iter().map(move |frame| tagged(&frame, tags));
     let name = |number: usize| if number.is_multiple_of(3) { BANNED } else { HARMLESS };
@@ -542,6 +592,89 @@ fn a_program_that_does_not_fit_is_refused_with_the_reason() {
     refused(way, "tap0: no permission to load the shunt's program", enable);
 }
 
+/// With `auto` the loader decides; a sensor that may not load the program, and `vigie check`, say what came of that.
+#[test]
+fn what_the_loader_chose_is_what_the_sensor_does_and_the_check_says() {
+    let Some(namespace) = tapped(true) else { return };
+    let Some(service) = Service::new(&namespace) else { return };
+    let by_xdp = Way { shunt: "off", ..SERVICE_BY_AUTO };
+    let program = binary().to_string_lossy().into_owned();
+    let check_by = |mut command: Command, way: Way, expected: &str| {
+        let output = command.args(["check", "--config", "/dev/null"]).args(way.arguments()).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(told.contains(&format!("backend: {expected}")), "{told}");
+    };
+    let check = |way: Way, expected: &str| check_by(service.unprivileged(&program), way, expected);
+    let check_as_root = |way: Way, expected: &str| {
+        check_by(service.command(&program), way, "AF_XDP will be used, if nothing stands against it at the start\n");
+        check_by(service.command(&program), way, &format!("for the service vigie-xdp.service decides at {expected}"));
+    };
+    check_as_root(by_xdp, "its start; if that is not enabled, packet sockets will be used");
+    let decided = |way: Way, loader: &str, sensor: &str, checked: &str| {
+        let said = service.load(&strs(&way.arguments()));
+        assert!(said.contains(&format!("capture.backend = \"auto\": captured by {loader}")), "{said}");
+        check(way, checked);
+        let daemon = start(&namespace, Some(&service), &Folder::new(), way);
+        let said = daemon.said();
+        assert!(said.contains(&format!("capture.backend = \"auto\": captured by {sensor}")), "{said}");
+        daemon.stop();
+    };
+    let xdp = "AF_XDP\n";
+    decided(by_xdp, xdp, xdp, "AF_XDP will be used, for which the program was loaded\n");
+    check_as_root(by_xdp, "each start; the program is loaded for AF_XDP now\n");
+    let instead = "packet sockets instead of AF_XDP, since ";
+    let workers = "several workers want a card";
+    let loader = format!("{instead}{workers}");
+    decided(Way { workers: 2, ..by_xdp }, &loader, &loader, &format!("packet sockets will be used, since {workers}"));
+
+    // What only the loader sees, with a program for packet sockets and without one.
+    namespace.run("ip link set tap0 down");
+    let loader = format!("{instead}tap0 is down");
+    let loaded = "the program was loaded for packet sockets ('journalctl -u vigie-xdp' says why)";
+    let check_said = format!("packet sockets will be used, since {loaded}");
+    decided(SERVICE_BY_AUTO, &loader, &format!("{instead}{loaded}"), &check_said);
+    check_as_root(SERVICE_BY_AUTO, "each start; the program is loaded for packet sockets now");
+    let none =
+        "interface tap0: no permission to load the program for AF_XDP sockets; systemctl enable vigie-xdp.service";
+    let check_said = format!("packet sockets will be used, since {none}");
+    decided(by_xdp, &loader, &format!("{instead}{none}"), &check_said);
+    namespace.run("ip link set tap0 up");
+
+    let missing = ["-i", "none0", "--set", "capture.backend=auto"];
+    let said = service.load(&missing);
+    assert!(said.contains(&format!("{instead}interface none0: there is no such interface")), "{said}");
+    let said = service.load(&["-i", "tap0", "--set", "capture.backend=auto", "--set", "capture.bpf=tcp"]);
+    assert!(said.contains(&format!("{instead}it has no filters")), "{said}");
+}
+
+/// Where the loader chose AF_XDP, a sensor whose sockets cannot be opened says so and ends. It does not capture in another way.
+#[test]
+fn a_sensor_whose_sockets_cannot_be_opened_does_not_start() {
+    let Some(namespace) = tapped(true) else { return };
+    let Some(service) = Service::new(&namespace) else { return };
+    let way = Way { shunt: "off", ..SERVICE_BY_AUTO };
+    service.load(&strs(&way.arguments()));
+    let user = USER_ID.to_string();
+    let without_rights =
+        ["--reuid", &user, "--regid", &user, "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"];
+    let mut command = service.command("timeout");
+    command.args(["20", "setpriv", "--no-new-privs"]).args(without_rights).arg(binary());
+    let output = command.args(["run", "--config", "/dev/null"]).args(way.arguments()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code().is_some_and(|code| ![0, 124].contains(&code)), "{}: {said}", output.status);
+    assert!(said.contains("tap0: no permission to open an AF_XDP socket; "), "{said}");
+    assert!(said.contains("set capture.backend = \"ring\" and run 'systemctl restart vigie'"), "{said}");
+
+    namespace.run("ip addr add 10.9.9.9/24 dev tap0");
+    let mut daemon = Daemon::spawn_in(&service, &Folder::new(), &strs(&way.arguments()));
+    assert!(!daemon.wait(PATIENCE).success());
+    assert!(
+        daemon.said().contains("tap0: with capture.backend = \"xdp\" its address 10.9.9.9/24"),
+        "{}",
+        daemon.said()
+    );
+}
+
 /// A table without room lets flows up; an interface that is made anew is captured without the shunt.
 #[test]
 fn what_cannot_be_shunted_goes_up() {
@@ -568,7 +701,7 @@ fn without_room_and_made_anew(way: Way) {
     let before = up(&scrape) + shunted(&scrape);
     tapped.namespace.run("ip link del tap0");
     tapped.namespace.pair("out0", "tap0");
-    tapped.daemon.wait_until_it_says("is not shunted until the sensor is restarted");
+    tapped.daemon.wait_until_it_says("it is captured: it was made anew, and is not shunted");
     let more: Vec<Vec<u8>> = (300..310).flat_map(|number| known::says(number, BANNED)).collect();
     tapped.send(more.clone());
     tapped.daemon.scrape_until(&tapped.namespace, "the packets of the new interface", |scrape| {

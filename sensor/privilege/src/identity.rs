@@ -45,7 +45,7 @@ pub(super) fn forbid_new_privileges_and_core_files(report: &mut Report, before: 
     Ok(())
 }
 
-/// Empties the bounding set, which is only possible while capabilities are left, then changes groups and user.
+/// Empties the bounding set, where CAP_SETPCAP allows that, then changes groups and user.
 pub(super) fn become_unprivileged(
     report: &mut Report,
     wanted: Option<&Identity>,
@@ -81,7 +81,9 @@ pub(super) fn become_unprivileged(
     Ok(())
 }
 
-/// Gives up all capabilities. Those that remain in the bounding set cannot be gained, since no_new_privs is set.
+/// Gives up all capabilities. Those that remain in the bounding set cannot be gained: it only limits what the execution of a
+/// program gives, and with no_new_privs that gives none, by a file's capabilities or set-user-ID bit or to root
+/// (Documentation/userspace-api/no_new_privs.rst).
 pub(super) fn give_up_capabilities(report: &mut Report, before: &Status) -> Result<(), PrivilegeError> {
     // Ambient capabilities disappear with the inheritable ones; old kernels have none.
     for set in [CapSet::Effective, CapSet::Permitted, CapSet::Inheritable] {
@@ -94,7 +96,10 @@ pub(super) fn give_up_capabilities(report: &mut Report, before: &Status) -> Resu
     }
     let detail = match after.no_capabilities() {
         true => "none left in any set, including the bounding set".to_owned(),
-        false => format!("none left; {} can no longer be gained", after.capabilities_in_words()),
+        false => {
+            let bounding = after.capabilities_in_words();
+            format!("none left; the bounding set ({bounding}) gives none back, since no_new_privs is set")
+        }
     };
     let state = if before.capabilities == after.capabilities { State::AlreadySo } else { State::Done };
     report.push("capabilities", state, detail);

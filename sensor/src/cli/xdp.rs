@@ -7,7 +7,7 @@ use super::configuration::ConfigurationArguments;
 use super::exit::{Exit, Failure};
 use super::read::capture_failure;
 use super::terminal::{eprint, print};
-use crate::run::{group_of_sensor, without_auto};
+use crate::run::{group_of_sensor, without_auto_to_load};
 use vigie_capture::live::shunt::Purpose;
 use vigie_capture::live::shunt::pinned::{self, FOLDER};
 
@@ -26,8 +26,9 @@ pub enum XdpCommand {
     /// Load the program that the configuration needs, for the group of the sensor; needs root.
     #[command(
         long_about = "Load the XDP program that capture.shunt or capture.backend needs, and pin it in /sys/fs/bpf/vigie, where the \
-                      group of the sensor may open it. The sensor attaches it when it starts. One that was loaded before goes. \
-                      Needs root.",
+                      group of the sensor may open it. The sensor attaches it when it starts. With capture.backend = \"auto\" \
+                      it is attached for a moment, to see whether the drivers run it, and the sensor follows what comes of \
+                      that. One that was loaded before goes. Needs root.",
         after_help = "Examples:\n  vigie xdp load --config /etc/vigie/vigie.toml\n  systemctl enable vigie-xdp.service"
     )]
     Load(ConfigurationArguments),
@@ -49,7 +50,7 @@ pub fn run(arguments: &XdpArguments) -> Result<Exit, Failure> {
 fn load(configuration: &ConfigurationArguments) -> Result<Exit, Failure> {
     let settings = configuration.load_or_report()?.settings;
     let flows_max = settings.limits.shunt_flows_max;
-    let (capture, said) = without_auto(&settings.capture, flows_max);
+    let (capture, said) = without_auto_to_load(&settings.capture, flows_max);
     if let Some(line) = said {
         print(&format!("{line}\n"))?;
     }

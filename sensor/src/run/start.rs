@@ -35,8 +35,8 @@ use crate::record::Context;
 use crate::settings::{Capture, Loaded, Record, Settings};
 use crate::telemetry::{MonitoredSensor, Phase, Shared, SignatureFacts};
 use crate::worker::{EventTypes, Share, Worker};
-use vigie_capture::live::shunt::{Purpose, Shunt};
-use vigie_capture::live::{Backend, xdp};
+use vigie_capture::live::shunt::{ProgramOptions, Purpose, Shunt};
+use vigie_capture::live::{Backend, LiveOptions, xdp};
 use vigie_flow::HashKey;
 use vigie_handshake::address_names::{self, AddressNames};
 use vigie_handshake::name_hash;
@@ -268,12 +268,26 @@ impl RunningShunt {
 
 /// The settings of capture with what `auto` comes to on these interfaces, and one line that says it.
 pub fn without_auto(capture: &Capture, flows_max: usize) -> (Capture, Option<String>) {
+    decided(capture, flows_max, xdp::obstacle)
+}
+
+/// The same, decided for a sensor that may not load the XDP program, by who loads it for that sensor.
+pub fn without_auto_to_load(capture: &Capture, flows_max: usize) -> (Capture, Option<String>) {
+    decided(capture, flows_max, xdp::obstacle_to_load)
+}
+
+/// What `auto` comes to if this stands against AF_XDP.
+fn decided(
+    capture: &Capture,
+    flows_max: usize,
+    obstacle: fn(&LiveOptions, usize, &ProgramOptions) -> Option<String>,
+) -> (Capture, Option<String>) {
     if capture.backend != Backend::Auto {
         return (capture.clone(), None);
     }
     let by_xdp = Capture { backend: Backend::Xdp, ..capture.clone() };
-    let shunt = by_xdp.shunt_options(flows_max);
-    match xdp::obstacle(&by_xdp.live_options(), by_xdp.workers, shunt.as_ref()) {
+    let program = by_xdp.program_options(flows_max);
+    match program.and_then(|program| obstacle(&by_xdp.live_options(), by_xdp.workers, &program)) {
         None => (by_xdp, Some("capture.backend = \"auto\": captured by AF_XDP".to_owned())),
         Some(obstacle) => {
             let said = "capture.backend = \"auto\": captured by packet sockets instead of AF_XDP";

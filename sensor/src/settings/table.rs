@@ -36,8 +36,8 @@ settings! {
         /// How packets are captured: `ring` shares memory with the kernel, `pcap` uses libpcap, which works everywhere but
         /// has one worker. `xdp` takes packets from the driver before the kernel looks at them (AF_XDP): only on a tap, since
         /// this machine gets none of them. It needs Linux 6.1, a driver that leaves VLAN tags in place, and at the start the
-        /// rights of root; it has no `bpf`. `auto`, only on a tap too, takes `xdp` where nothing stands against it and the driver
-        /// has XDP, else `ring`, and says why at the start.
+        /// rights of root or `vigie-xdp.service`; it has no `bpf`. `auto`, only on a tap too, takes `xdp` where nothing stands
+        /// against it and the driver has XDP, else `ring`, and says why at the start.
         backend: Backend = Backend::Ring, Rule::Any, Restart;
         /// How the kernel distributes packets to workers. `addresses` gives both directions of a flow, its fragments and whole
         /// tunnels to one worker; the load is even where there are many clients. `hash` takes the ports in: it also spreads

@@ -163,7 +163,9 @@ impl Plan {
             ["remove", path] => fs::remove_file(path).and(none),
             ["folder", path] => fs::create_dir(path).and(none),
             ["execute", path] => execute(path),
-            ["spawn", path] => std::process::Command::new(path).status().map(|_| String::new()),
+            ["spawn", path, arguments @ ..] => {
+                std::process::Command::new(path).args(arguments).status().map(|_| String::new())
+            }
             ["socket", family, kind, protocol] => {
                 let number = |text: &str| text.parse::<libc::c_int>().unwrap();
                 let socket =

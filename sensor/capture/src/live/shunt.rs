@@ -73,6 +73,14 @@ impl ShuntOptions {
     }
 }
 
+impl ProgramOptions {
+    /// The shunt that the program is for, if it is for one.
+    pub(super) fn shunt(&self) -> Option<ShuntOptions> {
+        let Self { interfaces, flows_max, purpose } = self.clone();
+        flows_max.map(|flows_max| ShuntOptions { interfaces, flows_max, purpose })
+    }
+}
+
 /// A shunt in use. It ends when this is dropped; then all packets go up.
 #[derive(Debug)]
 pub struct Shunt {
@@ -160,9 +168,9 @@ impl Shunt {
     }
 }
 
-/// A program that only hands packets to AF_XDP sockets.
-pub(super) fn attach_for_sockets(interfaces: &[String]) -> Result<Program, CaptureError> {
-    let options = ProgramOptions { interfaces: interfaces.to_vec(), flows_max: None, purpose: Purpose::Sockets };
+/// A program that hands packets to AF_XDP sockets, with a table of so many flows if it is to shunt too.
+pub(super) fn attach_for_sockets(interfaces: &[String], flows_max: Option<usize>) -> Result<Program, CaptureError> {
+    let options = ProgramOptions { interfaces: interfaces.to_vec(), flows_max, purpose: Purpose::Sockets };
     Program::attach(&options, &random_key())
 }
 

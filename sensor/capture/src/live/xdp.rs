@@ -10,9 +10,11 @@
 //!
 //! `open` makes the sockets, `queue` reads one, `ring` has the two rings of a queue, `memory` what they share with the kernel,
 //! `clock` the difference between its time stamps and the system's clock. The program is the shunt's ([`shunt`](super::shunt)).
+//! `obstacle` says what the backend `auto` comes to.
 
 mod clock;
 mod memory;
+mod obstacle;
 mod open;
 mod queue;
 mod ring;
@@ -36,7 +38,8 @@ use super::{Changes, InterfaceCounts, State};
 use crate::{BATCH_FRAMES_MAX, SourceStatistics};
 use vigie_wire::Frame;
 
-pub use self::open::{check, obstacle, obstacle_of_options};
+pub use self::obstacle::{may_load, obstacle, obstacle_so_far, obstacle_to_load};
+pub use self::open::check;
 
 /// How long the reader sleeps before it looks again, and how often before it waits for a call of the kernel. A call for each
 /// few frames takes longer than what they need (it wakes the reader, and the driver has to make it).

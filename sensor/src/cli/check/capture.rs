@@ -7,7 +7,7 @@ use std::path::Path;
 use super::requirements::Requirement;
 use crate::cli::run::{FILTER_MEND, wrong_filter};
 use crate::cli::words::{bytes, counted, quoted};
-use crate::settings::{MemoryNeed, Settings};
+use crate::settings::{Capture, MemoryNeed, Settings};
 use vigie_capture::CaptureError;
 use vigie_capture::live::interfaces::{Interface, list};
 use vigie_capture::live::shunt::{ProgramAccess, ProgramOptions, Purpose, check, pinned, table_bytes};
@@ -24,8 +24,8 @@ const DESCRIPTORS_PER_WORKER: u64 = 2;
 
 /// All requirements of capture.
 pub(super) fn all(settings: &Settings, filter_origin: &str) -> Vec<Requirement> {
-    let (settings, told) = without_auto(settings);
-    let settings = &settings;
+    let Decided { settings, of_service, told } = without_auto(settings);
+    let (settings, of_service) = (&settings, of_service.as_ref());
     let options = settings.capture.live_options();
     let mut requirements: Vec<Requirement> =
         options_requirement(&options, settings.capture.workers).into_iter().chain(told).collect();
@@ -35,34 +35,73 @@ pub(super) fn all(settings: &Settings, filter_origin: &str) -> Vec<Requirement> 
     requirements.extend(interfaces.iter().flat_map(|name| interface(name, &known, waits)));
     requirements.extend(interfaces.iter().filter_map(|name| numa(name, &settings.capture.cpus, Path::new(INTERFACES))));
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    requirements.extend(sockets(settings));
+    requirements.extend(sockets(settings, of_service));
     requirements.extend(locked_memory(settings, &limits, may_lock_memory()));
-    requirements.extend(shunt(settings));
+    requirements.extend(shunt(settings, of_service));
     requirements.extend(filter(options.bpf.as_deref(), filter_origin));
     requirements.push(descriptors(settings, limit_of(&limits, "Max open files")));
     requirements
 }
 
-/// The settings with what `auto` comes to, as far as that can be known without attaching anything to an interface.
-fn without_auto(settings: &Settings) -> (Settings, Option<Requirement>) {
-    let mut settings = settings.clone();
-    if settings.capture.backend != Backend::Auto {
-        return (settings, None);
+/// What `auto` comes to.
+struct Decided {
+    /// The settings of a sensor that this process would start.
+    settings: Settings,
+    /// What the program is to do that is loaded for the service, if it needs one.
+    of_service: Option<ProgramOptions>,
+    told: Vec<Requirement>,
+}
+
+/// Decides `auto`, as far as that can be done without attaching anything to an interface.
+fn without_auto(settings: &Settings) -> Decided {
+    const PART: &str = "backend";
+    let (capture, flows_max) = (&settings.capture, settings.limits.shunt_flows_max);
+    if capture.backend != Backend::Auto {
+        let of_service = capture.program_options(flows_max);
+        return Decided { settings: settings.clone(), of_service, told: Vec::new() };
     }
-    settings.capture.backend = Backend::Xdp;
-    let program = settings.capture.program_options(settings.limits.shunt_flows_max);
-    let lacking = || program.and_then(|program| xdp::check(&program).err()?.first().map(ToString::to_string));
-    let capture = &settings.capture;
-    let shunt = capture.shunt_options(settings.limits.shunt_flows_max);
-    let of_options = xdp::obstacle_of_options(&capture.live_options(), capture.workers, shunt.as_ref());
-    let what = match of_options.map(str::to_owned).or_else(lacking) {
-        None => "AF_XDP will be used, if nothing stands against it at the start".to_owned(),
+    let by = |backend| Capture { backend, ..capture.clone() };
+    let by_xdp = by(Backend::Xdp);
+    let obstacle = by_xdp
+        .program_options(flows_max)
+        .and_then(|program| xdp::obstacle_so_far(&by_xdp.live_options(), capture.workers, &program));
+    let (backend, of_service, told) = match obstacle {
         Some(obstacle) => {
-            settings.capture.backend = Backend::Ring;
-            format!("packet sockets will be used, since {obstacle}")
+            (Backend::Ring, Backend::Ring, vec![format!("packet sockets will be used, since {obstacle}")])
+        }
+        None if !xdp::may_load() => {
+            (Backend::Xdp, Backend::Xdp, vec!["AF_XDP will be used, for which the program was loaded".to_owned()])
+        }
+        None => {
+            let (of_service, said) = decided_for_service(&capture.interfaces);
+            let here = "AF_XDP will be used, if nothing stands against it at the start";
+            (Backend::Xdp, of_service, vec![here.to_owned(), said.to_owned()])
         }
     };
-    (settings, Some(Requirement::ok("backend", what)))
+    Decided {
+        settings: Settings { capture: by(backend), ..settings.clone() },
+        of_service: by(of_service).program_options(flows_max),
+        told: told.into_iter().map(|what| Requirement::ok(PART, what)).collect(),
+    }
+}
+
+/// What `auto` comes to for the service, which may not load the program, as it is loaded now; and that in words.
+fn decided_for_service(interfaces: &[String]) -> (Backend, &'static str) {
+    match pinned::is_for_sockets(interfaces.first().map_or("", String::as_str)) {
+        Ok(Some(true)) => (
+            Backend::Xdp,
+            "for the service vigie-xdp.service decides at each start; the program is loaded for AF_XDP now",
+        ),
+        Ok(Some(false)) => (
+            Backend::Ring,
+            "for the service vigie-xdp.service decides at each start; the program is loaded for packet sockets now \
+             ('journalctl -u vigie-xdp' says why)",
+        ),
+        Ok(None) | Err(_) => (
+            Backend::Ring,
+            "for the service vigie-xdp.service decides at its start; if that is not enabled, packet sockets will be used",
+        ),
+    }
 }
 
 /// What live capture requires of its options.
@@ -126,7 +165,7 @@ fn is_in_list(number: usize, list: &str) -> bool {
 }
 
 /// What AF_XDP requires, if it is to be used.
-fn sockets(settings: &Settings) -> Vec<Requirement> {
+fn sockets(settings: &Settings, of_service: Option<&ProgramOptions>) -> Vec<Requirement> {
     const PART: &str = "xdp";
     let capture = &settings.capture;
     if capture.backend != Backend::Xdp {
@@ -134,13 +173,13 @@ fn sockets(settings: &Settings) -> Vec<Requirement> {
     }
     let Some(options) = capture.program_options(settings.limits.shunt_flows_max) else { return Vec::new() };
     let mib = MemoryNeed::of(settings).rings_bytes >> 20;
-    program(PART, &options, xdp::check(&options), &format!("its rings take {mib} MiB of locked memory"))
+    program(PART, (&options, of_service), xdp::check(&options), &format!("its rings take {mib} MiB of locked memory"))
 }
 
-/// What came of a check of the XDP program, and what memory it goes with.
+/// What came of a check of the XDP program, of this process's sensor and of the service, and what memory it goes with.
 fn program(
     part: &'static str,
-    options: &ProgramOptions,
+    (options, of_service): (&ProgramOptions, Option<&ProgramOptions>),
     checked: Result<ProgramAccess, Vec<CaptureError>>,
     memory: &str,
 ) -> Vec<Requirement> {
@@ -151,7 +190,8 @@ fn program(
     };
     match checked {
         Ok(ProgramAccess::Loads) => {
-            vec![Requirement::ok(part, format!("{interfaces}: the program loads; {rest}")), for_service(part, options)]
+            let loads = Requirement::ok(part, format!("{interfaces}: the program loads; {rest}"));
+            std::iter::once(loads).chain(of_service.map(|options| for_service(part, options))).collect()
         }
         Ok(ProgramAccess::Pinned(folder)) => {
             vec![Requirement::ok(part, format!("{interfaces}: the program is loaded, in {folder}; {rest}"))]
@@ -195,7 +235,7 @@ fn may_lock_memory() -> bool {
 }
 
 /// What the shunt requires, if there is to be one.
-fn shunt(settings: &Settings) -> Vec<Requirement> {
+fn shunt(settings: &Settings, of_service: Option<&ProgramOptions>) -> Vec<Requirement> {
     const PART: &str = "shunt";
     let flows_max = settings.limits.shunt_flows_max;
     let Some(options) = settings.capture.program_options(flows_max).filter(|options| options.flows_max.is_some())
@@ -207,7 +247,7 @@ fn shunt(settings: &Settings) -> Vec<Requirement> {
     match options.purpose {
         // The program is that for AF_XDP, of which it is said.
         Purpose::Sockets => vec![Requirement::ok(PART, table)],
-        Purpose::Shunt | Purpose::Filter { .. } => program(PART, &options, check(&options), &table),
+        Purpose::Shunt | Purpose::Filter { .. } => program(PART, (&options, of_service), check(&options), &table),
     }
 }
 

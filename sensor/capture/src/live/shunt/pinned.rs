@@ -17,6 +17,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
+use super::bpf::ProgramKind;
 use super::object::Object;
 use super::packet::TagKey;
 use super::program::{
@@ -76,6 +77,22 @@ pub fn check(options: &ProgramOptions) -> Result<Option<&'static str>, CaptureEr
     }
 }
 
+/// Whether the program that a sensor that may not load one finds hands packets to AF_XDP sockets, with or without a shunt in front.
+/// None if none is there.
+///
+/// # Errors
+/// The one that is there cannot be read, or is another version's. The error names this interface.
+pub fn is_for_sockets(interface: &str) -> Result<Option<bool>, CaptureError> {
+    let Some(folder) = folder() else { return Ok(None) };
+    let of_it = || {
+        let object = Object::read(OBJECT, ProgramKind::Xdp).ok_or(Lack::Version(folder))?;
+        let (_, values) = held_constants(folder, &object)?;
+        let to_sockets = object.constant(&values, "to_sockets", size_of::<u32>()).filter(|_| object.is_of(&values));
+        to_sockets.map(|bytes| bytes != [0; 4]).ok_or(Lack::Version(folder))
+    };
+    of_it().map(Some).map_err(|lack: Lack| lack.of(interface, Purpose::Sockets))
+}
+
 /// A program that was loaded for this process.
 pub(super) struct Taken {
     pub(super) loaded: Loaded,
@@ -133,25 +150,32 @@ fn folder() -> Option<&'static str> {
 /// Opens the program and its maps, if they fit.
 fn open(folder: &'static str, wanted: &Constants) -> Result<(Loaded, Constants), Lack> {
     let failed = |cause| Lack::of_system(folder, cause);
-    let get = |name: &str, to_read| bpf::open(&Path::new(folder).join(name), to_read).map_err(failed);
+    let get = |name: &str| bpf::open(&Path::new(folder).join(name), false).map_err(failed);
     let object = Object::read(OBJECT, wanted.program()).ok_or(Lack::Version(folder))?;
-    let spec = constants_spec(&object);
-    let held = get(CONSTANTS, true)?;
-    if !bpf::is_like(held.as_fd(), &spec).map_err(failed)? {
-        return Err(Lack::Version(folder));
-    }
-    let values = bpf::value(held.as_fd(), &spec, &[0; 4]).map_err(failed)?;
+    let (held, values) = held_constants(folder, &object)?;
     let constants = fitting(&object, &values, wanted, folder)?;
     let mut maps = Vec::new();
     for spec in constants.maps() {
-        let map = get(spec.name, false)?;
+        let map = get(spec.name)?;
         if !bpf::is_like(map.as_fd(), &spec).map_err(failed)? {
             return Err(Lack::Version(folder));
         }
         maps.push((spec, map));
     }
-    let program: OwnedFd = get(PROGRAM, false)?;
+    let program: OwnedFd = get(PROGRAM)?;
     Ok((Loaded { program, maps, constants: held }, constants))
+}
+
+/// The map of a loaded program's constants, and their values.
+fn held_constants(folder: &'static str, object: &Object<'_>) -> Result<(OwnedFd, Vec<u8>), Lack> {
+    let failed = |cause| Lack::of_system(folder, cause);
+    let spec = constants_spec(object);
+    let held = bpf::open(&Path::new(folder).join(CONSTANTS), true).map_err(failed)?;
+    if !bpf::is_like(held.as_fd(), &spec).map_err(failed)? {
+        return Err(Lack::Version(folder));
+    }
+    let values = bpf::value(held.as_fd(), &spec, &[0; 4]).map_err(failed)?;
+    Ok((held, values))
 }
 
 /// The constants of a loaded program, if they are those that are wanted but for what is random.

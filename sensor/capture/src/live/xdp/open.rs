@@ -9,10 +9,10 @@ use std::time::Instant;
 use super::super::link::{Link, Links};
 use super::super::rings::not_there;
 use super::super::shunt::program::{self, Attached, Program, Purpose};
-use super::super::shunt::{ProgramAccess, ProgramCounts, ProgramOptions, Shunt, ShuntOptions, attach_for_sockets};
+use super::super::shunt::{ProgramAccess, ProgramCounts, ProgramOptions, Shunt, attach_for_sockets};
 use super::super::system::{PacketSocket, XskSocket};
 use super::super::tap::refused;
-use super::super::{Backend, Changes, InterfaceCounts, LiveOptions, Timestamps};
+use super::super::{Changes, InterfaceCounts, LiveOptions};
 use super::queue::{Queue, QueueOptions, Step, chunk_bytes_for, frame_bytes_max};
 use super::{Sockets, Tap};
 use crate::CaptureError;
@@ -32,48 +32,6 @@ pub fn check(options: &ProgramOptions) -> Result<ProgramAccess, Vec<CaptureError
     match (program::check(options), socket) {
         (access, Ok(_)) => access,
         (access, Err(error)) => Err(access.err().into_iter().flatten().chain([error]).collect()),
-    }
-}
-
-/// Why these interfaces are not to be captured by AF_XDP, with this shunt in front, if nobody asked for just that: in words that
-/// go on from "since". None if nothing stands against it. Its queues are opened for that, and closed again.
-pub fn obstacle(options: &LiveOptions, workers: usize, shunt: Option<&ShuntOptions>) -> Option<String> {
-    if let Some(obstacle) = obstacle_of_options(options, workers, shunt) {
-        return Some(obstacle.to_owned());
-    }
-    let options = LiveOptions { backend: Backend::Xdp, ..options.clone() };
-    let open = || {
-        options.check(workers)?;
-        let shunt = shunt.map(Shunt::attach).transpose()?;
-        Sockets::open(&options, workers, shunt.as_ref())
-    };
-    let sockets = match open() {
-        Ok(sockets) => sockets,
-        Err(error) => return Some(error.to_string()),
-    };
-    let program = &sockets.first()?._program;
-    let generic = options.interfaces.iter().enumerate().find(|(place, _)| !program.is_native(*place));
-    generic.map(|(_, name)| format!("the driver of {name} has no XDP"))
-}
-
-/// The same, as far as the options tell it.
-pub fn obstacle_of_options(
-    options: &LiveOptions,
-    workers: usize,
-    shunt: Option<&ShuntOptions>,
-) -> Option<&'static str> {
-    if shunt.is_some_and(|shunt| shunt.purpose != Purpose::Sockets) {
-        return Some("it passes no packet on to this machine, as capture.shunt = \"pass\" has it");
-    }
-    if workers > 1 {
-        return Some("several workers want a card that sends both directions of a flow to one queue");
-    }
-    if options.bpf.is_some() {
-        return Some("it has no filters, and capture.bpf is one");
-    }
-    match options.timestamps {
-        Timestamps::Hardware => Some("it has no timestamps of the card, which capture.timestamps asks for"),
-        Timestamps::Kernel => None,
     }
 }
 
@@ -103,11 +61,10 @@ impl Sockets {
     ) -> Result<Vec<Self>, CaptureError> {
         let program = match shunt {
             Some(shunt) => shunt.program(),
-            None => Arc::new(attach_for_sockets(&options.interfaces)?),
+            None => Arc::new(attach_for_sockets(&options.interfaces, None)?),
         };
-        if let Some(missing) = program.passed_over().first() {
-            let mend = "'vigie interfaces' lists them; capture.backend = \"xdp\" cannot wait for one".to_owned();
-            return Err(not_there(missing, "there is no such interface", mend));
+        if let Some(name) = program.passed_over().first() {
+            return Err(missing(name));
         }
         let mut opened = Vec::new();
         let (mut taps, mut promiscuous) = (Vec::new(), Vec::new());
@@ -257,33 +214,43 @@ fn how(
     how
 }
 
+/// The error of an interface that does not exist.
+pub(super) fn missing(name: &str) -> CaptureError {
+    let mend = "'vigie interfaces' lists them; capture.backend = \"xdp\" cannot wait for one".to_owned();
+    not_there(name, "there is no such interface", mend)
+}
+
 fn not_opened(name: &str, step: Step, error: &io::Error) -> CaptureError {
-    let ring = Purpose::Sockets.otherwise();
+    let ring = format!("{} and run 'systemctl restart vigie'", Purpose::Sockets.otherwise());
     let (reason, mend) = match (step, error.raw_os_error()) {
         (_, Some(libc::EPERM | libc::EACCES)) => (
             "no permission to open an AF_XDP socket".to_owned(),
-            "start as root, or with CAP_NET_RAW where vigie-xdp.service has loaded the program".to_owned(),
+            format!("start as root, or with CAP_NET_RAW where vigie-xdp.service has loaded the program, or {ring}"),
         ),
         // systemd answers so too.
         (Step::Socket, Some(libc::EAFNOSUPPORT)) => (
-            "this kernel has no AF_XDP sockets (CONFIG_XDP_SOCKETS), or the service may not open them".to_owned(),
-            format!("allow them in a drop-in (systemctl edit vigie: RestrictAddressFamilies=AF_XDP), or {ring}"),
+            "this kernel has no AF_XDP sockets (CONFIG_XDP_SOCKETS), or the unit does not allow them".to_owned(),
+            format!("add AF_XDP to RestrictAddressFamilies= of the unit, if it is not there, or {ring}"),
         ),
         (Step::Memory, Some(libc::ENOBUFS)) => (
             "the limit of locked memory does not allow its rings".to_owned(),
-            "set LimitMEMLOCK=infinity in the unit ('ulimit -l unlimited' in a shell), or make capture.ring_bytes smaller"
-                .to_owned(),
+            format!(
+                "set LimitMEMLOCK=infinity in the unit ('ulimit -l unlimited' in a shell), or make capture.ring_bytes \
+                 smaller, or {ring}"
+            ),
         ),
         (Step::Memory, Some(libc::ENOMEM)) => {
-            ("no memory for its rings".to_owned(), "make capture.ring_bytes smaller".to_owned())
+            ("no memory for its rings".to_owned(), format!("make capture.ring_bytes smaller, or {ring}"))
         }
         (Step::Bind, Some(libc::EBUSY)) => (
             "another program has an AF_XDP socket on one of its queues".to_owned(),
             format!("end that program, or {ring}"),
         ),
-        (Step::Bind, Some(libc::ENETDOWN)) => ("it is down".to_owned(), format!("run 'ip link set {name} up'")),
+        (Step::Bind, Some(libc::ENETDOWN)) => {
+            ("it is down".to_owned(), format!("run 'ip link set {name} up', or {ring}"))
+        }
         (_, Some(libc::ENODEV | libc::ENXIO)) => ("it has gone".to_owned(), "see 'vigie interfaces'".to_owned()),
-        _ => (format!("AF_XDP: {error}"), ring.to_owned()),
+        _ => (format!("AF_XDP: {error}"), ring),
     };
     CaptureError::Interface { interface: name.to_owned(), reason, mend }
 }
