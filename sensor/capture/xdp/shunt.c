@@ -71,12 +71,12 @@ struct line {
 
 /* One processor's counts. Only that processor writes them. */
 struct counts {
-	u64 up_packets, up_bytes, shunted_packets, shunted_bytes;
+	u64 shunted_packets, shunted_bytes;
 	/* Written by the workers. */
 	u64 epoch;
 	/* Packets for a queue without a socket, which went to the kernel. */
 	u64 unclaimed_packets;
-	u64 unused[2];
+	u64 unused[4];
 };
 
 /* In front of a packet that goes to an AF_XDP socket, where the driver has room for it. */
@@ -361,8 +361,8 @@ INLINE struct slot *find(u64 hash)
 	return 0;
 }
 
-/* Whether the packet was counted and is to be dropped. */
-INLINE int is_shunted(const struct packet *packet, u64 length, u64 epoch)
+/* The count of the packet's direction, if the packet is to be counted there and shunted. */
+INLINE u64 *settled(const struct packet *packet, u64 epoch)
 {
 	struct slot *slot = find(packet->hash);
 	if (!slot)
@@ -376,25 +376,25 @@ INLINE int is_shunted(const struct packet *packet, u64 length, u64 epoch)
 	volatile u8 *last = (volatile u8 *)slot + 7;
 	if (*last != (u8)epoch)
 		*last = (u8)epoch;
-	__sync_fetch_and_add(&slot->count, ONE_PACKET + length);
-	return 1;
+	return &slot->count;
+}
+
+/* Counts a packet that is shunted. */
+INLINE void add(u64 *count, struct counts *counts, u64 length)
+{
+	counts->shunted_packets++;
+	counts->shunted_bytes += length;
+	/* At the end: what stands behind it waits until the line has come from memory. */
+	__sync_fetch_and_add(count, ONE_PACKET + length);
 }
 
 #ifdef MEASURE
-INLINE int is_shunted_by(struct packet *packet, u64 length, struct counts *counts)
+INLINE u64 *settled_by(struct packet *packet, struct counts *counts)
 {
 	if (table == 1)
-		return is_shunted(packet, length, counts->epoch);
-	if (table == 2) {
-		u64 *count = map_lookup(&measure_lru, &packet->hash);
-		if (!count || packet->closes)
-			return 0;
-		__sync_fetch_and_add(count, ONE_PACKET + length);
-		return 1;
-	}
-	/* So that the hash is computed all the same. */
-	counts->unused[1] = packet->hash;
-	return 1;
+		return settled(packet, counts->epoch);
+	u64 *count = map_lookup(&measure_lru, &packet->hash);
+	return packet->closes ? 0 : count;
 }
 
 /* Gives the packet the next source address. */
@@ -445,21 +445,29 @@ SEC("xdp.frags") int shunt(struct xdp_md *context)
 	/* Who attaches the program elsewhere gets nothing by it. */
 	if (!counts)
 		return XDP_PASS;
-	u64 length = frame_length(context);
 	struct frame frame = { .data = data, .end = end };
 	struct packet packet = {};
+	u64 *count = 0;
 #ifdef MEASURE
 	next_source(data, end, counts);
-	if (read_packet(&frame, &packet) && is_shunted_by(&packet, length, counts)) {
-#else
-	if (shunts && read_packet(&frame, &packet) && is_shunted(&packet, length, counts->epoch)) {
-#endif
+	int is_ordinary = read_packet(&frame, &packet);
+	if (!table) {
+		/* So that the hash is computed all the same. */
+		counts->unused[1] = packet.hash;
 		counts->shunted_packets++;
-		counts->shunted_bytes += length;
+		counts->shunted_bytes += frame_length(context);
 		return XDP_DROP;
 	}
-	counts->up_packets++;
-	counts->up_bytes += length;
+	if (is_ordinary)
+		count = settled_by(&packet, counts);
+#else
+	if (shunts && read_packet(&frame, &packet))
+		count = settled(&packet, counts->epoch);
+#endif
+	if (count) {
+		add(count, counts, frame_length(context));
+		return XDP_DROP;
+	}
 	return to_sockets ? to_socket(context, place, counts) : XDP_PASS;
 }
 
@@ -496,14 +504,11 @@ SEC("socket") int shunt_filter(const struct socket_frame *context)
 	/* The worker puts the tag back. */
 	u64 bytes = length + (context->has_tag ? 4 : 0);
 	struct packet packet = {};
-	if (read_packet(&frame, &packet) && is_shunted(&packet, bytes, counts->epoch)) {
-		counts->shunted_packets++;
-		counts->shunted_bytes += bytes;
-		return 0;
-	}
-	counts->up_packets++;
-	counts->up_bytes += bytes;
-	return snap_bytes;
+	u64 *count = read_packet(&frame, &packet) ? settled(&packet, counts->epoch) : 0;
+	if (!count)
+		return snap_bytes;
+	add(count, counts, bytes);
+	return 0;
 }
 
 SEC("license") char terms[] = "Dual MIT/GPL";

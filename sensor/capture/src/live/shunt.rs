@@ -48,11 +48,11 @@ pub use self::table::{Counted, Freed, Inserted, Insertion, Opening, ShuntTable, 
 
 /// Interfaces that a shunt can have.
 pub const INTERFACES_MAX: usize = 16;
-/// Words of the counts of a processor on an interface: packets and bytes up, packets and bytes shunted, the epoch, packets
-/// for which there was no AF_XDP socket.
+/// Words of the counts of a processor on an interface: packets and bytes shunted, the epoch, packets for which there was no
+/// AF_XDP socket.
 const COUNTS_WORDS: usize = 8;
 /// Which of them the workers write.
-const EPOCH_WORD: usize = 4;
+const EPOCH_WORD: usize = 2;
 
 /// What a shunt is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,10 +107,6 @@ pub(super) struct ProgramCounts {
 /// Packets and bytes on an interface, as its driver saw them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InterfaceShunt {
-    /// Packets that went up.
-    pub up_packets: u64,
-    /// Their bytes.
-    pub up_bytes: u64,
     /// Packets that were counted and dropped.
     pub packets: u64,
     /// Their bytes.
@@ -214,9 +210,7 @@ impl ProgramCounts {
         let words = self.words.words().get(place * bytes_of_interface..(place + 1) * bytes_of_interface)?;
         let mut sum = InterfaceShunt::default();
         for counts in words.chunks(COUNTS_WORDS) {
-            if let [up_packets, up_bytes, packets, bytes, _, unclaimed_packets, ..] = counts {
-                sum.up_packets += up_packets.load(Ordering::Relaxed);
-                sum.up_bytes += up_bytes.load(Ordering::Relaxed);
+            if let [packets, bytes, _, unclaimed_packets, ..] = counts {
                 sum.packets += packets.load(Ordering::Relaxed);
                 sum.bytes += bytes.load(Ordering::Relaxed);
                 sum.unclaimed_packets += unclaimed_packets.load(Ordering::Relaxed);
