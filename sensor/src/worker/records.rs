@@ -96,6 +96,18 @@ impl Inspection {
         }
     }
 
+    /// Prefetches its state, which is in a box.
+    #[inline]
+    fn prefetch(&self) {
+        match self {
+            Self::None | Self::Opening(_) => {}
+            Self::SplitHello(split) => prefetch_whole(std::slice::from_ref(&**split), 0),
+            Self::Tcp(inspector) => prefetch_whole(std::slice::from_ref(&**inspector), 0),
+            Self::Http(http) => prefetch_whole(std::slice::from_ref(&**http), 0),
+            Self::Udp(inspector) => prefetch_whole(std::slice::from_ref(&**inspector), 0),
+        }
+    }
+
     /// Whether bytes are held.
     const fn holds_bytes(&self) -> bool {
         matches!(self, Self::SplitHello(_) | Self::Tcp(_) | Self::Http(_) | Self::Udp(_))
@@ -330,8 +342,9 @@ impl Records {
             if let Some(Some(record)) = self.records.get(place)
                 && may_evict(record)
             {
-                // Entries are scattered over memory: they come together.
+                // Entries and inspectors are scattered over memory: they come together.
                 table.prefetch(record.slot);
+                record.inspection.prefetch();
                 places.push(place);
             }
         }
