@@ -323,15 +323,15 @@ impl Records {
     }
 
     /// Records that may be given up and whose inspection holds bytes, as [`stalest`](Self::stalest) gives them.
-    pub fn stalest_with_bytes(&mut self, table: &FlowTable) -> ArrayVec<u32, CANDIDATES> {
+    pub fn stalest_with_bytes(&mut self, table: &FlowTable) -> Stalest {
         self.stalest(table, |record| record.inspection.holds_bytes())
     }
 
-    /// The next [`CANDIDATES`] records that may be given up, the stalest last: that is the one which is longest without a
-    /// packet, where what a flood looks like counts as staler. Those of sighted flows are among them, or a flood of such flows
-    /// would leave no room for others.
+    /// The next [`CANDIDATES`] records that may be given up. The stalest is the one which is longest without a packet, where what a
+    /// flood looks like counts as staler. Those of sighted flows are among them, or a flood of such flows would leave no room for
+    /// others.
     #[cold]
-    fn stalest(&mut self, table: &FlowTable, may_evict: impl Fn(&FlowRecord) -> bool) -> ArrayVec<u32, CANDIDATES> {
+    fn stalest(&mut self, table: &FlowTable, may_evict: impl Fn(&FlowRecord) -> bool) -> Stalest {
         let mut places: ArrayVec<usize, CANDIDATES> = ArrayVec::new();
         for _ in 0..self.records.len().min(CANDIDATES * 64) {
             if places.is_full() {
@@ -363,15 +363,23 @@ impl Records {
                 false => 1,
             }
         };
-        let mut stalest: ArrayVec<(i64, u32), CANDIDATES> = candidates
-            .iter()
-            .map(|candidate| {
-                let penalty_ns = if of_client(candidate.client) > SHARE_MAX { CLIENT_PENALTY_NS } else { 0 };
-                (candidate.as_if_seen_ns.saturating_sub(penalty_ns), candidate.place as u32 + 1)
-            })
-            .collect();
-        stalest.sort_unstable_by_key(|&(as_if_seen_ns, id)| std::cmp::Reverse((as_if_seen_ns, id)));
-        stalest.into_iter().map(|(_, id)| id).collect()
+        let staleness = |candidate: &Candidate| {
+            let penalty_ns = if of_client(candidate.client) > SHARE_MAX { CLIENT_PENALTY_NS } else { 0 };
+            (candidate.as_if_seen_ns.saturating_sub(penalty_ns), candidate.place as u32 + 1)
+        };
+        Stalest(candidates.iter().map(staleness).collect())
+    }
+}
+
+/// Records that may be given up: when the last packet of each came, as if, and its id.
+#[derive(Debug)]
+pub struct Stalest(ArrayVec<(i64, u32), CANDIDATES>);
+
+impl Stalest {
+    /// Takes out the stalest. Few are taken of all: that costs less than to sort them.
+    pub fn pop(&mut self) -> Option<u32> {
+        let (place, _) = self.0.iter().enumerate().min_by_key(|(_, candidate)| **candidate)?;
+        self.0.swap_pop(place).map(|(_, id)| id)
     }
 }
 
