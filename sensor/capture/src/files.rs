@@ -219,9 +219,9 @@ impl Files {
         let Some(place) = self.exhausted.take() else { return Ok(()) };
         let Some(mut reader) = self.readers.get_mut(place).and_then(Option::take) else { return Ok(()) };
         let outcome = reader.refill(&mut self.interfaces).and_then(|_| reader.check_supported());
-        let path = reader.path().to_owned();
+        let failure = outcome.map_err(|error| (reader.path().to_owned(), error));
         self.activate(reader, place);
-        outcome.or_else(|error| self.fail(&path, error))
+        failure.or_else(|(path, error)| self.fail(&path, error))
     }
 
     /// Opens the files that begin no later than the next frame of those being read.

@@ -17,11 +17,14 @@ use super::stage::{Stage, State, current};
 use super::tls;
 use super::versions::Versions;
 use super::{Counts, Limits, http};
+use arrayvec::ArrayVec;
 use vigie_decode::Segment;
 use vigie_wire::assembly::{Assembly, InsertError};
 
 /// How far a provisional start may move towards earlier bytes.
 const START_SHIFT_BYTES_MAX: u32 = 8_192;
+/// Bytes that are searched without a place among those that are held: a segment, and the end of those before it.
+const SEARCHED_BYTES_MAX: usize = 2_048;
 /// Segments without progress after which a hello is reported without its tail, or a stream whose start is provisional is
 /// given up.
 const STALLED_SEGMENTS_MAX: u8 = 8;
@@ -196,6 +199,10 @@ impl Stream {
         {
             self.is_done = true;
             return Findings { hello: Some(hello), desync: self.desync, ..Findings::default() };
+        }
+        if self.search_on(offset, payload, segment, limits) {
+            self.has_other_hop_limit |= has_other_hop_limit;
+            return Findings { desync: self.desync, ..Findings::default() };
         }
         self.note_versions(offset, payload, segment, has_other_hop_limit, limits, counts);
         match self.assembly.insert(offset, payload, limits.stream_bytes_max) {
@@ -384,6 +391,38 @@ impl Stream {
     fn may_be_contradicted(&self) -> bool {
         self.versions.is_some()
             || self.dropped_bytes == 0 && self.assembly.contiguous().first() == Some(&prelude::HANDSHAKE_RECORD)
+    }
+
+    /// Searches a segment that goes on in unknown bytes of which the first were dropped, and holds only those that the search
+    /// may need again. False if the segment has to be taken like any other.
+    #[inline]
+    fn search_on(&mut self, offset: usize, payload: &[u8], segment: &Segment<'_>, limits: &Limits) -> bool {
+        let held = self.assembly.contiguous();
+        let end = offset.saturating_add(payload.len());
+        if self.dropped_bytes == 0
+            || self.is_start_provisional
+            || self.versions.is_some()
+            || segment.flags & Segment::URG != 0
+            || (offset, offset) != (held.len(), self.assembly.length())
+            || end > SEARCHED_BYTES_MAX.min(limits.stream_bytes_max)
+        {
+            return false;
+        }
+        let Some(stage) = self.stage.as_mut().filter(|stage| stage.hello.is_none()) else { return false };
+        let mut view = ArrayVec::<u8, SEARCHED_BYTES_MAX>::new();
+        let fits = view.try_extend_from_slice(held).and_then(|()| view.try_extend_from_slice(payload));
+        if fits.is_err() || !stage.prelude.finds_nothing(&view) {
+            return false;
+        }
+        let bytes = stage.prelude.forgettable();
+        stage.prelude.forget(bytes);
+        let rest = view.get(bytes..).unwrap_or_default();
+        stage.parsed_bytes = rest.len() as u32;
+        self.assembly.replace(rest);
+        self.assembly.trim();
+        self.origin = self.origin.wrapping_add(bytes as u32);
+        self.dropped_bytes = self.dropped_bytes.wrapping_add(bytes as u32);
+        true
     }
 
     /// Drops bytes that were searched and are not needed any more.

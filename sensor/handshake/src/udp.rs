@@ -225,7 +225,8 @@ impl UdpInspector {
     }
 
     fn handshake(&mut self, side: Side, payload: &[u8], lent: &mut Lent<'_>, visit: Visit<'_>) {
-        let has_progress = if quic::looks_like_quic(payload) {
+        let is_quic = quic::looks_like_quic(payload);
+        let has_progress = if is_quic {
             self.quic_datagram(side, payload, lent, visit)
         } else {
             self.dtls_datagram(side, payload, lent, visit)
@@ -233,7 +234,7 @@ impl UdpInspector {
         if has_progress {
             // The limits are for flows without progress.
             (self.datagrams, self.stalled_datagrams) = (0, 0);
-        } else if payload.len() < QUIC_INITIAL_BYTES_MIN || !quic::looks_like_quic(payload) {
+        } else if payload.len() < QUIC_INITIAL_BYTES_MIN || !is_quic {
             self.note_stall(lent, visit);
         }
         // Else it may be a decoy that is sent many times before the true hello; `undecided_datagrams_max` bounds those.

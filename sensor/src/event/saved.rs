@@ -132,7 +132,7 @@ pub mod ja4 {
     use vigie_handshake::tls::Ja4Raw;
 
     pub fn serialize<S: Serializer>(ja4: &Option<Ja4Raw>, serializer: S) -> Result<S::Ok, S::Error> {
-        let text = ja4.as_ref().map(|ja4| String::from_utf8_lossy(ja4.as_bytes()));
+        let text = ja4.as_ref().map(|ja4| String::from_utf8_lossy(&ja4.text()).into_owned());
         text.serialize(serializer)
     }
 

@@ -218,6 +218,15 @@ impl HandshakeFinding {
         self
     }
 
+    /// The hello without a usable name, for what the server shows later. A copy of it, if an event shows it now.
+    pub fn nameless_hello(&mut self) -> Option<Box<Hello>> {
+        match self.hides_name {
+            true if self.emits_event() => self.hello.clone(),
+            true => self.hello.take(),
+            false => None,
+        }
+    }
+
     /// Whether the finding leads to an event.
     pub fn emits_event(&self) -> bool {
         self.reports_hello || self.request.is_some() || self.is_sighting()

@@ -96,6 +96,18 @@ impl Inspection {
         }
     }
 
+    /// Prefetches its state, which is in a box.
+    #[inline]
+    fn prefetch(&self) {
+        match self {
+            Self::None | Self::Opening(_) => {}
+            Self::SplitHello(split) => prefetch_whole(std::slice::from_ref(&**split), 0),
+            Self::Tcp(inspector) => prefetch_whole(std::slice::from_ref(&**inspector), 0),
+            Self::Http(http) => prefetch_whole(std::slice::from_ref(&**http), 0),
+            Self::Udp(inspector) => prefetch_whole(std::slice::from_ref(&**inspector), 0),
+        }
+    }
+
     /// Whether bytes are held.
     const fn holds_bytes(&self) -> bool {
         matches!(self, Self::SplitHello(_) | Self::Tcp(_) | Self::Http(_) | Self::Udp(_))
@@ -311,15 +323,15 @@ impl Records {
     }
 
     /// Records that may be given up and whose inspection holds bytes, as [`stalest`](Self::stalest) gives them.
-    pub fn stalest_with_bytes(&mut self, table: &FlowTable) -> ArrayVec<u32, CANDIDATES> {
+    pub fn stalest_with_bytes(&mut self, table: &FlowTable) -> Stalest {
         self.stalest(table, |record| record.inspection.holds_bytes())
     }
 
-    /// The next [`CANDIDATES`] records that may be given up, the stalest last: that is the one which is longest without a
-    /// packet, where what a flood looks like counts as staler. Those of sighted flows are among them, or a flood of such flows
-    /// would leave no room for others.
+    /// The next [`CANDIDATES`] records that may be given up. The stalest is the one which is longest without a packet, where what a
+    /// flood looks like counts as staler. Those of sighted flows are among them, or a flood of such flows would leave no room for
+    /// others.
     #[cold]
-    fn stalest(&mut self, table: &FlowTable, may_evict: impl Fn(&FlowRecord) -> bool) -> ArrayVec<u32, CANDIDATES> {
+    fn stalest(&mut self, table: &FlowTable, may_evict: impl Fn(&FlowRecord) -> bool) -> Stalest {
         let mut places: ArrayVec<usize, CANDIDATES> = ArrayVec::new();
         for _ in 0..self.records.len().min(CANDIDATES * 64) {
             if places.is_full() {
@@ -330,8 +342,9 @@ impl Records {
             if let Some(Some(record)) = self.records.get(place)
                 && may_evict(record)
             {
-                // Entries are scattered over memory: they come together.
+                // Entries and inspectors are scattered over memory: they come together.
                 table.prefetch(record.slot);
+                record.inspection.prefetch();
                 places.push(place);
             }
         }
@@ -340,17 +353,40 @@ impl Records {
             Some(Candidate::new(place, record, table))
         };
         let candidates: ArrayVec<Candidate, CANDIDATES> = places.iter().filter_map(candidate).collect();
-        let of_client = |client: Address| candidates.iter().filter(|other| other.client == client).count();
-        let mut stalest: ArrayVec<(i64, u32), CANDIDATES> = candidates
-            .iter()
-            .map(|candidate| {
-                let penalty_ns = if of_client(candidate.client) > SHARE_MAX { CLIENT_PENALTY_NS } else { 0 };
-                (candidate.as_if_seen_ns.saturating_sub(penalty_ns), candidate.place as u32 + 1)
-            })
-            .collect();
-        stalest.sort_unstable_by_key(|&(as_if_seen_ns, id)| std::cmp::Reverse((as_if_seen_ns, id)));
-        stalest.into_iter().map(|(_, id)| id).collect()
+        // Nearly all clients differ, which short hashes tell without a comparison of addresses.
+        let hashes: ArrayVec<u32, CANDIDATES> = candidates.iter().map(|candidate| fold(candidate.client)).collect();
+        let of_client = |client: Address| {
+            let hash = fold(client);
+            let alike: u32 = hashes.iter().map(|&other| u32::from(other == hash)).sum();
+            match alike as usize > SHARE_MAX {
+                true => candidates.iter().filter(|other| other.client == client).count(),
+                false => 1,
+            }
+        };
+        let staleness = |candidate: &Candidate| {
+            let penalty_ns = if of_client(candidate.client) > SHARE_MAX { CLIENT_PENALTY_NS } else { 0 };
+            (candidate.as_if_seen_ns.saturating_sub(penalty_ns), candidate.place as u32 + 1)
+        };
+        Stalest(candidates.iter().map(staleness).collect())
     }
+}
+
+/// Records that may be given up: when the last packet of each came, as if, and its id.
+#[derive(Debug)]
+pub struct Stalest(ArrayVec<(i64, u32), CANDIDATES>);
+
+impl Stalest {
+    /// Takes out the stalest. Few are taken of all: that costs less than to sort them.
+    pub fn pop(&mut self) -> Option<u32> {
+        let (place, _) = self.0.iter().enumerate().min_by_key(|(_, candidate)| **candidate)?;
+        self.0.swap_pop(place).map(|(_, id)| id)
+    }
+}
+
+/// The same for equal addresses, and hardly ever for others.
+const fn fold(address: Address) -> u32 {
+    let half = (address.0 >> 64) as u64 ^ address.0 as u64;
+    (half >> 32) as u32 ^ half as u32
 }
 
 /// An inspection that held `before` bytes holds `now`.

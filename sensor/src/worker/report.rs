@@ -27,10 +27,10 @@ impl Worker {
         frame: &FrameInfo,
         slot: Slot,
         record_id: u32,
-        finding: HandshakeFinding,
+        mut finding: HandshakeFinding,
         emit: &mut dyn FnMut(Event),
     ) {
-        let nameless_hello = if finding.hides_name { finding.hello.clone() } else { None };
+        let nameless_hello = finding.nameless_hello();
         let (hides_name, may_show_certificate) = (finding.hides_name, finding.may_show_certificate);
         let is_uncontradicted = finding.desync.is_empty();
         self.report(frame, slot, record_id, finding, emit);

@@ -74,8 +74,7 @@ impl Worker {
                 Some(_) => others.push(finding),
             }
         });
-        let mut nameless = first.iter().chain(&others).filter(|finding| finding.hides_name);
-        let nameless = nameless.find_map(|finding| finding.hello.clone());
+        let nameless = first.iter_mut().chain(&mut others).find_map(HandshakeFinding::nameless_hello);
         if let Some(hello) = nameless {
             inspector.charge(hello.memory_bytes());
             record.hello = Some(hello);

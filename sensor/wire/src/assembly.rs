@@ -123,6 +123,14 @@ impl Assembly {
         self.record(0, known_to);
     }
 
+    /// Holds these bytes from offset 0 on, and nothing else. Keeps the memory.
+    pub fn replace(&mut self, bytes: &[u8]) {
+        self.clear();
+        self.reserve(bytes.len());
+        self.buffer.extend_from_slice(bytes);
+        self.contiguous = bytes.len();
+    }
+
     /// Adds `piece` at `offset`. Bytes at or beyond `bytes_max` are left out. True if the contiguous prefix grew.
     ///
     /// # Errors

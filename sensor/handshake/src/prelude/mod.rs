@@ -392,6 +392,18 @@ impl Prelude {
         Some(step)
     }
 
+    /// Searches on in unknown bytes. True if nothing was found in them and more are awaited; otherwise the search stands where
+    /// it stood before.
+    pub(crate) fn finds_nothing(&mut self, stream: &[u8]) -> bool {
+        let State::Search(before) = self.state else { return false };
+        let base = self.base;
+        if self.search(stream) == Some(Step::NeedMore) {
+            return true;
+        }
+        (self.state, self.base) = (State::Search(before), base);
+        false
+    }
+
     /// Whether a request line may still begin in unknown bytes that are searched up to here.
     const fn looks_for_requests(&self, searched: u32) -> bool {
         self.may_begin_inside || searched <= self.base.saturating_add((JUNK_BYTES_MAX + REQUEST_LINE_BYTES_MAX) as u32)

@@ -15,9 +15,6 @@ use vigie_wire::assembly::{Assembly, InsertError};
 /// How many connections, real ones or decoys, are followed on one flow at a time.
 pub const CONNECTIONS_MAX: usize = 4;
 
-/// How many key schedules are kept for one connection: two, for a compatible version negotiation.
-const SCHEDULES_MAX: usize = 2;
-
 /// Memory that a stream keeps for the next connection; nearly all hellos need less.
 const SPARE_STREAM_BYTES_MAX: usize = 8 * 1024;
 
@@ -253,7 +250,9 @@ struct Candidate {
     /// Whether any packet was opened with its keys.
     proven: bool,
     opened_by: Option<Schedule>,
-    keys: ArrayVec<(Schedule, Keys), SCHEDULES_MAX>,
+    keys: Option<(Schedule, Keys)>,
+    /// Keys of another schedule, for a compatible version negotiation: few connections have them.
+    other_keys: Option<Box<(Schedule, Keys)>>,
     largest_number: Option<u64>,
     stream: CryptoStream,
     /// Other versions of the stream, where packets contradict each other: whichever the server keeps is among them.
@@ -268,7 +267,7 @@ impl Candidate {
         if bytes.capacity() > SPARE_STREAM_BYTES_MAX {
             bytes = Assembly::default();
         }
-        self.keys.clear();
+        (self.keys, self.other_keys) = (None, None);
         self.destination.clear();
         self.source.clear();
         self.stream = CryptoStream { bytes, ..CryptoStream::default() };
@@ -280,7 +279,8 @@ impl Candidate {
     /// Bytes of memory held.
     fn memory_bytes(&self) -> usize {
         let others = self.versions.iter().map(|stream| size_of::<CryptoStream>() + stream.bytes.capacity());
-        size_of::<Self>() + self.stream.bytes.capacity() + others.sum::<usize>()
+        let other_keys = self.other_keys.as_deref().map_or(0, size_of_val);
+        size_of::<Self>() + other_keys + self.stream.bytes.capacity() + others.sum::<usize>()
     }
 
     fn streams(&mut self) -> impl Iterator<Item = &mut CryptoStream> {
@@ -339,17 +339,17 @@ impl Candidate {
 
     /// The keys of a schedule, derived at the first call.
     fn keys(&mut self, schedule: Schedule, scratch: &Scratch, counters: &mut QuicCounters) -> Option<&Keys> {
-        let at = match self.keys.iter().position(|(known, _)| *known == schedule) {
-            Some(at) => at,
-            None => {
-                counters.keys_derived += 1;
-                let keys = Keys::client(&scratch.salts, schedule, &self.destination)?;
-                self.keys.truncate(SCHEDULES_MAX - 1);
-                self.keys.push((schedule, keys));
-                self.keys.len() - 1
+        let is_known = |keys: Option<&(Schedule, Keys)>| keys.is_some_and(|(known, _)| *known == schedule);
+        if !is_known(self.keys.as_ref()) && !is_known(self.other_keys.as_deref()) {
+            counters.keys_derived += 1;
+            let keys = (schedule, Keys::client(&scratch.salts, schedule, &self.destination)?);
+            match self.keys {
+                None => self.keys = Some(keys),
+                Some(_) => self.other_keys = Some(Box::new(keys)),
             }
-        };
-        self.keys.get(at).map(|(_, keys)| keys)
+        }
+        let mut both = self.keys.iter().chain(self.other_keys.as_deref());
+        both.find(|(known, _)| *known == schedule).map(|(_, keys)| keys)
     }
 
     /// Adds the handshake bytes of some frames to the stream, or to a version of their own if they contradict it.

@@ -1,19 +1,19 @@
 //! JA4, the fingerprint of a TLS client (FoxIO's specification "JA4: TLS Client Fingerprinting", BSD 3-Clause). Only
 //! this one of that family is computed: the others carry a licence of their own.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use arrayvec::ArrayVec;
 use ring::digest::{SHA256, digest};
 
 use super::hello::{ClientHello, extension};
 use super::{is_grease, numbers};
 
-/// How many cipher suites or extensions are sorted on the stack; hellos with more take memory for it.
-const SORTED_ON_STACK_MAX: usize = 256;
+/// Room for the numbers of common hellos.
+const NUMBERS_USUAL: usize = 64;
 
-/// Room for the raw form of common hellos.
-const RAW_BYTES_USUAL: usize = 320;
+/// Characters of the first part of a fingerprint.
+const FACTS_CHARACTERS: usize = 10;
 
 /// How many characters of a hash are shown.
 const HASH_CHARACTERS: usize = 12;
@@ -33,25 +33,48 @@ pub enum Ja4Transport {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ja4([u8; 36]);
 
-/// The fingerprint before its lists are hashed, which costs more than all else, and which only those pay for that show
-/// it. The specification calls this form `JA4_r`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ja4Raw(Vec<u8>);
+/// The fingerprint before its lists are sorted, written down and hashed, which costs more than all else, and which only those
+/// pay for that show it. As [text](Self::text) it has the form that the specification calls `JA4_r`.
+#[derive(Clone, Debug)]
+pub struct Ja4Raw(Raw);
+
+#[derive(Clone, Debug)]
+enum Raw {
+    Numbers(Numbers),
+    /// As it was saved.
+    Text(Vec<u8>),
+}
+
+/// The numbers that a hello lists, in its order and without GREASE.
+#[derive(Clone, Debug)]
+struct Numbers {
+    facts: [u8; FACTS_CHARACTERS],
+    cipher_suites: usize,
+    extensions: usize,
+    /// Cipher suites, then extensions, then signature algorithms.
+    all: Vec<u16>,
+}
 
 impl Ja4Raw {
     /// Bytes of memory held.
     pub const fn memory_bytes(&self) -> usize {
-        self.0.capacity()
+        match &self.0 {
+            Raw::Numbers(numbers) => numbers.all.capacity() * size_of::<u16>(),
+            Raw::Text(text) => text.capacity(),
+        }
     }
 
     /// Its text, to be saved.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+    pub fn text(&self) -> Cow<'_, [u8]> {
+        match &self.0 {
+            Raw::Numbers(numbers) => Cow::Owned(numbers.text()),
+            Raw::Text(text) => Cow::Borrowed(text),
+        }
     }
 
     /// One whose text was saved.
     pub const fn from_saved(text: Vec<u8>) -> Self {
-        Self(text)
+        Self(Raw::Text(text))
     }
 
     /// The raw fingerprint of `hello`; `None` while it is not complete.
@@ -59,48 +82,80 @@ impl Ja4Raw {
         if !hello.is_complete() {
             return None;
         }
-        let cipher_suites = Sorted::of(numbers(hello.cipher_suites()));
-        let extension_count = hello.extensions().filter(|extension| !is_grease(extension.kind)).count();
-        let hashed_extensions = hello.extensions().map(|extension| extension.kind);
-        let hashed_extensions =
-            Sorted::of(hashed_extensions.filter(|kind| !matches!(*kind, extension::SERVER_NAME | extension::ALPN)));
+        let mut all = Vec::with_capacity(NUMBERS_USUAL);
+        all.extend(numbers(hello.cipher_suites()).filter(|&number| !is_grease(number)));
+        let cipher_suites = all.len();
+        let mut extension_count = 0;
+        for kind in hello.extensions().map(|extension| extension.kind).filter(|&kind| !is_grease(kind)) {
+            extension_count += 1;
+            if !matches!(kind, extension::SERVER_NAME | extension::ALPN) {
+                all.push(kind);
+            }
+        }
+        let extensions = all.len() - cipher_suites;
+        all.extend(hello.signature_algorithms().filter(|&algorithm| !is_grease(algorithm)));
 
-        let mut text = Vec::with_capacity(RAW_BYTES_USUAL);
-        text.push(match transport {
+        let transport = match transport {
             Ja4Transport::Tcp => b't',
             Ja4Transport::Quic => b'q',
             Ja4Transport::Dtls => b'd',
-        });
-        text.extend(version(hello.highest_version()));
-        text.push(if hello.has_server_name_extension() { b'd' } else { b'i' });
-        text.extend(two_digits(cipher_suites.numbers().len()));
-        text.extend(two_digits(extension_count));
-        text.extend(first_and_last(hello.alpn().next().unwrap_or_default()));
-        push_list(&mut text, cipher_suites.numbers().iter().copied());
-        push_list(&mut text, hashed_extensions.numbers().iter().copied());
-        let mut signature_algorithms =
-            hello.signature_algorithms().filter(|&algorithm| !is_grease(algorithm)).peekable();
-        if signature_algorithms.peek().is_some() {
-            push_list(&mut text, signature_algorithms);
-        }
-        Some(Self(text))
+        };
+        let [version_high, version_low] = version(hello.highest_version());
+        let server_name = if hello.has_server_name_extension() { b'd' } else { b'i' };
+        let [suites_high, suites_low] = two_digits(cipher_suites);
+        let [extensions_high, extensions_low] = two_digits(extension_count);
+        let [first, last] = first_and_last(hello.alpn().next().unwrap_or_default());
+        let facts = [
+            transport,
+            version_high,
+            version_low,
+            server_name,
+            suites_high,
+            suites_low,
+            extensions_high,
+            extensions_low,
+            first,
+            last,
+        ];
+        Some(Self(Raw::Numbers(Numbers { facts, cipher_suites, extensions, all })))
     }
 
     /// The fingerprint.
     pub fn fingerprint(&self) -> Ja4 {
-        let mut parts = self.0.splitn(3, |&byte| byte == b'_');
+        let text = self.text();
+        let mut parts = text.splitn(3, |&byte| byte == b'_');
         let facts = parts.next().unwrap_or_default();
-        let mut text = [b'0'; 36];
+        let mut fingerprint = [b'0'; 36];
         let hashes = [hash(parts.next().unwrap_or_default()), hash(parts.next().unwrap_or_default())];
         let parts = [facts, b"_", &hashes[0], b"_", &hashes[1]];
-        text.iter_mut().zip(parts.into_iter().flatten()).for_each(|(place, &byte)| *place = byte);
-        Ja4(text)
+        fingerprint.iter_mut().zip(parts.into_iter().flatten()).for_each(|(place, &byte)| *place = byte);
+        Ja4(fingerprint)
     }
 }
 
-fn push_list(text: &mut Vec<u8>, list: impl Iterator<Item = u16>) {
+impl Numbers {
+    /// The lists behind the facts, cipher suites and extensions in rising order.
+    fn text(&self) -> Vec<u8> {
+        let mut all = self.all.clone();
+        let mut text = self.facts.to_vec();
+        let extensions_end = self.cipher_suites + self.extensions;
+        for list in [0..self.cipher_suites, self.cipher_suites..extensions_end] {
+            let list = all.get_mut(list).unwrap_or_default();
+            list.sort_unstable();
+            push_list(&mut text, list);
+        }
+        let signature_algorithms = all.get(extensions_end..).unwrap_or_default();
+        if !signature_algorithms.is_empty() {
+            push_list(&mut text, signature_algorithms);
+        }
+        text
+    }
+}
+
+fn push_list(text: &mut Vec<u8>, list: &[u16]) {
     let mut separator = b'_';
-    for number in list {
+    text.reserve(1 + list.len() * 5);
+    for &number in list {
         let [first, second, third, fourth] = hex(number);
         text.extend_from_slice(&[separator, first, second, third, fourth]);
         separator = b',';
@@ -136,36 +191,6 @@ impl fmt::Display for Ja4 {
 impl fmt::Debug for Ja4 {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.as_str())
-    }
-}
-
-/// Numbers without GREASE in rising order. It lives on the stack for as long as a fingerprint is made.
-#[expect(clippy::large_enum_variant)]
-enum Sorted {
-    Few(ArrayVec<u16, SORTED_ON_STACK_MAX>),
-    Many(Vec<u16>),
-}
-
-impl Sorted {
-    fn of(numbers: impl Iterator<Item = u16> + Clone) -> Self {
-        let numbers = numbers.filter(|&number| !is_grease(number));
-        let mut few = ArrayVec::new();
-        for number in numbers.clone() {
-            if few.try_push(number).is_err() {
-                let mut many: Vec<u16> = numbers.collect();
-                many.sort_unstable();
-                return Self::Many(many);
-            }
-        }
-        few.sort_unstable();
-        Self::Few(few)
-    }
-
-    fn numbers(&self) -> &[u16] {
-        match self {
-            Self::Few(few) => few,
-            Self::Many(many) => many,
-        }
     }
 }
 
@@ -296,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_fit_on_the_stack_count_as_99_and_hash_in_full() {
+    fn more_than_99_count_as_99_and_hash_in_full() {
         let many: Vec<u16> = (0..400).rev().filter(|&number| !is_grease(number)).collect();
         let hello = Hello { cipher_suites: many.clone(), ..Hello::default() };
         let mut sorted = many;
