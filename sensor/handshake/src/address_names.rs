@@ -3,10 +3,11 @@
 
 use std::hash::BuildHasher;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use arrayvec::ArrayVec;
+use dashmap::DashMap;
 use foldhash::quality::RandomState;
 
 use super::dns;
@@ -65,8 +66,9 @@ pub enum Query {
 /// else one that is old and was not used. Among equals it is one of the client with the most entries, so a flood of
 /// answers to one client displaces that client's own. An answer without a query cannot displace fresh ones with a query.
 #[derive(Debug)]
-pub struct AddressNames<S: BuildHasher = RandomState> {
-    buckets: Box<[Mutex<Bucket>]>,
+pub struct AddressNames<S: BuildHasher + Clone = RandomState> {
+    buckets: DashMap<u32, Bucket, S>,
+    bucket_count: u32,
     limits: Limits,
     hasher: S,
     neighbours: Neighbours,
@@ -123,7 +125,7 @@ impl Bucket {
         let has_most = |entry: &Entry| clients.contains(&(entry.client, most));
         let candidates = self.entries.iter().enumerate();
         let candidates = candidates.filter(|(_, entry)| worth(entry) == least && has_most(entry));
-        candidates.min_by_key(|(_, entry)| (entry.is_used, entry.active_s)).map(|(place, _)| place)
+        candidates.min_by_key(|(_, entry)| (entry.is_used(), entry.active_ns())).map(|(place, _)| place)
     }
 }
 
@@ -158,8 +160,8 @@ struct Entry {
     /// The name before.
     earlier: Option<Box<EarlierName>>,
     /// When it was last told or used, in seconds.
-    active_s: u32,
-    is_used: bool,
+    active_s: AtomicU32,
+    is_used: AtomicBool,
     query: Query,
 }
 
@@ -188,7 +190,15 @@ impl Entry {
     }
 
     fn active_ns(&self) -> u64 {
-        u64::from(self.active_s) * NANOSECONDS
+        u64::from(self.active_s.load(Ordering::Relaxed)) * NANOSECONDS
+    }
+
+    fn is_used(&self) -> bool {
+        self.is_used.load(Ordering::Relaxed)
+    }
+
+    fn set_active(&self, now_ns: u64) {
+        self.active_s.store(seconds(now_ns), Ordering::Relaxed);
     }
 
     /// The name at a time.
@@ -203,7 +213,7 @@ impl Entry {
     /// Another answer for the same client and address.
     fn renew(&mut self, name: &str, own: impl FnOnce() -> Arc<str>, query: Query, now_ns: u64, expires_ns: u64) {
         self.query = self.query.max(query);
-        self.active_s = seconds(now_ns);
+        self.set_active(now_ns);
         if *self.name == *name {
             self.expires_ns = if now_ns >= self.since_ns { expires_ns } else { self.expires_ns.max(expires_ns) };
             self.since_ns = self.since_ns.min(now_ns);
@@ -230,12 +240,13 @@ impl AddressNames {
     }
 }
 
-impl<S: BuildHasher> AddressNames<S> {
+impl<S: BuildHasher + Clone> AddressNames<S> {
     /// An empty map with a hash of the caller's choice.
     pub fn with_hasher(limits: Limits, hasher: S) -> Self {
-        let bucket_count = limits.entries_max.div_ceil(BUCKET_ENTRIES).clamp(1, u32::MAX as usize);
+        let bucket_count = u32::try_from(limits.entries_max.div_ceil(BUCKET_ENTRIES)).unwrap_or(u32::MAX).max(1);
         Self {
-            buckets: (0..bucket_count).map(|_| Mutex::default()).collect(),
+            buckets: DashMap::with_hasher(hasher.clone()),
+            bucket_count,
             limits,
             hasher,
             neighbours: Neighbours::new(limits.neighbours_max, RandomState::default()),
@@ -289,11 +300,12 @@ impl<S: BuildHasher> AddressNames<S> {
     /// The name under which `client` was last told `address` at that time, or anyone if answers came without a client.
     pub fn lookup(&self, client: Option<Address>, address: Address, now_ns: u64) -> Option<Arc<str>> {
         let find = |client| {
-            let (mut bucket, tag) = self.bucket_of(client, address)?;
-            let place = bucket.place(tag, client, address)?;
-            let entry = bucket.entries.get_mut(place)?;
+            let (bucket, tag) = self.bucket_of(client, address);
+            let bucket = self.buckets.get(&bucket)?;
+            let entry = bucket.entries.get(bucket.place(tag, client, address)?)?;
             let name = entry.name_at(now_ns)?.clone();
-            (entry.is_used, entry.active_s) = (true, seconds(now_ns));
+            entry.is_used.store(true, Ordering::Relaxed);
+            entry.set_active(now_ns);
             Some(name)
         };
         client
@@ -304,9 +316,9 @@ impl<S: BuildHasher> AddressNames<S> {
     /// The clock that stamps the packets was set by so many nanoseconds.
     pub fn clock_was_set(&self, by_ns: i64) {
         let set = |time_ns: &mut u64| *time_ns = time_ns.saturating_add_signed(by_ns);
-        for bucket in &self.buckets {
-            for entry in &mut lock(bucket).entries {
-                entry.active_s = seconds(entry.active_ns().saturating_add_signed(by_ns));
+        for mut bucket in self.buckets.iter_mut() {
+            for entry in &mut bucket.entries {
+                entry.set_active(entry.active_ns().saturating_add_signed(by_ns));
                 [&mut entry.since_ns, &mut entry.expires_ns].into_iter().for_each(set);
                 if let Some(earlier) = &mut entry.earlier {
                     [&mut earlier.since_ns, &mut earlier.expires_ns].into_iter().for_each(set);
@@ -361,7 +373,8 @@ impl<S: BuildHasher> AddressNames<S> {
         let (client, address) = (client.unwrap_or(ANYONE), Address::from(address));
         let ttl_s = ttl_s.min(self.limits.ttl_max_s).max(self.limits.ttl_min_s);
         let expires_ns = now_ns.saturating_add(u64::from(ttl_s) * NANOSECONDS);
-        let Some((mut bucket, tag)) = self.bucket_of(client, address) else { return Stored::Refused };
+        let (bucket, tag) = self.bucket_of(client, address);
+        let mut bucket = self.buckets.entry(bucket).or_default();
         let place = bucket.place(tag, client, address);
         if let Some(known) = place.and_then(|place| bucket.entries.get_mut(place)) {
             known.renew(name, own, query, now_ns, expires_ns);
@@ -389,26 +402,21 @@ impl<S: BuildHasher> AddressNames<S> {
                 since_ns: now_ns,
                 expires_ns,
                 earlier: None,
-                active_s: seconds(now_ns),
-                is_used: false,
+                active_s: AtomicU32::new(seconds(now_ns)),
+                is_used: AtomicBool::new(false),
                 query,
             },
         );
         stored
     }
 
-    /// The bucket, and the tag in it. There always is one.
-    fn bucket_of(&self, client: Address, address: Address) -> Option<(MutexGuard<'_, Bucket>, u8)> {
+    /// The number of a bucket, and the tag in it.
+    fn bucket_of(&self, client: Address, address: Address) -> (u32, u8) {
         let hash = self.hasher.hash_one((client, address));
         // The high half of the product spreads the hash evenly without a division.
-        let bucket = ((hash & 0xffff_ffff) * self.buckets.len() as u64) >> 32;
-        Some((lock(self.buckets.get(bucket as usize)?), (hash >> 32) as u8))
+        let bucket = ((hash & 0xffff_ffff) * u64::from(self.bucket_count)) >> 32;
+        (bucket as u32, (hash >> 32) as u8)
     }
-}
-
-/// A bucket is whole even if a worker panicked with it.
-fn lock(bucket: &Mutex<Bucket>) -> MutexGuard<'_, Bucket> {
-    bucket.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What became of an address.
