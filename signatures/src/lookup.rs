@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use foldhash::fast::FixedState;
 
 use crate::normalise::NAME_BYTES_MAX;
-use crate::pattern::{self, Asked, Head, Pattern, PatternSets};
+use crate::pattern::{self, Asked, Pattern, PatternSets};
 
 /// What a rule asks of a name.
 #[derive(Clone, Debug)]
@@ -28,8 +28,6 @@ pub(crate) enum Form<'t> {
         head: &'t str,
         /// Names below which the pattern is tried.
         zones: Vec<&'t str>,
-        /// It is built in, and so known to be sound.
-        is_builtin: bool,
     },
 }
 
@@ -165,15 +163,12 @@ impl NameTable {
                     let node = table.plant(text, &mut index);
                     table.node_mut(node, |node| node.suffix = answer);
                 }
-                Form::Pattern { head, zones, is_builtin } => {
+                Form::Pattern { head, zones } => {
                     for zone in zones {
                         table.plant(zone, &mut index);
                         by_zone.entry(zone).or_default().push(patterns.len() as u32);
                     }
-                    let head = match is_builtin {
-                        true => Head::Builtin((*head).to_owned()),
-                        false => Head::Read(pattern::read(head).map_err(|reason| (entry.rule, reason))?),
-                    };
+                    let head = pattern::read(head).map_err(|reason| (entry.rule, reason))?;
                     patterns.push(Pattern { head, rule: entry.rule, dns_only: entry.dns_only });
                 }
             }
@@ -329,12 +324,6 @@ impl NameTable {
         best.map(|(_, rule)| rule)
     }
 
-    /// Whether all patterns are sound.
-    #[cfg(test)]
-    pub(crate) fn has_sound_patterns(&self) -> bool {
-        self.patterns.are_sound()
-    }
-
     /// Rules whose text the name ends in without being matched by them: off a label boundary, or above an exact rule.
     /// Costs a hash and a probe per byte; for explanations, not for packets.
     pub(crate) fn near(&self, name: &str) -> impl Iterator<Item = (u32, Near)> {
@@ -386,7 +375,7 @@ mod tests {
     }
 
     fn pattern<'t>(rule: u32, head: &'t str, zones: &[&'t str]) -> Entry<'t> {
-        Entry { form: Form::Pattern { head, zones: zones.to_vec(), is_builtin: false }, rule, dns_only: false }
+        Entry { form: Form::Pattern { head, zones: zones.to_vec() }, rule, dns_only: false }
     }
 
     fn dns(entry: Entry<'_>) -> Entry<'_> {

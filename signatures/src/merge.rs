@@ -35,8 +35,6 @@ type Key = (MatchKind, String, Option<u32>);
 #[derive(Debug, Default)]
 pub(crate) struct Merge {
     layers: u32,
-    /// The first layer is the one built in.
-    has_builtin: bool,
     services: BTreeMap<String, Gathered>,
     drafts: Vec<Option<(u32, Draft)>>,
     silences: Vec<(u32, Silence)>,
@@ -47,7 +45,7 @@ pub(crate) struct Merge {
 impl Merge {
     /// The signatures built in, as the first layer. The crate's tests see to it that nothing stands in it twice.
     pub(crate) fn with_builtin(findings: &mut Vec<Diagnostic>) -> Self {
-        let mut merge = Self { layers: 1, has_builtin: true, ..Self::default() };
+        let mut merge = Self { layers: 1, ..Self::default() };
         let mut files: Vec<File> = builtin::files().collect();
         merge.drafts.reserve(files.iter().map(|file| file.drafts.len()).sum());
         files.sort_by_key(|file| file.header.name.is_none());
@@ -222,8 +220,7 @@ impl Merge {
                 Matches::Suffix => names.push((*layer, name_entry(Form::Suffix(&rule.text), number, rule))),
                 Matches::Pattern { head, zones } => {
                     let zones = zones.iter().map(String::as_str).collect();
-                    let is_builtin = self.has_builtin && *layer == 0;
-                    names.push((*layer, name_entry(Form::Pattern { head, zones, is_builtin }, number, rule)));
+                    names.push((*layer, name_entry(Form::Pattern { head, zones }, number, rule)));
                 }
                 Matches::Network(network) => addresses.push(address::Entry {
                     network: *network,

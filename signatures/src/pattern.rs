@@ -11,7 +11,7 @@ use regex_automata::{Anchored, Input};
 use regex_syntax::hir::Hir;
 use std::borrow::Borrow;
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// Memory that one automaton's program may take.
 const PROGRAM_BYTES_MAX: usize = 4 << 20;
@@ -25,28 +25,10 @@ pub(crate) enum Asked {
     Dns,
 }
 
-/// The expression of a pattern.
-#[derive(Clone, Debug)]
-pub(crate) enum Head {
-    Read(Hir),
-    /// It is built in, and known to be sound: it is read when the first name asks for it, which spares a start most of the time
-    /// that patterns take.
-    Builtin(String),
-}
-
-impl Head {
-    fn hir(&self) -> Result<Hir, String> {
-        match self {
-            Self::Read(hir) => Ok(hir.clone()),
-            Self::Builtin(text) => read(text),
-        }
-    }
-}
-
 /// One pattern rule.
 #[derive(Clone, Debug)]
 pub(crate) struct Pattern {
-    pub(crate) head: Head,
+    pub(crate) head: Hir,
     pub(crate) rule: u32,
     pub(crate) dns_only: bool,
 }
@@ -99,16 +81,8 @@ impl Whole {
 /// Patterns of one place, compiled together: number in order, and rule, of each.
 #[derive(Debug)]
 struct Matcher {
-    /// Made when the first name asks for it, if all patterns are built in.
-    whole: OnceLock<Option<Whole>>,
-    /// Those that are built in, until then.
-    builtin: Vec<Head>,
+    whole: Whole,
     answers: Vec<(u32, u32)>,
-}
-
-fn whole_of<'h>(heads: impl Iterator<Item = &'h Head>) -> Result<Whole, String> {
-    let heads: Vec<Hir> = heads.map(Head::hir).collect::<Result<_, _>>()?;
-    Whole::new(&heads)
 }
 
 impl Matcher {
@@ -121,20 +95,10 @@ impl Matcher {
         let Some((_, first)) = chosen.first() else {
             return Ok(None);
         };
-        let heads = chosen.iter().map(|(_, pattern)| &pattern.head);
-        let (mut whole, mut builtin) = (OnceLock::new(), Vec::new());
-        if heads.clone().all(|head| matches!(head, Head::Builtin(_))) {
-            builtin.extend(heads.cloned());
-        } else {
-            whole = OnceLock::from(Some(whole_of(heads).map_err(|reason| (first.rule, reason))?));
-        }
+        let heads: Vec<&Hir> = chosen.iter().map(|(_, pattern)| &pattern.head).collect();
+        let whole = Whole::new(&heads).map_err(|reason| (first.rule, reason))?;
         let answers = chosen.iter().map(|(number, pattern)| (*number, pattern.rule)).collect();
-        Ok(Some(Arc::new(Self { whole, builtin, answers })))
-    }
-
-    /// None only of patterns built in that are not sound, which no test lets through.
-    fn whole(&self) -> Option<&Whole> {
-        self.whole.get_or_init(|| whole_of(self.builtin.iter()).ok()).as_ref()
+        Ok(Some(Arc::new(Self { whole, answers })))
     }
 }
 
@@ -174,14 +138,7 @@ impl PatternSets {
             Asked::Flow => set.flow.as_deref(),
             Asked::Dns => set.dns.as_deref(),
         }?;
-        matcher.answers.get(matcher.whole()?.find(head)?).copied()
-    }
-
-    /// Whether all patterns are sound, which is known of the operator's.
-    #[cfg(test)]
-    pub(crate) fn are_sound(&self) -> bool {
-        let matchers = self.sets.iter().flat_map(|set| set.flow.iter().chain(&set.dns));
-        !self.sets.is_empty() && matchers.into_iter().all(|matcher| matcher.whole().is_some())
+        matcher.answers.get(matcher.whole.find(head)?).copied()
     }
 }
 
@@ -201,9 +158,9 @@ mod tests {
     #[test]
     fn the_first_of_several_answers() {
         let patterns = [
-            Pattern { head: Head::Read(read("b.*").unwrap()), rule: 10, dns_only: true },
-            Pattern { head: Head::Builtin("[a-z]+-boot".to_owned()), rule: 11, dns_only: false },
-            Pattern { head: Head::Builtin(".*".to_owned()), rule: 12, dns_only: false },
+            Pattern { head: read("b.*").unwrap(), rule: 10, dns_only: true },
+            Pattern { head: read("[a-z]+-boot").unwrap(), rule: 11, dns_only: false },
+            Pattern { head: read(".*").unwrap(), rule: 12, dns_only: false },
         ];
         let mut sets = PatternSets::default();
         let set = sets.add(&[0, 1, 2], &patterns).unwrap();
@@ -211,9 +168,6 @@ mod tests {
         assert_eq!(sets.find(set, b"b-boot", Asked::Flow), Some((1, 11)));
         assert_eq!(sets.find(set, b"b-boot", Asked::Dns), Some((0, 10)));
         assert_eq!(sets.find(set, b"c", Asked::Dns), Some((2, 12)));
-        let all_builtin = sets.add(&[1, 2], &patterns).unwrap();
-        assert_eq!(sets.find(all_builtin, b"b-boot", Asked::Dns), Some((1, 11)));
-        assert!(sets.are_sound());
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub(super) fn naive_find(entries: &[Entry<'_>], name: &str, asked: Asked) -> Opt
     }
     let below = |zone: &str| name.strip_suffix(zone).and_then(|head| head.strip_suffix('.'));
     for entry in allowed() {
-        let Form::Pattern { head, zones, .. } = &entry.form else { continue };
+        let Form::Pattern { head, zones } = &entry.form else { continue };
         let whole = Whole::new(&[pattern::read(head).unwrap()]).unwrap();
         if zones.iter().filter_map(|zone| below(zone)).any(|text| whole.find(text.as_bytes()).is_some()) {
             return Some(entry.rule);
