@@ -6,6 +6,7 @@ use std::sync::Arc;
 use vigie_decode::Address;
 use vigie_flow::{FlowEntry, Side, Slot};
 use vigie_handshake::neighbours::MacAddress;
+use vigie_handshake::tls::Ja4Raw;
 use vigie_handshake::udp::Lent;
 use vigie_signatures::{Bundle, Rule};
 
@@ -224,7 +225,10 @@ impl Worker {
             return;
         }
         self.count_match(&finding);
-        let HandshakeFinding { hello, reports_hello, request, matched, desync, is_other_name, .. } = finding;
+        let HandshakeFinding { mut hello, reports_hello, request, matched, desync, is_other_name, .. } = finding;
+        if let Some(hello) = &mut hello {
+            hello.ja4 = hello.ja4.take().map(Ja4Raw::written);
+        }
         if reports_hello && let Some(hello) = &hello {
             self.emit(frame, Fact::Hello(Box::new(flow.clone()), hello.clone()), emit);
         }

@@ -24,7 +24,7 @@ pub(crate) use request_line::behind_junk;
 
 use crate::name_hash::name_hash;
 use host::Host;
-use request_line::{RequestLine, is_absolute, is_blank, may_begin};
+use request_line::{RequestLine, is_absolute, is_blank, is_token, may_begin};
 
 /// Longest line that is held. What is longer is skipped to its end, unless it is a Host header that begins with so many blanks.
 pub const LINE_BYTES_MAX: usize = 8192;
@@ -52,6 +52,10 @@ pub fn may_be_request(stream: &[u8]) -> bool {
 
 /// Whether bytes surely begin with a request, however long its first line is.
 pub fn begins_request(bytes: &[u8]) -> bool {
+    // Most bytes that begin none show it at once, without a search for the end of their line.
+    if bytes.iter().take(METHOD_BYTES_MAX).take_while(|byte| !is_line_space(**byte)).any(|&byte| !is_token(byte)) {
+        return false;
+    }
     match first_line(bytes) {
         Some((line, _)) if !may_begin(line) => false,
         Some((line, true)) => RequestLine::parse(line).or_else(|| RequestLine::parse_without_version(line)).is_some(),

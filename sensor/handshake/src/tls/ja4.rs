@@ -15,6 +15,9 @@ const NUMBERS_USUAL: usize = 64;
 /// Characters of the first part of a fingerprint.
 const FACTS_CHARACTERS: usize = 10;
 
+/// Characters of a number, with the separator in front.
+const NUMBER_CHARACTERS: usize = 5;
+
 /// How many characters of a hash are shown.
 const HASH_CHARACTERS: usize = 12;
 
@@ -41,7 +44,6 @@ pub struct Ja4Raw(Raw);
 #[derive(Clone, Debug)]
 enum Raw {
     Numbers(Numbers),
-    /// As it was saved.
     Text(Vec<u8>),
 }
 
@@ -61,6 +63,15 @@ impl Ja4Raw {
         match &self.0 {
             Raw::Numbers(numbers) => numbers.all.capacity() * size_of::<u16>(),
             Raw::Text(text) => text.capacity(),
+        }
+    }
+
+    /// The same with its text made, for one that is shown: which may be more than once.
+    #[must_use]
+    pub fn written(self) -> Self {
+        match self.0 {
+            Raw::Numbers(numbers) => Self(Raw::Text(numbers.text())),
+            Raw::Text(_) => self,
         }
     }
 
@@ -153,15 +164,14 @@ impl Numbers {
 }
 
 fn push_list(text: &mut Vec<u8>, list: &[u16]) {
-    let mut separator = b'_';
-    text.reserve(1 + list.len() * 5);
-    for &number in list {
-        let [first, second, third, fourth] = hex(number);
-        text.extend_from_slice(&[separator, first, second, third, fourth]);
-        separator = b',';
+    let start = text.len();
+    text.resize(start + 1.max(list.len() * NUMBER_CHARACTERS), b',');
+    let added = text.get_mut(start..).unwrap_or_default();
+    for ([_, digits @ ..], &number) in added.as_chunks_mut::<NUMBER_CHARACTERS>().0.iter_mut().zip(list) {
+        *digits = hex(number);
     }
-    if separator == b'_' {
-        text.push(separator);
+    if let Some(first) = added.first_mut() {
+        *first = b'_';
     }
 }
 
@@ -238,9 +248,13 @@ fn hash(list: &[u8]) -> [u8; HASH_CHARACTERS] {
     shown
 }
 
-fn hex(number: u16) -> [u8; 4] {
-    let [high, low] = number.to_be_bytes();
-    [hex_digit(high >> 4), hex_digit(high), hex_digit(low >> 4), hex_digit(low)]
+/// The four hexadecimal digits of a number, all at once.
+const fn hex(number: u16) -> [u8; 4] {
+    let number = number as u32;
+    let nibbles = (number >> 12) | (number & 0xf00) | ((number & 0xf0) << 12) | ((number & 0xf) << 24);
+    // A nibble from ten on is a letter: it reaches sixteen with six more.
+    let letters = ((nibbles + 0x0606_0606) >> 4) & 0x0101_0101;
+    (nibbles + 0x3030_3030 + letters * (b'a' - b'0' - 10) as u32).to_le_bytes()
 }
 
 /// The hexadecimal digit of the lower four bits.
