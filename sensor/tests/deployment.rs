@@ -216,8 +216,19 @@ fn a_card_gets_queues_and_interrupts_for_the_processors_near_it() {
 
     tune(Some("100"));
     assert!(fs::read_to_string(path("called")).unwrap().contains("--set-channels tap0 combined 64\n"));
-    let (code, _, errors) = tune(Some("many"));
-    assert_eq!((code, errors.as_str()), (Some(64), "tune-nic: QUEUES=many is no number\n"));
+    let receiving_only = ETHTOOL.replace("RX:\\t\\tn/a", "RX:\\t\\t2").replace("Combined:\\t64", "Combined:\\tn/a");
+    fs::write(path("bin/ethtool"), receiving_only).unwrap();
+    tune(None);
+    let called = fs::read_to_string(path("called")).unwrap();
+    assert!(called.contains("--set-channels tap0 rx 2\n--show-rxfh tap0\n--set-rxfh-indir tap0 equal 2 "), "{called}");
+    for wrong in ["many", "0", "-1", "99999999999999999999", "8  # of a card"] {
+        let (code, _, errors) = tune(Some(wrong));
+        assert!(code == Some(64) && errors.starts_with(&format!("tune-nic: QUEUES={wrong} is no number")), "{errors}");
+    }
+    // The example of the page is what systemd reads: it takes what stands behind a value for a part of it.
+    let page = deployed("README.md");
+    let values: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("    QUEUES=")).collect();
+    assert!(!values.is_empty() && values.iter().all(|value| value.parse::<u32>().is_ok()), "{values:?}");
 }
 
 #[test]

@@ -205,6 +205,33 @@ fn both_legs_of_a_flow_come_to_one_worker_whatever_the_interfaces_do() {
     });
 }
 
+/// What this machine sends may have its VLAN tag in the frame, where a received one has it beside it.
+#[test]
+fn what_this_machine_sends_comes_to_the_worker_of_what_it_gets() {
+    const FLOWS: u16 = 120;
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.pair("out0", "tap0");
+    namespace.inside(|| {
+        for tags in [&[][..], &[(0x8100, 7)], &[(0x88a8, 7)]] {
+            let mut lives = live::open(&options(&["tap0"]), 4).unwrap();
+            let of_all = |from_server| -> Vec<Vec<u8>> {
+                (0..FLOWS).map(|flow| tagged(&flow_frame(flow, from_server, 0), tags)).collect()
+            };
+            Sender::new("out0").send(slices(&of_all(false)));
+            Sender::new("tap0").send(slices(&of_all(true)));
+            let mut workers_of = vec![Vec::new(); usize::from(FLOWS)];
+            for (worker, live) in lives.iter_mut().enumerate() {
+                for frame in see(live, 1) {
+                    workers_of[usize::from(flow_of(&frame.data[tags.len() * 4..]))].push(worker);
+                }
+            }
+            for (flow, workers) in workers_of.iter().enumerate() {
+                assert!(matches!(workers[..], [one, other] if one == other), "{tags:x?}, flow {flow}: {workers:?}");
+            }
+        }
+    });
+}
+
 #[test]
 fn a_flow_and_its_fragments_come_to_one_worker() {
     let Some(namespace) = Namespace::new() else { return };
@@ -310,6 +337,8 @@ fn an_interface_goes_down_and_comes_back() {
                 until(&mut live, 0, State::Down);
                 namespace.run("ip link set tap0 up");
                 until(&mut live, 0, State::Up);
+                // The other end may be told of its carrier later, and sends nothing until then.
+                namespace.run("timeout 20 sh -c 'until ip link show out0 | grep -q \"state UP\"; do sleep 0.02; done'");
                 told.extend(std::iter::from_fn(|| live.next_change()).map(|change| change.state));
             }
             assert_eq!(live.counts()[0].frames, 1500);

@@ -42,6 +42,8 @@ enum Label {
     Mpls,
     Pppoe,
     Vlan,
+    SentVlan,
+    VlanTag,
     First,
     End,
 }
@@ -98,7 +100,19 @@ pub(super) fn by_addresses() -> Vec<Instruction> {
     let mut program = Assembler::default();
     program.add(LOAD_HALF, libc::SKF_AD_OFF.wrapping_add(libc::SKF_AD_PROTOCOL).cast_unsigned());
     by_ethertype(&mut program);
+    // Of a frame that this machine sends with its tag in place, the network header is that of IP already.
     program.label(Label::Vlan);
+    program.add(LOAD_BYTE, libc::SKF_AD_OFF.wrapping_add(libc::SKF_AD_PKTTYPE).cast_unsigned());
+    program.jump_if(JUMP_IF_EQUAL, u32::from(libc::PACKET_OUTGOING), Label::SentVlan);
+    program.jump(Label::VlanTag);
+    program.label(Label::SentVlan);
+    program.add(LOAD_INDEX, 0);
+    program.add(LOAD_BYTE, network(0));
+    program.add(SHIFT_RIGHT, 4);
+    for version in [4, 6] {
+        program.jump_if(JUMP_IF_EQUAL, version, Label::Ip);
+    }
+    program.label(Label::VlanTag);
     program.add(LOAD_INDEX, 4);
     program.add(LOAD_HALF, network(2));
     for (ethertype, label) in [(0x0800, Label::Ip), (0x86dd, Label::Ip)] {
@@ -168,8 +182,13 @@ fn sum_words(program: &mut Assembler, start: u32, count: u32) {
 mod tests {
     use super::*;
 
-    /// Runs the program as the kernel does, on a frame whose network header begins `bytes`; loads beyond the end return 0.
+    /// Runs the program as the kernel does, on a received frame whose network header begins `bytes`; loads beyond the end
+    /// return 0.
     fn run(ethertype: u32, bytes: &[u8]) -> u32 {
+        run_on(ethertype, libc::PACKET_HOST, bytes)
+    }
+
+    fn run_on(ethertype: u32, kind: u8, bytes: &[u8]) -> u32 {
         let (mut accumulator, mut index, mut memory) = (0_u32, 0_u32, [0_u32; 16]);
         let program = by_addresses();
         let mut at = 0;
@@ -182,8 +201,10 @@ mod tests {
                 Some(loaded.iter().fold(0, |value, &byte| value << 8 | u32::from(byte)))
             };
             let protocol = libc::SKF_AD_OFF.wrapping_add(libc::SKF_AD_PROTOCOL).cast_unsigned();
+            let packet_type = libc::SKF_AD_OFF.wrapping_add(libc::SKF_AD_PKTTYPE).cast_unsigned();
             let loaded = match code {
                 LOAD_HALF if operand == protocol => Some(ethertype),
+                LOAD_BYTE if operand == packet_type => Some(u32::from(kind)),
                 LOAD_HALF => load(operand, 2),
                 LOAD_BYTE => load(operand, 1),
                 LOAD_WORD_AT_INDEX => load(operand.wrapping_add(index), 4),
@@ -247,6 +268,10 @@ mod tests {
         ] {
             assert_eq!(run(ethertype, &[header, &packet].concat()), plain, "{ethertype:x}");
         }
+        // As this machine sends it, with the tag behind the network header, or with the one in front of it.
+        assert_eq!(run_on(0x8100, libc::PACKET_OUTGOING, &packet), plain);
+        let tagged = [&[0, 7, 8, 0], &packet[..]].concat();
+        assert_eq!(run_on(0x8100, libc::PACKET_OUTGOING, &tagged), plain);
         assert_eq!((run(0x0806, &packet), run(0x0800, &packet[..18]), run(0x0800, &[0x55; 40])), (0, 0, 0));
     }
 

@@ -27,6 +27,8 @@ const _: () = assert!(size_of::<FlowEntry>() == 64);
 
 /// Bits of a packed counter that count bytes.
 const BYTE_BITS: u32 = 40;
+/// The uppermost bit of each part.
+const FULL: u64 = 1 << 63 | 1 << (BYTE_BITS - 1);
 
 impl FlowEntry {
     /// A flow without packets.
@@ -63,12 +65,13 @@ impl FlowEntry {
         addresses as u64 | (addresses >> 64) as u64 | rest == 0
     }
 
-    /// Counts one packet of `bytes` (at most 2^16 of them) on a packed counter. True when the owner must empty the
-    /// counter, which is after 2^23 packets: at most 2^39 bytes, so it has not wrapped.
+    /// Counts one packet of `bytes` (at most 2^20 of them: segments that the system joined are longer than any packet) on a
+    /// packed counter. True when the owner must empty the counter, which is after 2^23 packets or 2^39 bytes: neither part has
+    /// run over then.
     #[inline]
     pub fn count(counter: &mut u64, bytes: u32) -> bool {
-        *counter = counter.wrapping_add((1 << BYTE_BITS) | u64::from(bytes.min(1 << 16)));
-        *counter >> 63 != 0
+        *counter = counter.wrapping_add((1 << BYTE_BITS) | u64::from(bytes.min(1 << 20)));
+        *counter & FULL != 0
     }
 
     /// Packets and bytes of a packed counter.
@@ -91,5 +94,17 @@ mod tests {
         let (counted, bytes) = FlowEntry::counted(counter);
         assert_eq!(counted, packets + 1);
         assert_eq!(bytes, counted * 65_535);
+    }
+
+    #[test]
+    fn joined_segments_count_in_full() {
+        for longest in [65_549, 188_590, 1 << 20] {
+            let mut counter = 0;
+            let mut packets = 1;
+            while !FlowEntry::count(&mut counter, longest) {
+                packets += 1;
+            }
+            assert_eq!(FlowEntry::counted(counter), (packets, packets * u64::from(longest)));
+        }
     }
 }

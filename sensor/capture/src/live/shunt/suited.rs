@@ -27,15 +27,16 @@ pub(super) fn suits(interface: &Interface, purpose: Purpose) -> Result<(), Captu
         return Err(error(name, &reason, purpose.otherwise()));
     }
     match purpose {
+        // First whether it is meant at all: what mends the other thing changes the card.
         Purpose::Shunt => {
-            keeps_tags(interface, "its packets cannot be shunted while the card takes VLAN tags out")?;
             let mend = "set capture.shunt = \"pass\"";
-            carries_nothing_else(interface, "with capture.shunt = \"drop\"", "would lose packets", mend)
+            carries_nothing_else(interface, "with capture.shunt = \"drop\"", "would lose packets", mend)?;
+            keeps_tags(interface, "its packets cannot be shunted while the card takes VLAN tags out")
         }
         Purpose::Sockets => {
-            keeps_tags(interface, "the card takes VLAN tags out, and XDP does not see them")?;
             let outcome = "would get no packets any more";
-            carries_nothing_else(interface, "with capture.backend = \"xdp\"", outcome, purpose.otherwise())
+            carries_nothing_else(interface, "with capture.backend = \"xdp\"", outcome, purpose.otherwise())?;
+            keeps_tags(interface, "the card takes VLAN tags out, and XDP does not see them")
         }
         // It sees the tag that was taken out, and takes nothing from anybody.
         Purpose::Filter { .. } => Ok(()),
@@ -130,5 +131,7 @@ mod tests {
         let mut interface = tap();
         interface.offloads.rx_vlan = Some(true);
         assert!(why(&interface).contains("ethtool -K tap0 rxvlan off"));
+        interface.addresses = vec![("192.0.2.7".parse().unwrap(), 24)];
+        assert!(why(&interface).contains("192.0.2.7/24 would get no packets"), "a card in use is not to be changed");
     }
 }
