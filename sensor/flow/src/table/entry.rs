@@ -17,7 +17,7 @@ pub struct FlowEntry {
     pub spare: u16,
     /// Number of the owner's record of this flow; 0 if it has none.
     pub record: u32,
-    /// Packets (upper 24 bits) and bytes (lower 40 bits) from the low end.
+    /// Packets (upper 21 bits) and bytes (lower 43 bits) from the low end.
     pub from_low: u64,
     /// Packets and bytes from the high end.
     pub from_high: u64,
@@ -26,9 +26,7 @@ pub struct FlowEntry {
 const _: () = assert!(size_of::<FlowEntry>() == 64);
 
 /// Bits of a packed counter that count bytes.
-const BYTE_BITS: u32 = 40;
-/// The uppermost bit of each part.
-const FULL: u64 = 1 << 63 | 1 << (BYTE_BITS - 1);
+const BYTE_BITS: u32 = 43;
 
 impl FlowEntry {
     /// A flow without packets.
@@ -66,12 +64,12 @@ impl FlowEntry {
     }
 
     /// Counts one packet of `bytes` (at most 2^20 of them: segments that the system joined are longer than any packet) on a
-    /// packed counter. True when the owner must empty the counter, which is after 2^23 packets or 2^39 bytes: neither part has
-    /// run over then.
+    /// packed counter. True when the owner must empty the counter, which is after 2^20 packets: at most 2^40 bytes, so it has
+    /// not wrapped.
     #[inline]
     pub fn count(counter: &mut u64, bytes: u32) -> bool {
         *counter = counter.wrapping_add((1 << BYTE_BITS) | u64::from(bytes.min(1 << 20)));
-        *counter & FULL != 0
+        *counter >> 63 != 0
     }
 
     /// Packets and bytes of a packed counter.

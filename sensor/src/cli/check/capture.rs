@@ -37,7 +37,7 @@ pub(super) fn all(settings: &Settings, filter_origin: &str) -> Vec<Requirement> 
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
     requirements.extend(sockets(settings, of_service));
     requirements.extend(locked_memory(settings, &limits, may_lock_memory()));
-    requirements.extend(shunt(settings, of_service));
+    requirements.extend(shunt(settings, of_service, &known));
     requirements.extend(filter(options.bpf.as_deref(), filter_origin));
     requirements.push(descriptors(settings, limit_of(&limits, "Max open files")));
     requirements
@@ -235,7 +235,7 @@ fn may_lock_memory() -> bool {
 }
 
 /// What the shunt requires, if there is to be one.
-fn shunt(settings: &Settings, of_service: Option<&ProgramOptions>) -> Vec<Requirement> {
+fn shunt(settings: &Settings, of_service: Option<&ProgramOptions>, known: &[Interface]) -> Vec<Requirement> {
     const PART: &str = "shunt";
     let flows_max = settings.limits.shunt_flows_max;
     let Some(options) = settings.capture.program_options(flows_max).filter(|options| options.flows_max.is_some())
@@ -244,11 +244,17 @@ fn shunt(settings: &Settings, of_service: Option<&ProgramOptions>) -> Vec<Requir
     };
     let flows = counted(flows_max as u64, "flow");
     let table = format!("its table of {flows} takes {} MiB", table_bytes(flows_max) >> 20);
-    match options.purpose {
+    let mut requirements = match options.purpose {
         // The program is that for AF_XDP, of which it is said.
         Purpose::Sockets => vec![Requirement::ok(PART, table)],
         Purpose::Shunt | Purpose::Filter { .. } => program(PART, (&options, of_service), check(&options), &table),
-    }
+    };
+    let is_missing = |name: &&String| !known.iter().any(|interface| interface.name == **name);
+    requirements.extend(options.interfaces.iter().filter(is_missing).map(|name| {
+        let what = format!("{name} does not exist, and is not shunted until the sensor is started with it");
+        Requirement::warning(PART, what, "systemctl restart vigie, when it is there")
+    }));
+    requirements
 }
 
 fn lacks(part: &'static str, error: CaptureError) -> Requirement {
