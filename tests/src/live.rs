@@ -7,7 +7,7 @@ use crate::hello::application_data;
 use crate::network::Namespace;
 use crate::packets::{CLIENT, SERVER, udp};
 use crate::tcp::Connection;
-use vigie_capture::live::shunt::{ProgramOptions, Purpose};
+use vigie_capture::live::shunt::ProgramOptions;
 use vigie_capture::live::{self, Live, LiveOptions, State, xdp};
 use vigie_capture::{BATCH_FRAMES_MAX, Source};
 use vigie_skip::skipped;
@@ -40,7 +40,7 @@ pub fn open_one(options: &LiveOptions) -> Live {
 /// said, without the rights or programs for it, or without AF_XDP if that is needed.
 pub fn tapped(needs_xdp: bool) -> Option<Namespace> {
     let namespace = Namespace::new()?;
-    let options = ProgramOptions { interfaces: Vec::new(), flows_max: None, purpose: Purpose::Sockets };
+    let options = ProgramOptions::for_sockets(Vec::new());
     if needs_xdp && let Err(lacking) = namespace.inside(|| xdp::check(&options)) {
         skipped(format_args!("AF_XDP cannot be used: {lacking:?}"));
         return None;

@@ -1,31 +1,25 @@
 //! The settings of capture as the options of live capture.
 
 use super::Capture;
-use vigie_capture::live::shunt::{ProgramOptions, Purpose, ShuntOptions};
+use vigie_capture::live::shunt::{ProgramOptions, Purpose};
 use vigie_capture::live::{Backend, LiveOptions, ShuntMode};
 
 impl Capture {
-    /// The options of the shunt, if there is to be one. Its table has room for so many flows.
-    pub fn shunt_options(&self, flows_max: usize) -> Option<ShuntOptions> {
-        let purpose = match (self.shunt, self.backend) {
-            (ShuntMode::Off, _) => return None,
-            (ShuntMode::Drop, Backend::Xdp) => Purpose::Sockets,
-            (ShuntMode::Drop, _) => Purpose::Shunt,
-            (ShuntMode::Pass, _) => Purpose::Filter { snap_bytes: self.live_options().snap_bytes },
-        };
-        Some(ShuntOptions { interfaces: self.interfaces.clone(), flows_max, purpose })
+    /// What the program is to do for the shunt, if there is to be one. Its table has room for so many flows.
+    pub fn shunt_options(&self, flows_max: usize) -> Option<ProgramOptions> {
+        self.program_options(flows_max).filter(|options| options.flows_max.is_some())
     }
 
     /// What the program is to do, if there is to be one: the shunt's, that for AF_XDP sockets, or both in one.
     pub fn program_options(&self, flows_max: usize) -> Option<ProgramOptions> {
-        match self.shunt_options(flows_max) {
-            Some(shunt) => Some(shunt.program()),
-            None if self.backend == Backend::Xdp => {
-                let interfaces = self.interfaces.clone();
-                Some(ProgramOptions { interfaces, flows_max: None, purpose: Purpose::Sockets })
-            }
-            None => None,
-        }
+        let shunts = self.shunt != ShuntMode::Off;
+        let purpose = match (self.shunt, self.backend) {
+            (ShuntMode::Pass, _) => Purpose::Filter { snap_bytes: self.live_options().snap_bytes },
+            (_, Backend::Xdp) => Purpose::Sockets,
+            (ShuntMode::Drop, _) => Purpose::Shunt,
+            (ShuntMode::Off, _) => return None,
+        };
+        Some(ProgramOptions { interfaces: self.interfaces.clone(), flows_max: shunts.then_some(flows_max), purpose })
     }
 
     /// The options of live capture.

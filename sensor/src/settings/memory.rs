@@ -80,13 +80,14 @@ impl MemoryNeed {
         let names = (limits.address_names_max as u64).saturating_mul(ADDRESS_NAME_BYTES);
         let neighbours = (limits.neighbours_max as u64).saturating_mul(NEIGHBOUR_BYTES);
         let shared = names.saturating_add(neighbours);
+        let shunted_flows = capture.shunt_options(limits.shunt_flows_max).and_then(|options| options.flows_max);
         Self {
             program_bytes: PROGRAM_BYTES,
             rings_bytes: rings.saturating_mul(ring_bytes),
-            shunt_bytes: capture.shunt_options(limits.shunt_flows_max).map_or(0, |options| {
+            shunt_bytes: shunted_flows.map_or(0, |flows_max| {
                 let ending = (limits.shunt_ending_flows_max as u64).saturating_mul(ENDING_FLOW_BYTES as u64);
                 let states = slots.saturating_mul(2);
-                table_bytes(options.flows_max).saturating_add(workers.saturating_mul(states.saturating_add(ending)))
+                table_bytes(flows_max).saturating_add(workers.saturating_mul(states.saturating_add(ending)))
             }),
             tables_bytes: workers.saturating_mul(table),
             work_bytes: workers.saturating_mul(each).saturating_add(shared),

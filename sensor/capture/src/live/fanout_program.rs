@@ -5,7 +5,7 @@
 //! Addresses are those of the outermost IP packet, behind a VLAN tag, PPPoE or MPLS. So all flows of one tunnel come to the same
 //! worker, in both directions. Frames without IP go to the first worker.
 
-use super::program::instruction;
+use super::program::{ancillary, instruction};
 use super::system::Instruction;
 
 /// Loads into the accumulator: at a fixed offset, and at an offset from the index register.
@@ -98,11 +98,11 @@ const fn network(offset: u32) -> u32 {
 /// The program.
 pub(super) fn by_addresses() -> Vec<Instruction> {
     let mut program = Assembler::default();
-    program.add(LOAD_HALF, libc::SKF_AD_OFF.wrapping_add(libc::SKF_AD_PROTOCOL).cast_unsigned());
+    program.add(LOAD_HALF, ancillary(libc::SKF_AD_PROTOCOL));
     by_ethertype(&mut program);
     // Of a frame that this machine sends with its tag in place, the network header is that of IP already.
     program.label(Label::Vlan);
-    program.add(LOAD_BYTE, libc::SKF_AD_OFF.wrapping_add(libc::SKF_AD_PKTTYPE).cast_unsigned());
+    program.add(LOAD_BYTE, ancillary(libc::SKF_AD_PKTTYPE));
     program.jump_if(JUMP_IF_EQUAL, u32::from(libc::PACKET_OUTGOING), Label::SentVlan);
     program.jump(Label::VlanTag);
     program.label(Label::SentVlan);
@@ -200,8 +200,8 @@ mod tests {
                 let loaded = bytes.get(offset..offset + width)?;
                 Some(loaded.iter().fold(0, |value, &byte| value << 8 | u32::from(byte)))
             };
-            let protocol = libc::SKF_AD_OFF.wrapping_add(libc::SKF_AD_PROTOCOL).cast_unsigned();
-            let packet_type = libc::SKF_AD_OFF.wrapping_add(libc::SKF_AD_PKTTYPE).cast_unsigned();
+            let protocol = ancillary(libc::SKF_AD_PROTOCOL);
+            let packet_type = ancillary(libc::SKF_AD_PKTTYPE);
             let loaded = match code {
                 LOAD_HALF if operand == protocol => Some(ethertype),
                 LOAD_BYTE if operand == packet_type => Some(u32::from(kind)),

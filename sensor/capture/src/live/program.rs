@@ -29,6 +29,11 @@ pub(super) const fn instruction(code: u16, jump_true: u8, jump_false: u8, operan
     Instruction { code, jump_true, jump_false, operand }
 }
 
+/// The offset at which a program loads what the kernel knows of a frame beside its bytes (`SKF_AD_…`, linux/filter.h).
+pub(super) const fn ancillary(what: i32) -> u32 {
+    libc::SKF_AD_OFF.wrapping_add(what).cast_unsigned()
+}
+
 /// Makes programs. Keeps the compiled expression for each link type: compiling for a live interface needs privileges, which
 /// may be gone when an interface comes back.
 #[derive(Debug)]
@@ -136,9 +141,8 @@ fn parsed(program: &::pcap::BpfProgram) -> Vec<Instruction> {
 
 /// The program with a rule in front that skips outgoing frames: on the loopback each of them comes in again.
 fn skip_outgoing(body: &[Instruction]) -> Vec<Instruction> {
-    let packet_type = libc::SKF_AD_OFF.wrapping_add(libc::SKF_AD_PKTTYPE).cast_unsigned();
     let mut program = vec![
-        instruction(LOAD_BYTE, 0, 0, packet_type),
+        instruction(LOAD_BYTE, 0, 0, ancillary(libc::SKF_AD_PKTTYPE)),
         instruction(JUMP_EQUAL, 0, 1, u32::from(libc::PACKET_OUTGOING)),
         instruction(RETURN, 0, 0, 0),
     ];

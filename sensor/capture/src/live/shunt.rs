@@ -54,33 +54,6 @@ const COUNTS_WORDS: usize = 8;
 /// Which of them the workers write.
 const EPOCH_WORD: usize = 2;
 
-/// What a shunt is made of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ShuntOptions {
-    /// The names of the interfaces. Those that do not exist are passed over.
-    pub interfaces: Vec<String>,
-    /// Flows that the table has room for, both directions of each.
-    pub flows_max: usize,
-    /// Where packets of settled flows are dropped, and what becomes of all others.
-    pub purpose: Purpose,
-}
-
-impl ShuntOptions {
-    /// What the program is to do for it.
-    pub fn program(&self) -> ProgramOptions {
-        let Self { interfaces, flows_max, purpose } = self.clone();
-        ProgramOptions { interfaces, flows_max: Some(flows_max), purpose }
-    }
-}
-
-impl ProgramOptions {
-    /// The shunt that the program is for, if it is for one.
-    pub(super) fn shunt(&self) -> Option<ShuntOptions> {
-        let Self { interfaces, flows_max, purpose } = self.clone();
-        flows_max.map(|flows_max| ShuntOptions { interfaces, flows_max, purpose })
-    }
-}
-
 /// A shunt in use. It ends when this is dropped; then all packets go up.
 #[derive(Debug)]
 pub struct Shunt {
@@ -129,8 +102,8 @@ impl Shunt {
     ///
     /// # Errors
     /// The kernel, the driver of an interface or the rights of this process do not suffice.
-    pub fn attach(options: &ShuntOptions) -> Result<Self, CaptureError> {
-        let program = Arc::new(Program::attach(&options.program(), &random_key())?);
+    pub fn attach(options: &ProgramOptions) -> Result<Self, CaptureError> {
+        let program = Arc::new(attach(options)?);
         let counts = ProgramCounts::of_program(&program)?;
         let shared = Shared::new(program.map_flows()?, Arc::clone(&counts.words), program.key(), Grace::default());
         let shared = Arc::new(shared);
@@ -164,10 +137,9 @@ impl Shunt {
     }
 }
 
-/// A program that hands packets to AF_XDP sockets, with a table of so many flows if it is to shunt too.
-pub(super) fn attach_for_sockets(interfaces: &[String], flows_max: Option<usize>) -> Result<Program, CaptureError> {
-    let options = ProgramOptions { interfaces: interfaces.to_vec(), flows_max, purpose: Purpose::Sockets };
-    Program::attach(&options, &random_key())
+/// Loads the program, or takes the one that was loaded for this process, and attaches it, with a shunt or without one.
+pub(super) fn attach(options: &ProgramOptions) -> Result<Program, CaptureError> {
+    Program::attach(options, &random_key())
 }
 
 fn random_key() -> TagKey {

@@ -238,10 +238,7 @@ fn may_lock_memory() -> bool {
 fn shunt(settings: &Settings, of_service: Option<&ProgramOptions>, known: &[Interface]) -> Vec<Requirement> {
     const PART: &str = "shunt";
     let flows_max = settings.limits.shunt_flows_max;
-    let Some(options) = settings.capture.program_options(flows_max).filter(|options| options.flows_max.is_some())
-    else {
-        return Vec::new();
-    };
+    let Some(options) = settings.capture.shunt_options(flows_max) else { return Vec::new() };
     let flows = counted(flows_max as u64, "flow");
     let table = format!("its table of {flows} takes {} MiB", table_bytes(flows_max) >> 20);
     let mut requirements = match options.purpose {

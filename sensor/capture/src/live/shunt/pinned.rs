@@ -266,7 +266,6 @@ impl fmt::Display for Lack {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::super::INTERFACES_MAX;
-    use super::super::bpf::ProgramKind;
     use super::*;
 
     fn constants(key: u64) -> Constants {

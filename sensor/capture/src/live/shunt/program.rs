@@ -97,6 +97,11 @@ pub struct ProgramOptions {
 }
 
 impl ProgramOptions {
+    /// To hand packets of these interfaces to AF_XDP sockets, without a shunt.
+    pub const fn for_sockets(interfaces: Vec<String>) -> Self {
+        Self { interfaces, flows_max: None, purpose: Purpose::Sockets }
+    }
+
     pub(super) fn first(&self) -> &str {
         self.interfaces.first().map_or("", String::as_str)
     }

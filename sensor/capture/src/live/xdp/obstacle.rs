@@ -6,15 +6,14 @@
 
 use super::super::interfaces::{Interface, list};
 use super::super::shunt::program::{self, Program};
-use super::super::shunt::{ProgramAccess, ProgramOptions, Purpose, Shunt, attach_for_sockets, pinned};
+use super::super::shunt::{ProgramAccess, ProgramOptions, Purpose, Shunt, attach, pinned};
 use super::super::{Backend, LiveOptions, Timestamps};
 use super::Sockets;
 use super::open::{check, missing};
 
 /// Whether this process loads the program itself. If not, it takes what was loaded for it ([`pinned`]).
 pub fn may_load() -> bool {
-    let options = ProgramOptions { interfaces: Vec::new(), flows_max: None, purpose: Purpose::Sockets };
-    matches!(program::check(&options), Ok(ProgramAccess::Loads))
+    matches!(program::check(&ProgramOptions::for_sockets(Vec::new())), Ok(ProgramAccess::Loads))
 }
 
 /// The obstacle for the sensor of this process, with this program; none if nothing stands against AF_XDP. Who may load the
@@ -36,7 +35,7 @@ pub fn obstacle_to_load(options: &LiveOptions, workers: usize, program: &Program
         if let Some(interface) = named(options).find(|interface| !interface.is_up) {
             return Some(format!("{} is down", interface.name));
         }
-        match attach_for_sockets(&options.interfaces, program.flows_max) {
+        match attach(program) {
             Ok(program) => match program.passed_over().first() {
                 Some(name) => Some(missing(name).to_string()),
                 None => without_native_mode(&program),
@@ -86,7 +85,7 @@ fn named(options: &LiveOptions) -> impl Iterator<Item = Interface> {
 
 fn obstacle_to_open(options: &LiveOptions, workers: usize, program: &ProgramOptions) -> Option<String> {
     let open = || {
-        let shunt = program.shunt().as_ref().map(Shunt::attach).transpose()?;
+        let shunt = program.flows_max.map(|_| Shunt::attach(program)).transpose()?;
         Sockets::open(options, workers, shunt.as_ref())
     };
     match open() {
@@ -103,8 +102,7 @@ fn obstacle_of_loaded(interfaces: &[String]) -> Option<String> {
             Some("the program was loaded for packet sockets ('journalctl -u vigie-xdp' says why)".to_owned())
         }
         Ok(None) => {
-            let options =
-                ProgramOptions { interfaces: interfaces.to_vec(), flows_max: None, purpose: Purpose::Sockets };
+            let options = ProgramOptions::for_sockets(interfaces.to_vec());
             let refused = program::check(&options).err().and_then(|errors| errors.first().map(ToString::to_string));
             Some(refused.unwrap_or_else(|| "no program was loaded for this sensor".to_owned()))
         }

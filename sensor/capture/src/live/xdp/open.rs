@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::super::link::{Link, Links};
 use super::super::rings::not_there;
 use super::super::shunt::program::{self, Attached, Program, Purpose};
-use super::super::shunt::{ProgramAccess, ProgramCounts, ProgramOptions, Shunt, attach_for_sockets};
+use super::super::shunt::{ProgramAccess, ProgramCounts, ProgramOptions, Shunt, attach};
 use super::super::system::{PacketSocket, XskSocket};
 use super::super::tap::refused;
 use super::super::{Changes, InterfaceCounts, LiveOptions};
@@ -61,7 +61,7 @@ impl Sockets {
     ) -> Result<Vec<Self>, CaptureError> {
         let program = match shunt {
             Some(shunt) => shunt.program(),
-            None => Arc::new(attach_for_sockets(&options.interfaces, None)?),
+            None => Arc::new(attach(&ProgramOptions::for_sockets(options.interfaces.clone()))?),
         };
         if let Some(name) = program.passed_over().first() {
             return Err(missing(name));
